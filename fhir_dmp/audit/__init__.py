@@ -1,0 +1,1 @@
+"""Traces: events, chain, recorder."""

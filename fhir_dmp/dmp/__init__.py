@@ -1,0 +1,1 @@
+"""The French rules: identity, documents, spaces, habilitation, visibility, lifecycle. Pure."""

@@ -1,0 +1,1 @@
+"""Dossiers that come from elsewhere or leave for elsewhere."""

@@ -1,0 +1,1 @@
+"""Thin routes, headers, answers, portal pages."""

@@ -1,0 +1,1 @@
+"""The three levels of proof: host seal, message seal, author's signature."""

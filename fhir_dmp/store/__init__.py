@@ -1,0 +1,1 @@
+"""MongoDB: rows, keys, batching, contents, host records, the embedded server."""
