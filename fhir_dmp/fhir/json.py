@@ -114,9 +114,7 @@ def set_members(body: bytes, changes: Mapping[str, bytes | None], *, after: str 
     return _ENCODER.encode(_changed(members(body), changes, after))
 
 
-def stamp(
-    body: bytes, *, id: str, version_id: str, last_updated: str, meta_overrides: Mapping[str, object | None] | None = None
-) -> bytes:
+def stamp(body: bytes, *, id: str, version_id: str, last_updated: str, meta_overrides: Mapping[str, object | None] | None = None) -> bytes:
     """The resource as it is stored: id, meta.versionId and meta.lastUpdated set, everything else byte for byte and in its order.
 
     meta_overrides: members of meta to set (plain values or trees of `parse_exact`), None removes one.
