@@ -4,10 +4,13 @@ https://hl7.org/fhir/R4/references.html and https://hl7.org/fhir/R4/http.html#tr
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape, unescape
 from typing import Literal
+
+from fhir_dmp.fhir import tables
 
 # ASCII only: str.isdigit and \w accept digits and letters of every script.
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -101,37 +104,40 @@ def references(resource: dict) -> Iterator[tuple[str, dict]]:
             waiting += [(f"{path}[{i}]", part) for i, part in reversed(list(enumerate(value))) if isinstance(part, (dict, list))]
 
 
-def rewrite(resource: dict, mapping: Mapping[str, str], *, base: str = "", child_type: Callable[[str, str], str] | None = None) -> dict:
+def rewrite(resource: dict, mapping: Mapping[str, str], *, base: str = "") -> dict:
     """`resource` with links to the entries of a Bundle replaced; parts without such a link, up to the whole, are the same objects.
 
     mapping: fullUrl (also a conditional reference, as written) -> new reference, e.g. {"urn:uuid:...": "Patient/p1"}.
     base: address against which relative references are resolved before they are looked up (that of the entry's own fullUrl).
-    child_type: (type or path, member name) -> type of the member; by default the R4 element tables.
 
     Links are Reference.reference, elements of type uri, url, oid and uuid, and href and src in the narrative; canonicals, strings and
     Identifier.value are not. A fragment stays; a version of another server is dropped, as it does not exist here.
     """
-    if not mapping:
-        return resource
-    if child_type is None:
-        from fhir_dmp.fhir.shape import child_type
-    return _Rewriting(mapping, base.rstrip("/"), child_type).value(resource, "Resource")
+    return _Rewriting(mapping, base.rstrip("/")).value(resource, "Resource") if mapping else resource
+
+
+@cache
+def _member_types(path: str) -> Mapping[str, str]:
+    """JSON member name -> path of the elements inside it, or its primitive type, or "Resource"."""
+    found = {name: tables.child_path(element, type_name) or type_name for name, (element, type_name) in tables.members(path).items()}
+    return found | {f"_{name}": "Element" for name, type_name in found.items() if tables.is_primitive(type_name)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Rewriting:
     mapping: Mapping[str, str]
     base: str
-    child_type: Callable[[str, str], str]
 
     def value(self, value: object, type_name: str) -> object:
         if isinstance(value, dict):
-            own = value.get("resourceType")
-            if isinstance(own, str):
-                type_name = own
+            if type_name == "Resource":  # elsewhere a member of this name is an ordinary one, as in ExampleScenario.instance
+                type_name = value.get("resourceType")
+                types = _member_types(type_name) if tables.known_type(type_name) else {}
+            else:
+                types = _member_types(type_name)
             changed = {}
             for name, old in value.items():
-                if isinstance(old, (dict, list, str)) and (new := self.member(old, type_name, name)) is not old:
+                if name in types and (new := self.member(old, type_name, name, types[name])) is not old:
                     changed[name] = new
             return {**value, **changed} if changed else value
         if isinstance(value, list):
@@ -139,10 +145,10 @@ class _Rewriting:
             return parts if any(new is not old for new, old in zip(parts, value, strict=True)) else value
         return self.text(value, type_name) if isinstance(value, str) else value
 
-    def member(self, value: object, type_name: str, name: str) -> object:
-        if name == "reference" and type_name == "Reference":
+    def member(self, value: object, owner: str, name: str, type_name: str) -> object:
+        if owner == "Reference" and name == "reference":
             return self.reference(value) if isinstance(value, str) else value
-        return self.value(value, self.child_type(type_name, name))
+        return self.value(value, type_name)
 
     def text(self, text: str, type_name: str) -> str:
         match type_name:
@@ -152,7 +158,8 @@ class _Rewriting:
                 # The canonical uri of a definition is often its fullUrl too; it must stay what it is. Only urns are links here.
                 return self.reference(text) if text[:4].lower() == "urn:" else text
             case "xhtml" if "href" in text or "src" in text:
-                return _LINK.sub(self.link, text)
+                linked = _LINK.sub(self.link, text)
+                return text if linked == text else linked
         return text
 
     def reference(self, text: str) -> str:
