@@ -129,9 +129,9 @@ def stamp(body: bytes, *, id: str, version_id: str, last_updated: str, meta_over
         raise FhirError("invalid", "meta is not an object", "meta") from error
     # Extensions of the client on members the server owns would describe values that are no longer there.
     meta = {name: value for name, value in meta.items() if name not in ("_versionId", "_lastUpdated")}
-    owned = {"versionId": dump(version_id), "lastUpdated": dump(last_updated)}
+    meta = _changed(_changed(meta, {"versionId": dump(version_id)}, ""), {"lastUpdated": dump(last_updated)}, "versionId")
     overrides = {name: None if value is None else dump(value) for name, value in (meta_overrides or {}).items()}
-    meta = _changed(_changed(meta, owned, ""), overrides, "lastUpdated")
+    meta = _changed(meta, overrides, "lastUpdated")
     resource = _changed(resource, {"id": dump(id)}, "resourceType")
     return _ENCODER.encode(_changed(resource, {"meta": _ENCODER.encode(meta)}, "id"))
 
