@@ -15,13 +15,7 @@ def admit(actor, sandbox: bool) -> None:
         raise FhirError("forbidden", REFUSED)
 
 
-def narrow(actor, type_name: str, letter: str) -> None:
-    """Refuse what the token's scopes do not leave. letter: one of `cruds`; type_name "*" for an interaction on every type."""
-    if not actor.allows(type_name, letter):
+def require_scope(actor, type_name: str | None, letter: str) -> None:
+    """Refuse what the token's scopes leave out. letter: one of `cruds`; type_name None: every type at once."""
+    if not actor.allows(type_name or "*", letter):
         raise FhirError("forbidden", REFUSED)
-
-
-def authorise(actor, sandbox: bool, type_name: str, letter: str) -> None:
-    """Admission and scopes together, for one interaction on one type."""
-    admit(actor, sandbox)
-    narrow(actor, type_name, letter)

@@ -1,0 +1,39 @@
+"""Every refusal as an OperationOutcome, whoever raised it: ours, the framework's, or a fault nobody foresaw.
+
+https://hl7.org/fhir/R4/http.html#summary ; https://hl7.org/fhir/R4/operationoutcome.html
+"""
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fhir_dmp.errors import FhirError, outcome
+
+FHIR_JSON = "application/fhir+json; charset=utf-8"
+
+
+def answer(error: FhirError) -> Response:
+    """The HTTP answer of a refusal."""
+    return Response(outcome(error.issues), error.status, error.headers, media_type=FHIR_JSON)
+
+
+async def refused(request: Request, error: FhirError) -> Response:
+    """Exception handler of FhirError: the only place where it is caught."""
+    return answer(error)
+
+
+async def not_routed(request: Request, error: HTTPException) -> Response:
+    """Exception handler of the framework's own refusals: no such address, no such method there."""
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        methods = ", ".join(sorted(word.strip() for word in allowed.split(",") if word.strip()))
+        return answer(FhirError("method", f"`{request.method[:16]}` is not allowed at this address", headers={"Allow": methods}))
+    if error.status_code == 404:
+        return answer(FhirError("not-found", "there is nothing at this address"))
+    kind = {400: "invalid", 413: "too-long", 415: "media-type", 422: "unprocessable"}.get(error.status_code, "exception")
+    return answer(FhirError(kind, "the request cannot be served"))
+
+
+def unforeseen(reference: str) -> FhirError:
+    """A fault of the server: nothing of it is shown, the reference finds it in the log."""
+    return FhirError("exception", f"the server failed to answer; reference `{reference}`")

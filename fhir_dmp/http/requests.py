@@ -1,0 +1,119 @@
+"""Reading a request within bounds: its body, its token, the address it was sent to.
+
+https://www.rfc-editor.org/rfc/rfc9110 ; bearer tokens https://www.rfc-editor.org/rfc/rfc6750
+"""
+
+import asyncio
+import re
+import zlib
+from collections.abc import AsyncIterator
+
+from starlette.requests import ClientDisconnect, Request
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.http.services import Services
+from fhir_dmp.identity import tokens
+from fhir_dmp.identity.actor import Actor
+
+HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?", re.ASCII)
+PIECE = 64 * 1024
+
+
+async def actor_of(request: Request, services: Services) -> Actor:
+    """Who sends the request, by its access token; noted for the log as its kind alone.
+
+    Nothing else says who asks: no cookie, no query parameter, no `X-` header.
+    """
+    given = request.headers.getlist("authorization")
+    if not given:
+        raise tokens.missing()
+    if len(given) > 1:
+        raise FhirError("invalid", "the request carries several `Authorization` headers")
+    scheme, _, token = given[0].partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise tokens.missing()
+    actor = await services.tokens.verify(token.strip(), services.clock())
+    request.scope["fhir_dmp.actor"] = actor.kind
+    return actor
+
+
+def base_url(request: Request, services: Services) -> str:
+    """Address of [base] as the client knows it, no slash at the end: the setting, else the `Host` header of the request."""
+    if services.settings.base_url:
+        return services.settings.base_url.rstrip("/")
+    hosts = request.headers.getlist("host")
+    if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):
+        raise FhirError("invalid", "the `Host` header is not usable")
+    return f"{request.scope['scheme']}://{hosts[0]}/fhir"
+
+
+async def read_body(request: Request, services: Services, limit: int = 0) -> bytes:
+    """The whole body, decompressed when it is gzip. limit: in bytes, both as sent and as read; 0: `max_body_bytes`."""
+    limit = limit or services.settings.max_body_bytes
+    pieces = [piece async for piece in stream_body(request, services, limit)]
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def stream_body(request: Request, services: Services, limit: int) -> AsyncIterator[bytes]:
+    """The body piece by piece, decompressed when it is gzip. Stops at the limit: an endless body costs no more than a large one."""
+    announced = request.headers.get("content-length", "")
+    if announced and (not announced.isascii() or not announced.isdigit()):
+        raise FhirError("invalid", "the `Content-Length` header is not a number")
+    if announced and int(announced[:20]) > limit:
+        raise too_long(limit)
+    coding = ",".join(request.headers.getlist("content-encoding")).strip().lower()
+    if coding not in ("", "identity", "gzip", "x-gzip"):
+        raise FhirError("media-type", "the body's `Content-Encoding` must be gzip or absent", headers={"Accept-Encoding": "gzip"})
+    pieces = silence_bounded(request, services.settings.body_seconds)
+    if coding.endswith("gzip"):
+        pieces = gunzipped(pieces, limit)
+    size = 0
+    async for piece in pieces:
+        size += len(piece)
+        if size > limit:
+            raise too_long(limit)
+        if piece:
+            yield piece
+
+
+async def silence_bounded(request: Request, seconds: float) -> AsyncIterator[bytes]:
+    """The body as it arrives; a client that falls silent for too long is given up."""
+    if request.headers.get("content-length") == "0":
+        return
+    pieces = request.stream()
+    try:
+        while True:
+            async with asyncio.timeout(seconds):
+                piece = await anext(pieces, None)
+            if piece is None:
+                return
+            yield piece
+    except TimeoutError:
+        raise FhirError("timeout", f"the request body stayed silent for {seconds} seconds", headers={"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise FhirError("invalid", "the request body ended early") from None
+
+
+async def gunzipped(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    """Decompress in small steps, so that a small body that unfolds into a huge one is stopped at the limit."""
+    unfold = zlib.decompressobj(wbits=31)
+    sent = 0
+    try:
+        async for piece in pieces:
+            sent += len(piece)
+            if sent > limit:
+                raise too_long(limit)
+            while piece:
+                if unfold.eof:
+                    raise FhirError("invalid", "the gzip body has bytes after its end")
+                yield unfold.decompress(piece, PIECE)
+                piece = unfold.unconsumed_tail or unfold.unused_data
+    except zlib.error:
+        raise FhirError("invalid", "the body is not gzip as its `Content-Encoding` says") from None
+    if not unfold.eof:
+        raise FhirError("invalid", "the gzip body ends early")
+
+
+def too_long(limit: int) -> FhirError:
+    """The body is larger than may be. The connection closes: the rest is not read."""
+    return FhirError("too-long", f"the request body is larger than {limit} bytes", headers={"Connection": "close"})

@@ -1,0 +1,37 @@
+"""What the routes of one worker share.
+
+Made by `app.create`; the store is opened when the worker starts and closed when it stops.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fhir_dmp.http.metrics import Metrics
+from fhir_dmp.identity.tokens import Tokens
+from fhir_dmp.settings import Settings
+
+if TYPE_CHECKING:
+    from fhir_dmp.store.resources import Store
+
+
+def now_ms() -> int:
+    """UTC, milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(slots=True)
+class Services:
+    """settings, tokens, metrics: for the life of the worker. store: None until it is open.
+
+    clock: UTC milliseconds. random: n -> n random bytes. Both are arguments so that tests can fix them.
+    """
+
+    settings: Settings
+    tokens: Tokens
+    metrics: Metrics
+    clock: Callable[[], int] = now_ms
+    random: Callable[[int], bytes] = os.urandom
+    store: "Store | None" = None
