@@ -231,6 +231,11 @@ def codes(value_set: str) -> Mapping[str, tuple[str, ...]] | None:
     return None if listed is None else MappingProxyType({system: tuple(those) for system, those in listed.items()})
 
 
+def value_sets() -> tuple[str, ...]:
+    """Urls of the value sets that some element requires."""
+    return tuple(_bindings())
+
+
 @cache
 def search_parameters() -> tuple[SearchParameter, ...]:
     """The 1375 search parameters of R4, by url; expressions as published."""
