@@ -36,7 +36,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line. What goes wrong is said in one line: exit 1 when it failed, 2 for a wrong command, 130 when interrupted."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="fhir-dmp", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except KeyboardInterrupt:

@@ -16,8 +16,8 @@ from fhir_dmp.identity.tokens import Tokens
 from fhir_dmp.settings import Loaded
 
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
-# OIDs that follow a code in the claims of Pro Santé Connect: professions (G15), student professions (G16), sectors (A07 of practice).
-G15, G16, SECTOR = "1.2.250.1.213.1.1.5.5", "1.2.250.1.213.1.1.5.6", "1.2.250.1.71.4.2.4"
+# OIDs that follow a code in the claims of Pro Santé Connect: professions (G15) and sectors. Professions in training (G16) go without.
+G15, SECTOR = "1.2.250.1.213.1.1.5.5", "1.2.250.1.71.4.2.4"
 
 
 @click.group()
@@ -85,7 +85,7 @@ def professional(
     return {
         "sub": name,
         "SubjectNameID": name,
-        "SubjectRole": [one if "^" in one else f"{one}^{G16 if category == 'E' else G15}" for one in professions],
+        "SubjectRole": [one if "^" in one or category == "E" else f"{one}^{G15}" for one in professions],
         "specialty": list(specialties),
         "SubjectOrganizationID": organization,
         "Secteur_Activite": sector and (sector if "^" in sector else f"{sector}^{SECTOR}"),

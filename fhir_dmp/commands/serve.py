@@ -1,0 +1,184 @@
+"""`fhir-dmp serve`: MongoDB first, then the workers; stopped in the opposite order.
+
+Decision and figures: ig/decisions/0001-asgi-server.md
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import logging.config
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import click
+
+from fhir_dmp.commands import Failed, with_settings
+from fhir_dmp.settings import Loaded, Settings
+
+PR_SET_PDEATHSIG = 1
+QUEUE = 2048
+
+
+@click.command()
+@with_settings("host", "port", "workers", "sandbox")
+def command(loaded: Loaded) -> None:
+    """Serve. Starts the embedded MongoDB of the data folder unless --mongodb-uri names another one."""
+    settings = loaded.settings
+    settings = replace(settings, port=free_port(settings), workers=settings.workers or max(1, (os.cpu_count() or 1) // 2))
+    private_folder(settings.data)
+    counters(settings.data / "tmp" / "metrics")
+    allow_many_files()
+    # Before this line nothing may import the counters or the application: they look at the environment when they are imported.
+    from fhir_dmp.http import logs
+    from fhir_dmp.store.failures import StoreError
+
+    logging.config.dictConfig(logs.configuration(settings.log_level))
+    try:
+        with mongodb(settings) as running:
+            asyncio.run(prepare(running))
+            serve(running)
+    except StoreError as error:
+        raise Failed(error) from None
+
+
+@contextlib.contextmanager
+def mongodb(settings: Settings) -> Iterator[Settings]:
+    """The settings with the address of a running MongoDB: the one given, or the embedded one, stopped at the end."""
+    if settings.mongodb_uri:
+        yield settings
+        return
+    from fhir_dmp.store.embedded import Embedded
+
+    # A request to stop while MongoDB comes up must still stop it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    embedded = Embedded.start(settings.data, cache_gb=settings.mongod_cache_gb)
+    try:
+        yield replace(settings, mongodb_uri=embedded.uri)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        embedded.stop()
+
+
+async def prepare(settings: Settings) -> None:
+    """Open the store once before the workers do: what is wrong with it is said in clear words, migrations and indexes are done once."""
+    from fhir_dmp.store.opening import open_store
+
+    store = await open_store(settings)
+    await store.close()
+
+
+def serve(settings: Settings) -> None:
+    """Run the workers until told to stop; back when they have finished what they were doing."""
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+
+    import fhir_dmp.app  # noqa: F401  imported once here, shared by the workers that are forked
+    from fhir_dmp.http import logs
+
+    ready, begun = os.pipe()
+    server = Granian(
+        target="fhir_dmp.app:create",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        loop=Loops.uvloop,
+        runtime_mode=RuntimeModes.st,
+        http=HTTPModes.http1,
+        websockets=False,
+        http1_settings=HTTP1Settings(header_read_timeout=settings.header_seconds * 1000, max_buffer_size=2 * settings.max_header_bytes),
+        backlog=QUEUE,
+        backpressure=settings.max_connections,
+        respawn_failed_workers=True,
+        workers_kill_timeout=settings.stop_seconds,
+        log_level=LogLevels.error,
+        log_dictconfig=logs.configuration(settings.log_level),
+    )
+    threading.Thread(target=announce, args=(settings, ready), daemon=True).start()
+    server.serve(target_loader=partial(worker, settings, os.getpid(), begun), wrap_loader=False)
+
+
+def worker(settings: Settings, parent: int, begun: int) -> object:
+    """The application, in the process of one worker."""
+    # The signal comes when the thread that forked this process dies: the main thread of the parent. SIGKILL, because nobody is left to wait
+    # for a graceful end and whatever was acknowledged is durable.
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    # Ctrl-C reaches the parent alone, which stops the workers.
+    os.setpgid(0, 0)
+    from fhir_dmp.app import create
+
+    return create(settings, started=lambda: os.write(begun, b"."))
+
+
+def announce(settings: Settings, ready: int) -> None:
+    """Print one line when the first worker answers."""
+    os.read(ready, 1)
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "") else "::1" if settings.host == "::" else settings.host
+    for _ in range(500):
+        with contextlib.suppress(OSError), socket.create_connection((host, settings.port), 1):
+            break
+        time.sleep(0.01)
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    nature = "sandbox" if settings.sandbox else "not a sandbox"
+    kind = "system" if settings.sandbox else "KIND"
+    line = f"fhir-dmp serves http://{shown}:{settings.port}/fhir from {settings.data} ({nature}); tokens: fhir-dmp token {kind}"
+    print(line if settings.data == Path("data").absolute() else f"{line} --data {settings.data}", flush=True)
+
+
+def free_port(settings: Settings) -> int:
+    """The port to use: the one of the settings if nobody listens there, or a free one for 0.
+
+    Workers share the port (SO_REUSEPORT), so a second server would start on it without a word: this asks without sharing.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return probe.getsockname()[1]
+    except socket.gaierror:
+        raise Failed(f"`{settings.host}` is not an address of this machine") from None
+    except PermissionError:
+        raise Failed(f"port {settings.port} needs more rights than this user has; choose one above 1023 with --port") from None
+    except OSError as error:
+        if error.errno == 98:
+            raise Failed(f"port {settings.port} of {settings.host} is taken by another program; choose another one with --port") from None
+        raise Failed(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from None
+
+
+def private_folder(data: Path) -> None:
+    """The data folder, for its owner alone."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data.chmod(0o700)
+    except OSError as error:
+        raise Failed(f"data folder {data}: {error.strerror}") from None
+
+
+def counters(folder: Path) -> None:
+    """Empty the folder where the workers share their counters, and name it to the library that keeps them."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in folder.glob("*.db"):
+        left.unlink(missing_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+
+def allow_many_files() -> None:
+    """As many open connections as the machine lets this user have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
