@@ -1,0 +1,156 @@
+"""The connection to MongoDB: concerns, commands whose cursors are followed to the end, transactions that retry.
+
+https://www.mongodb.com/docs/manual/core/transactions/
+https://jepsen.io/analyses/mongodb-4.2.6
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
+
+from fhir_dmp.store.failures import StoreError, is_transient, unavailable
+from fhir_dmp.store.rows import OPTIONS
+
+T = TypeVar("T")
+
+MAJORITY = WriteConcern(w="majority", j=True, wtimeout=20_000)
+SNAPSHOT = ReadConcern("snapshot")
+READ_MAJORITY = {"level": "majority"}
+# Below this a transaction that lost against another one, or a database that is starting again, is waited for.
+PATIENCE_SECONDS = 20.0
+
+
+class Connection:
+    """One client, one database. Everything is read by majority and written by majority and to the journal."""
+
+    def __init__(self, uri: str, database: str) -> None:
+        self.client: AsyncMongoClient = AsyncMongoClient(
+            uri,
+            w="majority",
+            journal=True,
+            wTimeoutMS=20_000,
+            readConcernLevel="majority",
+            readPreference="primary",
+            compressors=[],
+            appname="fhir-dmp",
+            serverSelectionTimeoutMS=8_000,
+            connectTimeoutMS=5_000,
+            socketTimeoutMS=70_000,
+            uuidRepresentation="standard",
+        )
+        self.database = self.client.get_database(database, codec_options=OPTIONS)
+
+    async def check_server(self) -> None:
+        """Refuse a server on which transactions do not work."""
+        try:
+            hello = await self.client.admin.command("hello")
+        except PyMongoError as error:
+            raise StoreError(f"MongoDB does not answer: {error}") from error
+        if not hello.get("setName") and hello.get("msg") != "isdbgrid":
+            raise StoreError("this MongoDB is a standalone server: transactions need a replica set or a sharded cluster")
+
+    def session(self) -> AsyncClientSession:
+        return self.client.start_session(causal_consistency=False)
+
+    async def read(self, command: Mapping[str, Any], session: AsyncClientSession | None = None) -> list[dict]:
+        """All documents that a find or aggregate command gives: the cursor is followed, whatever their number and size."""
+        if session is None:
+            async with self.session() as own:
+                return await self._read({**command, "readConcern": READ_MAJORITY}, own)
+        return await self._read(command, session)
+
+    async def _read(self, command: Mapping[str, Any], session: AsyncClientSession) -> list[dict]:
+        answer = await self.database.command(command, session=session, codec_options=OPTIONS)
+        cursor = answer["cursor"]
+        documents = cursor["firstBatch"]
+        collection = cursor["ns"].partition(".")[2]
+        while cursor["id"]:
+            more = {"getMore": cursor["id"], "collection": collection}
+            cursor = (await self.database.command(more, session=session, codec_options=OPTIONS))["cursor"]
+            documents.extend(cursor["nextBatch"])
+        return documents
+
+    async def transaction(self, work: Callable[[AsyncClientSession], Awaitable[T]], *, patience: float = PATIENCE_SECONDS) -> T:
+        """Run `work` in a transaction (snapshot, majority, journal), again from the start when it lost against another one.
+
+        work may run several times, so it has no effect outside of its session. The commit is repeated as long as its outcome is unknown:
+        the server remembers it by the number of the transaction, also through a restart.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience
+        attempt = 0
+        while True:
+            try:
+                async with self.session() as session:
+                    await session.start_transaction(SNAPSHOT, MAJORITY, ReadPreference.PRIMARY, 20_000)
+                    try:
+                        result = await work(session)
+                    except BaseException:
+                        await _abort(session)
+                        raise
+                    await self._commit(session, deadline)
+                    return result
+            except PyMongoError as error:
+                if not is_transient(error):
+                    raise
+                attempt += 1
+                pause = random.uniform(0.2, 1) * min(0.005 * 2**attempt, 0.5)
+                if loop.time() + pause > deadline:
+                    raise unavailable() from error
+                await asyncio.sleep(pause)
+
+    @staticmethod
+    async def _commit(session: AsyncClientSession, deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                return await session.commit_transaction()
+            except PyMongoError as error:
+                if not error.has_error_label("UnknownTransactionCommitResult") or loop.time() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
+
+    async def close(self) -> None:
+        await self.client.close()
+
+
+async def _abort(session: AsyncClientSession) -> None:
+    """Abort; when even that does not get through, the server does it after its time limit."""
+    if session.in_transaction:
+        try:
+            await session.abort_transaction()
+        except PyMongoError:
+            return
+
+
+async def repeated(call: Callable[[], Awaitable[T]], *, patience: float = PATIENCE_SECONDS) -> T:
+    """Repeat a call that may be repeated without harm, until the database is there again."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    pause = 0.02
+    while True:
+        try:
+            return await call()
+        except PyMongoError as error:
+            if not is_transient(error) or loop.time() + pause > deadline:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.5)
+
+
+def is_duplicate(error: BaseException) -> bool:
+    """True for a duplicate key, alone or in a bulk write."""
+    if not isinstance(error, OperationFailure):
+        return False
+    if error.code == 11000:
+        return True
+    listed = (error.details or {}).get("writeErrors") or ()
+    return any(item.get("code") == 11000 for item in listed)

@@ -1,0 +1,81 @@
+"""What the store refuses, as values: conflicts, destroyed dossiers, a store that is not there.
+
+https://hl7.org/fhir/R4/http.html#concurrency
+"""
+
+import functools
+from collections.abc import Awaitable, Callable
+
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, NetworkTimeout, PyMongoError, WaitQueueTimeoutError, WTimeoutError
+
+from fhir_dmp.errors import FhirError
+
+
+class StoreError(Exception):
+    """The store cannot be started or opened; the message tells the operator why, in plain words."""
+
+
+class Conflict(FhirError):
+    """A write met another version than it expected; nothing of its commit was done.
+
+    index: place of the failing write in the commit. current: version found there, None when there is no row.
+    """
+
+    def __init__(self, index: int, current: int | None, message: str = "the resource was changed meanwhile") -> None:
+        super().__init__("conflict", message)
+        self.index, self.current = index, current
+
+
+class AlreadyExists(Conflict):
+    """A create met a row with the same key."""
+
+    def __init__(self, index: int, current: int | None = None) -> None:
+        super().__init__(index, current, "a resource with this id exists already")
+
+
+class Gone(FhirError):
+    """The key of the dossier was destroyed: what was in it can no longer be read, nothing can be added."""
+
+    def __init__(self) -> None:
+        super().__init__("deleted", "the dossier was erased")
+
+
+class Broken(FhirError):
+    """A stored row or content does not open: changed, cut short or moved outside the server."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("exception", message)
+
+
+# Writing failed for the moment: the client may repeat. 91 and after: a primary stepping down, 262 a time limit.
+TRANSIENT = (ConnectionFailure, NetworkTimeout, WaitQueueTimeoutError, WTimeoutError, ExecutionTimeout)
+TRANSIENT_CODES = {6, 7, 89, 91, 112, 189, 251, 262, 10058, 10107, 11600, 11602, 13435, 13436}
+TRANSIENT_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult", "RetryableWriteError")
+
+
+def is_transient(error: BaseException) -> bool:
+    """True when repeating the same call later may succeed."""
+    if isinstance(error, TRANSIENT):
+        return True
+    return isinstance(error, PyMongoError) and (
+        getattr(error, "code", None) in TRANSIENT_CODES or any(error.has_error_label(label) for label in TRANSIENT_LABELS)
+    )
+
+
+def unavailable() -> FhirError:
+    return FhirError("transient", "the store is not available at the moment, please repeat", headers={"Retry-After": "2"})
+
+
+def translated(method: Callable[..., Awaitable]) -> Callable[..., Awaitable]:
+    """Methods of the store speak of FHIR: a database that is away becomes 503, all else passes."""
+
+    @functools.wraps(method)
+    async def call(*args, **kwargs):
+        try:
+            return await method(*args, **kwargs)
+        except PyMongoError as error:
+            if is_transient(error):
+                raise unavailable() from error
+            raise
+
+    return call

@@ -1,0 +1,322 @@
+"""Reading rows: by key, by query, histories. The same methods serve inside and outside of a transaction.
+
+https://hl7.org/fhir/R4/http.html#read, https://hl7.org/fhir/R4/http.html#history
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+from bson import Binary
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.store.connection import Connection
+from fhir_dmp.store.contents import Contents
+from fhir_dmp.store.failures import Broken, translated
+from fhir_dmp.store.rows import Row, large_body, row_of
+from fhir_dmp.store.vault import Vault, dossier_in, dossier_row, version_row
+
+# A body read into memory is never larger, whatever the database says.
+BODY_BYTES = 256 * 1024 * 1024
+INDEX_FIELDS = {"x": 0, "g": 0, "c": 0, "n": 0}
+# Everything that is not a deletion nor the key of a dossier.
+ANY_TYPE = {"$gt": ""}
+
+# Place in an order: (updated_ms, key) of a row, or (updated_ms, key || version) in a history.
+Place = tuple[int, bytes]
+
+
+class Reader:
+    """Reads of one store; with a session, inside its transaction."""
+
+    def __init__(self, connection: Connection, vault: Vault, contents: Contents, session: AsyncClientSession | None = None) -> None:
+        self._connection, self.vault, self.contents, self._session = connection, vault, contents, session
+
+    # By key
+
+    @translated
+    async def load_many(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
+        """Current versions (deletions too) by row key, bodies opened, each with the dossier row read at the same moment.
+
+        A key without a row is left out.
+        """
+        wanted = list(dict.fromkeys(keys))
+        hinted = {dossier_row(dossier_in(key)) for key in wanted}
+        found = await self._documents((*wanted, *hinted))
+        rows = await self._rows([found[key] for key in wanted if key in found], found)
+        return {row.key: row for row in rows}
+
+    async def load(self, key: bytes) -> Row | None:
+        """The current version of one row, a deletion too; None when there never was one."""
+        return (await self.load_many((key,))).get(key)
+
+    @translated
+    async def load_version(self, key: bytes, version: int) -> Row | None:
+        """One version, current or superseded."""
+        rows = await self.load_versions([(key, version)])
+        return rows[0] if rows else None
+
+    @translated
+    async def load_versions(self, wanted: Sequence[tuple[bytes, int]]) -> list[Row]:
+        """Versions by (key, version), in no order; what is not there is left out."""
+        # First the current rows: a version replaced between the two reads is then found among the superseded ones.
+        keys = [key for key, _ in wanted]
+        found = await self._documents((*keys, *(dossier_row(dossier_in(key)) for key in keys)))
+        documents = [found[key] for key, version in wanted if key in found and found[key]["v"] == version]
+        current = {(document["_id"], document["v"]) for document in documents}
+        if missing := [version_row(key, version) for key, version in wanted if (key, version) not in current]:
+            documents += (await self._old_documents(tuple(missing))).values()
+        return await self._rows(documents, found)
+
+    # By query
+
+    @translated
+    async def find(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        dossiers: Sequence[int] | None = None,
+        hint: str | None = None,
+        after: Place | None = None,
+        before: Place | None = None,
+        descending: bool = True,
+        limit: int = 50,
+        bodies: bool = True,
+    ) -> list[Row]:
+        """Current rows that match, without deletions, ordered by (updated_ms, key).
+
+        where: a filter over x, g, c, n, s, l, _id. types, dossiers: all when None. after, before: the place of a row that comes just
+        before or after the page. hint: index to use, one of HINTS; without it that of the dossier, the type or the time. bodies: False
+        leaves them closed.
+        """
+        backwards = before is not None and after is None
+        filter = _filter(where, types, dossiers)
+        for place, towards_older in ((after, descending), (before, not descending)):
+            if place is not None:
+                filter = _beyond(filter, place, older=towards_older)
+        direction = -1 if descending != backwards else 1
+        command = {
+            "find": "resources",
+            "filter": filter,
+            "sort": {"l": direction, "_id": direction},
+            "limit": limit,
+            "batchSize": limit,
+            "projection": INDEX_FIELDS if bodies else {**INDEX_FIELDS, "b": 0},
+            "hint": _index(hint, types, dossiers),
+            "allowDiskUse": True,
+        }
+        documents = await self._connection.read(command, self._session)
+        if backwards:
+            documents.reverse()
+        return await self._rows(documents, {}, bodies=bodies)
+
+    @translated
+    async def count(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        dossiers: Sequence[int] | None = None,
+        hint: str | None = None,
+        limit: int | None = None,
+    ) -> int:
+        """How many rows `find` would give; counting stops at `limit`."""
+        stages: list[dict] = [{"$match": _filter(where, types, dossiers)}]
+        if limit is not None:
+            stages.append({"$limit": limit})
+        stages.append({"$count": "n"})
+        command = {"aggregate": "resources", "pipeline": stages, "cursor": {}, "hint": _index(hint, types, dossiers)}
+        answer = await self._connection.read(command, self._session)
+        return answer[0]["n"] if answer else 0
+
+    @translated
+    async def selves(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        dossiers: Sequence[int] | None = None,
+        hint: str | None = None,
+        limit: int = 10_000,
+    ) -> list[int]:
+        """The self hashes of the rows that match, in no order, for chains: a reference token is a hash of them."""
+        command = {
+            "find": "resources",
+            "filter": _filter(where, types, dossiers),
+            "projection": {"_id": 0, "s": 1},
+            "limit": limit,
+            "batchSize": limit,
+            "hint": _index(hint, types, dossiers),
+        }
+        return [document["s"] for document in await self._connection.read(command, self._session) if "s" in document]
+
+    async def scan(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        dossiers: Sequence[int] | None = None,
+        hint: str | None = None,
+        batch: int = 500,
+        bodies: bool = True,
+    ) -> AsyncIterator[Row]:
+        """All rows that match, newest first, read in batches: what is written meanwhile may be missed."""
+        after: Place | None = None
+        while True:
+            rows = await self.find(where, types=types, dossiers=dossiers, hint=hint, after=after, limit=batch, bodies=bodies)
+            for row in rows:
+                yield row
+            if len(rows) < batch:
+                return
+            after = rows[-1].place
+
+    # Histories: newest first
+
+    @translated
+    async def history(
+        self,
+        *,
+        key: bytes | None = None,
+        types: Sequence[str] | None = None,
+        dossiers: Sequence[int] | None = None,
+        since_ms: int | None = None,
+        before: Place | None = None,
+        limit: int = 50,
+    ) -> list[Row]:
+        """Versions, current, superseded and deletions, newest first: of one resource, of types, of dossiers or of everything.
+
+        since_ms: changed at or after it. before: Row.history_place of the last version of the page before.
+        """
+        merged: dict[bytes, dict] = {}
+        # Current ones first: a row that is replaced between the two reads shows up twice, never not at all.
+        for collection, filter, hint in _history_parts(key, types, dossiers, since_ms):
+            if before is not None:
+                place = (before[0], before[1][:16]) if collection == "resources" else before
+                filter = _beyond(filter, place, older=True)
+            command = {
+                "find": collection,
+                "filter": filter,
+                "sort": {"l": -1, "_id": -1},
+                "limit": limit,
+                "batchSize": limit,
+                "projection": INDEX_FIELDS,
+                "hint": hint,
+                "allowDiskUse": True,
+            }
+            for document in await self._connection.read(command, self._session):
+                merged[version_row(document.get("k", document["_id"]), document["v"])] = document
+        page = sorted(merged.items(), key=lambda item: (item[1]["l"], item[0]), reverse=True)[:limit]
+        return await self._rows([document for _, document in page], {})
+
+    @translated
+    async def history_count(
+        self,
+        *,
+        key: bytes | None = None,
+        types: Sequence[str] | None = None,
+        dossiers: Sequence[int] | None = None,
+        since_ms: int | None = None,
+    ) -> int:
+        """How many versions a history has in all."""
+        total = 0
+        for collection, filter, hint in _history_parts(key, types, dossiers, since_ms):
+            command = {"aggregate": collection, "pipeline": [{"$match": filter}, {"$count": "n"}], "cursor": {}, "hint": hint}
+            answer = await self._connection.read(command, self._session)
+            total += answer[0]["n"] if answer else 0
+        return total
+
+    # Documents
+
+    async def _documents(self, keys: tuple[bytes, ...]) -> dict[bytes, dict]:
+        """Documents of `resources` by key, without their index. The store batches this."""
+        return await self._by_id("resources", keys)
+
+    async def _old_documents(self, keys: tuple[bytes, ...]) -> dict[bytes, dict]:
+        """Documents of `versions` by key || version."""
+        return await self._by_id("versions", keys)
+
+    async def _by_id(self, collection: str, keys: Iterable[bytes]) -> dict[bytes, dict]:
+        unique = list(dict.fromkeys(keys))
+        command = {
+            "find": collection,
+            "filter": {"_id": {"$in": unique}},
+            "projection": INDEX_FIELDS,
+            "batchSize": len(unique) + 1,
+        }
+        return {document["_id"]: document for document in await self._connection.read(command, self._session)}
+
+    async def _rows(self, documents: Sequence[dict], known: Mapping[bytes, dict], *, bodies: bool = True) -> list[Row]:
+        """Values of documents. known: documents by key, among which dossier rows that were read already."""
+        if not bodies:
+            return [row_of(document, None) for document in documents]
+        keys = {dossier_row(document["d"]): document["d"] for document in documents}
+        if missing := tuple(key for key in keys if key not in known):
+            known = {**known, **await self._documents(missing)}
+        opened: dict[int, AESGCM | None] = {}
+        for key, dossier in keys.items():
+            if key not in known:
+                raise Broken("the key row of a dossier is missing")
+            wrapped = known[key].get("k")
+            opened[dossier] = None if wrapped is None else self.vault.dossier_key(dossier, wrapped)
+        rows = []
+        for document in documents:
+            key = opened[document["d"]]
+            large = None if key is None else large_body(document)
+            body = None if large is None else await self.contents.read_all(large.id, BODY_BYTES)
+            rows.append(row_of(document, key, large=body, erased=key is None))
+        return rows
+
+
+HINTS = {
+    "dossier": "dossier",  # d, t, l: everything of a dossier
+    "type": "type",  # t, l: everything of a type
+    "time": "time",  # l: everything
+    "selective": "selective",  # g, l: where has an equality or $in on g
+    "code": "code",  # c, l: where has an equality or $in on c
+    "id": "_id_",  # where has an equality or $in on _id
+}
+
+
+def _index(hint: str | None, types: Sequence[str] | None, dossiers: Sequence[int] | None) -> str:
+    if hint is not None:
+        return HINTS[hint]
+    if dossiers is not None:
+        return "dossier"
+    return "time" if types is None else "type"
+
+
+def _filter(where: Mapping[str, Any] | None, types: Sequence[str] | None, dossiers: Sequence[int] | None) -> dict[str, Any]:
+    filter: dict[str, Any] = {}
+    if dossiers is not None:
+        filter["d"] = dossiers[0] if len(dossiers) == 1 else {"$in": list(dossiers)}
+    if types is None:
+        filter["t"] = ANY_TYPE
+    else:
+        filter["t"] = types[0] if len(types) == 1 else {"$in": list(types)}
+    if where:
+        if set(where) & set(filter):
+            raise FhirError("exception", "a search filter names the type or dossier by itself")
+        filter.update(where)
+    return filter
+
+
+def _history_parts(
+    key: bytes | None, types: Sequence[str] | None, dossiers: Sequence[int] | None, since_ms: int | None
+) -> list[tuple[str, dict[str, Any], str]]:
+    """(collection, filter, index) of the two places of a history; deletions are counted among the versions only."""
+    since = {} if since_ms is None else {"l": {"$gte": since_ms}}
+    if key is not None:
+        current = {"_id": Binary(key), "t": ANY_TYPE, **since}
+        return [("resources", current, "_id_"), ("versions", {"k": Binary(key), **since}, "instance")]
+    filter, index = {**_filter(None, types, dossiers), **since}, _index(None, types, dossiers)
+    return [("resources", filter, index), ("versions", filter, index)]
+
+
+def _beyond(filter: dict[str, Any], place: Place, *, older: bool) -> dict[str, Any]:
+    """Only what comes after `place` in the order (updated_ms, key). The first bound is there for the index."""
+    updated_ms, key = place
+    closer, further = ("$lte", "$lt") if older else ("$gte", "$gt")
+    either = [{"l": {further: updated_ms}}, {"l": updated_ms, "_id": {further: Binary(key)}}]
+    return {"$and": [filter, {"l": {closer: updated_ms}}, {"$or": either}]}

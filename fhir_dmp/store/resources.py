@@ -1,0 +1,352 @@
+"""The store: versions of resources as sealed rows in MongoDB. Bytes in, bytes out; no FHIR logic.
+
+https://hl7.org/fhir/R4/http.html#versions
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from bson import Binary
+from bson.raw_bson import RawBSONDocument
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import BulkWriteError, PyMongoError, WriteConcernError
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.store.batching import Batcher, Failed
+from fhir_dmp.store.connection import Connection, repeated
+from fhir_dmp.store.contents import Contents
+from fhir_dmp.store.failures import AlreadyExists, Broken, is_transient, translated, unavailable
+from fhir_dmp.store.format import FORMAT as CURRENT_FORMAT
+from fhir_dmp.store.format import MIGRATIONS, Migration, Progress, Record, open_record
+from fhir_dmp.store.reading import Reader
+from fhir_dmp.store.rows import INLINE_BODY_BYTES, Change, Content, NewRow, current_document, deletion_document, encode
+from fhir_dmp.store.vault import COMMON, Vault, dossier_row, is_dossier_row
+from fhir_dmp.store.writing import Member, Prepared, apply, claim
+
+T = TypeVar("T")
+
+# A commit above this goes in a transaction of its own: it would only delay others.
+GROUP_WRITES = 100
+GROUP_BYTES = 2 * 1024 * 1024
+
+
+def wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Store(Reader):
+    """One open store; one per process and event loop."""
+
+    def __init__(
+        self, connection: Connection, vault: Vault, record: Record, clock: Callable[[], int], random: Callable[[int], bytes]
+    ) -> None:
+        super().__init__(connection, vault, Contents(connection, self.dossier_key, clock))
+        self.record, self.clock, self.random = record, clock, random
+        self._loads: Batcher = Batcher(lambda items: self._load_batch("resources", items), max_items=400)
+        self._old_loads: Batcher = Batcher(lambda items: self._load_batch("versions", items), max_items=400)
+        self._creates: Batcher = Batcher(self._insert_batch, in_flight=2)
+        self._commits: Batcher = Batcher(self._commit_batch, in_flight=2, max_items=200, max_bytes=16 * 1024 * 1024)
+        self._locks = Locks()
+
+    @classmethod
+    async def open(
+        cls,
+        uri: str,
+        database: str = "fhir_dmp",
+        *,
+        data_dir: Path | str,
+        sandbox: bool = False,
+        clock: Callable[[], int] = wall_clock_ms,
+        random: Callable[[int], bytes] = os.urandom,
+        progress: Progress | None = None,
+        migrations: Mapping[int, Migration] = MIGRATIONS,
+        current_format: int = CURRENT_FORMAT,
+    ) -> "Store":
+        """Open the store in `database`, creating it when there is none; its keys are in `data_dir`/keys.
+
+        clock: UTC milliseconds. random: bytes for ids and versions. progress: called with (what, done, total) while an older format is
+        migrated. StoreError tells the operator why it cannot be opened.
+        """
+        connection = Connection(uri, database)
+        try:
+            await connection.check_server()
+            vault, record = await open_record(
+                connection,
+                Path(data_dir),
+                sandbox=sandbox,
+                now_ms=clock,
+                progress=progress,
+                migrations=migrations,
+                current=current_format,
+            )
+        except BaseException:
+            await connection.close()
+            raise
+        return cls(connection, vault, record, clock, random)
+
+    async def close(self) -> None:
+        """Finish what waits, then disconnect."""
+        for batcher in (self._loads, self._old_loads, self._creates, self._commits):
+            await batcher.close()
+        await self._connection.close()
+
+    async def ping(self) -> bool:
+        """True when the database answers and accepts writes."""
+        try:
+            async with asyncio.timeout(3):
+                hello = await self._connection.client.admin.command("hello")
+        except (PyMongoError, TimeoutError):
+            return False
+        return bool(hello.get("isWritablePrimary"))
+
+    @property
+    def sandbox(self) -> bool:
+        return self.record.sandbox
+
+    # Writing
+
+    @translated
+    async def create(self, row: NewRow) -> None:
+        """Store the first version of a resource, together with others that are created at the same time. Durable when it returns.
+
+        AlreadyExists when there is a row with this key.
+        """
+        if row.deleted:
+            raise ValueError("a deletion replaces a version")
+        (prepared,) = await self._prepare((Change(row, None),))
+        await self._creates.submit(prepared.document, prepared.size)
+
+    @translated
+    async def commit(self, changes: Sequence[Change], *, claims: Iterable[bytes] = ()) -> None:
+        """Store versions all or none, in one transaction, majority and journaled. Durable when it returns.
+
+        claims: names of what was decided on (e.g. of a conditional create); commits with a claim in common go one after the other.
+        Conflict (or AlreadyExists) names the first change whose expectation does not hold; nothing is then stored.
+        """
+        if not changes:
+            return
+        claims = sorted(set(claims))
+        member = await self._prepare(changes)
+        size = sum(prepared.size for prepared in member)
+        if not claims and len(member) <= GROUP_WRITES and size <= GROUP_BYTES:
+            await self._commits.submit(member, size)
+            return
+
+        async def attempt(session: AsyncClientSession) -> Failed | None:
+            await claim(self._connection, session, claims, self.clock())
+            (outcome,) = await apply(self._connection, session, [member])
+            return outcome
+
+        async with self._locks.hold(claims):
+            outcome = await self._connection.transaction(attempt)
+        if outcome is not None:
+            raise outcome.error
+
+    @translated
+    async def transact(self, work: Callable[["Transaction"], Awaitable[T]], *, claims: Iterable[bytes] = ()) -> T:
+        """Run `work` on a snapshot and store what it writes, all or none; again from its start when it lost against another one.
+
+        work reads with the methods of Reader, which see what it wrote before. An error it raises ends the transaction and reaches the
+        caller, nothing being stored. claims: as in commit.
+        """
+        claims = sorted(set(claims))
+
+        async def attempt(session: AsyncClientSession) -> T:
+            await claim(self._connection, session, claims, self.clock())
+            return await work(Transaction(self, session))
+
+        async with self._locks.hold(claims):
+            return await self._connection.transaction(attempt)
+
+    async def _prepare(self, changes: Sequence[Change]) -> list[Prepared]:
+        """Seal and encode, before anything joins a batch: what cannot be stored fails here, alone."""
+        keys = await self._writing_keys({change.row.dossier for change in changes})
+        prepared = []
+        for change in changes:
+            row, key = change.row, keys[change.row.dossier]
+            large = await self._large_body(row) if row.body is not None and len(row.body) > INLINE_BODY_BYTES else None
+            deletion = encode(deletion_document(row, key)) if row.deleted else None
+            prepared.append(Prepared(change, encode(current_document(row, key, large)), deletion))
+        return prepared
+
+    async def _large_body(self, row: NewRow) -> Content:
+        async def body() -> AsyncIterator[bytes]:
+            yield row.body
+
+        return await self.contents.write(body(), row.dossier)
+
+    # Dossiers
+
+    def new_dossier(self) -> int:
+        """Number of a new dossier; its key is made by the first write into it."""
+        return self.vault.new_dossier(self.random)
+
+    async def dossier_key(self, dossier: int) -> AESGCM:
+        """The key of a dossier, read now and made when there is none yet. Gone (410) when it was."""
+        return (await self._writing_keys({dossier}))[dossier]
+
+    @translated
+    async def destroy_dossier(self, dossier: int) -> None:
+        """Destroy the key of a dossier: from now on nothing in it can be read, in whatever copy. Then remove its rows and contents."""
+        if dossier == COMMON:
+            raise ValueError("the common key is not destroyed")
+        await self.destroy_key(dossier)
+        for collection in ("resources", "versions"):
+            await repeated(lambda name=collection: self._connection.database[name].delete_many({"d": dossier}, hint="dossier"))
+        await self.contents.remove_dossier(dossier)
+
+    @translated
+    async def destroy_key(self, dossier: int) -> None:
+        """The first half of destroy_dossier: the row of the dossier stays, without its key, so that none is made again."""
+        rows = self._connection.database["resources"]
+        where = {"_id": Binary(dossier_row(dossier))}
+        before = await repeated(lambda: rows.find_one_and_update(where, {"$unset": {"k": ""}, "$set": {"e": self.clock()}}, upsert=True))
+        if before and "k" in before:
+            self.vault.forget(before["k"])
+
+    @translated
+    async def sweep_contents(self, age_ms: int = 24 * 3600 * 1000) -> int:
+        """Remove sealed contents older than `age_ms` to which no version refers; how many."""
+        return await self.contents.sweep(age_ms, self._referred)
+
+    async def _referred(self, contents: list[bytes]) -> set[bytes]:
+        """Which of these contents some version, current or superseded, refers to."""
+        found: set[bytes] = set()
+        # Superseded ones last: a version that is replaced in between is met twice, not never.
+        for collection in ("resources", "versions"):
+            command = {"find": collection, "filter": {"f.i": {"$in": contents}}, "projection": {"f": 1}, "hint": "contents"}
+            documents = await self._connection.read(command)
+            found |= {item["i"] for document in documents for item in document["f"]}
+        return found
+
+    async def _writing_keys(self, dossiers: set[int]) -> dict[int, AESGCM]:
+        rows = {dossier_row(dossier): dossier for dossier in dossiers}
+        keys: dict[int, AESGCM] = {}
+        for _ in range(20):
+            found = await self._documents(tuple(rows))
+            for row, document in found.items():
+                dossier = rows.pop(row)
+                keys[dossier] = self.vault.dossier_key(dossier, document.get("k"))
+            if not rows:
+                return keys
+            await asyncio.gather(*(self._make_dossier_row(row, dossier) for row, dossier in rows.items()))
+        raise Broken("the key of a dossier cannot be made")
+
+    async def _make_dossier_row(self, row: bytes, dossier: int) -> None:
+        """Make a key; when somebody else did at the same moment, theirs is the one that is read afterwards."""
+        document = encode({"_id": Binary(row), "k": Binary(self.vault.new_dossier_key(dossier))})
+        try:
+            await self._creates.submit(document, len(document.raw))
+        except AlreadyExists:
+            return
+
+    # Batches
+
+    async def _documents(self, keys: tuple[bytes, ...]) -> dict[bytes, dict]:
+        return await self._loads.submit(keys) if keys else {}
+
+    async def _old_documents(self, keys: tuple[bytes, ...]) -> dict[bytes, dict]:
+        return await self._old_loads.submit(keys) if keys else {}
+
+    async def _load_batch(self, collection: str, items: list[tuple[bytes, ...]]) -> list[dict[bytes, dict]]:
+        found = await self._by_id(collection, (key for item in items for key in item))
+        return [{key: found[key] for key in item if key in found} for item in items]
+
+    async def _insert_batch(self, documents: list[RawBSONDocument]) -> list[Failed | None]:
+        """Unordered insert; a duplicate fails alone. What was already stored by an attempt whose answer was lost counts as done."""
+        try:
+            duplicates = await repeated(lambda: self._insert(documents))
+        except PyMongoError as error:
+            if is_transient(error):
+                raise unavailable() from error
+            raise
+        outcomes: list[Failed | None] = [None] * len(documents)
+        if duplicates:
+            keys = [bytes(documents[index]["_id"]) for index in duplicates]
+            found = await self._by_id("resources", keys)
+            for index, key in zip(duplicates, keys, strict=True):
+                stored = found.get(key, {})
+                if stored.get("v") is None or stored["v"] != documents[index]["v"]:
+                    outcomes[index] = Failed(AlreadyExists(0, stored.get("v")))
+        return outcomes
+
+    async def _insert(self, documents: list[RawBSONDocument]) -> list[int]:
+        """Places of the duplicates; everything else is stored."""
+        try:
+            await self._connection.database["resources"].insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            details = error.details or {}
+            if details.get("writeConcernErrors"):
+                # It concerns all of them, and their fate is open: the same keys are sent again.
+                raise WriteConcernError("not yet durable", 64, {"errorLabels": ["RetryableWriteError"]}) from error
+            others = [item for item in details["writeErrors"] if item["code"] != 11000]
+            if others:
+                raise FhirError("exception", "the database refused a row") from error
+            return [item["index"] for item in details["writeErrors"]]
+        return []
+
+    async def _commit_batch(self, members: list[Member]) -> list[Failed | None]:
+        """A group transaction. When it fails as a whole, its halves are tried, down to the member that is to blame."""
+        try:
+            return await self._connection.transaction(lambda session: apply(self._connection, session, members))
+        except (PyMongoError, RuntimeError) as error:
+            if len(members) > 1:
+                middle = len(members) // 2
+                return [*await self._commit_batch(members[:middle]), *await self._commit_batch(members[middle:])]
+            return [Failed(error)]
+
+
+class Transaction(Reader):
+    """Reads and writes of one MongoDB transaction."""
+
+    def __init__(self, store: Store, session: AsyncClientSession) -> None:
+        super().__init__(store._connection, store.vault, store.contents, session)
+        self._store = store
+
+    async def write(self, changes: Sequence[Change]) -> None:
+        """Do these changes now, to be seen by later reads of this transaction. Conflict as in Store.commit; none of them is then done."""
+        if changes:
+            (outcome,) = await apply(self._connection, self._session, [await self._store._prepare(changes)])
+            if outcome is not None:
+                raise outcome.error
+
+    async def _documents(self, keys: tuple[bytes, ...]) -> dict[bytes, dict]:
+        # Keys of dossiers as they are now: one that was made for this transaction is younger than its snapshot.
+        dossiers = tuple(key for key in keys if is_dossier_row(key))
+        others = tuple(key for key in keys if not is_dossier_row(key))
+        found = await self._store._documents(dossiers)
+        return found | await self._by_id("resources", others) if others else found
+
+
+class Locks:
+    """One lock per name for as long as somebody wants it: rivals within a process queue here instead of failing in the database."""
+
+    def __init__(self) -> None:
+        self._held: dict[bytes, tuple[asyncio.Lock, list[None]]] = {}
+
+    @asynccontextmanager
+    async def hold(self, names: Sequence[bytes]) -> AsyncIterator[None]:
+        """names: sorted, so that no two holders wait for each other."""
+        taken: list[asyncio.Lock] = []
+        for name in names:
+            self._held.setdefault(name, (asyncio.Lock(), []))[1].append(None)
+        try:
+            for name in names:
+                lock = self._held[name][0]
+                await lock.acquire()
+                taken.append(lock)
+            yield
+        finally:
+            for lock in taken:
+                lock.release()
+            for name in names:
+                wanting = self._held[name][1]
+                wanting.pop()
+                if not wanting:
+                    del self._held[name]

@@ -1,0 +1,211 @@
+"""Rows: the values that go into the store and come out of it, and their BSON.
+
+https://bsonspec.org/spec.html
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import bson
+from bson import Binary, Decimal128
+from bson.codec_options import CodecOptions, TypeEncoder, TypeRegistry
+from bson.decimal128 import create_decimal128_context
+from bson.errors import InvalidDocument
+from bson.raw_bson import RawBSONDocument
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.store.vault import seal, unseal, version_row
+
+ROW_BYTES = 12 * 1024 * 1024
+INLINE_BODY_BYTES = 1024 * 1024
+
+
+class Content(NamedTuple):
+    """A sealed content (GridFS). id: 16 bytes. size: plain bytes. sha256: of the plain bytes, only where it was just written."""
+
+    id: bytes
+    size: int
+    sha256: bytes | None = None
+
+
+class NewRow(NamedTuple):
+    """One version to be stored, all plain.
+
+    key: 16 bytes. version: new random int64. updated_ms: meta.lastUpdated, UTC, greater than that of the version it replaces.
+    self64: hash by which references find this resource, 0 for none. Blind index, keyed hashes and intervals, nothing readable: x every
+    token; g the selective ones; c code tokens; n (parameter hash, low, high), int or Decimal, half-open.
+    body: final JSON bytes; for a deletion None or what a history shall tell of it (e.g. the id a client chose), sealed too.
+    method: POST, PUT, PATCH or DELETE. content: a sealed content that this version refers to; it lives as long as one version does.
+    """
+
+    key: bytes
+    dossier: int
+    type: str
+    version: int
+    updated_ms: int
+    self64: int
+    x: tuple[int, ...]
+    g: tuple[int, ...]
+    c: tuple[int, ...]
+    n: tuple[tuple[int, int | Decimal, int | Decimal], ...]
+    body: bytes | None
+    method: str
+    deleted: bool = False
+    content: Content | None = None
+
+
+class Change(NamedTuple):
+    """A row and the version that must be current for it to be stored; None: the key must not exist yet."""
+
+    row: NewRow
+    expected: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One version as read. updated_ms: UTC. version: int64, see vault.version_id.
+
+    body: final JSON bytes, wherever they were kept; None when the dossier was erased (`erased`), or when it was not asked for.
+    """
+
+    key: bytes
+    dossier: int
+    type: str
+    version: int
+    updated_ms: int
+    method: str
+    deleted: bool
+    body: bytes | None
+    content: Content | None = None
+    self64: int = 0
+    erased: bool = False
+
+    @property
+    def place(self) -> tuple[int, bytes]:
+        """Where this row stands in the order of a search."""
+        return self.updated_ms, self.key
+
+    @property
+    def history_place(self) -> tuple[int, bytes]:
+        """Where this version stands in the order of a history."""
+        return self.updated_ms, version_row(self.key, self.version)
+
+
+class _DecimalEncoder(TypeEncoder):
+    python_type = Decimal
+
+    def transform_python(self, value: Decimal) -> Decimal128:
+        return decimal128(value)
+
+
+_CONTEXT = create_decimal128_context()
+
+
+def decimal128(value: Decimal) -> Decimal128:
+    """The nearest of 34 digits: the index narrows, the body decides."""
+    return Decimal128(_CONTEXT.create_decimal(value))
+
+
+OPTIONS: CodecOptions = CodecOptions(type_registry=TypeRegistry([_DecimalEncoder()]))
+RAW: CodecOptions = CodecOptions(document_class=RawBSONDocument)
+
+
+def encode(document: Mapping[str, Any]) -> RawBSONDocument:
+    """BSON of one document, refused here when it cannot be stored: in a batch it would take the others down with it."""
+    try:
+        data = bson.encode(document, codec_options=OPTIONS)
+    except (InvalidDocument, OverflowError, UnicodeError, ValueError, TypeError) as error:
+        raise FhirError("unprocessable", "the resource cannot be stored: its index does not fit the database") from error
+    if len(data) > ROW_BYTES:
+        raise FhirError("too-long", f"the resource and its index take {len(data)} bytes, more than {ROW_BYTES}")
+    return RawBSONDocument(data, RAW)
+
+
+def current_document(row: NewRow, key: AESGCM, large: Content | None) -> dict[str, Any]:
+    """Document in `resources` of a new current version; without type and index when it is a deletion, so that no search meets it."""
+    document: dict[str, Any] = {
+        "_id": Binary(row.key),
+        "d": row.dossier,
+        "tz" if row.deleted else "t": row.type,
+        "v": row.version,
+        "l": row.updated_ms,
+        "m": row.method,
+    }
+    if not row.deleted:
+        if row.self64:
+            document["s"] = row.self64
+        # A field that is empty is left out: its index then has no entry for this row.
+        for name, values in (("x", row.x), ("g", row.g), ("c", row.c)):
+            if values:
+                document[name] = list(values)
+        if row.n:
+            document["n"] = [{"p": p, "a": low, "b": high} for p, low, high in row.n]
+    document.update(_body_fields(row, key, large))
+    return document
+
+
+def deletion_document(row: NewRow, key: AESGCM) -> dict[str, Any]:
+    """Document in `versions` of a deletion, which is a version too."""
+    return {
+        "_id": Binary(version_row(row.key, row.version)),
+        "k": Binary(row.key),
+        "d": row.dossier,
+        "t": row.type,
+        "v": row.version,
+        "l": row.updated_ms,
+        "m": row.method,
+        "del": True,
+        **_body_fields(row, key, None),
+    }
+
+
+def superseded_document(current: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Document in `versions` of a current row that is about to be replaced; None for a deletion, which is there already."""
+    if "t" not in current:
+        return None
+    kept = {name: current[name] for name in ("d", "t", "v", "l", "m", "s", "b", "f") if name in current}
+    key = bytes(current["_id"])
+    return {"_id": Binary(version_row(key, current["v"])), "k": Binary(key), **kept}
+
+
+def _body_fields(row: NewRow, key: AESGCM, large: Content | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    contents = []
+    if row.content is not None:
+        contents.append({"i": Binary(row.content.id), "z": row.content.size})
+    if large is not None:
+        contents.append({"i": Binary(large.id), "z": large.size, "w": True})
+    elif row.body is not None:
+        fields["b"] = Binary(seal(key, row.body, version_row(row.key, row.version)))
+    if contents:
+        fields["f"] = contents
+    return fields
+
+
+def large_body(document: Mapping[str, Any]) -> Content | None:
+    """The content that holds the whole body of a stored document, when it does not hold it itself."""
+    return next((Content(item["i"], item["z"]) for item in document.get("f", ()) if item.get("w")), None)
+
+
+def row_of(document: Mapping[str, Any], key: AESGCM | None, *, large: bytes | None = None, erased: bool = False) -> Row:
+    """Value of a document of `resources` or `versions`. key: of its dossier, None to leave the body closed."""
+    row_key = document["k"] if "k" in document else document["_id"]
+    body = large
+    if body is None and key is not None and "b" in document:
+        body = unseal(key, document["b"], version_row(row_key, document["v"]))
+    return Row(
+        key=row_key,
+        dossier=document["d"],
+        type=document["t"] if "t" in document else document["tz"],
+        version=document["v"],
+        updated_ms=document["l"],
+        method=document["m"],
+        deleted="tz" in document or "del" in document,
+        body=body,
+        content=next((Content(item["i"], item["z"]) for item in document.get("f", ()) if not item.get("w")), None),
+        self64=document.get("s", 0),
+        erased=erased,
+    )

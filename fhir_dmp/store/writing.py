@@ -1,0 +1,123 @@
+"""Writing rows: what one group transaction does, member by member.
+
+https://www.mongodb.com/docs/manual/core/transactions-in-applications/
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bson import Binary
+from bson.raw_bson import RawBSONDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from fhir_dmp.store.batching import Failed
+from fhir_dmp.store.connection import Connection
+from fhir_dmp.store.failures import AlreadyExists, Conflict
+from fhir_dmp.store.reading import INDEX_FIELDS
+from fhir_dmp.store.rows import Change, encode, superseded_document
+
+COMMAND_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A change, sealed and encoded. deletion: the document in `versions` when it is one."""
+
+    change: Change
+    document: RawBSONDocument
+    deletion: RawBSONDocument | None
+
+    @property
+    def size(self) -> int:
+        return len(self.document.raw) * (2 if self.deletion else 1)
+
+
+Member = Sequence[Prepared]
+
+
+async def claim(connection: Connection, session: AsyncClientSession, claims: Iterable[bytes], now_ms: int) -> None:
+    """Write the claims: of two transactions with a claim in common one waits for the other and sees what it did."""
+    at = datetime.fromtimestamp(now_ms / 1000, UTC)
+    updates = [{"q": {"_id": Binary(key)}, "u": {"$set": {"at": at}}, "upsert": True} for key in sorted(set(claims))]
+    if updates:
+        await connection.database.command({"update": "claims", "updates": updates, "ordered": True}, session=session)
+
+
+async def apply(connection: Connection, session: AsyncClientSession, members: Sequence[Member]) -> list[Failed | None]:
+    """Do the writes of all members in the session's transaction, except those members whose expectations do not hold.
+
+    A conflict of one member leaves the others alone; anything else raises, and nothing of the transaction may then be kept.
+    """
+    keys = list(dict.fromkeys(prepared.change.row.key for member in members for prepared in member))
+    find = {"find": "resources", "filter": {"_id": {"$in": keys}}, "projection": INDEX_FIELDS, "batchSize": len(keys) + 1}
+    current = {document["_id"]: document for document in await connection.read(find, session)}
+    versions: dict[bytes, int | None] = {key: current[key]["v"] if key in current else None for key in keys}
+    outcomes: list[Failed | None] = []
+    creates: list[RawBSONDocument] = []
+    superseded: list[RawBSONDocument] = []
+    replacements: list[Prepared] = []
+    for member in members:
+        if all(versions[prepared.change.row.key] == prepared.change.row.version for prepared in member):
+            outcomes.append(None)  # an earlier attempt, whose answer was lost, did it
+            continue
+        conflict = judge(member, versions)
+        outcomes.append(Failed(conflict) if conflict else None)
+        if conflict:
+            continue
+        for prepared in member:
+            key = prepared.change.row.key
+            versions[key] = prepared.change.row.version
+            if prepared.change.expected is None:
+                creates.append(prepared.document)
+                continue
+            if key not in current or current[key]["v"] != prepared.change.expected:
+                raise RuntimeError("a write follows one of the same group")  # its members are then tried one by one
+            replacements.append(prepared)
+            if old := superseded_document(current[key]):
+                superseded.append(encode(old))
+            if prepared.deletion is not None:
+                superseded.append(prepared.deletion)
+    database = connection.database
+    if superseded:
+        await database["versions"].insert_many(superseded, session=session)
+    if creates:
+        await database["resources"].insert_many(creates, session=session)
+    for part in _parts(replacements):
+        updates = [
+            {"q": {"_id": Binary(p.change.row.key), "v": p.change.expected}, "u": p.document, "multi": False, "upsert": False} for p in part
+        ]
+        answer = await database.command({"update": "resources", "updates": updates, "ordered": True}, session=session)
+        if answer["n"] != len(part):
+            raise RuntimeError(f"{len(part)} replacements met {answer['n']} rows of their own snapshot")
+    return outcomes
+
+
+def judge(member: Member, versions: dict[bytes, int | None]) -> Conflict | None:
+    """The first conflict of a member with the versions that its group has come to."""
+    seen: set[bytes] = set()
+    for index, prepared in enumerate(member):
+        row, expected = prepared.change
+        found = versions[row.key]
+        if row.key in seen:
+            return Conflict(index, row.version, "one commit writes the same resource twice")
+        seen.add(row.key)
+        if expected is None and found is not None:
+            return AlreadyExists(index, found)
+        if expected is not None and found != expected:
+            return Conflict(index, found)
+    return None
+
+
+def _parts(replacements: Sequence[Prepared]) -> Iterable[list[Prepared]]:
+    """In commands that stay well below the 16 MB a command may have."""
+    part: list[Prepared] = []
+    size = 0
+    for prepared in replacements:
+        if part and (size + prepared.size > COMMAND_BYTES or len(part) >= 1000):
+            yield part
+            part, size = [], 0
+        part.append(prepared)
+        size += prepared.size
+    if part:
+        yield part

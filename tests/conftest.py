@@ -1,0 +1,68 @@
+"""Fixtures for all rooms: one real mongod a session, one empty store a test."""
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from fhir_dmp.store.embedded import Embedded
+from fhir_dmp.store.resources import Store
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def mongod():
+    """A running mongod on which every collection scan is an error (`.uri`)."""
+    folder = Path(tempfile.mkdtemp(prefix="fhir-dmp-"))
+    embedded = Embedded.start(folder, extra_parameters=("notablescan=true",), cache_gb=0.25)
+    yield embedded
+    embedded.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def data_dir(mongod):
+    """A data folder whose host key serves all stores of the session."""
+    return mongod.folder.parent
+
+
+@pytest.fixture
+async def database(mongod, data_dir):
+    """Name of a database of this test's own; dropped afterwards."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    yield name
+    from pymongo import AsyncMongoClient
+
+    async with AsyncMongoClient(mongod.uri) as client:
+        await client.drop_database(name)
+
+
+@pytest.fixture
+async def store(mongod, data_dir, database):
+    """An empty store for real use."""
+    store = await Store.open(mongod.uri, database, data_dir=data_dir)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def sandbox_store(mongod, data_dir, database):
+    """An empty sandbox store."""
+    store = await Store.open(mongod.uri, database, data_dir=data_dir, sandbox=True)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def gather():
+    """asyncio.gather that gives exceptions as values."""
+
+    async def gathered(*calls):
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    return gathered
