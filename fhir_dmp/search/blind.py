@@ -1,0 +1,190 @@
+"""Index values as keyed hashes and intervals: what a stored row shows to a query, and to nobody else.
+
+https://hl7.org/fhir/R4/search.html
+
+Kinds of token: present, token, type (identifier by type), ref, refv (with version), refid, url, urlv, prefix, exact, day (calendar), uri, under
+(uri by what stands above it), pair (composite of two tokens). Intervals: n (and with a unit), both also under a composite.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+
+from fhir_dmp.fhir import tables
+from fhir_dmp.search.parameters import Parameter, parameters
+from fhir_dmp.search.predicate import Hash64
+from fhir_dmp.search.spelling import (
+    PREFIXES,
+    address_key,
+    calendar_keys,
+    code_key,
+    key,
+    path_prefixes,
+    signed,
+    spellings_of,
+    token_spellings,
+    unit_spellings,
+)
+from fhir_dmp.search.values import Composite, DateRange, Index, Number, Quantity, Reference, String, Token, Uri, Value
+
+# Held by the row itself: its key and its time.
+OWN_FIELDS = frozenset({"_id", "_lastUpdated"})
+# Parameters of contained resources that get tokens; the others are narrowed by the reference alone.
+CONTAINED = frozenset({"identifier", "name", "family", "given", "practitioner", "organization"})
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What a row shows. x: every token. g: selective ones, indexed across dossiers. c: code tokens, indexed across dossiers.
+
+    n: (p, a, b): dates as half-open [a, b) in ms, numbers and quantities as closed [a, b] Decimals; p the hash of what is measured.
+    """
+
+    x: tuple[int, ...]
+    g: tuple[int, ...]
+    c: tuple[int, ...]
+    n: tuple[tuple[int, int | Decimal, int | Decimal], ...]
+
+
+@cache
+def locating(type_name: str) -> frozenset[str]:
+    """Parameters whose reference to a Patient places a resource of this type in that patient's dossier."""
+    known = parameters(type_name)
+    placing = {
+        _members(branch.steps)
+        for code in tables.compartment("Patient").get(type_name, ())
+        if code in known
+        for branch in known[code].branches
+    }
+    return frozenset(
+        code
+        for code, p in known.items()
+        if p.type == "reference" and p.branches and all(_members(branch.steps) in placing for branch in p.branches)
+    )
+
+
+def _members(steps: tuple) -> tuple[str, ...]:
+    return tuple(step.name for step in steps if step.kind == "member")
+
+
+def is_indexed(code: str) -> bool:
+    """Whether a code gets tokens: those of the resource itself, and a few of what it contains."""
+    return code not in OWN_FIELDS and code not in ("_text", "_content") and (">" not in code or code.rpartition(".")[2] in CONTAINED)
+
+
+def entries(type_name: str, index: Index, hash64: Hash64, patient: str | None = None) -> Entries:
+    """What a row shows of an index. patient: `Patient/id` of its dossier, None outside dossiers.
+
+    Dates that birth and death are told by become calendar tokens; `_id` and `_lastUpdated` are fields of the row.
+    """
+    x: dict[int, None] = {}
+    g: dict[int, None] = {}
+    c: dict[int, None] = {}
+    n: dict[tuple, None] = {}
+    known: Mapping[str, Parameter] = parameters(type_name)
+    for code, values in index.items():
+        if not is_indexed(code):
+            continue
+        parameter = known.get(code)
+        if ">" not in code:
+            x[hash64(key(type_name, code, "present", ""))] = None
+        for value in values:
+            for kind, text, weight in tokens_of(code, value, parameter, hash64):
+                hashed = hash64(key(type_name, code, kind, text))
+                x[hashed] = None
+                if parameter is None or not weight:
+                    continue
+                if parameter.selective and not (patient and _is_patient(value, patient) and code in locating(type_name)):
+                    g[hashed] = None
+                if parameter.coded:
+                    c[hashed] = None
+            for what, a, b in intervals_of(code, value, parameter):
+                n[(hash64(key(type_name, code, "n", what)), a, b)] = None
+    return Entries(tuple(x), tuple(g), tuple(c), tuple(n))
+
+
+def _is_patient(value: Value, patient: str) -> bool:
+    return isinstance(value, Reference) and f"{value.type}/{value.id}" == patient
+
+
+def tokens_of(code: str, value: Value, parameter: Parameter | None, hash64: Hash64) -> Iterator[tuple[str, str | bytes, bool]]:
+    """(kind, text, whether it tells one resource from another) for each token of a value."""
+    match value:
+        case Token():
+            for spelling in spellings_of(code, value):
+                yield "token", spelling, not spelling.endswith("|") and not spelling.startswith("|")
+            for system, kind in value.types:
+                if value.code:
+                    yield "type", of_type_spelling(system, kind, value.code), False
+        case Reference():
+            yield from _reference_tokens(code, value, hash64)
+        case String():
+            for length in PREFIXES:
+                if length <= len(value.folded):
+                    yield "prefix", value.folded[:length], length >= 3
+            yield "exact", value.raw, True
+        case DateRange() if parameter is not None and parameter.calendar:
+            for day in calendar_keys(value):
+                yield "day", day, False
+        case Uri():
+            yield "uri", value.value, True
+            for above in path_prefixes(value.value):
+                yield "under", above, False
+        case Composite():
+            yield from _pairs(code, value, hash64)
+
+
+def of_type_spelling(system: str | None, code: str, value: str) -> str:
+    """How an identifier by its type is spelled."""
+    return f"{system or ''}|{code}|{value.casefold()}"
+
+
+def _reference_tokens(code: str, value: Reference, hash64: Hash64) -> Iterator[tuple[str, str | bytes, bool]]:
+    if value.id is not None and value.type is not None:
+        yield "ref", signed(hash64(address_key(value.type, value.id))), True
+        if value.version:
+            yield "refv", f"{value.type}/{value.id}/_history/{value.version}", False
+    if value.url is not None:
+        yield "url", value.url, True
+        if value.version:
+            yield "urlv", f"{value.url}|{value.version}", False
+    if value.identifier is not None:
+        for spelling in spellings_of(code, value.identifier):
+            yield "refid", spelling, not spelling.endswith("|") and not spelling.startswith("|")
+
+
+def _pairs(code: str, value: Composite, hash64: Hash64) -> Iterator[tuple[str, str | bytes, bool]]:
+    if len(value.parts) != 2:
+        return
+    for left in value.parts[0]:
+        for right in value.parts[1]:
+            if isinstance(left, Token) and isinstance(right, Token):
+                for a in spellings_of(code, left):
+                    for b in spellings_of(code, right):
+                        yield "pair", f"{a}\0{b}", False
+            elif isinstance(left, Token) and isinstance(right, Reference) and right.id is not None and right.type is not None:
+                for a in spellings_of(code, left):
+                    yield "pair", a.encode() + b"\0" + signed(hash64(address_key(right.type, right.id))), False
+
+
+def intervals_of(code: str, value: Value, parameter: Parameter | None) -> Iterator[tuple[str, int | Decimal, int | Decimal]]:
+    """(what is measured, a, b) for each interval of a value. what: "" or the unit, under a composite after its token."""
+    match value:
+        case DateRange() if parameter is None or not parameter.calendar:
+            yield "", value.lo_ms, value.hi_ms
+        case Number():
+            yield "", value.lo, value.hi
+        case Quantity():
+            for unit in unit_spellings(value):
+                yield unit, value.lo, value.hi
+            if value.canonical:
+                lo, hi, unit = value.canonical
+                yield f"={unit}", lo, hi
+        case Composite() if len(value.parts) == 2:
+            for left in value.parts[0]:
+                if isinstance(left, Token) and left.code is not None:
+                    for spelling in token_spellings(left.system, code_key(code, left.code)):
+                        for right in value.parts[1]:
+                            for what, a, b in intervals_of(code, right, None):
+                                yield f"{spelling}\0{what}", a, b

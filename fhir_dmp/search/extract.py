@@ -1,0 +1,187 @@
+"""The search index of a resource: for each search parameter the values found in it.
+
+https://hl7.org/fhir/R4/search.html#ptypes
+
+Names in the index are parameter codes. What a reference to a contained resource leads to is found under
+`author>Practitioner.family`: the parameter, the type of the contained resource, its own parameter.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+
+from fhir_dmp.fhir import tables
+from fhir_dmp.fhir.references import parse_reference
+from fhir_dmp.search.convert import Context, converter
+from fhir_dmp.search.expressions import Branch, after_first, branches, contained, flat, getter
+from fhir_dmp.search.parameters import TEXTS, Parameter, parameters
+from fhir_dmp.search.values import Composite, Index, Value
+from fhir_dmp.search.words import content, narrative
+
+MAX_CONTAINED_DEPTH = 2
+_Reader = Callable[[object, dict, Context], Iterable[Value]]
+
+
+def extract(type_name: str, resource: dict, *, base_urls: Sequence[str] = (), texts: bool = False) -> Index:
+    """The index of a resource: parameter code -> values, absent where there is none.
+
+    base_urls: addresses of this server, under which an absolute reference is a local one. texts: with `_text` and `_content` too.
+
+    >>> extract("Patient", {"resourceType": "Patient", "birthDate": "1980-05"})
+    {'birthdate': (DateRange(lo_ms=325987200000, hi_ms=328665600000),)}
+    """
+    return _extract(type_name, resource, resource, Context(tuple(base_urls)), texts, 0)
+
+
+def _extract(type_name: str, resource: dict, container: dict, context: Context, texts: bool, depth: int) -> Index:
+    found: dict[str, dict[Value, None]] = {}
+    by_member, whole = _plan(type_name)
+    for member, value in resource.items():
+        if value is not None and (readers := by_member.get(member)):
+            for code, read in readers:
+                if values := read(value, container, context):
+                    found.setdefault(code, {}).update(dict.fromkeys(values))
+    for code, read in whole:
+        if values := read(resource, container, context):
+            found.setdefault(code, {}).update(dict.fromkeys(values))
+    if depth < MAX_CONTAINED_DEPTH and container.get("contained"):
+        _contained(type_name, resource, container, context, found, depth)
+    index = {code: tuple(values) for code, values in found.items()}
+    if texts:
+        index["_text"], index["_content"] = (narrative(resource),), (content(resource),)
+    return index
+
+
+def _contained(type_name: str, resource: dict, container: dict, context: Context, found: dict, depth: int) -> None:
+    for code, read in _reference_readers(type_name):
+        for value in read(resource, container, context):
+            said = parse_reference(value["reference"]) if type(value) is dict and isinstance(value.get("reference"), str) else None
+            if said is None or said.kind != "fragment" or not said.fragment:
+                continue
+            inner = contained(container, said.fragment)
+            if inner is None or inner is resource or not tables.known_type(inner.get("resourceType")):
+                continue
+            name = inner["resourceType"]
+            for inner_code, values in _extract(name, inner, container, context, False, depth + 1).items():
+                if not inner_code.startswith("_"):  # id and meta of a contained resource identify nothing outside
+                    found.setdefault(f"{code}>{name}.{inner_code}", {}).update(dict.fromkeys(values))
+
+
+@cache
+def _plan(type_name: str) -> tuple[dict[str, list[tuple[str, _Reader]]], list[tuple[str, _Reader]]]:
+    """Readers by the top-level member they start from, and those that start from the whole resource."""
+    by_member: dict[str, list[tuple[str, _Reader]]] = {}
+    whole: list[tuple[str, _Reader]] = []
+    for code, parameter in parameters(type_name).items():
+        if parameter.type == "composite":
+            if not parameter.rooted:
+                whole.append((code, _composite_reader(parameter)))
+            continue
+        for branch in parameter.branches:
+            first = branch.steps[0]
+            if first.kind == "member":
+                by_member.setdefault(first.name, []).append(
+                    (code, _reader(code, parameter.type, branch, after_first(branch), as_list=True))
+                )
+            elif first.kind == "extension":
+                read = _reader(code, parameter.type, branch, getter(branch), as_list=False)
+                by_member.setdefault("extension", []).append((code, _of_extensions(read)))
+            else:
+                whole.append((code, _reader(code, parameter.type, branch, getter(branch), as_list=False)))
+    return by_member, whole
+
+
+def _of_extensions(read: _Reader) -> _Reader:
+    return lambda value, resource, context: read({"extension": value}, resource, context)
+
+
+def _reader(code: str, kind: str, branch: Branch, get: Callable, *, as_list: bool) -> _Reader:
+    convert = converter(kind, branch)
+    if convert is None:
+        return lambda value, resource, context: ()
+
+    if as_list and len(branch.steps) == 1:
+
+        def read_member(value: object, resource: dict, context: Context) -> list[Value]:
+            out: list[Value] = []
+            for item in value if type(value) is list else (value,):
+                if item is not None:
+                    out += convert(item, resource, context)
+            return out
+
+        return read_member
+
+    def read(value: object, resource: dict, context: Context) -> list[Value]:
+        out: list[Value] = []
+        for start in flat(value) if as_list else (value,):
+            for item in get(start, resource):
+                if item is not None:
+                    out += convert(item, resource, context)
+        return out
+
+    if as_list and branch.steps[1].kind == "index":
+        # [0] counts over the list of the member itself.
+        at = int(branch.steps[1].name)
+        after = getter(Branch(branch.steps[2:], branch.type, branch.place))
+
+        def read_at(value: object, resource: dict, context: Context) -> list[Value]:
+            out: list[Value] = []
+            for start in flat(value)[at : at + 1]:
+                for item in after(start, resource):
+                    out += convert(item, resource, context)
+            return out
+
+        return read_at
+    return read
+
+
+def _composite_reader(parameter: Parameter) -> _Reader:
+    """Composite values: one for each element the composite stands on that has a value for every part."""
+    plans = []
+    for branch in parameter.branches:
+        parts = tuple(
+            tuple(
+                (getter(b), converter(component.type, b))
+                for b in branches(component.expression, branch.place)
+                if converter(component.type, b)
+            )
+            for component in parameter.components
+        )
+        plans.append((getter(branch), parts))
+
+    def read(value: object, resource: dict, context: Context) -> list[Value]:
+        out: list[Value] = []
+        for get, parts in plans:
+            for base in get(value, resource):
+                found = []
+                for readers in parts:
+                    values = [
+                        v for get_part, convert in readers for item in get_part(base, resource) for v in convert(item, resource, context)
+                    ]
+                    if not values:
+                        break
+                    found.append(tuple(dict.fromkeys(values)))
+                else:
+                    out.append(Composite(tuple(found)))
+        return out
+
+    return read
+
+
+@cache
+def _reference_readers(type_name: str) -> list[tuple[str, Callable]]:
+    """Readers of the raw Reference values of each reference parameter."""
+
+    def read_all(gets: tuple) -> Callable:
+        return lambda resource, container, context: [item for get in gets for item in get(resource, container)]
+
+    result = []
+    for code, parameter in parameters(type_name).items():
+        gets = tuple(getter(b) for b in parameter.branches if b.type == "Reference")
+        if parameter.type == "reference" and gets:
+            result.append((code, read_all(gets)))
+    return result
+
+
+def index_codes(type_name: str) -> frozenset[str]:
+    """Codes that an index of this type may hold, `_text` and `_content` included."""
+    return frozenset(parameters(type_name)) | TEXTS

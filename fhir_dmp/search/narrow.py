@@ -1,0 +1,352 @@
+"""Predicates as MongoDB filters over stored rows: exact where the index can say it, otherwise a superset that `matches` decides.
+
+https://hl7.org/fhir/R4/search.html
+
+A filter holds only 64-bit hashes, intervals and times: no text of a request reaches the database.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fhir_dmp.fhir.instants import interval, to_instant
+from fhir_dmp.search.blind import is_indexed, locating, of_type_spelling
+from fhir_dmp.search.parameters import Parameter, parameters
+from fhir_dmp.search.predicate import (
+    All,
+    AnyOf,
+    CompositeIs,
+    DateIs,
+    Has,
+    Hash64,
+    Not,
+    NumberIs,
+    Predicate,
+    Present,
+    QuantityIs,
+    ReferenceIdentifier,
+    ReferenceIs,
+    ReferenceTo,
+    ReferenceUrl,
+    StringContains,
+    StringEnds,
+    StringEquals,
+    StringExact,
+    StringStarts,
+    Test,
+    TokenIn,
+    TokenIs,
+    TokenOfType,
+    TokenText,
+    Unresolved,
+    UriAbove,
+    UriBelow,
+    UriIs,
+    WordsAre,
+)
+from fhir_dmp.search.spelling import address_key, key, path_prefixes, prefix_key, signed
+
+Locate = Callable[[str, str], bytes]  # (type, id) -> key of the row
+
+_IMPOSSIBLE = {"x": {"$in": []}}
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """A filter over rows of one type.
+
+    exact: whether it decides; if not, every match passes it and `matches` has the last word.
+    selective, coded: tokens of which every match holds one, None when nothing is known: for the indexes on `g` and `c`.
+    patients: ids of the Patients of which every match names one by a parameter that places it in a dossier, None when unknown.
+    keys: row keys of which every match has one, None when unknown.
+    """
+
+    filter: dict
+    exact: bool = True
+    selective: tuple[int, ...] | None = None
+    coded: tuple[int, ...] | None = None
+    patients: tuple[str, ...] | None = None
+    keys: tuple[bytes, ...] | None = None
+
+
+def to_mongo(predicate: Predicate, type_name: str, hash64: Hash64, locate: Locate | None = None) -> Narrow:
+    """The filter of a resolved predicate on rows of one type. locate: where known, ids are looked up by row key, otherwise by address hash.
+
+    >>> to_mongo(Has("gender", TokenIs(None, "male")), "Patient", lambda data: len(data)).filter
+    {'x': 25}
+    """
+    return _Narrowing(type_name, hash64, locate).of(predicate)
+
+
+class _Narrowing:
+    def __init__(self, type_name: str, hash64: Hash64, locate: Locate | None) -> None:
+        self.type_name, self.hash64, self.locate = type_name, hash64, locate
+        self.parameters = parameters(type_name)
+
+    def of(self, predicate: Predicate) -> Narrow:
+        match predicate:
+            case Has(code, test):
+                return self.has(code, test)
+            case Present(code):
+                return self.present(code)
+            case Not(part):
+                inner = self.of(part)
+                return Narrow({"$nor": [inner.filter]} if inner.filter else _IMPOSSIBLE) if inner.exact else Narrow({}, False)
+            case All(parts):
+                return _all([self.of(part) for part in parts])
+            case AnyOf(parts):
+                return _any([self.of(part) for part in parts])
+        raise Unresolved(type(predicate).__name__)
+
+    def hash(self, code: str, kind: str, text: str | bytes) -> int:
+        return self.hash64(key(self.type_name, code, kind, text))
+
+    def present(self, code: str) -> Narrow:
+        if code in ("_id", "_lastUpdated"):
+            return Narrow({})
+        if ">" in code:
+            return Narrow({"x": self.hash(code.partition(">")[0], "present", "")}, False)
+        return Narrow({"x": self.hash(code, "present", "")})
+
+    def undecided(self, code: str) -> Narrow:
+        """Every match has a value for the parameter; more the index does not say."""
+        return Narrow(self.present(code).filter, False)
+
+    def tokens(self, code: str, kind: str, texts: list[str | bytes], *, exact: bool = True, weighty: bool = True) -> Narrow:
+        """Rows holding one of these tokens."""
+        hashes = tuple(dict.fromkeys(self.hash(code, kind, text) for text in texts))
+        parameter = self.parameters.get(code)
+        selective = hashes if weighty and parameter is not None and parameter.selective else None
+        coded = hashes if weighty and parameter is not None and parameter.coded else None
+        return Narrow({"x": hashes[0]} if len(hashes) == 1 else {"x": {"$in": list(hashes)}}, exact, selective, coded)
+
+    def interval(self, code: str, what: str, condition: dict) -> Narrow:
+        return Narrow({"n": {"$elemMatch": {"p": self.hash(code, "n", what), **condition}}})
+
+    def has(self, code: str, test: Test) -> Narrow:
+        if isinstance(test, WordsAre):
+            return Narrow({}, False)
+        if code == "_id":
+            return self.identity(test)
+        if code == "_lastUpdated" and isinstance(test, DateIs):
+            return Narrow(_moment(test))
+        if not is_indexed(code):
+            return self.undecided(code)
+        parameter = self.parameters.get(code)
+        match test:
+            case TokenIs():
+                return self.token(code, "token", test)
+            case TokenIn(codes):
+                spelled = sorted(text if system is None else f"{system}|{text}" for system, text in codes)
+                return self.tokens(code, "token", spelled) if spelled else Narrow(_IMPOSSIBLE)
+            case TokenOfType(system, kind, value):
+                return self.tokens(code, "type", [of_type_spelling(system, kind, value)], weighty=False)
+            case ReferenceIs() | ReferenceTo() | ReferenceUrl() | ReferenceIdentifier():
+                return self.reference(code, test)
+            case StringStarts(folded):
+                prefix, whole = prefix_key(folded)
+                if not prefix:
+                    return self.undecided(code)
+                return self.tokens(code, "prefix", [prefix], exact=whole, weighty=len(prefix) >= 3)
+            case StringEquals(folded):
+                prefix, _ = prefix_key(folded)
+                return self.tokens(code, "prefix", [prefix], exact=False, weighty=len(prefix) >= 3) if prefix else self.undecided(code)
+            case StringExact(raw):
+                return self.tokens(code, "exact", [raw])
+            case StringContains() | StringEnds() | TokenText():
+                return self.undecided(code)
+            case UriIs(value) if parameter is not None and parameter.type == "uri":
+                return self.tokens(code, "uri", [value])
+            case UriBelow(value) if parameter is not None and parameter.type == "uri":
+                return self.tokens(code, "under", [value.rstrip("/")], weighty=False)
+            case UriAbove(value) if parameter is not None and parameter.type == "uri":
+                return self.tokens(code, "uri", [text for above in path_prefixes(value) for text in (above, f"{above}/")])
+            case DateIs() if parameter is not None and parameter.calendar:
+                return self.calendar(code, test)
+            case DateIs():
+                return self.interval(code, "", _dates(test))
+            case NumberIs():
+                return self.interval(code, "", _numbers(test))
+            case QuantityIs(number, unit):
+                return self.interval(code, unit, _numbers(number))
+            case CompositeIs(tests) if parameter is not None:
+                return self.composite(code, parameter, tests)
+        return self.undecided(code)
+
+    def identity(self, test: Test) -> Narrow:
+        if not isinstance(test, TokenIs) or test.code is None or test.system:
+            return Narrow({}, False)
+        if self.locate is None:
+            return Narrow({"s": self.hash64(address_key(self.type_name, test.code))})
+        found = self.locate(self.type_name, test.code)
+        return Narrow({"_id": found}, True, None, None, (test.code,) if self.type_name == "Patient" else None, (found,))
+
+    def token(self, code: str, kind: str, test: TokenIs) -> Narrow:
+        if test.code is None:
+            return self.tokens(code, kind, [f"{test.system}|"], weighty=False) if test.system else Narrow(_IMPOSSIBLE)
+        if test.system == "":
+            return self.tokens(code, kind, [f"|{test.code}"], weighty=False)
+        return self.tokens(code, kind, [test.code if test.system is None else f"{test.system}|{test.code}"])
+
+    def reference(self, code: str, test: Test) -> Narrow:
+        match test:
+            case ReferenceIs(type_name, id_, None):
+                narrow = self.tokens(code, "ref", [signed(self.hash64(address_key(type_name, id_)))])
+                if type_name == "Patient" and code in locating(self.type_name):
+                    # The dossier's own patient is not among its selective tokens.
+                    return Narrow(narrow.filter, True, None, None, (id_,))
+                return narrow
+            case ReferenceIs(type_name, id_, version):
+                return self.tokens(code, "refv", [f"{type_name}/{id_}/_history/{version}"], weighty=False)
+            case ReferenceTo(addresses):
+                if not addresses:
+                    return Narrow(_IMPOSSIBLE)
+                narrow = self.tokens(code, "ref", [signed(address) for address in sorted(addresses)])
+                return Narrow(narrow.filter, True, None if code in locating(self.type_name) else narrow.selective)
+            case ReferenceUrl(url, None):
+                return self.tokens(code, "url", [url])
+            case ReferenceUrl(url, version):
+                return self.tokens(code, "urlv", [f"{url}|{version}"], weighty=False)
+            case ReferenceIdentifier(token):
+                return self.token(code, "refid", token)
+        raise Unresolved(type(test).__name__)
+
+    def calendar(self, code: str, test: DateIs) -> Narrow:
+        if test.prefix != "eq":
+            return self.undecided(code)
+        try:
+            text = to_instant(test.lo_ms)
+        except ValueError:
+            return self.undecided(code)
+        for form in (text[:4], text[:7], text[:10]):
+            if interval(form) == (test.lo_ms, test.hi_ms):
+                return self.tokens(code, "day", [form])
+        lo, hi = interval(text[:10])
+        return self.tokens(code, "day", [text[:10]], exact=False) if lo <= test.lo_ms and test.hi_ms <= hi else self.undecided(code)
+
+    def composite(self, code: str, parameter: Parameter, tests: tuple) -> Narrow:
+        if parameter.rooted:
+            return self.of(All(tuple(Has(part, test) for part, test in zip(parameter.part_codes, tests, strict=True))))
+        if len(tests) == 2 and isinstance(tests[0], TokenIs) and (left := _spelled(tests[0])):
+            match tests[1]:
+                case TokenIs() as right if _spelled(right):
+                    return self.tokens(code, "pair", [f"{left}\0{_spelled(right)}"])
+                case ReferenceIs(type_name, id_, None):
+                    return self.tokens(code, "pair", [left.encode() + b"\0" + signed(self.hash64(address_key(type_name, id_)))])
+                case DateIs() as date if not left.endswith("|"):
+                    return self.interval(code, f"{left}\0", _dates(date))
+                case NumberIs() as number if not left.endswith("|"):
+                    return self.interval(code, f"{left}\0", _numbers(number))
+                case QuantityIs(number, unit) if not left.endswith("|"):
+                    return self.interval(code, f"{left}\0{unit}", _numbers(number))
+        return self.undecided(code)
+
+
+def _spelled(test: TokenIs) -> str:
+    if test.code is None:
+        return f"{test.system}|" if test.system else ""
+    return test.code if test.system is None else f"{test.system}|{test.code}"
+
+
+def _all(parts: list[Narrow]) -> Narrow:
+    filters = [part.filter for part in parts if part.filter]
+    joined = {} if not filters else filters[0] if len(filters) == 1 else {"$and": filters}
+    return Narrow(
+        joined,
+        all(part.exact for part in parts),
+        min((part.selective for part in parts if part.selective is not None), key=len, default=None),
+        min((part.coded for part in parts if part.coded is not None), key=len, default=None),
+        min((part.patients for part in parts if part.patients is not None), key=len, default=None),
+        min((part.keys for part in parts if part.keys is not None), key=len, default=None),
+    )
+
+
+def _any(parts: list[Narrow]) -> Narrow:
+    if not parts:
+        return Narrow(_IMPOSSIBLE)
+    if len(parts) == 1:
+        return parts[0]
+    if any(not part.filter for part in parts):
+        return Narrow({}, all(part.exact for part in parts))
+    return Narrow(
+        _merged([part.filter for part in parts]),
+        all(part.exact for part in parts),
+        _union([part.selective for part in parts]),
+        _union([part.coded for part in parts]),
+        _union([part.patients for part in parts]),
+        _union([part.keys for part in parts]),
+    )
+
+
+def _merged(filters: list[dict]) -> dict:
+    """A disjunction; one `$in` where all ask for tokens of the same field."""
+    for field in ("x", "s", "_id"):
+        if all(list(each) == [field] for each in filters):
+            values = [v for each in filters for v in (each[field]["$in"] if isinstance(each[field], dict) else [each[field]])]
+            return {field: {"$in": list(dict.fromkeys(values))}}
+    return {"$or": filters}
+
+
+def _union(parts: list[tuple | None]) -> tuple | None:
+    return None if any(part is None for part in parts) else tuple(dict.fromkeys(v for part in parts for v in part))
+
+
+def _moment(test: DateIs) -> dict:
+    """The test over [l, l + 1)."""
+    lo, hi = test.lo_ms, test.hi_ms
+    match test.prefix:
+        case "eq":
+            return {"l": {"$gte": lo, "$lt": hi}}
+        case "ne":
+            return {"$or": [{"l": {"$lt": lo}}, {"l": {"$gte": hi}}]}
+        case "gt" | "sa":
+            return {"l": {"$gte": hi}}
+        case "lt" | "eb":
+            return {"l": {"$lt": lo}}
+        case "ge":
+            return {"l": {"$gte": min(lo, hi)}}
+        case "le":
+            return {"l": {"$lt": max(lo, hi)}}
+    return {"l": {"$gte": lo, "$lt": hi}}
+
+
+def _dates(test: DateIs) -> dict:
+    lo, hi = test.lo_ms, test.hi_ms
+    match test.prefix:
+        case "eq":
+            return {"a": {"$gte": lo}, "b": {"$lte": hi}}
+        case "ne":
+            return {"$or": [{"a": {"$lt": lo}}, {"b": {"$gt": hi}}]}
+        case "gt":
+            return {"b": {"$gt": hi}}
+        case "lt":
+            return {"a": {"$lt": lo}}
+        case "ge":
+            return {"$or": [{"b": {"$gt": hi}}, {"a": {"$gte": lo}}]}
+        case "le":
+            return {"$or": [{"a": {"$lt": lo}}, {"b": {"$lte": hi}}]}
+        case "sa":
+            return {"a": {"$gte": hi}}
+        case "eb":
+            return {"b": {"$lte": lo}}
+    return {"a": {"$lt": hi}, "b": {"$gt": lo}}
+
+
+def _numbers(test: NumberIs) -> dict:
+    match test.prefix:
+        case "eq":
+            return {"a": {"$gte": test.lo}, "b": {"$lt": test.hi}}
+        case "ne":
+            return {"$or": [{"a": {"$lt": test.lo}}, {"b": {"$gte": test.hi}}]}
+        case "gt":
+            return {"b": {"$gt": test.value}}
+        case "lt":
+            return {"a": {"$lt": test.value}}
+        case "ge":
+            return {"b": {"$gte": test.value}}
+        case "le":
+            return {"a": {"$lte": test.value}}
+        case "sa":
+            return {"a": {"$gt": test.value}}
+        case "eb":
+            return {"b": {"$lt": test.value}}
+    return {"a": {"$lte": test.hi}, "b": {"$gte": test.lo}}

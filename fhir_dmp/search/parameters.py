@@ -1,0 +1,144 @@
+"""Search parameters of each resource type, compiled: those of R4, those of PDSm and MHD, and SearchParameter resources of `profiles/`.
+
+https://hl7.org/fhir/R4/searchparameter-registry.html
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from fhir_dmp.fhir import tables
+from fhir_dmp.search.expressions import Branch, branches
+from fhir_dmp.search.own import OWN
+
+PROFILES = Path(__file__).parents[2] / "profiles"
+
+# Without an expression: decided over the opened body, see words.py.
+TEXTS = frozenset({"_text", "_content"})
+
+# Dates whose day, month and year are hashed instead of kept as intervals.
+_PERSONAL_DATES = frozenset({"birthdate", "death-date", "deathdate"})
+_NAMED = frozenset({"Patient", "Practitioner", "Person", "RelatedPerson", "Organization"})
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part of a composite. type: search parameter type."""
+
+    type: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A search parameter on one resource type.
+
+    type: number, date, string, token, reference, composite, quantity, uri, special. targets: types a reference may name.
+    selective: its tokens go to the index across dossiers. calendar: a birth or death date, hashed.
+    coded: its tokens go to the code index across dossiers.
+    rooted: a composite whose parts all belong to the resource itself, and so equals the conjunction of its parts;
+    part_codes: the parameters of those parts, in order.
+    """
+
+    code: str
+    type: str
+    url: str
+    branches: tuple[Branch, ...]
+    targets: tuple[str, ...] = ()
+    components: tuple[Component, ...] = ()
+    selective: bool = False
+    calendar: bool = False
+    coded: bool = False
+    rooted: bool = False
+    part_codes: tuple[str, ...] = ()
+
+
+@cache
+def rows() -> tuple[tables.SearchParameter, ...]:
+    """Every definition, in the form of the official table; later ones replace earlier ones of the same base and code."""
+    return (*tables.search_parameters(), *OWN, *published(PROFILES))
+
+
+def published(folder: Path) -> tuple[tables.SearchParameter, ...]:
+    """SearchParameter resources of a folder, files SearchParameter-*.json."""
+    return tuple(row_of(json.loads(file.read_bytes())) for file in sorted(folder.glob("SearchParameter-*.json")))
+
+
+def row_of(resource: dict) -> tables.SearchParameter:
+    """A SearchParameter resource in the form of the official table."""
+    parts = tuple((part["definition"], part["expression"]) for part in resource.get("component", ()))
+    return tables.SearchParameter(
+        resource["url"],
+        resource["code"],
+        resource["type"],
+        tuple(resource["base"]),
+        resource.get("expression", ""),
+        tuple(resource.get("target", ())),
+        parts,
+        resource.get("xpathUsage", "normal"),
+    )
+
+
+@cache
+def parameters(type_name: str) -> Mapping[str, Parameter]:
+    """Search parameters by code of a resource type, common ones included.
+
+    >>> parameters("Patient")["birthdate"].calendar, parameters("Patient")["identifier"].selective
+    (True, True)
+    """
+    kinds = {type_name, "Resource"} | ({"DomainResource"} if "text" in tables.elements(type_name) else set())
+    found = {}
+    for row in rows():
+        if row.expression and kinds.intersection(row.base):
+            found[row.code] = _compiled(type_name, row)
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+@cache
+def common() -> Mapping[str, Parameter]:
+    """Parameters of every type: what a search over all types may ask."""
+    return MappingProxyType({code: p for code, p in parameters("Basic").items() if code.startswith("_")})
+
+
+@cache
+def _types_by_url() -> dict[str, tuple[str, str]]:
+    return {row.url: (row.code, row.type) for row in rows()}
+
+
+def _compiled(type_name: str, row: tables.SearchParameter) -> Parameter:
+    found = branches(row.expression, type_name)
+    leaves = {branch.type for branch in found}
+    targets = tuple(sorted(set(row.target))) if row.type == "reference" else ()
+    if row.type == "reference" and (not targets or "Resource" in targets):
+        targets = tables.RESOURCE_TYPES
+    parts = tuple(_types_by_url()[url] for url, _ in row.components)
+    rooted = bool(parts) and all(not branch.steps for branch in found)
+    return Parameter(
+        row.code,
+        row.type,
+        row.url,
+        found,
+        targets,
+        tuple(Component(kind, expression) for (_, kind), (_, expression) in zip(parts, row.components, strict=True)),
+        selective=_is_selective(type_name, row, leaves),
+        calendar=row.type == "date" and row.code in _PERSONAL_DATES,
+        coded=row.type == "token" and row.code in ("code", "type"),
+        rooted=rooted,
+        part_codes=tuple(code for code, _ in parts) if rooted else (),
+    )
+
+
+def _is_selective(type_name: str, row: tables.SearchParameter, leaves: Iterable[str]) -> bool:
+    match row.type:
+        case "token":
+            return set(leaves) == {"Identifier"}
+        case "reference":
+            return True
+        case "uri":
+            return row.code not in ("_profile", "_source")
+        case "string":
+            return type_name in _NAMED and row.code in ("name", "family", "given")
+    return False
