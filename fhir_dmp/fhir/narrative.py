@@ -4,11 +4,11 @@ https://hl7.org/fhir/R4/narrative.html#xhtml
 """
 
 import re
-
-from lxml import etree
+from xml.parsers import expat
 
 XHTML = "http://www.w3.org/1999/xhtml"
-_PRE, _IMG = f"{{{XHTML}}}pre", f"{{{XHTML}}}img"
+XML = "http://www.w3.org/XML/1998/namespace"
+DEPTH = 64
 FAULTS = 20  # listed for one narrative
 
 # txt-1 of R4, element by element and attribute by attribute.
@@ -23,11 +23,16 @@ ATTRIBUTES = frozenset(
     abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char charoff charset cite class colspan
     compact coords dir frame headers height href hreflang hspace id lang longdesc name nowrap rel rev rowspan rules scope shape span src
     start style summary tabindex title type valign value vspace width
-    {http://www.w3.org/XML/1998/namespace}lang {http://www.w3.org/XML/1998/namespace}space
     """.split()  # noqa: SIM905
 )
 
+# Names as the parser gives them: namespace, space, local name.
+_ALLOWED = frozenset(f"{XHTML} {name}" for name in ELEMENTS)
+_DIV, _PRE, _IMG = f"{XHTML} div", f"{XHTML} pre", f"{XHTML} img"
+_XML_ATTRIBUTES = frozenset({f"{XML} lang", f"{XML} space"})
 _ADDRESSES = frozenset({"href", "src", "cite", "longdesc"})
+_PLAIN = (ATTRIBUTES | _XML_ATTRIBUTES) - _ADDRESSES - {"style"}
+
 _SCHEMES = frozenset({"http", "https", "mailto", "tel", "ftp", "urn"})
 # Remote images are allowed: R4 says so and its own examples have one. Whoever displays a narrative decides whether to load them.
 _DATA_IMAGE = re.compile(r"data:image/(?:png|gif|jpeg|jpg|webp|bmp)[;,]", re.IGNORECASE)
@@ -42,11 +47,7 @@ _STYLE_FAULT = re.compile(
 _STYLE_IMAGE = re.compile(r"url\(\s*data:\s*image/(?:png|gif|jpeg|jpg|webp|bmp);\s*base64,[A-Za-z0-9+/=\s]*\)", re.IGNORECASE)
 # In HTML a comment or a CDATA section ends earlier than in XML, so what looks like a comment could become markup.
 _UNSAFE_COMMENT = re.compile("[<>]|--!|-$")
-_MARKUP_DECLARATION = re.compile(r"<!(?!--)|<\?")
-
-
-# No network, no DTD, no entities; libxml2's own limits (256 levels, 10 MB of one text) stay on, so depth is refused fast.
-_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+_MARKUP_DECLARATION = re.compile(r"<(?:!(?!--)|\?)")
 
 
 def faults(div: str) -> list[str]:
@@ -59,36 +60,97 @@ def faults(div: str) -> list[str]:
     """
     if _MARKUP_DECLARATION.search(div):
         return ["a document type, an entity, CDATA or a processing instruction is not allowed in a narrative"]
+    reader = _Reader(div)
     try:
-        root = etree.fromstring(div, _PARSER)
-    except (etree.XMLSyntaxError, ValueError) as error:
-        return [f"the narrative is not well-formed XML: {_reason(error)}"]
-    if root.tag != f"{{{XHTML}}}div":
-        return [f"a narrative must be one `div` of the namespace {XHTML}"]
-    found: dict[str, None] = {}
-    for node in root.iter():
-        if isinstance(node.tag, str):
-            _element(node, found)
-        elif _UNSAFE_COMMENT.search(node.text or ""):
-            found["a comment with `<`, `>` or dashes at its end is not allowed in a narrative"] = None
-        if len(found) >= FAULTS:
-            return list(found)
-    if not found and not _has_content(root):
-        found["a narrative must have text or an image"] = None
-    return list(found)
+        reader.parser.Parse(div, True)
+    except _Enough:
+        pass
+    except expat.ExpatError as error:
+        reader.found[f"the narrative is not well-formed XML: {_reason(error)}"] = None
+    except UnicodeEncodeError:
+        reader.found["the narrative holds half of a surrogate pair"] = None
+    if not reader.found and not reader.content:
+        reader.found["a narrative must have text or an image"] = None
+    return list(reader.found)
 
 
-def _element(node: etree._Element, found: dict[str, None]) -> None:
-    namespace, _, name = node.tag.rpartition("}")
-    if namespace != "{" + XHTML or name not in ELEMENTS:
-        found[f"element `{name[:40]}` is not allowed in a narrative"] = None
-    for key, value in node.attrib.items():
-        if key not in ATTRIBUTES:
-            found[f"attribute `{key.rpartition('}')[2][:40]}` is not allowed in a narrative"] = None
-        elif key in _ADDRESSES and not _safe_address(key, value):
-            found[f"`{key}` of `{name[:40]}` must be a relative address or one of {', '.join(sorted(_SCHEMES))}"] = None
-        elif key == "style" and _STYLE_FAULT.search(_STYLE_IMAGE.sub("", value)):
-            found["a style must not load or run anything: no url, import, expression, escape or comment"] = None
+class _Enough(Exception):
+    """Reading further would add nothing."""
+
+
+class _Reader:
+    """Events of one narrative. found: faults in order. content: whether text or an image was seen (txt-2 of R4)."""
+
+    __slots__ = ("parser", "found", "content", "_depth", "_pre", "_first")
+
+    def __init__(self, div: str) -> None:
+        # Document types are refused before, so no entity can be declared; expat itself loads nothing.
+        self.parser = parser = expat.ParserCreate(namespace_separator=" ")
+        self.found: dict[str, None] = {}
+        self.content = self._pre = False
+        self._first = True
+        self._depth = 0
+        parser.StartElementHandler = self.start
+        parser.CharacterDataHandler = self.text
+        # Handlers cost: what cannot happen in this text is not listened to. Depth takes an opening and a closing tag a level.
+        if div.count("<") > 2 * DEPTH:
+            parser.StartElementHandler = self.start_counted
+            parser.EndElementHandler = self.end
+        if "<!--" in div:
+            parser.CommentHandler = self.comment
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if self._first:
+            self._first = False
+            if name != _DIV:
+                self.found[f"a narrative must be one `div` of the namespace {XHTML}"] = None
+                raise _Enough
+        if name not in _ALLOWED:
+            self.found[f"element {_local(name)} is not allowed in a narrative"] = None
+        elif name == _PRE:
+            self._pre = True
+        if attributes:
+            if name == _IMG and attributes.get("src"):
+                self.content = True
+            for key, value in attributes.items():
+                if key not in _PLAIN:
+                    self.attribute(name, key, value)
+        if self.found and len(self.found) >= FAULTS:
+            raise _Enough
+
+    def start_counted(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > DEPTH:
+            self.found[f"elements are nested more than {DEPTH} deep"] = None
+            raise _Enough
+        self.start(name, attributes)
+
+    def end(self, name: str) -> None:
+        self._depth -= 1
+
+    def text(self, data: str) -> None:
+        # Inside `pre` white space is content: one of the standard's examples holds nothing else.
+        if self._pre or not data.isspace():
+            self.content = True
+            self.parser.CharacterDataHandler = None
+
+    def comment(self, data: str) -> None:
+        if _UNSAFE_COMMENT.search(data):
+            self.found["a comment with `<`, `>` or dashes at its end is not allowed in a narrative"] = None
+
+    def attribute(self, name: str, key: str, value: str) -> None:
+        if key in _ADDRESSES:
+            if not _safe_address(key, value):
+                said = f"`{key}` of {_local(name)} must be a relative address or one of {', '.join(sorted(_SCHEMES))}"
+                self.found[said] = None
+        elif key != "style":
+            self.found[f"attribute {_local(key)} is not allowed in a narrative"] = None
+        elif _STYLE_FAULT.search(_STYLE_IMAGE.sub("", value)):
+            self.found["a style must not load or run anything: no url, import, expression, escape or comment"] = None
+
+
+def _local(name: str) -> str:
+    return f"`{name.rpartition(' ')[2][:40]}`"
 
 
 def _safe_address(key: str, value: str) -> bool:
@@ -99,32 +161,17 @@ def _safe_address(key: str, value: str) -> bool:
     return key == "src" and _DATA_IMAGE.match(bare) is not None
 
 
-def _has_content(root: etree._Element) -> bool:
-    """txt-2 of R4. Inside `pre` white space is content: one of the standard's examples holds nothing else."""
-    for node in root.iter():
-        if isinstance(node.tag, str) and (
-            (node.text and (not node.text.isspace() or node.tag == _PRE)) or (node.tag == _IMG and node.get("src"))
-        ):
-            return True
-        if node.tail and not node.tail.isspace():
-            return True
-    return False
+_REASONS = {
+    expat.errors.XML_ERROR_UNDEFINED_ENTITY: "an entity is not defined; write the character itself",
+    expat.errors.XML_ERROR_TAG_MISMATCH: "an element is not closed",
+    expat.errors.XML_ERROR_NO_ELEMENTS: "an element is not closed, or there is none",
+    expat.errors.XML_ERROR_UNCLOSED_TOKEN: "a tag or a comment is not closed",
+    expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT: "there is something after the `div`",
+    expat.errors.XML_ERROR_DUPLICATE_ATTRIBUTE: "an attribute is written twice",
+    expat.errors.XML_ERROR_UNBOUND_PREFIX: "a namespace prefix is not defined",
+}
 
 
-def _reason(error: Exception) -> str:
-    """First sentence of the parser's message, without what the sender wrote in it."""
-    text = str(error)
-    for words, said in (
-        ("Excessive depth", "elements are nested too deep"),
-        ("mismatch", "an element is not closed"),
-        ("Entity", "an entity is not defined; write the character itself"),
-        ("Namespace prefix", "a namespace prefix is not defined"),
-        ("Extra content", "there is something after the `div`"),
-        ("Start tag expected", "it does not start with `<div`"),
-        ("redefined", "an attribute is written twice"),
-        ("bytes or XML input without encoding", "it has an encoding declaration"),
-    ):
-        if words in text:
-            return said
-    place = re.search(r"line (\d+), column (\d+)", text)
-    return f"see line {place[1]}, column {place[2]} of it" if place else "it cannot be read"
+def _reason(error: expat.ExpatError) -> str:
+    said = _REASONS.get(expat.errors.messages[error.code], expat.errors.messages[error.code])
+    return f"{said} (line {error.lineno}, column {error.offset + 1} of it)"
