@@ -68,6 +68,11 @@ def _members(steps: tuple) -> tuple[str, ...]:
     return tuple(step.name for step in steps if step.kind == "member")
 
 
+def self_hash(type_name: str, id_: str, hash64: Hash64) -> int:
+    """Hash of the address of a resource, by which references find it: `s` of its row."""
+    return hash64(address_key(type_name, id_))
+
+
 def is_indexed(code: str) -> bool:
     """Whether a code gets tokens: those of the resource itself, and a few of what it contains."""
     return code not in OWN_FIELDS and code not in ("_text", "_content") and (">" not in code or code.rpartition(".")[2] in CONTAINED)
