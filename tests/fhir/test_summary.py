@@ -9,10 +9,15 @@ from fhir_dmp.fhir import json as exact
 from fhir_dmp.fhir import summary as module
 from fhir_dmp.fhir.summary import elements, parse_mode, summary
 
-TAG = b'{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED","display":"Resource encoded in summary mode"}'
+TAG = (
+    b'{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED",'
+    b'"display":"Resource encoded in summary mode"}'
+)
 OBSERVATION = (
-    b'{"resourceType":"Observation","id":"1","meta":{"versionId":"2","tag":[{"code":"t"}]},"text":{"status":"generated","div":"<div>x</div>"},'
-    b'"status":"final","_status":{"id":"s"},"code":{"text":"c"},"valueQuantity":{"value": 1.00},"note":[{"text":"n"}],"issued":"2026-01-01"}'
+    b'{"resourceType":"Observation","id":"1","meta":{"versionId":"2","tag":[{"code":"t"}]},'
+    b'"text":{"status":"generated","div":"<div>x</div>"},'
+    b'"status":"final","_status":{"id":"s"},"code":{"text":"c"},"valueQuantity":{"value": 1.00},'
+    b'"note":[{"text":"n"}],"issued":"2026-01-01"}'
 )
 
 
