@@ -17,6 +17,9 @@ from fhir_dmp.fhir import narrative, tables
 from fhir_dmp.fhir.primitives import PRIMITIVES, decimal_fits
 from fhir_dmp.fhir.tables import MANY, Element, known_type
 
+# More faults than this serve nobody: the answer then ends by saying that there are more.
+MAX_ISSUES = 200
+
 # A place: (place of the parent, name of the step, index or None); the root has no parent and is named by its type.
 Place = tuple["Place | None", str, int | None]
 
@@ -53,16 +56,18 @@ class Findings:
         self.contained = contained
 
     def add(self, code: str, message: str, place: Place) -> None:
-        self.issues.append(Issue("error", code, message, expression(place)))
+        if len(self.issues) <= MAX_ISSUES:
+            self.issues.append(Issue("error", code, message, expression(place)))
 
 
 class Plan(NamedTuple):
     """Rules of the members of one type or backbone element.
 
-    members: JSON name -> (rule, its argument, step). choices: (name, the JSON names that may carry it, minimum).
+    members: JSON name -> (rule, its argument, step); names: theirs. choices: (name, the JSON names that may carry it, minimum).
     """
 
     members: dict[str, tuple[Callable, object, str]]
+    names: frozenset[str]
     choices: tuple[tuple[str, frozenset[str], int], ...]
     extension: bool
 
@@ -108,33 +113,44 @@ def check(resource: dict, type_name: str, place: Place, contained: dict[str, str
 
 
 def _object(node: dict, plan: Plan, place: Place, findings: Findings) -> None:
-    rules = plan.members
-    for name, value in node.items():
-        rule = rules.get(name)
-        if rule is not None:
-            rule[0](value, rule[1], (place, rule[2]), node, findings)
-    for choice in plan.choices:
-        hits = node.keys() & choice[1]
-        if len(hits) != 1:
-            _choice(hits, choice, plan.extension, node, place, findings)
-        elif plan.extension and "extension" in node:
-            findings.add("structure", "an extension has either a value or nested extensions, not both; remove one of them", place)
+    rules, names, choices, extension = plan
+    if not names.isdisjoint(node):
+        for name, value in node.items():
+            if name in names:
+                rule, argument, step = rules[name]
+                rule(value, argument, (place, step), node, findings)
+    if extension:
+        # Most extensions are an url and one more member, which then is the value or the nested extensions.
+        if len(node) != 2 or "url" not in node or "id" in node:
+            _extension(node, choices[0], place, findings)
+    elif choices:
+        for choice in choices:
+            if choice[2] or not choice[1].isdisjoint(node):
+                _choice(node, choice, place, findings)
     if len(node) == 1 and "id" in node:
         findings.add("structure", "an element needs a value or children besides its `id`; add them or leave the element out", place)
 
 
-def _choice(hits: set[str], choice: tuple, extension: bool, node: dict, place: Place, findings: Findings) -> None:
+def _present(node: dict, choice: tuple) -> list[str]:
+    return sorted({name.removeprefix("_") for name in node.keys() & choice[1]})
+
+
+def _extension(node: dict, choice: tuple, place: Place, findings: Findings) -> None:
+    present = _present(node, choice)
+    _choice(node, choice, place, findings)
+    if not present and "extension" not in node:
+        findings.add("structure", "an extension needs a value or nested extensions; add one of them", place)
+    elif present and "extension" in node:
+        findings.add("structure", "an extension has either a value or nested extensions, not both; remove one of them", place)
+
+
+def _choice(node: dict, choice: tuple, place: Place, findings: Findings) -> None:
     name, _, minimum = choice
-    distinct = sorted({hit.removeprefix("_") for hit in hits})
-    if len(distinct) > 1:
-        listed = ", ".join(f"`{d}`" for d in distinct[:5])
+    present = _present(node, choice)
+    if len(present) > 1:
+        listed = ", ".join(f"`{p}`" for p in present[:5])
         findings.add("structure", f"only one of {listed} may be present; keep one", (place, name, None))
-    if extension:
-        if not distinct and "extension" not in node:
-            findings.add("structure", "an extension needs a value or nested extensions; add one of them", place)
-        elif distinct and "extension" in node:
-            findings.add("structure", "an extension has either a value or nested extensions, not both; remove one of them", place)
-    elif not distinct and minimum:
+    elif minimum and not present:
         findings.add("required", f"`{name}[x]` is required; add one of its types, such as `{_example(choice)}`", (place, name, None))
 
 
@@ -174,7 +190,7 @@ def _one_number(value: object, type_name: str, place: Place, findings: Findings)
         if type(value) in (int, Decimal) and not decimal_fits(value):
             findings.add("value", "a decimal may have at most 128 digits and an exponent within ±6144; write it shorter", place)
     # JSON Schema counts 1.00 as an integer; FHIR does not. What has a real fraction the schema reports.
-    elif isinstance(value, Decimal | float) and value == value // 1:
+    elif isinstance(value, Decimal) and value == value.to_integral_value():
         findings.add("value", f"{shown(value)} is not a valid {type_name}: write it without fraction or exponent", place)
 
 
@@ -287,7 +303,7 @@ def _plan(path: str) -> Plan:
             names = {element.json_name(t) for t in element.types}
             companions = {f"_{element.json_name(t)}" for t in element.types if t in PRIMITIVES}
             choices.append((element.name, frozenset(names | companions), element.min))
-    return Plan(members, tuple(choices), path == "Extension")
+    return Plan(members, frozenset(members), tuple(choices), path == "Extension")
 
 
 def _rule(path: str, element: Element, type_name: str) -> tuple[Callable, object] | None:

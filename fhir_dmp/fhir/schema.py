@@ -7,7 +7,9 @@ A validator is compiled at first use of its type (about 10 ms, under 1 MB) and k
 
 import difflib
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import cache
+from itertools import islice
 
 import jsonschema_rs
 
@@ -15,13 +17,13 @@ from fhir_dmp.errors import Issue
 from fhir_dmp.fhir import rules, tables
 from fhir_dmp.fhir.json_schema import json_schema
 from fhir_dmp.fhir.primitives import PRIMITIVES
-from fhir_dmp.fhir.rules import Findings, Nested, Place, expression, shown
+from fhir_dmp.fhir.rules import MAX_ISSUES, Findings, Nested, Place, expression, shown
 from fhir_dmp.fhir.tables import RESOURCE_TYPES, known_type
 
 __all__ = ["RESOURCE_TYPES", "known_type", "validate", "validator"]
 
-# More faults than this serve nobody: the answer then ends by saying that there are more.
-MAX_ISSUES = 200
+# Faults are looked for in that many values of one resource. Only giant resources have more, and most of those are attacks.
+EXPLAINED_VALUES = 20_000
 
 _CUT: dict = {"resourceType": "Basic"}  # stands for a nested resource while its owner is validated
 _JSON_WORDS = {"string": "a JSON string", "number": "a JSON number", "integer": "a whole JSON number", "boolean": "true or false"}
@@ -78,11 +80,17 @@ def _one(nested: Nested, expected: str | None, owner: Findings | None, issues: l
     else:
         contained = owner.contained
         issues.extend(_contained_faults(resource, place))
-    found = rules.check(resource, type_name, place, contained)
     compiled = validator(type_name)
-    subject = _without_nested(resource, type_name) if found.nested else resource
-    if not compiled.is_valid(subject):
-        issues.extend(_explain(compiled, subject, type_name, place, MAX_ISSUES))
+    try:
+        found = rules.check(resource, type_name, place, contained)
+        subject = _without_nested(resource, type_name) if found.nested else resource
+        said = () if compiled.is_valid(subject) else _explain(compiled, subject, type_name, place)
+    except (RecursionError, ValueError) as error:
+        if "ecursion" not in str(error):
+            raise
+        issues.append(Issue("error", "structure", "the resource is nested too deeply; 64 levels are allowed", expression(place)))
+        return None
+    issues.extend(said)
     issues.extend(found.issues)
     if owner is not None:
         found.nested.clear()  # contained resources contain none; said above
@@ -152,11 +160,29 @@ def _cut(item: object) -> object:
     return _CUT if isinstance(item, dict) else item
 
 
-def _explain(compiled: jsonschema_rs.Validator, resource: dict, type_name: str, place: Place, limit: int) -> Iterator[Issue]:
-    for count, error in enumerate(compiled.iter_errors(resource)):
-        if count > limit:
-            return
-        yield from _say(error, type_name, place)
+def _explain(compiled: jsonschema_rs.Validator, resource: dict, type_name: str, place: Place) -> list[Issue]:
+    """Faults of a resource known to have some."""
+    errors = compiled.iter_errors(_shortened(resource, [EXPLAINED_VALUES]))
+    said = list(islice((issue for error in errors for issue in _say(error, type_name, place)), MAX_ISSUES + 1))
+    if said:
+        return said
+    message = f"a fault lies beyond the first {EXPLAINED_VALUES} values of this resource; send fewer at a time to learn where"
+    return [Issue("error", "structure", message, expression(place))]
+
+
+def _shortened(value: object, budget: list[int]) -> object:
+    """A copy whose arrays stop when the budget is used up: every fault costs the compiled validator 2 KB, asked for or not."""
+    budget[0] -= 1
+    if isinstance(value, dict):
+        return {name: _shortened(item, budget) for name, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    kept: list = []
+    for item in value:
+        if budget[0] <= 0 and kept:
+            break
+        kept.append(_shortened(item, budget))
+    return kept
 
 
 def _say(error: jsonschema_rs.ValidationError, type_name: str, place: Place) -> Iterator[Issue]:
@@ -181,7 +207,8 @@ def _say(error: jsonschema_rs.ValidationError, type_name: str, place: Place) -> 
             if isinstance(error.instance, str):
                 yield Issue("error", "code-invalid", f"{shown(error.instance)} is not one of the codes allowed here: {choices}", where)
         case "type":
-            yield Issue("error", "structure", _type_words(error, primitive), where)
+            code = "value" if error.kind.types == ["integer"] and isinstance(error.instance, Decimal) else "structure"
+            yield Issue("error", code, _type_words(error, primitive), where)
         case "pattern":
             said = "an empty string" if error.instance == "" else shown(error.instance)
             yield Issue("error", "value", f"{said} is not a valid {primitive}: it must be {PRIMITIVES[primitive].hint}", where)
