@@ -18,6 +18,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, PyMongoError, WriteConcernError
 
 from fhir_dmp.errors import FhirError
+from fhir_dmp.store import records
 from fhir_dmp.store.batching import Batcher, Failed
 from fhir_dmp.store.connection import Connection, repeated
 from fhir_dmp.store.contents import Contents
@@ -88,6 +89,7 @@ class Store(Reader):
         except BaseException:
             await connection.close()
             raise
+        records.bind(connection)
         return cls(connection, vault, record, clock, random)
 
     async def close(self) -> None:

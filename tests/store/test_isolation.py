@@ -1,0 +1,128 @@
+"""Nobody in a batch suffers from another one; nothing of a large result is lost; no update is lost."""
+
+import asyncio
+
+import pytest
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.store.failures import AlreadyExists, Conflict
+from fhir_dmp.store.rows import Change
+
+from .making import changed, new_row
+
+
+async def test_what_cannot_be_stored_fails_alone(store, gather):
+    existing = new_row(store)
+    await store.create(existing)
+    good = [new_row(store) for _ in range(40)]
+    duplicate = changed(existing)
+    too_large = new_row(store, x=tuple(range(1_200_000)))
+    not_encodable = new_row(store, x=(2**64,))
+    rows = [*good[:20], duplicate, too_large, not_encodable, *good[20:]]
+    for write in (store.create, lambda row: store.commit([Change(row, None)])):
+        results = await gather(*(write(row) for row in rows))
+        assert [type(result) for result in results[20:23]] == [AlreadyExists, FhirError, FhirError]
+        assert [result.kind for result in results[20:23]] == ["conflict", "too-long", "unprocessable"]
+        assert [result for result in results[:20] + results[23:] if result is not None] == []
+        assert len(await store.load_many([row.key for row in good])) == 40
+        good = [new_row(store) for _ in range(40)]
+        rows = [*good[:20], duplicate, too_large, not_encodable, *good[20:]]
+
+
+async def test_one_conflict_in_a_group_of_transactions_leaves_the_others_alone(store, gather):
+    rows = [new_row(store) for _ in range(30)]
+    await asyncio.gather(*(store.create(row) for row in rows))
+    expected = [row.version if n != 13 else 99 for n, row in enumerate(rows)]
+    results = await gather(*(store.commit([Change(changed(row), version)]) for row, version in zip(rows, expected, strict=True)))
+    assert [n for n, result in enumerate(results) if result is not None] == [13]
+    assert isinstance(results[13], Conflict) and results[13].current == rows[13].version
+
+
+async def test_results_over_16_megabytes_lose_nothing(store):
+    dossier = store.new_dossier()
+    body = b'"' + b"a" * 900_000 + b'"'
+    rows = [new_row(store, dossier=dossier, body=body) for _ in range(30)]
+    await asyncio.gather(*(store.create(row) for row in rows))
+    loaded = await asyncio.gather(*(store.load(row.key) for row in rows))
+    assert [row.body == body for row in loaded] == [True] * 30
+    assert len(await store.load_many([row.key for row in rows])) == 30
+    assert len(await store.find(dossiers=(dossier,), limit=1000)) == 30
+
+    async def counted(tx):
+        return len(await tx.find(dossiers=(dossier,), limit=1000)), len(await tx.load_many([row.key for row in rows]))
+
+    assert await store.transact(counted) == (30, 30)
+
+
+async def test_results_over_101_rows_lose_nothing(store):
+    rows = [new_row(store, "Observation", dossier=0, self64=n + 1) for n in range(450)]
+    await store.commit([Change(row, None) for row in rows])
+    assert len(await store.load_many([row.key for row in rows])) == 450
+    assert len(await asyncio.gather(*(store.load(row.key) for row in rows))) == 450
+    assert len(await store.find(types=("Observation",), limit=1000)) == 450
+    assert sorted(await store.selves(types=("Observation",))) == list(range(1, 451))
+    assert len([row async for row in store.scan(batch=200)]) == 450
+    assert len(await store.history(limit=1000)) == 450
+
+
+async def test_fifty_writers_with_if_match_lose_no_update(store):
+    row = new_row(store, body=b"0")
+    await store.create(row)
+    acknowledged = []
+
+    async def writer(number):
+        for _ in range(3):
+            current = await store.load(row.key)
+            version = changed(row, body=str(number).encode(), updated_ms=current.updated_ms + 1)
+            try:
+                await store.commit([Change(version, current.version)])
+            except Conflict:
+                continue
+            acknowledged.append(version.version)
+
+    await asyncio.gather(*(writer(n) for n in range(50)))
+    history = await store.history(key=row.key, limit=1000)
+    assert acknowledged
+    assert len(history) == 1 + len(acknowledged) == await store.history_count(key=row.key)
+    assert {version.version for version in history} == {row.version, *acknowledged}
+    assert len({version.updated_ms for version in history}) == len(history)
+
+
+async def test_two_rows_are_always_changed_together(store):
+    """Transfers between two rows by many at once: readers in a transaction never see half of one."""
+    first, second = new_row(store, body=b"100"), new_row(store, body=b"0")
+    await store.commit([Change(first, None), Change(second, None)])
+
+    async def transfer(tx):
+        a, b = await tx.load(first.key), await tx.load(second.key)
+        assert int(a.body) + int(b.body) == 100
+        await tx.write(
+            [
+                Change(changed(first, body=b"%d" % (int(a.body) - 1), updated_ms=a.updated_ms + 1), a.version),
+                Change(changed(second, body=b"%d" % (int(b.body) + 1), updated_ms=b.updated_ms + 1), b.version),
+            ]
+        )
+
+    await asyncio.gather(*(store.transact(transfer) for _ in range(12)))
+    rows = await store.load_many([first.key, second.key])
+    assert (rows[first.key].body, rows[second.key].body) == (b"88", b"12")
+
+
+async def test_a_new_dossier_has_one_key_however_many_write_first(store):
+    dossier = store.new_dossier()
+    rows = [new_row(store, "Observation", dossier=dossier) for _ in range(30)]
+    await asyncio.gather(*(store.create(row) if n % 2 else store.commit([Change(row, None)]) for n, row in enumerate(rows)))
+    assert [row.body for row in (await store.load_many([row.key for row in rows])).values()] == [row.body for row in rows]
+
+
+async def test_a_deletion_cannot_be_created(store):
+    with pytest.raises(ValueError):
+        await store.create(new_row(store, deleted=True, body=None))
+
+
+async def test_one_commit_does_not_write_a_resource_twice(store):
+    row = new_row(store)
+    with pytest.raises(Conflict) as raised:
+        await store.commit([Change(row, None), Change(changed(row), row.version)])
+    assert raised.value.index == 1
+    assert await store.load(row.key) is None
