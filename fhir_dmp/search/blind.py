@@ -2,8 +2,8 @@
 
 https://hl7.org/fhir/R4/search.html
 
-Kinds of token: present, token, type (identifier by type), ref, refv (with version), refid, url, urlv, prefix, exact, day (calendar), uri, under
-(uri by what stands above it), pair (composite of two tokens). Intervals: n (and with a unit), both also under a composite.
+Kinds of token: present, token, type (identifier by type), ref, refv (with version), refid, url, urlv, prefix, exact, day (calendar),
+uri, under (uri by what stands above it), pair (composite of two tokens). Intervals: n, by unit and, in a composite, by its token.
 """
 
 from collections.abc import Iterator, Mapping

@@ -225,7 +225,7 @@ class _Narrowing:
 
     def composite(self, code: str, parameter: Parameter, tests: tuple) -> Narrow:
         if parameter.rooted:
-            return self.of(All(tuple(Has(part, test) for part, test in zip(parameter.part_codes, tests, strict=True))))
+            return self.of(All(tuple(Has(part.code, test) for part, test in zip(parameter.components, tests, strict=True))))
         if len(tests) == 2 and isinstance(tests[0], TokenIs) and (left := _spelled(tests[0])):
             match tests[1]:
                 case TokenIs() as right if _spelled(right):

@@ -20,30 +20,51 @@ def _extensions(base: str, urls: tuple[str, ...], type_name: str) -> str:
 
 _PEOPLE = ("Patient", "Practitioner", "PractitionerRole", "RelatedPerson", "Organization", "Device")
 
+_LIST_AUTHOR = f"{_MHD}StructureDefinition/ihe-authorOrg"
+_RECIPIENTS = (f"{_PDSM}StructureDefinition/pdsm-ext-intended-recipient", f"{_MHD}StructureDefinition/ihe-intendedRecipient")
+_DOCUMENT = ("DocumentReference",)
+
 OWN: tuple[SearchParameter, ...] = (
     _row(
-        f"{_PDSM}SearchParameter/pdsm-is-archived", "isArchived", "token", ("DocumentReference", "List"),
+        f"{_PDSM}SearchParameter/pdsm-is-archived",
+        "isArchived",
+        "token",
+        ("DocumentReference", "List"),
         f"{_extensions('DocumentReference', (_ARCHIVED,), 'boolean')} | {_extensions('List', (_ARCHIVED,), 'boolean')}",
     ),
-    _row(f"{_MHD}SearchParameter/DocumentReference-creation", "creation", "date", ("DocumentReference",), "DocumentReference.content.attachment.creation"),
-    _row(f"{_PDSM}SearchParameter/pdsm-period-start", "period-start", "date", ("DocumentReference",), "DocumentReference.context.period.start"),
-    _row(f"{_PDSM}SearchParameter/pdsm-period-end", "period-end", "date", ("DocumentReference",), "DocumentReference.context.period.end"),
     _row(
-        f"{_MHD}SearchParameter/List-DesignationType", "designationType", "token", ("List",),
+        f"{_MHD}SearchParameter/DocumentReference-creation", "creation", "date", _DOCUMENT, "DocumentReference.content.attachment.creation"
+    ),
+    _row(f"{_PDSM}SearchParameter/pdsm-period-start", "period-start", "date", _DOCUMENT, "DocumentReference.context.period.start"),
+    _row(f"{_PDSM}SearchParameter/pdsm-period-end", "period-end", "date", _DOCUMENT, "DocumentReference.context.period.end"),
+    _row(
+        f"{_MHD}SearchParameter/List-DesignationType",
+        "designationType",
+        "token",
+        ("List",),
         _extensions("List", (f"{_MHD}StructureDefinition/ihe-designationType",), "CodeableConcept"),
     ),
     _row(
-        f"{_MHD}SearchParameter/List-SourceId", "sourceId", "token", ("List",),
+        f"{_MHD}SearchParameter/List-SourceId",
+        "sourceId",
+        "token",
+        ("List",),
         _extensions("List", (f"{_MHD}StructureDefinition/ihe-sourceId",), "Identifier"),
     ),
     _row(
-        f"{_PDSM}SearchParameter/pdsm-author-org", "authorOrg", "reference", ("List",),
-        "List.source.extension('" + f"{_MHD}StructureDefinition/ihe-authorOrg" + "').value.as(Reference) | "
-        + _extensions("List", (f"{_MHD}StructureDefinition/ihe-authorOrg",), "Reference"), ("Organization",),
+        f"{_PDSM}SearchParameter/pdsm-author-org",
+        "authorOrg",
+        "reference",
+        ("List",),
+        f"{_extensions('List.source', (_LIST_AUTHOR,), 'Reference')} | {_extensions('List', (_LIST_AUTHOR,), 'Reference')}",
+        ("Organization",),
     ),
     _row(
-        f"{_PDSM}SearchParameter/pdsm-intended-recipient", "intendedRecipient", "reference", ("List",),
-        _extensions("List", (f"{_PDSM}StructureDefinition/pdsm-ext-intended-recipient", f"{_MHD}StructureDefinition/ihe-intendedRecipient"), "Reference"),
+        f"{_PDSM}SearchParameter/pdsm-intended-recipient",
+        "intendedRecipient",
+        "reference",
+        ("List",),
+        _extensions("List", _RECIPIENTS, "Reference"),
         _PEOPLE,
     ),
-)  # fmt: skip
+)

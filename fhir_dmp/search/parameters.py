@@ -26,10 +26,12 @@ _NAMED = frozenset({"Patient", "Practitioner", "Person", "RelatedPerson", "Organ
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One part of a composite. type: search parameter type."""
+    """One part of a composite. code, type, targets: of the search parameter it is read as. expression: from the composite's base."""
 
+    code: str
     type: str
     expression: str
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,7 @@ class Parameter:
     type: number, date, string, token, reference, composite, quantity, uri, special. targets: types a reference may name.
     selective: its tokens go to the index across dossiers. calendar: a birth or death date, hashed.
     coded: its tokens go to the code index across dossiers.
-    rooted: a composite whose parts all belong to the resource itself, and so equals the conjunction of its parts;
-    part_codes: the parameters of those parts, in order.
+    rooted: a composite whose parts all belong to the resource itself, and so equals the conjunction of its parts.
     """
 
     code: str
@@ -53,7 +54,6 @@ class Parameter:
     calendar: bool = False
     coded: bool = False
     rooted: bool = False
-    part_codes: tuple[str, ...] = ()
 
 
 @cache
@@ -104,31 +104,32 @@ def common() -> Mapping[str, Parameter]:
 
 
 @cache
-def _types_by_url() -> dict[str, tuple[str, str]]:
-    return {row.url: (row.code, row.type) for row in rows()}
+def _by_url() -> dict[str, tables.SearchParameter]:
+    return {row.url: row for row in rows()}
 
 
 def _compiled(type_name: str, row: tables.SearchParameter) -> Parameter:
     found = branches(row.expression, type_name)
     leaves = {branch.type for branch in found}
-    targets = tuple(sorted(set(row.target))) if row.type == "reference" else ()
-    if row.type == "reference" and (not targets or "Resource" in targets):
-        targets = tables.RESOURCE_TYPES
-    parts = tuple(_types_by_url()[url] for url, _ in row.components)
-    rooted = bool(parts) and all(not branch.steps for branch in found)
+    parts = tuple((_by_url()[url], expression) for url, expression in row.components)
     return Parameter(
         row.code,
         row.type,
         row.url,
         found,
-        targets,
-        tuple(Component(kind, expression) for (_, kind), (_, expression) in zip(parts, row.components, strict=True)),
+        _targets(row),
+        tuple(Component(part.code, part.type, expression, _targets(part)) for part, expression in parts),
         selective=_is_selective(type_name, row, leaves),
         calendar=row.type == "date" and row.code in _PERSONAL_DATES,
         coded=row.type == "token" and row.code in ("code", "type"),
-        rooted=rooted,
-        part_codes=tuple(code for code, _ in parts) if rooted else (),
+        rooted=bool(parts) and all(not branch.steps for branch in found),
     )
+
+
+def _targets(row: tables.SearchParameter) -> tuple[str, ...]:
+    if row.type != "reference":
+        return ()
+    return tables.RESOURCE_TYPES if not row.target or "Resource" in row.target else tuple(sorted(set(row.target)))
 
 
 def _is_selective(type_name: str, row: tables.SearchParameter, leaves: Iterable[str]) -> bool:

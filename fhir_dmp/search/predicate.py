@@ -164,8 +164,9 @@ class CompositeIs:
 
 
 Test = (
-    TokenIs | TokenText | TokenOfType | TokenIn | StringStarts | StringExact | StringContains | StringEnds | StringEquals | WordsAre
-    | ReferenceIs | ReferenceUrl | ReferenceTo | ReferenceIdentifier | UriIs | UriBelow | UriAbove | DateIs | NumberIs | QuantityIs | CompositeIs
+    TokenIs | TokenText | TokenOfType | TokenIn | StringStarts | StringExact | StringContains | StringEnds | StringEquals
+    | WordsAre | ReferenceIs | ReferenceUrl | ReferenceTo | ReferenceIdentifier | UriIs | UriBelow | UriAbove | DateIs | NumberIs
+    | QuantityIs | CompositeIs
 )  # fmt: skip
 
 

@@ -48,12 +48,14 @@ _PLAIN = {
     "10*": "10", "10^": "10", "%": "10*-2", "[ppth]": "10*-3", "[ppm]": "10*-6", "[ppb]": "10*-9", "[pptr]": "10*-12",
     "min": "60.s", "h": "3600.s", "d": "86400.s", "wk": "604800.s", "a": "31557600.s", "a_j": "31557600.s", "mo": "2629800.s",
     "mo_j": "2629800.s", "a_g": "31556952.s", "mo_g": "2629746.s", "atm": "101325.Pa",
-    "[in_i]": "254.10*-4.m", "[ft_i]": "12.[in_i]", "[yd_i]": "3.[ft_i]", "[mi_i]": "5280.[ft_i]", "[nmi_i]": "1852.m", "[kn_i]": "[nmi_i]/h",
+    "[in_i]": "254.10*-4.m", "[ft_i]": "12.[in_i]", "[yd_i]": "3.[ft_i]", "[mi_i]": "5280.[ft_i]", "[nmi_i]": "1852.m",
+    "[kn_i]": "[nmi_i]/h",
     "[sin_i]": "[in_i]2", "[sft_i]": "[ft_i]2", "[cin_i]": "[in_i]3", "[cft_i]": "[ft_i]3",
     "[lb_av]": "45359237.10*-5.g", "[oz_av]": "28349523125.10*-9.g", "[gr]": "6479891.10*-8.g", "[stone_av]": "14.[lb_av]",
     "[lb_tr]": "3732417216.10*-7.g", "[oz_tr]": "311034768.10*-7.g",
     "[gal_us]": "231.[cin_i]", "[qt_us]": "[gal_us]/4", "[pt_us]": "[gal_us]/8", "[cup_us]": "[gal_us]/16", "[foz_us]": "[gal_us]/128",
-    "[tbs_us]": "[gal_us]/256", "[tsp_us]": "[gal_us]/768", "[gal_br]": "454609.10*-8.m3", "[pt_br]": "[gal_br]/8", "[foz_br]": "[gal_br]/160",
+    "[tbs_us]": "[gal_us]/256", "[tsp_us]": "[gal_us]/768", "[gal_br]": "454609.10*-8.m3", "[pt_br]": "[gal_br]/8",
+    "[foz_br]": "[gal_br]/160",
     "[drp]": "ml/20", "[lbf_av]": "[lb_av].980665.10*-5.m/s2", "[psi]": "[lbf_av]/[sin_i]", "[Cal]": "10*3.cal_th",
     "[mesh_i]": "[in_i]-1", "[diop]": "m-1", "[degR]": "5.K/9", "[in_i'Hg]": "[in_i].133322.Pa/m", "[in_i'H2O]": "[in_i].980665.10*-2.Pa/m",
     "[car_m]": "2.10*-1.g", "[g]": "980665.10*-5.m/s2", "[c]": "299792458.m/s",
@@ -61,9 +63,10 @@ _PLAIN = {
 # Arbitrary units: comparable with themselves only; those of the first line take prefixes.
 _ARBITRARY_METRIC = {"[iU]": "[IU]", "[IU]": "[IU]", "[bit]": "[bit]", "Bd": "Bd", "B": "B"}
 _ARBITRARY = (
-    "[arb'U]", "[USP'U]", "[GPL'U]", "[MPL'U]", "[APL'U]", "[beth'U]", "[anti'Xa'U]", "[todd'U]", "[dye'U]", "[smgy'U]", "[bdsk'U]", "[ka'U]",
-    "[knk'U]", "[mclg'U]", "[tb'U]", "[CCID_50]", "[TCID_50]", "[EID_50]", "[PFU]", "[FFU]", "[CFU]", "[IR]", "[BAU]", "[AU]", "[Amb'a'1'U]",
-    "[PNU]", "[Lf]", "[D'ag'U]", "[FEU]", "[ELU]", "[EU]", "[pH]", "[S]", "[HPF]", "[LPF]", "[mclg'U]", "[Ch]", "[hnsf'U]", "[MET]", "[hp_X]",
+    "[arb'U]", "[USP'U]", "[GPL'U]", "[MPL'U]", "[APL'U]", "[beth'U]", "[anti'Xa'U]", "[todd'U]", "[dye'U]", "[smgy'U]", "[bdsk'U]",
+    "[ka'U]", "[knk'U]", "[mclg'U]", "[tb'U]", "[CCID_50]", "[TCID_50]", "[EID_50]", "[PFU]", "[FFU]", "[CFU]", "[IR]", "[BAU]", "[AU]",
+    "[Amb'a'1'U]", "[PNU]", "[Lf]", "[D'ag'U]", "[FEU]", "[ELU]", "[EU]", "[pH]", "[S]", "[HPF]", "[LPF]", "[Ch]", "[hnsf'U]", "[MET]",
+    "[hp_X]",
 )  # fmt: skip
 # Special units: (factor, offset) to kelvin.
 _SPECIAL = {"Cel": (Fraction(1), Fraction(27315, 100)), "[degF]": (Fraction(5, 9), Fraction(45967, 180))}
