@@ -32,8 +32,10 @@ class Connection:
     """One client, one database. Everything is read by majority and written by majority and to the journal."""
 
     def __init__(self, uri: str, database: str) -> None:
+        patience = {} if "serverselectiontimeoutms" in uri.lower() else {"serverSelectionTimeoutMS": 8_000}
         self.client: AsyncMongoClient = AsyncMongoClient(
             uri,
+            **patience,
             w="majority",
             journal=True,
             wTimeoutMS=20_000,
@@ -41,7 +43,6 @@ class Connection:
             readPreference="primary",
             compressors=[],
             appname="fhir-dmp",
-            serverSelectionTimeoutMS=8_000,
             connectTimeoutMS=5_000,
             socketTimeoutMS=70_000,
             uuidRepresentation="standard",

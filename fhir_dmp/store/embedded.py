@@ -107,6 +107,7 @@ class Embedded:
     ) -> "Embedded":
         """Start mongod of `data_dir`, or join it; back when it accepts writes.
 
+        Called in a thread that lives as long as mongod is needed, i.e. the main thread: mongod is told to stop when that thread ends.
         extra_parameters: mongod setParameter values, e.g. ("notablescan=true",); they count only for the one who starts it.
         keep: start it again when it dies. timeout: seconds until giving up.
         """
