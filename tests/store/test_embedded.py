@@ -101,16 +101,24 @@ def test_a_second_starter_joins_and_takes_over_when_the_first_one_stops(tmp_path
 
 def test_starters_at_the_same_moment_share_one_mongod(tmp_path):
     started = []
-    threads = [threading.Thread(target=lambda: started.append(Embedded.start(tmp_path, cache_gb=0.25, keep=False))) for _ in range(3)]
+    all_ready, finish = threading.Barrier(4), threading.Event()
+
+    def start():
+        started.append(Embedded.start(tmp_path, cache_gb=0.25, keep=False))
+        all_ready.wait(30)
+        finish.wait(30)  # mongod is told to stop when the thread that started it ends
+
+    threads = [threading.Thread(target=start) for _ in range(3)]
     for thread in threads:
         thread.start()
-    # A child dies with the thread that forked it, so the threads have to outlive nothing here: they only join or start, then end.
-    for thread in threads:
-        thread.join()
-    owners = [embedded for embedded in started if embedded.process is not None]
+    all_ready.wait(30)
+    owned = sorted(embedded.owned for embedded in started)
     for embedded in started:
         embedded.stop()
-    assert (len(started), len(owners)) == (3, 1)
+    finish.set()
+    for thread in threads:
+        thread.join()
+    assert owned == [False, False, True]
 
 
 def test_mongod_does_not_outlive_a_starter_killed_with_9_and_the_folder_starts_again(tmp_path):
