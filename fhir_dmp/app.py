@@ -1,18 +1,22 @@
 """The application: routes, what surrounds them, and what one worker opens and closes.
 
-Plain Starlette endpoints on a FastAPI application; https://asgi.readthedocs.io/
+https://asgi.readthedocs.io/ ; why two routers: ig/decisions/0001-asgi-server.md
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.requests import Request
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.http import fhir, health, keys, portal, problems
+from fhir_dmp.http import health, keys, portal
 from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
 from fhir_dmp.http.services import Services
@@ -26,31 +30,52 @@ CORS_SENT = ("Authorization", "Content-Type", "Prefer", "If-Match", "If-None-Mat
 CORS_SEEN = ("ETag", "Location", "Content-Location", "Last-Modified", "Retry-After", "X-Request-Id", "X-Sandbox")
 
 
-def create(settings: Settings | None = None) -> ASGIApp:
-    """The ASGI application. settings: None reads them from the environment and `fhir-dmp.toml`; `mongodb_uri` must then be set."""
+def create(settings: Settings | None = None, started: Callable[[], object] = lambda: None) -> ASGIApp:
+    """The ASGI application.
+
+    settings: None reads them from the environment and `fhir-dmp.toml`; `mongodb_uri` must then be set. started: called once it can serve.
+    """
     settings = settings or load().settings
     services = Services(settings, Tokens.open(settings), Metrics())
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        services.store = await Store.open(settings, services)
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        services.store = await Store.open(
+            settings.mongodb_uri,
+            settings.database,
+            data_dir=settings.data,
+            sandbox=settings.sandbox,
+            clock=services.clock,
+            random=services.random,
+        )
         try:
+            started()
             yield
         finally:
             store, services.store = services.store, None
             await store.close()
 
-    application = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    application.router.routes[:] = [*health.routes(services), *keys.routes(services), *portal.routes(services), *fhir.routes(services)]
-    application.add_exception_handler(FhirError, problems.refused)
-    application.add_exception_handler(HTTPException, problems.not_routed)
+    # Everything that is not FHIR: pages, supervision, keys, login.
+    application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    application.router.routes[:] = [*health.routes(services), *keys.routes(services), *portal.routes(services)]
+    application.add_exception_handler(FhirError, raised)
+    application.add_exception_handler(HTTPException, raised)
+    # FHIR first, on a bare router: FastAPI's own machinery would cost as much again as the envelope.
+    fhir = import_module("fhir_dmp.http.fhir").routes(services) if find_spec("fhir_dmp.http.fhir") else []
+    router = Router(fhir, redirect_slashes=False, default=application, lifespan=lifespan)
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = application
+        await router(scope, receive, send)
+
+    app: ASGIApp = front
     if settings.cors_origins:
-        application.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=CORS_METHODS,
-            allow_headers=CORS_SENT,
-            expose_headers=CORS_SEEN,
+        app = CORSMiddleware(
+            app, allow_origins=settings.cors_origins, allow_methods=CORS_METHODS, allow_headers=CORS_SENT, expose_headers=CORS_SEEN
         )
-    application.add_middleware(Envelope, services=services)
-    return application
+    return Envelope(app, services)
+
+
+async def raised(request: Request, error: Exception) -> None:
+    """Let the envelope answer, as everywhere."""
+    raise error

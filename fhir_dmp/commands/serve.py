@@ -71,9 +71,12 @@ def mongodb(settings: Settings) -> Iterator[Settings]:
 
 async def prepare(settings: Settings) -> None:
     """Open the store once before the workers do: what is wrong with it is said in clear words, migrations and indexes are done once."""
-    from fhir_dmp.store.opening import open_store
+    from fhir_dmp.store.resources import Store
 
-    store = await open_store(settings)
+    def progress(what: str, done: int, total: int) -> None:
+        click.echo(f"\rfhir-dmp: {what}, {done} of {total}", nl=done >= total, err=True)
+
+    store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=settings.sandbox, progress=progress)
     await store.close()
 
 

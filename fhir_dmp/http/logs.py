@@ -10,6 +10,7 @@ import re
 import sys
 import time
 import traceback
+from functools import lru_cache
 
 import msgspec
 
@@ -79,4 +80,10 @@ def shown(request_id: str) -> str:
 
 def stamp(seconds: float) -> str:
     """UTC time of a log line."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds * 1000) % 1000:03d}Z"
+    return f"{second(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def second(seconds: int) -> str:
+    """The text of a second, made once for all lines of it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

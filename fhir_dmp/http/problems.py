@@ -4,7 +4,6 @@ https://hl7.org/fhir/R4/http.html#summary ; https://hl7.org/fhir/R4/operationout
 """
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
 
 from fhir_dmp.errors import FhirError, outcome
@@ -17,21 +16,16 @@ def answer(error: FhirError) -> Response:
     return Response(outcome(error.issues), error.status, error.headers, media_type=FHIR_JSON)
 
 
-async def refused(request: Request, error: FhirError) -> Response:
-    """Exception handler of FhirError: the only place where it is caught."""
-    return answer(error)
-
-
-async def not_routed(request: Request, error: HTTPException) -> Response:
-    """Exception handler of the framework's own refusals: no such address, no such method there."""
+def not_routed(method: str, error: HTTPException) -> FhirError:
+    """The framework's own refusals: no such address, no such method there."""
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         methods = ", ".join(sorted(word.strip() for word in allowed.split(",") if word.strip()))
-        return answer(FhirError("method", f"`{request.method[:16]}` is not allowed at this address", headers={"Allow": methods}))
+        return FhirError("method", f"`{method[:16]}` is not allowed at this address", headers={"Allow": methods})
     if error.status_code == 404:
-        return answer(FhirError("not-found", "there is nothing at this address"))
+        return FhirError("not-found", "there is nothing at this address")
     kind = {400: "invalid", 413: "too-long", 415: "media-type", 422: "unprocessable"}.get(error.status_code, "exception")
-    return answer(FhirError(kind, "the request cannot be served"))
+    return FhirError(kind, "the request cannot be served")
 
 
 def unforeseen(reference: str) -> FhirError:
