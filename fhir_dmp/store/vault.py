@@ -28,6 +28,9 @@ NONCE = 12
 OVERHEAD = NONCE + 16
 _INT64 = Struct(">q")
 _OPENED_KEYS = 4096
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_DIGITS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 
 Random = Callable[[int], bytes]
 
@@ -100,12 +103,11 @@ class Vault:
 
     def seal_id(self, key: bytes) -> str:
         """Public id, 26 characters, of a row key of 16 bytes."""
-        encryptor = self._block.encryptor()
-        return base64.b32encode(encryptor.update(key)).decode()[:26].lower()
+        return _base32(self._block.encryptor().update(key), 26)
 
     def open_id(self, text: str) -> bytes | None:
         """Row key of a public id made by seal_id; None when `text` has not that form."""
-        block = _unbase32(text, 26, "======")
+        block = _unbase32(text, 26, 16)
         return None if block is None else self._block.decryptor().update(block)
 
     def new_id(self, dossier: int, random: Random = os.urandom) -> str:
@@ -223,22 +225,25 @@ def version_row(key: bytes, version: int) -> bytes:
 
 def version_id(version: int) -> str:
     """meta.versionId, 13 characters, of a version."""
-    return base64.b32encode(_INT64.pack(version)).decode()[:13].lower()
+    return _base32(_INT64.pack(version), 14)[:13]
 
 
 def version_of(text: str) -> int | None:
     """The version of a versionId; None when `text` is none of ours."""
-    block = _unbase32(text, 13, "===")
+    block = _unbase32(text, 13, 8)
     return None if block is None else _INT64.unpack(block)[0]
 
 
-def _unbase32(text: str, length: int, padding: str) -> bytes | None:
-    """Bytes of canonical lower-case base32 without padding, or None."""
-    if len(text) != length or not text.isascii() or text != text.lower():
+def _base32(block: bytes, length: int) -> str:
+    """Lower-case base32 without padding, `length` even: the library's own takes 12 µs."""
+    number = int.from_bytes(block) << (5 * length - 8 * len(block))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(5 * length - 10, -1, -10)])
+
+
+def _unbase32(text: str, length: int, size: int) -> bytes | None:
+    """`size` bytes of `length` characters of canonical lower-case base32 without padding, or None."""
+    if len(text) != length or text.strip(_ALPHABET):
         return None
-    try:
-        block = base64.b32decode(text.upper() + padding)
-    except (ValueError, binascii.Error):
-        return None
+    number, spare = int(text.translate(_DIGITS), 32), 5 * length - 8 * size
     # The last character carries spare bits: only one spelling of an id may be accepted.
-    return block if base64.b32encode(block).decode()[:length].lower() == text else None
+    return None if number & ((1 << spare) - 1) else (number >> spare).to_bytes(size)
