@@ -207,7 +207,7 @@ def _say(error: jsonschema_rs.ValidationError, type_name: str, place: Place) -> 
             if isinstance(error.instance, str):
                 yield Issue("error", "code-invalid", f"{shown(error.instance)} is not one of the codes allowed here: {choices}", where)
         case "type":
-            code = "value" if error.kind.types == ["integer"] and isinstance(error.instance, Decimal) else "structure"
+            code = "value" if "integer" in error.kind.types and isinstance(error.instance, float | Decimal) else "structure"
             yield Issue("error", code, _type_words(error, primitive), where)
         case "pattern":
             said = "an empty string" if error.instance == "" else shown(error.instance)
@@ -254,8 +254,10 @@ def _unknown_element(name: str, path: str, at: Place) -> Issue:
     element = tables.elements(path).get(bare)
     if name == "resourceType":
         hint = "; only resources have it"
-    elif name != bare and bare in known:
+    elif name != bare and bare in known and known[bare][0].attribute:
         hint = f"; `{bare}` cannot have an id or extensions of its own"
+    elif bare in known:
+        hint = " here; remove it"  # a comparator in a SimpleQuantity, `_name` of an object
     elif element is not None and element.choice:
         listed = [f"`{element.json_name(t)}`" for t in element.types]
         hint = f"; write its type too: {', '.join(listed[:4])}{' or another' if len(listed) > 4 else ''}"
