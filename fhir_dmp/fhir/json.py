@@ -26,6 +26,7 @@ _DOUBTFUL_EXPONENTS = tuple(re.compile(b"%b(?<=[0-9]%b)[+-]?[0-9]{4}[0-9]*+(?:[\
 # A number of more than 1,000 characters covers ten successive samples of one byte in a hundred.
 _DOUBTFUL_LENGTH = re.compile(rb"[-+.eE0-9]{10}")
 _MINUS_ZERO = re.compile(rb"-0(?![0-9.eE])")
+_MARKERS = re.compile(rb"-0e-(0+)")
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+\-]*+|[\[\]{}]', re.DOTALL)
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -186,9 +187,8 @@ def _bounded(body: bytes, tree: object, max_depth: int, object_only: bool) -> ob
 
 def _parse_minus_zero(body: bytes, max_depth: int, object_only: bool) -> object:
     """jiter reads `-0` as the int 0, so such tokens travel under a text that occurs nowhere else in the body."""
-    zeros = 1
-    while (marker := b"-0e-" + b"0" * zeros) in body:
-        zeros += 1
+    longest = max(map(len, _MARKERS.findall(body)), default=0)
+    marker = b"-0e-" + b"0" * (longest + 1)
     marked = _TOKEN.sub(lambda token: marker if token[0] == b"-0" else token[0], body)
     if marked == body:
         return _bounded(body, _checked(body, "lossless-float"), max_depth, object_only)

@@ -164,6 +164,11 @@ def test_lone_minus_zero_tokens_survive_beside_texts_that_hold_them():
     assert exact.dump(exact.parse_exact(body)) == body
 
 
+def test_texts_that_imitate_what_stands_for_minus_zero_cost_nothing():
+    body = b'{"a":-0,"b":"' + b" ".join(b"-0e-" + b"0" * n for n in range(1500)) + b'","c":-0e-00}'
+    assert exact.dump(exact.parse_exact(body)) == body
+
+
 def test_dump_writes_plain_values_too():
     assert exact.dump({"a": [1, 2.5, Decimal("1.10"), None, True, "é"]}) == '{"a":[1,2.5,1.10,null,true,"é"]}'.encode()
 
