@@ -1,0 +1,106 @@
+"""What an import reads: files, folders, archives, standard input, as single resources with their place.
+
+https://hl7.org/fhir/R4/nd-json.html
+"""
+
+import gzip
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from fhir_dmp.errors import FhirError
+
+SUFFIXES = (".json", ".ndjson", ".json.gz", ".ndjson.gz", ".zip")
+# One resource or Bundle in memory.
+LARGEST = 256 * 1024 * 1024
+
+
+class Item(NamedTuple):
+    """One resource as found. place: file, then line or member, e.g. "Patient.ndjson:3". consumed: bytes of input used up by it."""
+
+    place: str
+    body: bytes
+    consumed: int
+
+
+class Input(NamedTuple):
+    """One file, or standard input. name: as told to people. path: None for standard input."""
+
+    name: str
+    path: Path | None
+
+    @property
+    def size(self) -> int:
+        """Bytes, 0 when nobody knows."""
+        return self.path.stat().st_size if self.path else 0
+
+
+def inputs(paths: list[str]) -> list[Input]:
+    """The files that paths name, folders searched for the suffixes an import knows, in the order of their names."""
+    found = []
+    for text in paths:
+        path = Path(text)
+        if text == "-":
+            found.append(Input("standard input", None))
+        elif path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith(SUFFIXES))
+            found += [Input(str(p.relative_to(path)), p) for p in inside]
+        elif path.is_file():
+            found.append(Input(path.name, path))
+        else:
+            raise FhirError("not-found", f"there is no file or folder `{text}`")
+    return found
+
+
+def items(source: Input, stdin: BinaryIO) -> Iterator[Item]:
+    """The resources of one input, in order."""
+    if source.path is None:
+        yield from _sniffed(source.name, stdin)
+    elif source.path.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(source.path) as archive:
+            for member in sorted(archive.infolist(), key=lambda info: info.filename):
+                if member.filename.lower().endswith(SUFFIXES[:-1]) and not member.is_dir():
+                    with archive.open(member) as stream:
+                        yield from _members(f"{source.name}!{member.filename}", member.filename, stream)
+    else:
+        with source.path.open("rb") as stream:
+            yield from _members(source.name, source.path.name, stream)
+
+
+def _members(name: str, file_name: str, stream: BinaryIO) -> Iterator[Item]:
+    lower = file_name.lower()
+    if lower.endswith(".gz"):
+        stream, lower = gzip.GzipFile(fileobj=stream), lower.removesuffix(".gz")
+    if lower.endswith(".ndjson"):
+        yield from _lines(name, stream)
+    else:
+        yield from _whole(name, stream)
+
+
+def _lines(name: str, stream: BinaryIO, first: bytes = b"") -> Iterator[Item]:
+    number, line = 1, first or stream.readline(LARGEST + 1)
+    while line:
+        if len(line) > LARGEST:
+            raise FhirError("too-long", f"{name}:{number} is longer than {LARGEST} bytes")
+        if line.strip():
+            yield Item(f"{name}:{number}", line.strip(), len(line))
+        number, line = number + 1, stream.readline(LARGEST + 1)
+
+
+def _whole(name: str, stream: BinaryIO) -> Iterator[Item]:
+    body = stream.read(LARGEST + 1)
+    if len(body) > LARGEST:
+        raise FhirError("too-long", f"{name} is longer than {LARGEST} bytes")
+    yield Item(name, body.strip(), len(body))
+
+
+def _sniffed(name: str, stream: BinaryIO) -> Iterator[Item]:
+    """One resource per line when the first line is a whole one, else one resource."""
+    first = stream.readline(LARGEST + 1)
+    if first.rstrip().endswith(b"}") and first.lstrip().startswith(b"{"):
+        yield from _lines(name, stream, first)
+    else:
+        rest = stream.read(LARGEST + 1)
+        yield from _whole(name, io.BytesIO(first + rest))

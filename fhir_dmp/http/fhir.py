@@ -1,0 +1,151 @@
+"""[base]: every FHIR interaction over HTTP. Reads the request, runs one interaction, answers.
+
+https://hl7.org/fhir/R4/http.html
+"""
+
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from fhir_dmp.consent.access import admit
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import bundle, json
+from fhir_dmp.fhir.http_types import (
+    FORM,
+    check_resource_type,
+    is_form,
+    parse_prefer,
+    patch_form,
+)
+from fhir_dmp.http import binary, conformance
+from fhir_dmp.http.answers import send_answer, send_bytes, shape_of
+from fhir_dmp.http.requests import actor_of, base_url, read_body
+from fhir_dmp.http.services import Services
+from fhir_dmp.interactions import batch, dispatch, transaction
+from fhir_dmp.interactions.context import Context
+
+BASE = "/fhir"
+WRITING = frozenset({"create", "update", "patch", "delete"})
+# One page of results that a client may ask for in a form.
+FORM_BYTES = 256 * 1024
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+def routes(services: Services) -> list[Route]:
+    """Everything below /fhir, in one endpoint: the address is a table of its own, see dispatch."""
+    endpoint = Fhir(services)
+    return [Route(BASE, endpoint, name="fhir"), Route(f"{BASE}/{{path:path}}", endpoint, name="fhir")]
+
+
+class Fhir:
+    """ASGI endpoint of [base]."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        if scope["method"] not in METHODS:
+            raise FhirError("method", f"`{scope['method'][:16]}` is not a FHIR method", headers={"Allow": ", ".join(METHODS)})
+        path, query = address(scope)
+        if path in conformance.PUBLIC:
+            scope["fhir_dmp.interaction"] = "capabilities"
+            await conformance.answer(request, send, self.services, path, query)
+            return
+        context = await self.context(request)
+        if not path and scope["method"] == "POST":
+            await self.bundle(request, send, context)
+            return
+        url = bundle.parse_url(f"{path}?{query}" if query else path)
+        asked = dispatch.Request(scope["method"], url)
+        scope["fhir_dmp.interaction"] = name = dispatch.name_of(asked)
+        if url.type == "Binary" and name in binary.SERVED and await binary.serve(request, send, self.services, context, url, name):
+            return
+        await self.interaction(request, send, context, url, name)
+
+    async def context(self, request: Request) -> Context:
+        """Who asks comes before anything else of the request is looked at."""
+        services = self.services
+        actor = await actor_of(request, services)
+        admit(actor, services.settings.sandbox)
+        return Context(
+            store=services.store,
+            actor=actor,
+            settings=services.settings,
+            base_url=base_url(request, services),
+            now_ms=services.clock,
+            random=services.random,
+            lenient=parse_prefer(request.headers.get("prefer")).handling == "lenient",
+        )
+
+    async def interaction(self, request: Request, send: Send, context: Context, url: bundle.Url, name: str) -> None:
+        """One interaction that is neither a Bundle nor a Binary in its own format."""
+        headers = request.headers
+        shape = shape_of(request, url.query)
+        form, body, criteria = "", b"", None
+        if request.method == "POST" and url.tail[-1:] == ("_search",):
+            url = url._replace(query=url.query + await self.form(request))
+        elif request.method in ("POST", "PUT"):
+            check_resource_type(headers.get("content-type"))
+            body = await read_body(request, self.services)
+            if (exists := headers.get("if-none-exist")) is not None and request.method == "POST":
+                criteria = bundle.parse_query(exists.partition("?")[2] if "?" in exists else exists)
+        elif request.method == "PATCH":
+            form = patch_form(headers.get("content-type"))
+            body = await read_body(request, self.services)
+        asked = dispatch.Request(
+            method=request.method,
+            url=url,
+            body=body,
+            patch=form,
+            if_match=headers.get("if-match"),
+            if_none_match=headers.get("if-none-match"),
+            if_modified_since=headers.get("if-modified-since"),
+            if_none_exist=criteria,
+        )
+        answer = await dispatch.run(context, asked)
+        await send_answer(send, answer, shape, context.base_url, wrote=name in WRITING)
+
+    async def form(self, request: Request) -> bundle.Pairs:
+        """Parameters of POST _search."""
+        if not is_form(request.headers.get("content-type")):
+            if request.headers.get("content-length", "0") == "0" and not request.headers.get("content-type"):
+                return ()
+            raise FhirError("media-type", f"the parameters of _search are sent as {FORM}")
+        body = await read_body(request, self.services, FORM_BYTES)
+        try:
+            return bundle.parse_query(body.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise FhirError("invalid", "the form is not UTF-8") from None
+
+    async def bundle(self, request: Request, send: Send, context: Context) -> None:
+        """Batch or transaction."""
+        shape = shape_of(request, ())
+        check_resource_type(request.headers.get("content-type"))
+        body = await read_body(request, self.services)
+        plan = read_plan(context, body)
+        request.scope["fhir_dmp.interaction"] = plan.kind
+        run = transaction.run if plan.kind == "transaction" else batch.run
+        answered = await run(context, plan, shape.prefer)
+        await send_bytes(send, 200, [], answered, shape)
+
+
+def read_plan(context: Context, body: bytes) -> bundle.Plan:
+    """The entries of a batch or transaction, within bounds."""
+    # A Bundle is deeper than its resources by three levels.
+    tree = json.parse_exact(body, max_depth=context.settings.max_depth + 3)
+    entries = tree.get("entry")
+    if isinstance(entries, list) and len(entries) > context.settings.max_bundle_entries:
+        most = context.settings.max_bundle_entries
+        raise FhirError("too-long", f"a Bundle may have {most} entries, this one has {len(entries)}", "Bundle.entry")
+    return bundle.plan(tree, base_urls=(context.base_url,))
+
+
+def address(scope: Scope) -> tuple[str, str]:
+    """Path below [base] as sent, without outer slashes, and query."""
+    raw = (scope.get("raw_path") or scope["path"].encode()).partition(b"?")[0]
+    try:
+        path, query = raw.decode("ascii"), scope["query_string"].decode("ascii")
+    except UnicodeDecodeError:
+        raise FhirError("invalid", "an address has ASCII characters only; others are percent-encoded") from None
+    return path.removeprefix(BASE).removeprefix("/").removesuffix("/"), query

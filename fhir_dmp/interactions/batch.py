@@ -1,0 +1,74 @@
+"""FHIR batch: each entry is an interaction of its own, with its own answer.
+
+https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+import asyncio
+from itertools import groupby
+
+from fhir_dmp.errors import FhirError, outcome
+from fhir_dmp.fhir import bundle, json
+from fhir_dmp.fhir.http_types import http_date
+from fhir_dmp.interactions import dispatch
+from fhir_dmp.interactions.context import Answer, Context
+
+# Entries of one method go together, so that the store can gather them; more at a time would only queue.
+AT_ONCE = 64
+
+
+async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
+    """The batch-response. prefer: minimal, representation or OperationOutcome, else what each interaction gives by itself."""
+    gate = asyncio.Semaphore(AT_ONCE)
+    answers: dict[int, bundle.Answer] = {}
+
+    async def one(entry: bundle.Entry) -> None:
+        async with gate:
+            answers[entry.index] = await answer_of(context, entry, prefer)
+
+    # In the order of the entries: what a client puts first is done first, as far as it can tell.
+    for _, entries in groupby(plan.ordered(), key=lambda entry: entry.method):
+        group = [asyncio.create_task(one(entry)) for entry in entries]
+        try:
+            await asyncio.gather(*group)
+        finally:
+            for task in group:
+                task.cancel()
+    return bundle.batch_response(answers[index] for index in range(len(plan.entries)))
+
+
+async def answer_of(context: Context, entry: bundle.Entry, prefer: str) -> bundle.Answer:
+    """What became of one entry; a refusal is an answer too."""
+    try:
+        if entry.fault is not None:
+            raise entry.fault
+        return entry_answer(context, entry, await dispatch.run(context, request_of(entry)), prefer)
+    except FhirError as error:
+        return bundle.Answer(status=error.status, outcome=outcome(error.issues))
+
+
+def request_of(entry: bundle.Entry, resource: dict | None = None) -> dispatch.Request:
+    """The interaction of an entry. resource: in place of the one of the entry."""
+    body = resource if resource is not None else entry.operations if entry.patch == "json" else entry.resource
+    return dispatch.Request(
+        method=entry.method,
+        url=entry.target,
+        body=b"" if body is None else json.dump(body),
+        patch=entry.patch,
+        if_match=entry.if_match,
+        if_none_match=entry.if_none_match,
+        if_modified_since=None if entry.if_modified_since is None else http_date(entry.if_modified_since),
+        if_none_exist=entry.if_none_exist,
+    )
+
+
+def entry_answer(context: Context, entry: bundle.Entry, answer: Answer, prefer: str) -> bundle.Answer:
+    """An interaction's answer as an entry of a response Bundle. Reads give their resource, writes only on request."""
+    reads = entry.method in ("GET", "HEAD") or entry.target.tail[-1:] == ("_search",)
+    shows = entry.method != "HEAD" if reads else prefer == "representation"
+    return bundle.Answer(
+        status=answer.status,
+        location="" if answer.location is None or reads else f"{context.base_url}/{answer.location}",
+        version_id=answer.version or "",
+        last_updated_ms=answer.updated_ms,
+        resource=answer.body if shows else None,
+    )

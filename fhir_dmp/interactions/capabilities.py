@@ -1,0 +1,85 @@
+"""FHIR capabilities interaction: what this server does, made from the tables it runs on.
+
+https://hl7.org/fhir/R4/capabilitystatement.html
+"""
+
+from fhir_dmp import __version__
+from fhir_dmp.fhir.http_types import FHIR_JSON, JSON_PATCH
+from fhir_dmp.fhir.tables import RESOURCE_TYPES
+from fhir_dmp.search.parameters import Parameter, parameters
+
+CANONICAL = "https://fhir-dmp.example.org/fhir/CapabilityStatement/fhir-dmp"
+# Types a dossier carries, the directory of those who care, and what the guide publishes.
+DOSSIER_TYPES = (
+    *("AllergyIntolerance", "Appointment", "AuditEvent", "Binary", "Bundle", "CarePlan", "CareTeam", "ClinicalImpression"),
+    *("CodeSystem", "Communication", "Composition", "ConceptMap", "Condition", "Consent", "Coverage", "Device", "DeviceUseStatement"),
+    *("DiagnosticReport", "DocumentManifest", "DocumentReference", "Encounter", "EpisodeOfCare", "ExplanationOfBenefit"),
+    *("FamilyMemberHistory", "Flag", "Goal", "Group", "ImagingStudy", "Immunization", "ImmunizationRecommendation", "List", "Location"),
+    *("Media", "Medication", "MedicationAdministration", "MedicationDispense", "MedicationRequest", "MedicationStatement"),
+    *("NutritionOrder", "Observation", "Organization", "Patient", "Practitioner", "PractitionerRole", "Procedure", "Provenance"),
+    *("Questionnaire", "QuestionnaireResponse", "RelatedPerson", "RiskAssessment", "SearchParameter", "ServiceRequest", "Specimen"),
+    *("StructureDefinition", "Task", "ValueSet", "VisionPrescription"),
+)
+INSTANCE = ("read", "vread", "update", "patch", "delete", "history-instance")
+TYPE = ("history-type", "create", "search-type")
+SYSTEM = ("transaction", "batch", "search-system", "history-system")
+
+
+def statement(date: str, *, sandbox: bool, base_url: str) -> dict:
+    """CapabilityStatement as a plain value. date: FHIR dateTime. base_url: "" in the published file, which describes no instance."""
+    types = RESOURCE_TYPES if sandbox else DOSSIER_TYPES
+    implementation = {"description": "fhir_dmp sandbox" if sandbox else "fhir_dmp"} | ({"url": base_url} if base_url else {})
+    return {
+        "resourceType": "CapabilityStatement",
+        "url": CANONICAL,
+        "version": __version__,
+        "name": "FhirDmp",
+        "title": "fhir_dmp: FHIR R4 server of the Dossier Médical Partagé",
+        "status": "active",
+        "date": date,
+        "kind": "instance",
+        "software": {"name": "fhir_dmp", "version": __version__},
+        "implementation": implementation,
+        "fhirVersion": "4.0.1",
+        "format": ["json", FHIR_JSON],
+        "patchFormat": [JSON_PATCH, FHIR_JSON],
+        "rest": [
+            {
+                "mode": "server",
+                "security": _security(base_url),
+                "resource": [_resource(name) for name in types],
+                "interaction": [{"code": code} for code in SYSTEM],
+                "searchParam": [_parameter(p) for p in parameters("Basic").values() if p.code.startswith("_")],
+            }
+        ],
+    }
+
+
+def _security(base_url: str) -> dict:
+    service = {"system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"}
+    said = "A bearer token in each request; every disclosure is decided by the rules of the dossier."
+    return {"cors": True, "service": [{"coding": [service]}], "description": said} if base_url else {"description": said}
+
+
+def _resource(type_name: str) -> dict:
+    known = parameters(type_name)
+    references = [f"{type_name}:{p.code}" for p in known.values() if p.type == "reference"]
+    listed = {
+        "type": type_name,
+        "interaction": [{"code": code} for code in (*INSTANCE, *TYPE)],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": False,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
+        "referencePolicy": ["literal", "logical", "local"],
+        "searchInclude": ["*", *references],
+        "searchParam": [_parameter(p) for p in known.values()],
+    }
+    return listed
+
+
+def _parameter(parameter: Parameter) -> dict:
+    return {"name": parameter.code, "definition": parameter.url, "type": parameter.type}

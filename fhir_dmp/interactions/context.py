@@ -1,0 +1,80 @@
+"""What an interaction knows of the request it serves, and what it answers.
+
+https://hl7.org/fhir/R4/http.html
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from fhir_dmp.consent.access import require_scope
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir.tables import known_type
+from fhir_dmp.identity.actor import Actor
+from fhir_dmp.settings import Settings
+from fhir_dmp.store.reading import Reader
+from fhir_dmp.store.resources import Store, Transaction
+from fhir_dmp.store.rows import Change, Content
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One request, seen from inside.
+
+    base_url: address of [base], no slash at the end. now_ms: UTC milliseconds. random: n -> n random bytes; ids come from it.
+    lenient: Prefer: handling=lenient. transaction: the MongoDB transaction the interaction takes part in, if any.
+    """
+
+    store: Store
+    actor: Actor
+    settings: Settings
+    base_url: str
+    now_ms: Callable[[], int]
+    random: Callable[[int], bytes]
+    lenient: bool = False
+    transaction: Transaction | None = None
+
+    @property
+    def sandbox(self) -> bool:
+        """True in a store for conformance suites: plain FHIR, ids may be chosen by clients, references may dangle."""
+        return self.store.sandbox
+
+    @property
+    def reads(self) -> Reader:
+        """Where to read: the transaction, which sees its own writes, else the store."""
+        return self.store if self.transaction is None else self.transaction
+
+    def inside(self, transaction: Transaction) -> "Context":
+        """The same request, taking part in a transaction."""
+        return replace(self, transaction=transaction)
+
+    async def write(self, change: Change) -> None:
+        """Store one version; durable when it returns, or with the transaction."""
+        if self.transaction is not None:
+            await self.transaction.write([change])
+        elif change.expected is None:
+            await self.store.create(change.row)
+        else:
+            await self.store.commit([change])
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What leaves.
+
+    body: JSON or content bytes, None when there is none. version: public versionId. updated_ms: UTC milliseconds.
+    location: "Type/id/_history/version". content: octets of a large Binary, which `body` then leaves out.
+    """
+
+    status: int
+    body: bytes | None = None
+    version: str | None = None
+    updated_ms: int | None = None
+    location: str | None = None
+    content: Content | None = None
+
+
+def admit(context: Context, type_name: str | None, letter: str) -> None:
+    """Refuse a type the standard does not know, and an interaction the token's scopes leave out. letter: one of c r u d s."""
+    if type_name is not None and not known_type(type_name):
+        raise FhirError("not-found", f"`{type_name[:64]}` is not a FHIR R4 resource type")
+    require_scope(context.actor, type_name, letter)

@@ -1,0 +1,24 @@
+"""FHIR create interaction.
+
+https://hl7.org/fhir/R4/http.html#create
+"""
+
+from fhir_dmp.interactions import octets
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.prepare import Checked, check, stamp, written
+
+
+async def run(context: Context, type_name: str, body: bytes) -> Answer:
+    """A new resource; the server chooses its id, whatever the body says."""
+    admit(context, type_name, "c")
+    return await store(context, check(context, body, type_name))
+
+
+async def store(context: Context, checked: Checked) -> Answer:
+    """A new resource that is already checked."""
+    content = None
+    if checked.type == "Binary":
+        checked, content = await octets.set_apart(context, checked, None)
+    stamped = stamp(context, checked, method="POST", content=content)
+    await context.write(stamped.change)
+    return written(stamped, 201)

@@ -1,0 +1,129 @@
+"""Which interaction a request asks for: the one table behind HTTP, batches, transactions and imports.
+
+https://hl7.org/fhir/R4/http.html#summary
+"""
+
+from dataclasses import dataclass, replace
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import summary
+from fhir_dmp.fhir.bundle import Pairs, Url
+from fhir_dmp.fhir.http_types import not_modified, parse_tags
+from fhir_dmp.interactions import conditional, create, delete, history, patch, read, search_type, update, vread
+from fhir_dmp.interactions.context import Answer, Context
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One interaction as asked for. patch: json or fhirpath, language of a PATCH body. The header texts are as received."""
+
+    method: str
+    url: Url
+    body: bytes = b""
+    patch: str = ""
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
+    if_none_exist: Pairs | None = None
+
+
+def name_of(request: Request) -> str:
+    """Name of the interaction, one of a fixed set, for counters and logs."""
+    url, tail = request.url, request.url.tail
+    if tail and tail[-1].startswith("$"):
+        return "operation"
+    level = "instance" if url.id else "type" if url.type else "system"
+    if tail[:1] == ("_history",):
+        return "vread" if len(tail) == 2 else f"history-{level}"
+    if request.method in ("GET", "HEAD"):
+        if url.id and not tail:
+            return "read"
+        return "search-compartment" if url.id else f"search-{level}"
+    if tail[-1:] == ("_search",):
+        return "search-compartment" if url.id else f"search-{level}"
+    return {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(request.method, "none")
+
+
+async def run(context: Context, request: Request) -> Answer:
+    """Do what is asked. Anything that is no interaction of this server is refused."""
+    url = request.url
+    if request.method in ("GET", "HEAD"):
+        return await _get(context, request)
+    if request.method == "POST":
+        if url.tail[-1:] == ("_search",):
+            return await _search(context, url, url.tail[:-1], url.query)
+        if url.type and not url.id and not url.tail:
+            return await _post(context, request)
+    elif url.type and not url.tail:
+        if url.id and request.method in ("PUT", "PATCH", "DELETE"):
+            return await _entity(context, request)
+        if not url.id and request.method in ("PUT", "PATCH", "DELETE"):
+            return await _conditional(context, request)
+    raise not_an_interaction(request)
+
+
+async def _get(context: Context, request: Request) -> Answer:
+    url = request.url
+    if url.id and not url.tail:
+        answer = await read.run(context, url.type, url.id)
+        if not_modified(answer.version, answer.updated_ms, request.if_none_match, request.if_modified_since):
+            return Answer(304, None, answer.version, answer.updated_ms)
+        return _shaped(url, answer)
+    if url.tail[:1] == ("_history",):
+        if url.id and len(url.tail) == 2:
+            return _shaped(url, await vread.run(context, url.type, url.id, url.tail[1]))
+        if len(url.tail) == 1:
+            return await history.run(context, url.type or None, url.id or None, url.query)
+        raise not_an_interaction(request)
+    return await _search(context, url, url.tail, url.query)
+
+
+async def _search(context: Context, url: Url, tail: tuple[str, ...], pairs: Pairs) -> Answer:
+    if url.id and len(tail) == 1:
+        return await search_type.run(context, None if tail[0] == "*" else tail[0], pairs, compartment=(url.type, url.id))
+    if not url.id and not tail:
+        return await search_type.run(context, url.type or None, pairs)
+    raise FhirError("not-found", "there is nothing at this address")
+
+
+async def _post(context: Context, request: Request) -> Answer:
+    if request.if_none_exist is not None:
+        return await conditional.conditional_create(context, request.url.type, request.if_none_exist, request.body)
+    return await create.run(context, request.url.type, request.body)
+
+
+async def _entity(context: Context, request: Request) -> Answer:
+    url, if_match = request.url, parse_tags(request.if_match)
+    if request.method == "PUT":
+        none_match = parse_tags(request.if_none_match)
+        return await update.run(context, url.type, url.id, request.body, if_match=if_match, if_none_match=none_match)
+    if request.method == "PATCH":
+        return await patch.run(context, url.type, url.id, request.patch, request.body, if_match=if_match)
+    return await delete.run(context, url.type, url.id, if_match=if_match)
+
+
+async def _conditional(context: Context, request: Request) -> Answer:
+    url, if_match = request.url, parse_tags(request.if_match)
+    if request.method == "PUT":
+        none_match = parse_tags(request.if_none_match)
+        return await conditional.conditional_update(context, url.type, url.query, request.body, if_match=if_match, if_none_match=none_match)
+    if request.method == "PATCH":
+        return await conditional.conditional_patch(context, url.type, url.query, request.patch, request.body, if_match=if_match)
+    return await conditional.conditional_delete(context, url.type, url.query, if_match=if_match)
+
+
+def _shaped(url: Url, answer: Answer) -> Answer:
+    """The answer as `_summary` and `_elements` want it. https://hl7.org/fhir/R4/search.html#summary"""
+    modes = [value for name, value in url.query if name == "_summary"]
+    names = summary.parse_elements(value for name, value in url.query if name == "_elements")
+    body = answer.body
+    if modes:
+        body = summary.summary(body, url.type, summary.parse_mode(modes[0]))
+    if names:
+        body = summary.elements(body, url.type, names)
+    return answer if body is answer.body else replace(answer, body=body)
+
+
+def not_an_interaction(request: Request) -> FhirError:
+    """405 where the address exists with other methods."""
+    return FhirError("method", f"`{request.method[:16]}` is not an interaction of this address")

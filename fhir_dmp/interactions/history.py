@@ -1,0 +1,100 @@
+"""FHIR history interactions: of an instance, a type, the system.
+
+https://hl7.org/fhir/R4/http.html#history
+"""
+
+from hashlib import blake2b
+from urllib.parse import urlencode
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.bundle import Pairs, Version, history_bundle
+from fhir_dmp.fhir.instants import interval
+from fhir_dmp.interactions import read
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.prepare import check_id
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import version_id
+
+STATUS = {"POST": 201, "PUT": 200, "PATCH": 200, "DELETE": 204}
+IGNORED = ("_format", "_pretty", "_summary", "_elements")
+PAGE = "_page"
+
+
+async def run(context: Context, type_name: str | None, id: str | None, pairs: Pairs) -> Answer:
+    """Versions, newest first. id None: of a type; type_name None too: of everything. Deletions are among them, without a resource."""
+    admit(context, type_name, "r" if id else "s")
+    since, count, after, asked = _parameters(context, type_name, id, pairs)
+    key = None
+    if id is not None:
+        key = context.store.vault.locate(type_name, check_id(id))
+        row = await read.current(context, type_name, id)
+        if row is None:
+            raise read.absent()
+    reads = context.reads
+    types = None if type_name is None or key is not None else (type_name,)
+    rows = await reads.history(key=key, types=types, since_ms=since, before=after, limit=count + 1)
+    total = await reads.history_count(key=key, types=types, since_ms=since)
+    page = rows[:count]
+    path = "/".join(part for part in (context.base_url, type_name, id, "_history") if part)
+    links = [("self", _url(path, asked))]
+    if len(rows) > count and page:
+        links.append(("next", _url(path, [*asked, (PAGE, _seal(context, path, asked, page[-1]))])))
+    return Answer(200, history_bundle([_version(context, row) for row in page], total=total, links=links))
+
+
+def _version(context: Context, row: Row) -> Version:
+    id = json.parse(bytes(json.members(row.body)["id"]), object_only=False) if row.body else ""
+    created = row.method in ("POST", "PUT") and not row.deleted
+    address = f"{row.type}/{id}"
+    return Version(
+        full_url=f"{context.base_url}/{address}",
+        body=None if row.deleted else row.body,
+        method=row.method,
+        url=row.type if row.method == "POST" else address,
+        status=STATUS[row.method] if created or row.deleted else 200,
+        version_id=version_id(row.version),
+        last_updated_ms=row.updated_ms,
+    )
+
+
+def _parameters(context: Context, type_name: str | None, id: str | None, pairs: Pairs):
+    since, count, token, asked = None, context.settings.default_count, None, []
+    for name, value in pairs:
+        if name == "_since":
+            since = interval(value)[0]
+        elif name == "_count":
+            if not (value.isascii() and value.isdigit() and len(value) < 10):
+                raise FhirError("invalid", f"`_count={value[:40]}` is not a whole number")
+            count = min(int(value), context.settings.max_count)
+        elif name == PAGE:
+            token = value
+            continue
+        elif name not in IGNORED and not context.lenient:
+            raise FhirError("invalid", f"a history has no parameter `{name[:60]}`; it knows _since and _count")
+        else:
+            continue
+        asked.append((name, value))
+    path = "/".join(part for part in (context.base_url, type_name, id, "_history") if part)
+    return since, count, None if token is None else _open(context, path, asked, token), asked
+
+
+def _url(path: str, pairs: list) -> str:
+    return f"{path}?{urlencode(pairs)}" if pairs else path
+
+
+def _purpose(context: Context, path: str, asked: list) -> str:
+    said = "\0".join([path, context.actor.issuer, context.actor.kind, context.actor.subject, *(f"{n}={v}" for n, v in asked)])
+    return "history " + blake2b(said.encode(), digest_size=16).hexdigest()
+
+
+def _seal(context: Context, path: str, asked: list, last: Row) -> str:
+    updated_ms, place = last.history_place
+    return context.store.vault.seal_token(updated_ms.to_bytes(8, "big", signed=True) + place, _purpose(context, path, asked))
+
+
+def _open(context: Context, path: str, asked: list, token: str) -> tuple[int, bytes]:
+    value = context.store.vault.open_token(token, _purpose(context, path, asked))
+    if value is None or len(value) != 32:
+        raise FhirError("invalid", "this page belongs to another query or caller, or to none; start again from the first page")
+    return int.from_bytes(value[:8], "big", signed=True), value[8:]

@@ -1,0 +1,57 @@
+"""FHIR patch interaction: JSON Patch and FHIRPath Patch.
+
+https://hl7.org/fhir/R4/http.html#patch
+"""
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import fhirpath_patch, json
+from fhir_dmp.fhir.http_types import Tags
+from fhir_dmp.fhir.patch import json_patch
+from fhir_dmp.interactions import read, update
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.prepare import check, stamp, written
+from fhir_dmp.store.failures import Conflict
+
+
+async def run(context: Context, type_name: str, id: str, form: str, body: bytes, *, if_match: Tags | None = None) -> Answer:
+    """Change the current version as the patch says. form: json (RFC 6902) or fhirpath (a Parameters resource)."""
+    admit(context, type_name, "u")
+    for turn in range(update.TURNS):
+        row = await read.current(context, type_name, id)
+        if row is None:
+            raise read.absent()
+        if row.deleted:
+            raise read.deleted(row)
+        update.precondition(row, if_match)
+        patched = apply(form, json.parse_exact(row.body), body, context.settings.max_depth)
+        check_identity(patched, type_name, id)
+        checked = check(context, json.dump(patched), type_name)
+        stamped = stamp(context, checked, method="PATCH", id=id, current=row, content=row.content)
+        try:
+            await context.write(stamped.change)
+        except Conflict:
+            if if_match or turn == update.TURNS - 1:
+                raise update.changed_meanwhile() from None
+            continue
+        return written(stamped, 200)
+    raise update.changed_meanwhile()
+
+
+def apply(form: str, resource: dict, body: bytes, max_depth: int) -> dict:
+    """The resource after a patch as received."""
+    return apply_tree(form, resource, json.parse_exact(body, max_depth=max_depth, object_only=form != "json"))
+
+
+def apply_tree(form: str, resource: dict, patch: dict | list) -> dict:
+    """The resource after a patch. form: json (a list of operations) or fhirpath (a Parameters resource)."""
+    if form == "json":
+        return json_patch(resource, patch)
+    if patch.get("resourceType") != "Parameters":
+        raise FhirError("invalid", "a FHIRPath Patch is a Parameters resource; a JSON Patch is sent as application/json-patch+json")
+    return fhirpath_patch.apply(resource, patch)
+
+
+def check_identity(patched: dict, type_name: str, id: str) -> None:
+    """A patch changes neither resourceType nor id."""
+    if not isinstance(patched, dict) or patched.get("resourceType") != type_name or patched.get("id") != id:
+        raise FhirError("unprocessable", "a patch may change neither resourceType nor id")

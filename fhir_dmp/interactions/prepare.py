@@ -1,0 +1,177 @@
+"""From received bytes to a version ready to be stored: parsed once, checked, stamped, indexed.
+
+https://hl7.org/fhir/R4/http.html#create and #update
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import json, schema
+from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.fhir.references import is_id, parse_reference
+from fhir_dmp.fhir.tables import compartment
+from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.search import blind, extract
+from fhir_dmp.search.values import Reference
+from fhir_dmp.store.rows import Change, Content, NewRow, Row
+from fhir_dmp.store.vault import COMMON, dossier_in, version_id
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A resource that was received and found valid, not yet given an id.
+
+    body: as received. value: its parsed form, read only. index: what its search parameters found.
+    """
+
+    type: str
+    body: bytes
+    value: dict
+    index: Mapping[str, tuple]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """A version ready to be stored, and what is answered about it."""
+
+    id: str
+    change: Change
+
+    @property
+    def row(self) -> NewRow:
+        """The version itself."""
+        return self.change.row
+
+    @property
+    def location(self) -> str:
+        """Type/id/_history/version."""
+        return f"{self.row.type}/{self.id}/_history/{version_id(self.row.version)}"
+
+
+def check(context: Context, body: bytes, type_name: str | None) -> Checked:
+    """Parse and validate. type_name: the type the address names, None to take the one of the body."""
+    value = json.parse(body, max_depth=context.settings.max_depth)
+    return check_value(context, body, value, type_name)
+
+
+def check_value(context: Context, body: bytes, value: dict, type_name: str | None) -> Checked:
+    """Validate a body that is already parsed; every fault is found in one pass."""
+    found = value.get("resourceType")
+    if not schema.known_type(found):
+        said = f"`{str(found)[:64]}` is not a FHIR R4 resource type" if found is not None else "the resource has no `resourceType`"
+        raise FhirError("invalid", said, "resourceType")
+    if type_name is not None and found != type_name:
+        raise FhirError("invalid", f"the address names {type_name}, the body is a {found}", "resourceType")
+    if len(body) > context.settings.max_resource_bytes and found != "Binary":
+        raise FhirError("too-long", f"a resource may take {context.settings.max_resource_bytes} bytes, this one takes {len(body)}", found)
+    if faults := [issue for issue in schema.validate(value) if issue.severity in ("error", "fatal")]:
+        raise FhirError.many("unprocessable", faults)
+    return Checked(found, body, value, extract.extract(found, value, base_urls=(context.base_url,)))
+
+
+def patients_named(type_name: str, index: Mapping[str, tuple]) -> set[str]:
+    """Logical ids of the local Patients whose compartment the resource belongs to. https://hl7.org/fhir/R4/compartmentdefinition-patient.html"""
+    codes = compartment("Patient").get(type_name, ())
+    return {v.id for code in codes for v in index.get(code, ()) if isinstance(v, Reference) and v.type == "Patient" and v.id}
+
+
+class Place(NamedTuple):
+    """Where a resource belongs. patient: "Patient/id" of its dossier, None when it is in none, or is the Patient itself."""
+
+    dossier: int
+    patient: str | None = None
+
+
+def place_of(context: Context, checked: Checked, id: str | None) -> Place:
+    """The dossier a resource belongs to: that of the one Patient it names, else the common one.
+
+    A resource naming several patients would outlive the erasure of each of them; only a sandbox takes it.
+    """
+    vault = context.store.vault
+    if checked.type == "Patient":
+        return Place(vault.dossier_of_patient(id) if id else vault.new_dossier(context.random))
+    if checked.type == "Binary":
+        return Place(_dossier_of_binary(context, checked))
+    named = patients_named(checked.type, checked.index)
+    if len(named) == 1:
+        (patient,) = named
+        return Place(vault.dossier_of_patient(patient), f"Patient/{patient}")
+    if named and not context.sandbox:
+        raise FhirError("business-rule", "a resource may belong to one patient only; this one names several", checked.type)
+    return Place(COMMON)
+
+
+def _dossier_of_binary(context: Context, checked: Checked) -> int:
+    said = (checked.value.get("securityContext") or {}).get("reference", "")
+    ref = parse_reference(said, (context.base_url,))
+    if ref.kind != "local":
+        return COMMON
+    if ref.type == "Patient":
+        return context.store.vault.dossier_of_patient(ref.id)
+    key = context.store.vault.open_id(ref.id)
+    return dossier_in(key) if key else COMMON
+
+
+def stamp(
+    context: Context,
+    checked: Checked,
+    *,
+    method: str,
+    id: str | None = None,
+    current: Row | None = None,
+    dossier: int | None = None,
+    content: Content | None = None,
+) -> Stamped:
+    """Give id, version and instant. id: None lets the server choose. current: the version replaced. dossier: None to find it out."""
+    vault = context.store.vault
+    place = place_of(context, checked, id) if dossier is None else Place(dossier)
+    dossier = place.dossier
+    if id is None:
+        id = vault.new_id(dossier, context.random)
+    key = vault.locate(checked.type, id)
+    if not context.sandbox and dossier_in(key) != dossier:
+        raise FhirError("business-rule", "a resource cannot move to the dossier of another patient", checked.type)
+    version = vault.new_version(context.random)
+    updated_ms = context.now_ms() if current is None else max(context.now_ms(), current.updated_ms + 1)
+    body = json.stamp(checked.body, id=id, version_id=version_id(version), last_updated=to_instant(updated_ms))
+    entries = blind.entries(checked.type, checked.index, vault.hash64, place.patient)
+    row = NewRow(
+        key=key,
+        dossier=dossier,
+        type=checked.type,
+        version=version,
+        updated_ms=updated_ms,
+        self64=blind.self_hash(checked.type, id, vault.hash64),
+        x=entries.x,
+        g=entries.g,
+        c=entries.c,
+        n=entries.n,
+        body=body,
+        method=method,
+        content=content,
+    )
+    return Stamped(id, Change(row, None if current is None else current.version))
+
+
+def check_id(id: str) -> str:
+    """The logical id of an address; anything else than 1 to 64 ASCII letters, digits, `-` and `.` is nowhere."""
+    if not is_id(id):
+        raise FhirError("not-found", "no resource has such an id")
+    return id
+
+
+def check_body_id(checked: Checked, id: str) -> None:
+    """The id in the body of an update must be that of the address. https://hl7.org/fhir/R4/http.html#update"""
+    found = checked.value.get("id")
+    if found is None:
+        raise FhirError("invalid", f"the body of an update must carry its id, here `{id}`", f"{checked.type}.id")
+    if found != id:
+        raise FhirError("invalid", f"the address names `{id}`, the body `{str(found)[:64]}`", f"{checked.type}.id")
+
+
+def written(stamped: Stamped, status: int) -> Answer:
+    """The answer to an acknowledged write."""
+    row = stamped.row
+    return Answer(status, row.body, version_id(row.version), row.updated_ms, stamped.location, row.content)

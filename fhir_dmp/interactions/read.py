@@ -1,0 +1,43 @@
+"""FHIR read interaction, and the loading of a current version that the others share.
+
+https://hl7.org/fhir/R4/http.html#read
+"""
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.prepare import check_id
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import version_id
+
+
+async def run(context: Context, type_name: str, id: str) -> Answer:
+    """The current version of a resource; 404 when there is none, 410 when it was deleted."""
+    admit(context, type_name, "r")
+    row = await current(context, type_name, id)
+    if row is None:
+        raise absent()
+    if row.deleted:
+        raise deleted(row)
+    return answer(row, id)
+
+
+async def current(context: Context, type_name: str, id: str) -> Row | None:
+    """The row of `type_name`/`id`, deletions included; None when there is none, or one of another type."""
+    row = await context.reads.load(context.store.vault.locate(type_name, check_id(id)))
+    return row if row is not None and row.type == type_name and not row.erased else None
+
+
+def absent() -> FhirError:
+    """One wording for absent, hidden and refused: nothing tells them apart."""
+    return FhirError("not-found", "no such resource")
+
+
+def deleted(row: Row) -> FhirError:
+    """Deleted, with the version of the deletion."""
+    return FhirError("deleted", "the resource was deleted", headers={"ETag": f'W/"{version_id(row.version)}"'})
+
+
+def answer(row: Row, id: str) -> Answer:
+    """A stored version as an answer."""
+    version = version_id(row.version)
+    return Answer(200, row.body, version, row.updated_ms, f"{row.type}/{id}/_history/{version}", row.content)

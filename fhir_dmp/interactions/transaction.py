@@ -1,0 +1,339 @@
+"""FHIR transaction: all entries or none, references between them resolved.
+
+https://hl7.org/fhir/R4/http.html#trules
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import bundle, json
+from fhir_dmp.fhir.http_types import parse_tags
+from fhir_dmp.fhir.references import parse_reference, rewrite
+from fhir_dmp.fhir.tables import compartment
+from fhir_dmp.interactions import conditional, delete, dispatch, patch, read, update
+from fhir_dmp.interactions.batch import entry_answer, request_of
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.prepare import Checked, check, stamp, written
+from fhir_dmp.search import extract
+from fhir_dmp.search.values import Reference
+from fhir_dmp.store.failures import Conflict
+from fhir_dmp.store.rows import Change, Row
+from fhir_dmp.store.vault import COMMON, dossier_in, version_id
+
+LETTERS = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}
+# Entries prepared before others get a turn of the event loop.
+STRIDE = 16
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one attempt has found out, by index of entry.
+
+    ids: `Type/id` of what each entry is about. new: ids the server has just given. rows: current versions. dossiers: of new resources.
+    answers: of writes. changes: what is to be stored.
+    """
+
+    context: Context
+    plan: bundle.Plan
+    ids: dict[int, str] = field(default_factory=dict)
+    new: set[int] = field(default_factory=set)
+    rows: dict[int, Row | None] = field(default_factory=dict)
+    dossiers: dict[int, int] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    answers: dict[int, Answer] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+
+    def entries(self, *methods: str) -> Iterator[bundle.Entry]:
+        return (entry for entry in self.plan.entries if entry.method in methods)
+
+
+async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
+    """The transaction-response. Every fault found is told, with its place; nothing is then stored."""
+    for entry in plan.entries:
+        if entry.method in LETTERS and not (entry.method == "POST" and not entry.creates):
+            admit(context, entry.target.type, LETTERS[entry.method])
+    faults = [issue for entry in plan.entries for issue in bundle.unresolved(entry, plan.full_urls)]
+    if faults:
+        raise FhirError.many("unprocessable", faults)
+    claims = _claims(context, plan)
+    if claims or any(entry.method not in WRITES or not _plain(entry) for entry in plan.entries):
+
+        async def attempt(transaction) -> list[bundle.Answer]:
+            work = await _prepared(context.inside(transaction), plan)
+            await transaction.write(work.changes)
+            return await _answers(work, prefer)
+
+        answers = await context.store.transact(attempt, claims=claims)
+    else:
+        answers = await _committed(context, plan, prefer)
+    return bundle.transaction_response(answers)
+
+
+def _plain(entry: bundle.Entry) -> bool:
+    """Whether the entry is decided without a search, and is an ordinary write."""
+    if entry.target.conditional or entry.if_none_exist is not None or (entry.method == "POST" and not entry.creates):
+        return False
+    return entry.resource is None or not any(bundle.conditional_references(entry.resource))
+
+
+def _claims(context: Context, plan: bundle.Plan) -> list[bytes]:
+    """Criteria that no other request may decide about at the same time."""
+    found = []
+    for entry in plan.entries:
+        if entry.if_none_exist is not None:
+            found.append(conditional.claim(context, entry.target.type, entry.if_none_exist))
+        elif entry.target.conditional and entry.method in ("PUT", "PATCH", "DELETE"):
+            found.append(conditional.claim(context, entry.target.type, entry.target.query))
+    return found
+
+
+async def _committed(context: Context, plan: bundle.Plan, prefer: str) -> list[bundle.Answer]:
+    """A transaction that needs no search: prepared outside of MongoDB's, then stored at once."""
+    strict = any(entry.if_match or entry.if_none_match for entry in plan.entries)
+    for turn in range(update.TURNS):
+        work = await _prepared(context, plan)
+        try:
+            await context.store.commit(work.changes)
+        except Conflict:
+            if strict or turn == update.TURNS - 1:
+                raise update.changed_meanwhile() from None
+            continue
+        return await _answers(work, prefer)
+    raise update.changed_meanwhile()
+
+
+async def _prepared(context: Context, plan: bundle.Plan) -> _Work:
+    work = _Work(context, plan)
+    await _identities(work)
+    if faults := bundle.overlaps(plan.entries, work.ids):
+        raise FhirError.many("unprocessable", [issue for fault in faults for issue in fault.issues])
+    work.links.update(await _conditional_references(work))
+    _new_ids(work)
+    work.links.update(plan.links(work.ids))
+    await _writes(work)
+    return work
+
+
+async def _identities(work: _Work) -> None:
+    """Which existing resource each entry is about."""
+    context = work.context
+    for entry in work.entries(*WRITES):
+        criteria = entry.if_none_exist if entry.method == "POST" else entry.target.query if entry.target.conditional else None
+        with _at(entry):
+            if criteria is not None:
+                admit(context, entry.target.type, "s")
+                found = await conditional.one(context, entry.target.type, criteria)
+                if found is not None:
+                    work.ids[entry.index] = f"{entry.target.type}/{found.id}"
+                elif entry.method == "PATCH":
+                    raise read.absent()
+            elif entry.method != "POST":
+                work.ids[entry.index] = entry.target.identity
+    keys = {index: context.store.vault.locate(*identity.split("/")) for index, identity in work.ids.items()}
+    rows = await context.reads.load_many(keys.values()) if keys else {}
+    for index, key in keys.items():
+        row = rows.get(key)
+        entry = work.plan.entries[index]
+        work.rows[index] = row if row is not None and row.type == entry.target.type and not row.erased else None
+
+
+async def _conditional_references(work: _Work) -> dict[str, str]:
+    """Text of each reference that is a search -> the one resource it finds."""
+    found: dict[str, str] = {}
+    for entry in work.entries("POST", "PUT"):
+        for place, text, type_name, criteria in bundle.conditional_references(entry.resource or {}):
+            if text in found:
+                continue
+            where = f"{entry.place}.{_inside(place, entry.target.type)}"
+            admit(work.context, type_name, "s")
+            matches = await conditional.matching(work.context, type_name, criteria)
+            if len(matches) != 1:
+                said = "no resource meets" if not matches else "several resources meet"
+                raise FhirError("multiple-matches" if matches else "precondition", f"{said} `{text[:200]}`; exactly one is needed", where)
+            found[text] = f"{type_name}/{matches[0].id}"
+    return found
+
+
+def _new_ids(work: _Work) -> None:
+    """Ids of what will be created. Patients first: the id of anything in a dossier holds the key of that dossier."""
+    context, vault = work.context, work.context.store.vault
+    waiting = [entry for entry in work.entries("POST", "PUT") if entry.index not in work.ids and (entry.creates or entry.method == "PUT")]
+    for entry in [e for e in waiting if e.target.type == "Patient"] + [e for e in waiting if e.target.type != "Patient"]:
+        given = entry.resource.get("id") if entry.method == "PUT" else None
+        if given is not None:  # conditional update that found nothing: the client's id, in a sandbox
+            if not context.sandbox:
+                raise FhirError("business-rule", "ids are given by the server: leave the id out", f"{entry.place}.resource.id")
+            id = given
+        elif entry.target.type == "Patient":
+            id = vault.new_id(vault.new_dossier(context.random), context.random)
+        elif entry.target.type == "Binary":
+            continue
+        else:
+            id = vault.new_id(_dossier(work, entry), context.random)
+        work.ids[entry.index] = f"{entry.target.type}/{id}"
+        work.new.add(entry.index)
+    _binary_ids(work, [entry for entry in waiting if entry.index not in work.ids])
+
+
+def _dossier(work: _Work, entry: bundle.Entry) -> int:
+    """The dossier of a resource whose references are still as the client wrote them."""
+    vault, named = work.context.store.vault, set()
+    index = extract.extract(entry.target.type, entry.resource, base_urls=(work.context.base_url,))
+    for code in compartment("Patient").get(entry.target.type, ()):
+        for value in index.get(code, ()):
+            text = value.url or f"{value.type}/{value.id}" if isinstance(value, Reference) else ""
+            if (identity := _resolved(work, text)).startswith("Patient/"):
+                named.add(identity)
+    if len(named) > 1 and not work.context.sandbox:
+        raise FhirError("business-rule", "a resource may belong to one patient only; this one names several", f"{entry.place}.resource")
+    return vault.dossier_of_patient(named.pop().partition("/")[2]) if len(named) == 1 else COMMON
+
+
+def _resolved(work: _Work, text: str) -> str:
+    """`Type/id` that a reference of an entry leads to, "" when it leads nowhere here."""
+    if (linked := work.links.get(text)) is not None:
+        return linked
+    index = work.plan.full_urls.get(text)
+    if index is not None:
+        return work.ids.get(index, "")
+    ref = parse_reference(text, (work.context.base_url,))
+    return ref.relative if ref.kind == "local" else ""
+
+
+def _binary_ids(work: _Work, binaries: list[bundle.Entry]) -> None:
+    """A Binary goes where its securityContext says, else to the dossier of the one document that points to it."""
+    vault = work.context.store.vault
+    owners: dict[int, set[int]] = {}
+    for entry in work.entries("POST", "PUT") if binaries else ():
+        identity = work.ids.get(entry.index)
+        if identity is not None:
+            dossier = dossier_in(vault.locate(*identity.split("/"))) if entry.index in work.new else _dossier(work, entry)
+            for url in _urls(entry.resource):
+                if (index := work.plan.full_urls.get(url)) is not None:
+                    owners.setdefault(index, set()).add(dossier)
+    for entry in binaries:
+        context_of = (entry.resource.get("securityContext") or {}).get("reference")
+        owner = owners.get(entry.index, {COMMON})
+        dossier = next(iter(owner)) if len(owner) == 1 else COMMON
+        if isinstance(context_of, str) and (identity := _resolved(work, context_of)):
+            type_name, _, id = identity.partition("/")
+            dossier = vault.dossier_of_patient(id) if type_name == "Patient" else dossier_in(vault.open_id(id) or bytes(8))
+        id = vault.new_id(dossier, work.context.random)
+        work.ids[entry.index] = f"Binary/{id}"
+        work.dossiers[entry.index] = dossier
+        work.new.add(entry.index)
+
+
+def _urls(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("url"), str):
+            yield value["url"]
+        for part in value.values():
+            yield from _urls(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _urls(part)
+
+
+async def _writes(work: _Work) -> None:
+    """The version each entry stores, references rewritten; every fault of every entry is found before any is told."""
+    faults: list[FhirError] = []
+    for number, entry in enumerate(work.entries(*WRITES)):
+        if number % STRIDE == STRIDE - 1:
+            await asyncio.sleep(0)
+        if entry.method == "POST" and not entry.creates:
+            continue
+        try:
+            with _at(entry):
+                _write(work, entry)
+        except FhirError as fault:
+            faults.append(fault)
+    if faults:
+        raise FhirError.many(faults[0].kind, [issue for fault in faults for issue in fault.issues])
+
+
+def _write(work: _Work, entry: bundle.Entry) -> None:
+    context, row = work.context, work.rows.get(entry.index)
+    id = work.ids.get(entry.index, "/").split("/")[1]
+    exists = row is not None and not row.deleted
+    if entry.method == "DELETE":
+        _delete(work, entry, row, id)
+        return
+    if entry.method == "POST" and entry.index not in work.new:
+        work.answers[entry.index] = read.answer(row, id)
+        return
+    update.precondition(row, parse_tags(entry.if_match), parse_tags(entry.if_none_match))
+    if entry.method == "PATCH":
+        if not exists:
+            raise read.absent() if row is None else read.deleted(row)
+        checked = _patched(work, entry, row, id)
+    else:
+        if entry.method == "PUT" and not exists and entry.index not in work.new and not context.sandbox:
+            raise read.absent()
+        checked = _checked(context, json.dump(rewrite(entry.resource, work.links, base=entry.base)), entry)
+    stamped = stamp(context, checked, method=entry.method, id=id, current=row, dossier=work.dossiers.get(entry.index))
+    work.changes.append(stamped.change)
+    work.answers[entry.index] = written(stamped, 200 if exists else 201)
+
+
+def _delete(work: _Work, entry: bundle.Entry, row: Row | None, id: str) -> None:
+    if row is None and not entry.target.conditional:
+        raise read.absent()
+    update.precondition(row, parse_tags(entry.if_match))
+    if row is None or row.deleted:
+        work.answers[entry.index] = Answer(204)
+        return
+    change = delete.deletion_of(work.context, row, id)
+    work.changes.append(change)
+    work.answers[entry.index] = Answer(204, version=version_id(change.row.version))
+
+
+def _patched(work: _Work, entry: bundle.Entry, row: Row, id: str) -> Checked:
+    operations = entry.operations if entry.patch == "json" else rewrite(entry.resource, work.links, base=entry.base)
+    patched = patch.apply_tree(entry.patch, json.parse_exact(row.body), operations)
+    patch.check_identity(patched, entry.target.type, id)
+    return _checked(work.context, json.dump(patched), entry)
+
+
+def _checked(context: Context, body: bytes, entry: bundle.Entry) -> Checked:
+    try:
+        return check(context, body, entry.target.type)
+    except FhirError as fault:
+        # "Patient.name[0]" of the resource is "resource.name[0]" of the entry.
+        moved = [issue._replace(expression=_inside(issue.expression, entry.target.type)) for issue in fault.issues]
+        raise FhirError.many(fault.kind, moved) from None
+
+
+def _inside(expression: str, type_name: str) -> str:
+    rest = expression.removeprefix(type_name).removeprefix(".")
+    return f"resource.{rest}" if rest else "resource"
+
+
+async def _answers(work: _Work, prefer: str) -> list[bundle.Answer]:
+    """One answer per entry, in order; reads come last and see what was written."""
+    found: list[bundle.Answer] = []
+    for entry in work.plan.entries:
+        answer = work.answers.get(entry.index)
+        if answer is None:
+            with _at(entry):
+                resource = rewrite(entry.resource, work.links) if entry.resource else None
+                answer = await dispatch.run(work.context, request_of(entry, resource))
+        found.append(entry_answer(work.context, entry, answer, prefer))
+    return found
+
+
+class _at:
+    """Gives the refusals of an entry the entry's place."""
+
+    def __init__(self, entry: bundle.Entry) -> None:
+        self.place = entry.place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FhirError) and not error.where.startswith("Bundle.entry"):
+            raise error.within(self.place) from None

@@ -1,0 +1,22 @@
+"""FHIR vread interaction.
+
+https://hl7.org/fhir/R4/http.html#vread
+"""
+
+from fhir_dmp.interactions import read
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.prepare import check_id
+from fhir_dmp.store.vault import version_of
+
+
+async def run(context: Context, type_name: str, id: str, version: str) -> Answer:
+    """One version of a resource, current or superseded; 410 when that version is a deletion."""
+    admit(context, type_name, "r")
+    key = context.store.vault.locate(type_name, check_id(id))
+    wanted = version_of(version)
+    row = None if wanted is None else await context.reads.load_version(key, wanted)
+    if row is None or row.type != type_name or row.erased:
+        raise read.absent()
+    if row.deleted:
+        raise read.deleted(row)
+    return read.answer(row, id)
