@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/searchparameter-definitions.html#SearchParameter.express
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from fhir_dmp.fhir import tables
@@ -38,6 +38,7 @@ class Branch:
 
     type: FHIR type of what is found ("BackboneElement" for those). place: path in the tables that lists what is inside, "" for primitives.
     binding: value set of a `code`. test: "" or "exists-not-false", which turns what is found into one boolean.
+    targets: types a Reference found here may name, () for any.
     """
 
     steps: tuple[Step, ...]
@@ -45,6 +46,7 @@ class Branch:
     place: str
     binding: str = ""
     test: str = ""
+    targets: tuple[str, ...] = ()
 
 
 @cache
@@ -52,7 +54,7 @@ def branches(expression: str, base: str) -> tuple[Branch, ...]:
     """The alternatives of an expression that apply to a base (a resource type or a path of the tables).
 
     >>> branches("Patient.name | Person.name", "Patient")
-    (Branch(steps=(Step(kind='member', name='name', value=''),), type='HumanName', place='HumanName', binding='', test=''),)
+    (Branch(steps=(Step(kind='member', name='name', value=''),), type='HumanName', place='HumanName', binding='', test='', targets=()),)
     """
     parser = _Parser(expression, base)
     found = parser.alternatives()
@@ -148,7 +150,9 @@ class _Parser:
                 raise ExpressionError(f"`{self.expression}`: {b.place} has no element `{name}`")
             for type_name in element.types:
                 step = Step("member", element.json_name(type_name))
-                result.append(Branch((*b.steps, step), type_name, tables.child_path(element, type_name), element.binding))
+                result.append(
+                    Branch((*b.steps, step), type_name, tables.child_path(element, type_name), element.binding, "", element.targets)
+                )
         if not result and found:
             raise ExpressionError(f"`{self.expression}`: nothing has an element `{name}`")
         return result
@@ -177,14 +181,14 @@ class _Parser:
             self.take(")")
             self.take("is")
             type_name = self.take()
-            return [_with(b, Step("resolves", type_name)) for b in found]
+            return [replace(b, steps=(*b.steps, Step("resolves", type_name)), targets=(type_name,)) for b in found]
         self.take("=")
         value = self.take()[1:-1]
         return [_with(b, Step("equals", name, value)) for b in found]
 
 
 def _with(branch: Branch, step: Step) -> Branch:
-    return Branch((*branch.steps, step), branch.type, branch.place, branch.binding)
+    return replace(branch, steps=(*branch.steps, step))
 
 
 def _of_type(found: list[Branch], name: str) -> list[Branch]:

@@ -7,7 +7,9 @@ A filter holds only 64-bit hashes, intervals and times: no text of a request rea
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from fhir_dmp.fhir import tables
 from fhir_dmp.fhir.instants import interval, to_instant
 from fhir_dmp.search.blind import is_indexed, locating, of_type_spelling
 from fhir_dmp.search.parameters import Parameter, parameters
@@ -47,7 +49,26 @@ from fhir_dmp.search.spelling import address_key, key, path_prefixes, prefix_key
 
 Locate = Callable[[str, str], bytes]  # (type, id) -> key of the row
 
+# Type name under which a search over all types is narrowed.
+EVERY_TYPE = "Resource"
+COMMON = 0  # the number of what is outside dossiers
+
 _IMPOSSIBLE = {"x": {"$in": []}}
+
+
+class Anchor(NamedTuple):
+    """Where a match is found by an index.
+
+    kind: key (value: row key), dossier (value: its number), outside (value: token in `g` of a row outside dossiers),
+    selective (value: token in `g`), coded (value: token in `c`).
+    """
+
+    kind: str
+    value: int | bytes
+
+
+_WORTH = {"key": 0, "dossier": 1, "outside": 1, "selective": 1, "coded": 2}
+_MAX_ANCHORS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +76,18 @@ class Narrow:
     """A filter over rows of one type.
 
     exact: whether it decides; if not, every match passes it and `matches` has the last word.
-    selective, coded: tokens of which every match holds one, None when nothing is known: for the indexes on `g` and `c`.
-    patients: ids of the Patients of which every match names one by a parameter that places it in a dossier, None when unknown.
-    keys: row keys of which every match has one, None when unknown.
+    anchors: every match is found by one of them; None when no index is known to lead to the matches.
     """
 
     filter: dict
     exact: bool = True
-    selective: tuple[int, ...] | None = None
-    coded: tuple[int, ...] | None = None
-    patients: tuple[str, ...] | None = None
-    keys: tuple[bytes, ...] | None = None
+    anchors: tuple[Anchor, ...] | None = None
 
 
 def to_mongo(predicate: Predicate, type_name: str, hash64: Hash64, locate: Locate | None = None) -> Narrow:
-    """The filter of a resolved predicate on rows of one type. locate: where known, ids are looked up by row key, otherwise by address hash.
+    """The filter of a resolved predicate on rows of one type, or of EVERY_TYPE.
+
+    locate: (type, id) -> row key; without it ids are found by the hash of their address and dossiers are not known.
 
     >>> to_mongo(Has("gender", TokenIs(None, "male")), "Patient", lambda data: len(data)).filter
     {'x': 25}
@@ -115,9 +133,9 @@ class _Narrowing:
         """Rows holding one of these tokens."""
         hashes = tuple(dict.fromkeys(self.hash(code, kind, text) for text in texts))
         parameter = self.parameters.get(code)
-        selective = hashes if weighty and parameter is not None and parameter.selective else None
-        coded = hashes if weighty and parameter is not None and parameter.coded else None
-        return Narrow({"x": hashes[0]} if len(hashes) == 1 else {"x": {"$in": list(hashes)}}, exact, selective, coded)
+        kind = "" if parameter is None or not weighty else "selective" if parameter.selective else "coded" if parameter.coded else ""
+        anchors = tuple(Anchor(kind, each) for each in hashes) if kind else None
+        return Narrow({"x": hashes[0]} if len(hashes) == 1 else {"x": {"$in": list(hashes)}}, exact, anchors)
 
     def interval(self, code: str, what: str, condition: dict) -> Narrow:
         return Narrow({"n": {"$elemMatch": {"p": self.hash(code, "n", what), **condition}}})
@@ -177,8 +195,9 @@ class _Narrowing:
             return Narrow({}, False)
         if self.locate is None:
             return Narrow({"s": self.hash64(address_key(self.type_name, test.code))})
-        found = self.locate(self.type_name, test.code)
-        return Narrow({"_id": found}, True, None, None, (test.code,) if self.type_name == "Patient" else None, (found,))
+        types = tables.RESOURCE_TYPES if self.type_name == EVERY_TYPE else (self.type_name,)
+        found = list(dict.fromkeys(self.locate(each, test.code) for each in types))
+        return Narrow({"_id": found[0]} if len(found) == 1 else {"_id": {"$in": found}}, True, tuple(Anchor("key", key) for key in found))
 
     def token(self, code: str, kind: str, test: TokenIs) -> Narrow:
         if test.code is None:
@@ -190,18 +209,19 @@ class _Narrowing:
     def reference(self, code: str, test: Test) -> Narrow:
         match test:
             case ReferenceIs(type_name, id_, None):
-                narrow = self.tokens(code, "ref", [signed(self.hash64(address_key(type_name, id_)))])
+                address = self.hash64(address_key(type_name, id_))
                 if type_name == "Patient" and code in locating(self.type_name):
-                    # The dossier's own patient is not among its selective tokens.
-                    return Narrow(narrow.filter, True, None, None, (id_,))
-                return narrow
+                    dossiers = frozenset([dossier_in(self.locate("Patient", id_))]) if self.locate else None
+                    return self.patients(code, [address], dossiers)
+                return self.tokens(code, "ref", [signed(address)])
             case ReferenceIs(type_name, id_, version):
                 return self.tokens(code, "refv", [f"{type_name}/{id_}/_history/{version}"], weighty=False)
-            case ReferenceTo(addresses):
+            case ReferenceTo(addresses, dossiers):
                 if not addresses:
                     return Narrow(_IMPOSSIBLE)
-                narrow = self.tokens(code, "ref", [signed(address) for address in sorted(addresses)])
-                return Narrow(narrow.filter, True, None if code in locating(self.type_name) else narrow.selective)
+                if dossiers is not None and code in locating(self.type_name):
+                    return self.patients(code, sorted(addresses), dossiers)
+                return self.tokens(code, "ref", [signed(address) for address in sorted(addresses)])
             case ReferenceUrl(url, None):
                 return self.tokens(code, "url", [url])
             case ReferenceUrl(url, version):
@@ -209,6 +229,16 @@ class _Narrowing:
             case ReferenceIdentifier(token):
                 return self.token(code, "refid", token)
         raise Unresolved(type(test).__name__)
+
+    def patients(self, code: str, addresses: list[int], dossiers: frozenset[int] | None) -> Narrow:
+        """Rows that name these Patients by a parameter that places them: in their dossiers, whose own patient is no selective token;
+        rows naming several patients are outside dossiers, found by such a token."""
+        narrow = self.tokens(code, "ref", [signed(address) for address in addresses])
+        if dossiers is None or narrow.anchors is None or any(found == COMMON for found in dossiers):
+            return Narrow(narrow.filter)
+        anchors = [Anchor("dossier", dossier) for dossier in sorted(dossiers)]
+        anchors += [Anchor("outside", anchor.value) for anchor in narrow.anchors]
+        return Narrow(narrow.filter, True, tuple(anchors))
 
     def calendar(self, code: str, test: DateIs) -> Narrow:
         if test.prefix != "eq":
@@ -241,6 +271,11 @@ class _Narrowing:
         return self.undecided(code)
 
 
+def dossier_in(row_key: bytes) -> int:
+    """The dossier a row key begins with."""
+    return int.from_bytes(row_key[:8], "big", signed=True)
+
+
 def _spelled(test: TokenIs) -> str:
     if test.code is None:
         return f"{test.system}|" if test.system else ""
@@ -253,11 +288,12 @@ def _all(parts: list[Narrow]) -> Narrow:
     return Narrow(
         joined,
         all(part.exact for part in parts),
-        min((part.selective for part in parts if part.selective is not None), key=len, default=None),
-        min((part.coded for part in parts if part.coded is not None), key=len, default=None),
-        min((part.patients for part in parts if part.patients is not None), key=len, default=None),
-        min((part.keys for part in parts if part.keys is not None), key=len, default=None),
+        min((part.anchors for part in parts if part.anchors is not None), key=_cost, default=None),
     )
+
+
+def _cost(anchors: tuple[Anchor, ...]) -> tuple[int, int]:
+    return max((_WORTH[anchor.kind] for anchor in anchors), default=0), len(anchors)
 
 
 def _any(parts: list[Narrow]) -> Narrow:
@@ -270,10 +306,7 @@ def _any(parts: list[Narrow]) -> Narrow:
     return Narrow(
         _merged([part.filter for part in parts]),
         all(part.exact for part in parts),
-        _union([part.selective for part in parts]),
-        _union([part.coded for part in parts]),
-        _union([part.patients for part in parts]),
-        _union([part.keys for part in parts]),
+        _union([part.anchors for part in parts]),
     )
 
 
@@ -287,7 +320,10 @@ def _merged(filters: list[dict]) -> dict:
 
 
 def _union(parts: list[tuple | None]) -> tuple | None:
-    return None if any(part is None for part in parts) else tuple(dict.fromkeys(v for part in parts for v in part))
+    if any(part is None for part in parts):
+        return None
+    union = tuple(dict.fromkeys(anchor for part in parts for anchor in part))
+    return union if len(union) <= _MAX_ANCHORS else None
 
 
 def _moment(test: DateIs) -> dict:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from fhir_dmp.fhir import tables
+from fhir_dmp.search.convert import converter
 from fhir_dmp.search.expressions import Branch, branches
 from fhir_dmp.search.own import OWN
 
@@ -112,13 +113,16 @@ def _compiled(type_name: str, row: tables.SearchParameter) -> Parameter:
     found = branches(row.expression, type_name)
     leaves = {branch.type for branch in found}
     parts = tuple((_by_url()[url], expression) for url, expression in row.components)
+    if parts and not all(_fits(part, expression, branch) for part, expression in parts for branch in found):
+        # DocumentReference.relationship names its two parts the wrong way round.
+        parts = tuple((part, expression) for (part, _), (_, expression) in zip(reversed(parts), parts, strict=True))
     return Parameter(
         row.code,
         row.type,
         row.url,
         found,
-        _targets(row),
-        tuple(Component(part.code, part.type, expression, _targets(part)) for part, expression in parts),
+        _targets(row, found),
+        tuple(Component(part.code, part.type, expression, _targets(part, ())) for part, expression in parts),
         selective=_is_selective(type_name, row, leaves),
         calendar=row.type == "date" and row.code in _PERSONAL_DATES,
         coded=row.type == "token" and row.code in ("code", "type"),
@@ -126,10 +130,19 @@ def _compiled(type_name: str, row: tables.SearchParameter) -> Parameter:
     )
 
 
-def _targets(row: tables.SearchParameter) -> tuple[str, ...]:
+def _fits(part: tables.SearchParameter, expression: str, base: Branch) -> bool:
+    """Whether what the expression finds is of the data types that the parameter's type searches."""
+    return any(converter(part.type, branch) for branch in branches(expression, base.place))
+
+
+def _targets(row: tables.SearchParameter, found: tuple[Branch, ...]) -> tuple[str, ...]:
+    """Types the parameter may refer to: those it declares, as far as the elements it reads allow them."""
     if row.type != "reference":
         return ()
-    return tables.RESOURCE_TYPES if not row.target or "Resource" in row.target else tuple(sorted(set(row.target)))
+    declared = set(tables.RESOURCE_TYPES if not row.target or "Resource" in row.target else row.target)
+    if found and all(branch.targets and "Resource" not in branch.targets for branch in found):
+        declared &= {target for branch in found for target in branch.targets}
+    return tuple(sorted(declared))
 
 
 def _is_selective(type_name: str, row: tables.SearchParameter, leaves: Iterable[str]) -> bool:

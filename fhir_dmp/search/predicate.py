@@ -104,9 +104,13 @@ class ReferenceUrl:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceTo:
-    """Any of these local resources. addresses: their hashes, as rows hold them in `s`."""
+    """Any of these local resources. addresses: their hashes, as rows hold them in `s`.
+
+    dossiers: where all of them are Patients, the dossiers of those.
+    """
 
     addresses: frozenset[int]
+    dossiers: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -505,4 +509,8 @@ def simplified(predicate: Predicate) -> Predicate:
             for part in map(simplified, parts):
                 flat += part.parts if isinstance(part, kind) else [part]
             return flat[0] if len(flat) == 1 else kind(tuple(flat))
+        case Chain(code, targets):
+            return Chain(code, tuple((target, simplified(part)) for target, part in targets))
+        case ReverseChain(source, code, part):
+            return ReverseChain(source, code, simplified(part))
     return predicate
