@@ -1,6 +1,6 @@
 """The application: routes, what surrounds them, and what one worker opens and closes.
 
-https://asgi.readthedocs.io/ ; why two routers: ig/decisions/0001-asgi-server.md
+https://asgi.readthedocs.io/ ; why no framework above the routes: ig/decisions/0001-asgi-server.md
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -8,14 +8,10 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
 
-from fastapi import FastAPI
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fhir_dmp.errors import FhirError
 from fhir_dmp.http import health, keys, portal
 from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
@@ -55,17 +51,14 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
             store, services.store = services.store, None
             await store.close()
 
-    # Everything that is not FHIR: pages, supervision, keys, login.
-    application = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    application.router.routes[:] = [*health.routes(services), *keys.routes(services), *portal.routes(services)]
-    application.add_exception_handler(FhirError, raised)
-    application.add_exception_handler(HTTPException, raised)
-    # FHIR first, on a bare router: FastAPI's own machinery would cost as much again as the envelope.
+    # FHIR first: routes are tried in this order.
     fhir = import_module("fhir_dmp.http.fhir").routes(services) if find_spec("fhir_dmp.http.fhir") else []
-    router = Router(fhir, redirect_slashes=False, default=application, lifespan=lifespan)
+    routes = [*fhir, *health.routes(services), *keys.routes(services), *portal.routes(services)]
+    router = Router(routes, redirect_slashes=False, lifespan=lifespan)
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = application
+        # With an application named, the router raises what it refuses instead of answering in its own words.
+        scope["app"] = router
         await router(scope, receive, send)
 
     app: ASGIApp = front
@@ -74,8 +67,3 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
             app, allow_origins=settings.cors_origins, allow_methods=CORS_METHODS, allow_headers=CORS_SENT, expose_headers=CORS_SEEN
         )
     return Envelope(app, services)
-
-
-async def raised(request: Request, error: Exception) -> None:
-    """Let the envelope answer, as everywhere."""
-    raise error

@@ -9,6 +9,7 @@ import ctypes
 import logging.config
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -70,8 +71,11 @@ def mongodb(settings: Settings) -> Iterator[Settings]:
 
 
 async def prepare(settings: Settings) -> None:
-    """Open the store once before the workers do: what is wrong with it is said in clear words, migrations and indexes are done once."""
+    """Open everything once before the workers do: what is wrong is said in clear words, migrations and indexes are done once."""
+    from fhir_dmp.identity.tokens import Tokens
     from fhir_dmp.store.resources import Store
+
+    Tokens.open(settings)
 
     def progress(what: str, done: int, total: int) -> None:
         click.echo(f"\rfhir-dmp: {what}, {done} of {total}", nl=done >= total, err=True)
@@ -138,7 +142,8 @@ def announce(settings: Settings, ready: int) -> None:
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     nature = "sandbox" if settings.sandbox else "not a sandbox"
     kind = "system" if settings.sandbox else "KIND"
-    line = f"fhir-dmp serves http://{shown}:{settings.port}/fhir from {settings.data} ({nature}); tokens: fhir-dmp token {kind}"
+    command = "fhir-dmp" if shutil.which("fhir-dmp") else os.path.relpath(Path(sys.executable).with_name("fhir-dmp"))
+    line = f"fhir-dmp serves http://{shown}:{settings.port}/fhir from {settings.data} ({nature}); tokens: {command} token {kind}"
     print(line if settings.data == Path("data").absolute() else f"{line} --data {settings.data}", flush=True)
 
 
