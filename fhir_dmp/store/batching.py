@@ -28,7 +28,7 @@ class Batcher(Generic[Item, Result]):
     """At most `in_flight` batches at a time; the next one gathers whoever waits meanwhile. Nobody waits when it is idle.
 
     run: called with the items of a batch, in order of arrival; answers one result (or Failed) for each. What it raises goes to every
-    waiter of that batch. A waiter who is cancelled before its batch starts is left out of it; cancelled later, its item is done
+    waiter of that batch. observe: told the number of items of each batch. A waiter who is cancelled before its batch starts is left out of it; cancelled later, its item is done
     all the same and nobody is told. Others are never touched: the batch runs in a task of its own.
     """
 
@@ -39,7 +39,9 @@ class Batcher(Generic[Item, Result]):
         in_flight: int = 1,
         max_items: int = 1000,
         max_bytes: int = 32 * 1024 * 1024,
+        observe: Callable[[int], None] = lambda size: None,
     ) -> None:
+        self._observe = observe
         self._run, self._in_flight, self._max_items, self._max_bytes = run, in_flight, max_items, max_bytes
         self._waiting: deque[_Waiting] = deque()
         self._tasks: set[asyncio.Task] = set()
@@ -75,6 +77,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _work_off(self) -> None:
         while batch := self._next_batch():
+            self._observe(len(batch))
             try:
                 results = await self._run([waiting.item for waiting in batch])
                 if len(results) != len(batch):

@@ -97,7 +97,8 @@ class Embedded:
         self.binary = find_mongod()
         self.process: subprocess.Popen | None = None
         self._stopping = threading.Event()
-        self._changed = threading.Lock()
+        self._lock = -1
+        os.register_at_fork(after_in_child=self._forget_lock)
         self._keeper: threading.Thread | None = None
         self._directory = os.open(folder, os.O_PATH | os.O_DIRECTORY)
 
@@ -176,7 +177,7 @@ class Embedded:
 
         The lock is held by mongod itself, through an inherited descriptor that is closed here: it is free exactly when no mongod runs.
         """
-        lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = self._lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -198,7 +199,13 @@ class Embedded:
                 umask=0o077,
             )
         finally:
+            self._lock = -1
             os.close(lock)
+
+    def _forget_lock(self) -> None:
+        """In a worker that is forked while mongod is being started again: it must not hold the folder."""
+        if self._lock >= 0:
+            os.close(self._lock)
 
     def _command(self) -> list[str]:
         parameters = ("diagnosticDataCollectionEnabled=false", *self.parameters)

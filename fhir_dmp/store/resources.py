@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,14 +46,24 @@ class Store(Reader):
     """One open store; one per process and event loop."""
 
     def __init__(
-        self, connection: Connection, vault: Vault, record: Record, clock: Callable[[], int], random: Callable[[int], bytes]
+        self,
+        connection: Connection,
+        vault: Vault,
+        record: Record,
+        clock: Callable[[], int],
+        random: Callable[[int], bytes],
+        observe: Callable[[str, int], None],
     ) -> None:
         super().__init__(connection, vault, Contents(connection, self.dossier_key, clock))
         self.record, self.clock, self.random = record, clock, random
-        self._loads: Batcher = Batcher(lambda items: self._load_batch("resources", items), max_items=400)
-        self._old_loads: Batcher = Batcher(lambda items: self._load_batch("versions", items), max_items=400)
-        self._creates: Batcher = Batcher(self._insert_batch, in_flight=2)
-        self._commits: Batcher = Batcher(self._commit_batch, in_flight=2, max_items=200, max_bytes=16 * 1024 * 1024)
+
+        def batcher(kind: str, run: Callable, in_flight: int, max_items: int, max_bytes: int = 16 * 1024 * 1024) -> Batcher:
+            return Batcher(run, in_flight=in_flight, max_items=max_items, max_bytes=max_bytes, observe=partial(observe, kind))
+
+        self._loads = batcher("read", partial(self._load_batch, "resources"), 1, 400)
+        self._old_loads = batcher("vread", partial(self._load_batch, "versions"), 1, 400)
+        self._creates = batcher("create", self._insert_batch, 2, 1000, 32 * 1024 * 1024)
+        self._commits = batcher("commit", self._commit_batch, 2, 200)
         self._locks = Locks()
 
     @classmethod
@@ -66,13 +77,15 @@ class Store(Reader):
         clock: Callable[[], int] = wall_clock_ms,
         random: Callable[[int], bytes] = os.urandom,
         progress: Progress | None = None,
+        observe: Callable[[str, int], None] = lambda kind, size: None,
         migrations: Mapping[int, Migration] = MIGRATIONS,
         current_format: int = CURRENT_FORMAT,
     ) -> "Store":
         """Open the store in `database`, creating it when there is none; its keys are in `data_dir`/keys.
 
         clock: UTC milliseconds. random: bytes for ids and versions. progress: called with (what, done, total) while an older format is
-        migrated. StoreError tells the operator why it cannot be opened.
+        migrated. observe: told the kind (read, vread, create, commit) and the number of calls of each batch. StoreError tells the
+        operator why it cannot be opened.
         """
         connection = Connection(uri, database)
         try:
@@ -90,7 +103,7 @@ class Store(Reader):
             await connection.close()
             raise
         records.bind(connection)
-        return cls(connection, vault, record, clock, random)
+        return cls(connection, vault, record, clock, random, observe)
 
     async def close(self) -> None:
         """Finish what waits, then disconnect."""

@@ -111,7 +111,7 @@ class Vault:
         return None if block is None else self._block.decryptor().update(block)
 
     def new_id(self, dossier: int, random: Random = os.urandom) -> str:
-        """A new public id inside `dossier`; a new Patient's id is made with new_dossier."""
+        """A new public id inside `dossier`; that of a new Patient inside a new_dossier."""
         tail = random(8)
         while not any(tail):  # eight zero bytes are the dossier row
             tail = random(8)

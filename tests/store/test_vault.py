@@ -44,6 +44,7 @@ def test_ids_are_made_of_the_random_bytes_given():
     assert VAULT.new_id(7, lambda n: b"r" * n) == VAULT.new_id(7, lambda n: b"r" * n)
     zeros_first = iter((bytes(8), b"12345678"))
     assert VAULT.open_id(VAULT.new_id(7, lambda n: next(zeros_first)))[8:] == b"12345678"
+    assert VAULT.dossier_of_patient(VAULT.new_id(-5)) == -5
     dossiers = iter((bytes(8), b"\xff" * 8))
     assert VAULT.new_dossier(lambda n: next(dossiers)) == -1
 
