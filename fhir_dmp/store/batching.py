@@ -28,8 +28,9 @@ class Batcher(Generic[Item, Result]):
     """At most `in_flight` batches at a time; the next one gathers whoever waits meanwhile. Nobody waits when it is idle.
 
     run: called with the items of a batch, in order of arrival; answers one result (or Failed) for each. What it raises goes to every
-    waiter of that batch. observe: told the number of items of each batch. A waiter who is cancelled before its batch starts is left out of it; cancelled later, its item is done
-    all the same and nobody is told. Others are never touched: the batch runs in a task of its own.
+    waiter of that batch. observe: told the number of items of each batch.
+    A waiter who is cancelled before its batch starts is left out of it; cancelled later, its item is done all the same and nobody is
+    told. Others are never touched: the batch runs in a task of its own.
     """
 
     def __init__(

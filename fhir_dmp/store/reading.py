@@ -315,8 +315,10 @@ def _history_parts(
 
 
 def _beyond(filter: dict[str, Any], place: Place, *, older: bool) -> dict[str, Any]:
-    """Only what comes after `place` in the order (updated_ms, key). The first bound is there for the index."""
+    """Only what comes after `place` in the order (updated_ms, key).
+
+    Not as an $or of "further" and "equal, and further by key": the planner would then read and sort all that is left.
+    """
     updated_ms, key = place
-    closer, further = ("$lte", "$lt") if older else ("$gte", "$gt")
-    either = [{"l": {further: updated_ms}}, {"l": updated_ms, "_id": {further: Binary(key)}}]
-    return {"$and": [filter, {"l": {closer: updated_ms}}, {"$or": either}]}
+    within, nearer = ("$lte", "$gte") if older else ("$gte", "$lte")
+    return {"$and": [filter, {"l": {within: updated_ms}}, {"$nor": [{"l": updated_ms, "_id": {nearer: Binary(key)}}]}]}
