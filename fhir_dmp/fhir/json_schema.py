@@ -53,7 +53,8 @@ def _codes(name: str, nullable: bool) -> dict:
     kind, _, short = name.partition("-")
     systems = next(tables.codes(url) for url in tables.value_sets() if url.rsplit("/", 1)[1] == short)
     if kind == "codes":
-        return {"enum": sorted({code for those in systems.values() for code in those}) + ([None] if nullable else [])}
+        listed: list = sorted({code for those in systems.values() for code in those})
+        return {"type": ["string", "null"], "enum": [*listed, None]} if nullable else {"type": "string", "enum": listed}
     # R4: with a required binding a CodeableConcept has a coding from the value set. One that is absent and says why has none.
     anyone = [
         {"required": ["system", "code"], "properties": {"system": {"const": system}, "code": {"enum": list(those)}}}
@@ -102,12 +103,14 @@ def _member(element: Element, type_name: str, waiting: list[str]) -> dict:
     if type_name == "Resource":
         one: dict = {"type": "object"}
     else:
-        one = _reference(_definition_name(element, type_name) + ("?" if many and type_name in PRIMITIVES else ""), waiting)
         codes = tables.codes(element.binding) if element.binding else None
+        suffix = "?" if many and type_name in PRIMITIVES else ""
         if codes is not None and type_name == "code":
-            one["allOf"] = [_reference(codes_name(element.binding) + ("?" if many else ""), waiting)]
-        elif codes is not None:
-            one["allOf"] = [_reference("concept-" + codes_name(element.binding).removeprefix("codes-"), waiting)]
+            one = _reference(codes_name(element.binding) + suffix, waiting)
+        else:
+            one = _reference(_definition_name(element, type_name) + suffix, waiting)
+        if codes is not None and type_name == "CodeableConcept":
+            one["allOf"] = [_reference(codes_name(element.binding).replace("codes-", "concept-", 1), waiting)]
     return {"type": "array", "minItems": 1, "items": one} if many else one
 
 

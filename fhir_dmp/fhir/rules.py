@@ -173,7 +173,7 @@ def _objects(value: object, path: str, step: tuple, node: dict, findings: Findin
 
 def _resources(value: object, contained: bool, step: tuple, node: dict, findings: Findings) -> None:
     items = enumerate(value) if isinstance(value, list) else ((None, value),)
-    findings.nested.extend(Nested(item, (*step, index), contained) for index, item in items)
+    findings.nested.extend(Nested(item, (*step, index), contained) for index, item in items if isinstance(item, dict))
 
 
 def _number(value: object, type_name: str, step: tuple, node: dict, findings: Findings) -> None:

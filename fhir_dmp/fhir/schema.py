@@ -204,7 +204,9 @@ def _say(error: jsonschema_rs.ValidationError, type_name: str, place: Place) -> 
         case "enum":
             listed = [str(option) for option in error.kind.options if option is not None]
             choices = ", ".join(listed[:8]) + (f" and {len(listed) - 8} others" if len(listed) > 8 else "")
-            if isinstance(error.instance, str):
+            if error.instance == "":
+                yield Issue("error", "value", f"an empty string is not a code; use one of {choices}", where)
+            elif isinstance(error.instance, str):
                 yield Issue("error", "code-invalid", f"{shown(error.instance)} is not one of the codes allowed here: {choices}", where)
         case "type":
             code = "value" if "integer" in error.kind.types and isinstance(error.instance, float | Decimal) else "structure"

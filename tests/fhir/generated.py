@@ -242,7 +242,7 @@ MUTATIONS: dict[str, tuple[str, Callable[[Spot], bool], Callable[[Spot, random.R
     "object for a primitive": ("structure", lambda s: s.primitive, lambda s, r: _put(s, {"value": "x"})),
     "primitive for an object": ("structure", lambda s: not s.primitive and s.type != "Resource", lambda s, r: _put(s, "x")),
     "empty object": ("structure", lambda s: not s.primitive and s.type != "Resource", lambda s, r: _put(s, {})),
-    "only an id": ("structure", lambda s: s.type == "HumanName", lambda s, r: _put(s, {"id": "a"})),
+    "only an id": ("structure", lambda s: s.type in ("HumanName", "Period", "Identifier", "Address"), lambda s, r: _put(s, {"id": "a"})),
     "list for a single element": ("structure", lambda s: s.element.max == 1, _list_of_one),
     "no list for a repeating element": ("structure", lambda s: s.element.max == tables.MANY and s.name != "contained", _not_a_list),
     "empty list": ("structure", lambda s: s.element.max == tables.MANY and _without_companion(s), _empty_list),
