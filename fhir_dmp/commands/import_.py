@@ -20,21 +20,25 @@ from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.commands.serve import mongodb, private_folder
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange.importer import Counts, Result, run
-from fhir_dmp.exchange.inputs import inputs, items
+from fhir_dmp.exchange.inputs import Input, inputs, items
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.identity.scopes import parse
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.settings import Loaded, Settings
 from fhir_dmp.store.failures import StoreError
+from fhir_dmp.store.records import Job, Source
 from fhir_dmp.store.resources import Store, wall_clock_ms
 
 SOME_REFUSED = 3
 SHOWN = 20
+SANDBOX_SOURCE = "sandbox"
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--source", default="sandbox", show_default=True, help="registered source the data come from; `sandbox` exists on a sandbox")
+@click.option(
+    "--source", default=SANDBOX_SOURCE, show_default=True, help="registered source the data come from; `sandbox` exists on a sandbox"
+)
 @click.option("--report", type=click.Path(path_type=Path), help="report file, one JSON line per resource; default in the data folder")
 @with_settings("sandbox")
 def command(loaded: Loaded, paths: tuple[str, ...], source: str, report: Path | None) -> None:
@@ -54,13 +58,14 @@ def command(loaded: Loaded, paths: tuple[str, ...], source: str, report: Path | 
         sys.exit(SOME_REFUSED)
 
 
-async def load(settings: Settings, listed: list, source: str, report: Path | None) -> tuple[Counts, Path]:
+async def load(settings: Settings, listed: list[Input], source: str, report: Path | None) -> tuple[Counts, Path]:
     """Import everything listed; what became of it, and where that is written."""
     store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=settings.sandbox or None)
     try:
-        if not (source == "sandbox" and store.sandbox):
-            raise Failed(f"source `{source}` is not registered in this store")
-        report = report or settings.data / "imports" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.ndjson"
+        await known_source(store, source)
+        job = Job(id=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}", kind="import", state="running", source=source)
+        await job.insert()
+        report = report or settings.data / "imports" / f"{job.id}.ndjson"
         report.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         context = Context(
             store=store,
@@ -70,21 +75,43 @@ async def load(settings: Settings, listed: list, source: str, report: Path | Non
             now_ms=wall_clock_ms,
             random=os.urandom,
         )
-        begun = time.monotonic()
-        with report.open("w", encoding="utf-8") as lines, progress(sum(one.size for one in listed)) as advance:
-            refused: list[Result] = []
-
-            def told(result: Result) -> None:
-                lines.write(json.dumps(result.value(), ensure_ascii=False) + "\n")
-                if not result.accepted and len(refused) < SHOWN:
-                    refused.append(result)
-
-            every = (item for one in listed for item in items(one, sys.stdin.buffer))
-            counts = await run(context, every, told, advance)
-        summary(counts, refused, len(listed), time.monotonic() - begun, report)
-        return counts, report
+        try:
+            return await reported(context, listed, job, report), report
+        except BaseException:
+            await job.update_fields(state="failed", finished=datetime.now(UTC))
+            raise
     finally:
         await store.close()
+
+
+async def reported(context: Context, listed: list[Input], job: Job, report: Path) -> Counts:
+    """Import, with a bar, a report file, a record of the job, and a summary."""
+    begun = time.monotonic()
+    refused: list[Result] = []
+    with report.open("w", encoding="utf-8") as lines, progress(sum(one.size for one in listed)) as advance:
+
+        def told(result: Result) -> None:
+            lines.write(json.dumps(result.value(), ensure_ascii=False) + "\n")
+            if not result.accepted and len(refused) < SHOWN:
+                refused.append(result)
+
+        every = (item for one in listed for item in items(one, sys.stdin.buffer))
+        counts = await run(context, every, told, advance)
+    done = counts.accepted + counts.refused
+    detail = {"files": len(listed), "accepted by type": counts.by_type}
+    await job.update_fields(state="done", done=done, total=done, refused=counts.refused, detail=detail, finished=datetime.now(UTC))
+    summary(counts, refused, len(listed), time.monotonic() - begun, report)
+    return counts
+
+
+async def known_source(store: Store, source: str) -> None:
+    """Refuse data from a source nobody registered; a sandbox has one of its own."""
+    if await Source.get(source) is not None:
+        return
+    if source != SANDBOX_SOURCE or not store.sandbox:
+        raise Failed(f"source `{source}` is not registered in this store")
+    with contextlib.suppress(FhirError):  # another import registers it at the same moment
+        await Source(id=SANDBOX_SOURCE, name="files given on the command line").insert()
 
 
 @contextlib.contextmanager
