@@ -3,9 +3,12 @@
 See fhir_dmp/settings.py.
 """
 
+import sys
+
 import click
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fhir_dmp.commands import with_settings
@@ -16,15 +19,22 @@ from fhir_dmp.settings import PREFIX, SETTINGS, Loaded, shown
 @with_settings()
 def command(loaded: Loaded) -> None:
     """Print every setting, its value and where the value came from."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    if sys.stdout.isatty():
+        Console().print(table(loaded), highlight=False)
+    else:
+        click.echo(plain(loaded))
+    click.echo(f"Set them as --name, {PREFIX}NAME or in fhir-dmp.toml.")
+
+
+def table(loaded: Loaded) -> Table:
+    """The settings for a terminal."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("setting", "value", "from", "what it is"):
-        table.add_column(title, overflow="fold")
+        made.add_column(title, overflow="fold")
     for setting in SETTINGS:
         value = shown(setting, getattr(loaded.settings, setting.name))
-        table.add_row(setting.name, value, loaded.origins[setting.name], setting.help)
-    console = Console()
-    console.print(table if console.is_terminal else plain(loaded), markup=False, highlight=False, soft_wrap=not console.is_terminal)
-    click.echo(f"Set them as --name, {PREFIX}NAME or in fhir-dmp.toml.")
+        made.add_row(setting.name, escape(value), loaded.origins[setting.name], escape(setting.help))
+    return made
 
 
 def plain(loaded: Loaded) -> str:

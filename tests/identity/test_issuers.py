@@ -1,0 +1,164 @@
+"""Issuers: the file of trusted ones, key sets, the host's own key. https://www.rfc-editor.org/rfc/rfc7517"""
+
+import json
+import stat
+import urllib.error
+
+import pytest
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.identity import issuers
+from fhir_dmp.identity.issuers import HostIssuer, public_keys, trusted
+from fhir_dmp.identity.tokens import Tokens
+from fhir_dmp.settings import SettingError
+from tests.identity.making import NOW_MS, issuers_file, jwks, key, professional, signed
+
+
+@pytest.mark.parametrize(
+    "changes, word",
+    [
+        ({"algorithms": ["HS256"]}, "algorithms"),
+        ({"algorithms": ["none"]}, "algorithms"),
+        ({"algorithms": []}, "algorithms"),
+        ({"kinds": ["root"]}, "kinds"),
+        ({"jwks": "http://idp.example.org/jwks"}, "jwks"),
+        ({"jwks": "file:///etc/passwd"}, "jwks"),
+        ({"jwks": "absent.json"}, "jwks"),
+        ({"issuer": ""}, "issuer"),
+        ({"audience": ["a"]}, "audience"),
+        ({"more": 1}, "nothing else"),
+    ],
+)
+def test_wrong_issuers_file_is_refused_in_clear_words(tmp_path, changes, word):
+    (tmp_path / "jwks.json").write_text(jwks(key()))
+    with pytest.raises(SettingError, match=word):
+        trusted(issuers_file(tmp_path, **changes), sandbox=False, jwks_seconds=600)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"issuer": "a", "issuer": "b"}]', "not json"])
+def test_file_that_is_not_a_list_of_issuers_is_refused(tmp_path, text):
+    path = tmp_path / "issuers.json"
+    path.write_text(text)
+    with pytest.raises(SettingError):
+        trusted(path, sandbox=False, jwks_seconds=600)
+
+
+def test_two_issuers_of_one_name_are_refused(tmp_path):
+    (tmp_path / "jwks.json").write_text(jwks(key()))
+    (one,) = trusted(issuers_file(tmp_path), sandbox=False, jwks_seconds=600)
+    with pytest.raises(SettingError, match="two"):
+        Tokens(HostIssuer(tmp_path / "d"), (one, one))
+
+
+def test_key_set_gives_public_signing_keys_only():
+    pair = key("mine")
+    secret = {"kty": "oct", "kid": "s", "k": "AAAA"}
+    encrypting = {**key("enc").as_dict(private=False), "use": "enc"}
+    nameless = {k: v for k, v in key("x").as_dict(private=False).items() if k != "kid"}
+    found = public_keys(json.dumps({"keys": [pair.as_dict(private=True), secret, encrypting, nameless]}).encode())
+    assert list(found) == ["mine"] and not found["mine"].is_private
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"keys": {}}', '{"keys": [{"kty": "EC", "kid": "a", "crv": "P-256", "x": "AA", "y": "AA"}]}']
+)
+def test_damaged_key_sets_are_refused(text):
+    with pytest.raises(ValueError):
+        public_keys(text.encode())
+
+
+def test_kid_twice_is_refused():
+    with pytest.raises(ValueError, match="twice"):
+        public_keys(jwks(key("a"), key("a")).encode())
+
+
+def test_host_issuer_keeps_its_name_and_its_key_is_private(tmp_path):
+    first, second = HostIssuer(tmp_path / "d"), HostIssuer(tmp_path / "d")
+    assert (first.issuer, first.audience, first.signing.kid) == (second.issuer, second.audience, second.signing.kid)
+    path = tmp_path / "d" / "keys" / "tokens.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert "d" not in first.jwks()["keys"][0]
+    assert HostIssuer(tmp_path / "other").issuer != first.issuer
+
+
+def test_host_key_that_others_can_read_is_refused(tmp_path):
+    HostIssuer(tmp_path)
+    (tmp_path / "keys" / "tokens.json").chmod(0o640)
+    with pytest.raises(SettingError, match="read by others"):
+        HostIssuer(tmp_path)
+
+
+class Web:
+    """Stands for the issuer's site: what it serves now, and how often it was asked."""
+
+    def __init__(self, text):
+        self.text, self.asked = text, 0
+
+    def __call__(self, url):
+        assert url == "https://idp.example.org/jwks"
+        self.asked += 1
+        if isinstance(self.text, Exception):
+            raise self.text
+        return self.text.encode()
+
+
+@pytest.fixture
+def remote(tmp_path, monkeypatch):
+    """A store that trusts an issuer over https, and the issuer's site."""
+    private = key()
+    web = Web(jwks(private))
+    monkeypatch.setattr(issuers, "fetch", web)
+    path = issuers_file(tmp_path, jwks="https://idp.example.org/jwks")
+    return Tokens(HostIssuer(tmp_path / "d"), trusted(path, sandbox=False, jwks_seconds=600)), web, private
+
+
+async def test_keys_are_fetched_at_first_use_and_kept(remote):
+    tokens, web, private = remote
+    assert web.asked == 0
+    for number in range(3):
+        await tokens.verify(signed(professional(jti=str(number)), private), NOW_MS)
+    assert web.asked == 1
+    await tokens.verify(signed(professional(exp=NOW_MS), private), NOW_MS + 601_000)
+    assert web.asked == 2
+
+
+async def test_unknown_kid_asks_again_but_not_often(remote):
+    tokens, web, private = remote
+    await tokens.verify(signed(professional(), private), NOW_MS)
+    fresh = key("k2")
+    for second in (1, 2, 3):
+        with pytest.raises(FhirError) as caught:
+            await tokens.verify(signed(professional(), fresh), NOW_MS + second * 1000)
+        assert caught.value.status == 401
+    assert web.asked == 1
+    web.text = jwks(private, fresh)
+    await tokens.verify(signed(professional(), fresh), NOW_MS + 31_000)
+    assert web.asked == 2
+
+
+async def test_known_tokens_are_dropped_when_the_site_withdraws_the_key(remote):
+    tokens, web, private = remote
+    token = signed(professional(exp=NOW_MS // 1000 + 7200), private)
+    await tokens.verify(token, NOW_MS)
+    web.text = jwks(key("k2"))
+    await tokens.verify(token, NOW_MS + 599_000)
+    with pytest.raises(FhirError):
+        await tokens.verify(token, NOW_MS + 601_000)
+
+
+async def test_site_that_is_down_gives_503_at_first_and_costs_nothing_later(remote):
+    tokens, web, private = remote
+    token = signed(professional(exp=NOW_MS // 1000 + 10 * 86_400), private)
+    web.text = urllib.error.URLError("down")
+    for _ in range(3):
+        with pytest.raises(FhirError) as caught:
+            await tokens.verify(token, NOW_MS)
+        assert (caught.value.status, caught.value.headers["Retry-After"]) == (503, "30")
+    assert web.asked == 1
+    web.text = jwks(private)
+    await tokens.verify(token, NOW_MS + 31_000)
+    web.text = urllib.error.URLError("down")
+    assert await tokens.verify(token, NOW_MS + 3_600_000)
+    with pytest.raises(FhirError):
+        await tokens.verify(token, NOW_MS + 2 * 86_400_000)
