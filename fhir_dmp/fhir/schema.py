@@ -190,6 +190,8 @@ def _say(error: jsonschema_rs.ValidationError, type_name: str, place: Place) -> 
     at, path, primitive = _locate(error.instance_path, type_name, place)
     keyword = error.kind.name
     where = expression(at)
+    if error.instance == {} and keyword in ("required", "anyOf"):
+        return  # minProperties says it already
     match keyword:
         case "additionalProperties":
             for name in error.kind.unexpected:

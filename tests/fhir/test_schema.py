@@ -94,6 +94,7 @@ WRONG = {
     "an array for a single element": (patient(gender=["female"]), "structure", "Patient.gender"),
     "an empty array": (patient(name=[]), "structure", "Patient.name"),
     "an empty object": (patient(maritalStatus={}), "structure", "Patient.maritalStatus"),
+    "an empty object where something is required": (patient(link=[{}]), "structure", "Patient.link[0]"),
     "an object with an id alone": (patient(maritalStatus={"id": "a"}), "structure", "Patient.maritalStatus"),
     "an empty string": (patient(name=[{"family": ""}]), "value", "Patient.name[0].family"),
     "a blank string": (patient(name=[{"given": ["x", " \n"]}]), "value", "Patient.name[0].given[1]"),
