@@ -26,6 +26,7 @@ SNAPSHOT = ReadConcern("snapshot")
 READ_MAJORITY = {"level": "majority"}
 # Below this a transaction that lost against another one, or a database that is starting again, is waited for.
 PATIENCE_SECONDS = 20.0
+READ_PATIENCE_SECONDS = 3.0
 
 
 class Connection:
@@ -63,10 +64,14 @@ class Connection:
 
     async def read(self, command: Mapping[str, Any], session: AsyncClientSession | None = None) -> list[dict]:
         """All documents that a find or aggregate command gives: the cursor is followed, whatever their number and size."""
-        if session is None:
-            async with self.session() as own:
-                return await self._read({**command, "readConcern": READ_MAJORITY}, own)
-        return await self._read(command, session)
+        if session is not None:
+            return await self._read(command, session)
+        # The driver does not repeat commands by itself when a connection breaks.
+        return await repeated(lambda: self._read_alone(command), patience=READ_PATIENCE_SECONDS)
+
+    async def _read_alone(self, command: Mapping[str, Any]) -> list[dict]:
+        async with self.session() as session:
+            return await self._read({**command, "readConcern": READ_MAJORITY}, session)
 
     async def _read(self, command: Mapping[str, Any], session: AsyncClientSession) -> list[dict]:
         answer = await self.database.command(command, session=session, codec_options=OPTIONS)

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo.errors import PyMongoError
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.store.connection import Connection
-from fhir_dmp.store.failures import Broken
+from fhir_dmp.store.connection import READ_PATIENCE_SECONDS, Connection, repeated
+from fhir_dmp.store.failures import Broken, translated
 from fhir_dmp.store.rows import Content
 from fhir_dmp.store.vault import OVERHEAD, seal, unseal
 
@@ -37,6 +37,7 @@ class Contents:
         self._chunks = connection.database["contents.chunks"]
         self._connection, self._dossier_key, self._now_ms = connection, dossier_key, now_ms
 
+    @translated
     async def write(self, stream: AsyncIterable[bytes], dossier: int, limit: int | None = None) -> Content:
         """Store a stream of bytes; refused (413), leaving nothing, beyond `limit` bytes. The file record is written last."""
         key = await self._dossier_key(dossier)
@@ -71,17 +72,24 @@ class Contents:
             raise
         return Content(content, size, digest.digest())
 
+    @translated
     async def size(self, content: bytes) -> int | None:
         """Plain bytes of a content; None when there is none."""
-        record = await self._files.find_one({"_id": Binary(content), "metadata.pending": False})
+        record = await self._finished(content)
         return None if record is None else record["metadata"]["size"]
+
+    @translated
+    async def _finished(self, content: bytes) -> dict | None:
+        return await repeated(
+            lambda: self._files.find_one({"_id": Binary(content), "metadata.pending": False}), patience=READ_PATIENCE_SECONDS
+        )
 
     async def read(self, content: bytes, start: int = 0, end: int | None = None, *, dossier: int | None = None) -> AsyncIterator[bytes]:
         """Bytes [start, end) of a content, block by block; a block that was changed, moved or cut off is refused when it is reached.
 
         dossier: the one it must belong to, when that is known.
         """
-        record = await self._files.find_one({"_id": Binary(content), "metadata.pending": False})
+        record = await self._finished(content)
         if record is None or dossier not in (None, record["metadata"]["d"]):
             raise FhirError("not-found", "the content is not there")
         key = await self._dossier_key(record["metadata"]["d"])
@@ -164,6 +172,7 @@ class Contents:
         sealed = seal(key, plain, _associated(content, number, last))
         return {"_id": ObjectId(), "files_id": Binary(content), "n": number, "data": Binary(sealed)}
 
+    @translated
     async def _blocks(self, content: bytes, numbers: range) -> dict[int, bytes]:
         command = {
             "find": "contents.chunks",
