@@ -161,13 +161,13 @@ class Embedded:
     def _come_up(self, deadline: float) -> None:
         """Start or join, whichever the lock allows, until mongod accepts writes."""
         while not self._stopping.is_set():
+            if self.process is not None and self.process.poll() not in (None, 0):
+                code, self.process = self.process.returncode, None
+                raise EmbeddedError(f"mongod stopped at once (code {code}): {self._last_words()}")
             if not self.owned:
                 self._start_if_free()
             if self._accepts_writes():
                 return
-            if self.process is not None and self.process.poll() not in (None, 0):
-                code, self.process = self.process.returncode, None
-                raise EmbeddedError(f"mongod stopped at once (code {code}): {self._last_words()}")
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"mongod in {self.folder} did not become ready: {self._last_words()}")
             time.sleep(0.02)
@@ -188,16 +188,19 @@ class Embedded:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.folder / SOCKET)
             self._rotate()
+            # What mongod says before it opens its log goes to its standard output.
+            output = os.open(self.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *self._command()],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 pass_fds=(lock,),
                 start_new_session=True,
                 umask=0o077,
             )
+            os.close(output)
         finally:
             self._lock = -1
             os.close(lock)
@@ -295,7 +298,8 @@ class Embedded:
             lines = (self.folder / LOG).read_bytes()[-20_000:].decode(errors="replace").splitlines()
         except OSError:
             return "it left no log"
-        return next((line[:400] for line in reversed(lines) if '"s":"F"' in line or '"s":"E"' in line), f"see {self.folder / LOG}")
+        told = (line for line in reversed(lines) if '"s":"F"' in line or '"s":"E"' in line or not line.startswith("{"))
+        return next((line[:400] for line in told if line), f"see {self.folder / LOG}")
 
 
 def _receive(connection: socket, size: int) -> bytes:
