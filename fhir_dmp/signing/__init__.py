@@ -1,1 +1,0 @@
-"""The three levels of proof: host seal, message seal, author's signature."""
