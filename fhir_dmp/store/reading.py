@@ -17,7 +17,7 @@ from fhir_dmp.store.failures import Broken, translated
 from fhir_dmp.store.rows import Row, large_body, row_of
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row, version_row
 
-# A body read into memory is never larger, whatever the database says.
+# What one read may bring into memory of bodies that are kept as contents.
 BODY_BYTES = 256 * 1024 * 1024
 INDEX_FIELDS = {"x": 0, "g": 0, "c": 0, "n": 0}
 # Everything that is not a deletion nor the key of a dossier.
@@ -260,6 +260,8 @@ class Reader:
                 raise Broken("the key row of a dossier is missing")
             wrapped = known[key].get("k")
             opened[dossier] = None if wrapped is None else self.vault.dossier_key(dossier, wrapped)
+        if sum(content.size for document in documents if (content := large_body(document))) > BODY_BYTES:
+            raise FhirError("too-costly", "the resources asked for are too large to be answered together, ask for fewer")
         rows = []
         for document in documents:
             key = opened[document["d"]]

@@ -9,6 +9,7 @@ import pytest
 from bson import Binary
 
 from fhir_dmp.errors import FhirError
+from fhir_dmp.store import reading
 from fhir_dmp.store.contents import BLOCK
 from fhir_dmp.store.failures import Broken, Gone
 from fhir_dmp.store.rows import Change, Content
@@ -131,6 +132,16 @@ async def test_large_bodies_are_kept_as_contents_and_opened_by_every_read(store)
     assert (await store.load(row.key)).body == b"small"
     assert (await store.load_version(row.key, row.version)).body == body
     assert [r.body for r in await store.history(key=row.key)] == [b"small", body]
+
+
+async def test_a_page_of_bodies_that_would_fill_the_memory_is_refused(store, monkeypatch):
+    monkeypatch.setattr(reading, "BODY_BYTES", 5_000_000)
+    for _ in range(3):
+        await store.create(new_row(store, "Binary", body=bytes(2_000_000)))
+    assert len(await store.find(types=("Binary",), limit=2)) == 2
+    with pytest.raises(FhirError, match="too large"):
+        await store.find(types=("Binary",))
+    assert len(await store.find(types=("Binary",), bodies=False)) == 3
 
 
 async def test_contents_live_as_long_as_a_version_refers_to_them(store, monkeypatch):

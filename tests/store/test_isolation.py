@@ -6,6 +6,7 @@ import pytest
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.store.failures import AlreadyExists, Conflict
+from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Change
 
 from .making import changed, new_row
@@ -65,17 +66,26 @@ async def test_results_over_101_rows_lose_nothing(store):
     assert len(await store.history(limit=1000)) == 450
 
 
-async def test_fifty_writers_with_if_match_lose_no_update(store):
+@pytest.fixture
+async def second(mongod, data_dir, database, store):
+    """The same store as another process has it open."""
+    second = await Store.open(mongod.uri, database, data_dir=data_dir)
+    yield second
+    await second.close()
+
+
+async def test_fifty_writers_with_if_match_lose_no_update(store, second):
     row = new_row(store, body=b"0")
     await store.create(row)
     acknowledged = []
 
     async def writer(number):
+        own = (store, second)[number % 2]
         for _ in range(3):
-            current = await store.load(row.key)
+            current = await own.load(row.key)
             version = changed(row, body=str(number).encode(), updated_ms=current.updated_ms + 1)
             try:
-                await store.commit([Change(version, current.version)])
+                await own.commit([Change(version, current.version)])
             except Conflict:
                 continue
             acknowledged.append(version.version)
@@ -86,6 +96,47 @@ async def test_fifty_writers_with_if_match_lose_no_update(store):
     assert len(history) == 1 + len(acknowledged) == await store.history_count(key=row.key)
     assert {version.version for version in history} == {row.version, *acknowledged}
     assert len({version.updated_ms for version in history}) == len(history)
+
+
+async def test_of_many_creates_with_one_key_one_succeeds(store, second, gather):
+    row = new_row(store)
+    rivals = [changed(row, method="POST") for _ in range(20)]
+    writes = [
+        own.create(rival) if n % 4 < 2 else own.commit([Change(rival, None)])
+        for n, rival in enumerate(rivals)
+        for own in [(store, second)[n % 2]]
+    ]
+    results = await gather(*writes)
+    won = [rival for rival, result in zip(rivals, results, strict=True) if result is None]
+    assert len(won) == 1 and all(isinstance(result, AlreadyExists) for result in results if result is not None)
+    assert (await second.load(row.key)).version == won[0].version
+
+
+async def test_conditional_creates_of_two_processes_make_one_resource(store, second):
+    async def create_if_none(own):
+        async def work(tx):
+            if await tx.count({"g": 42}, hint="selective"):
+                return False
+            await tx.write([Change(new_row(store, g=(42,)), None)])
+            return True
+
+        return await own.transact(work, claims=[b"identifier=42"])
+
+    created = await asyncio.gather(*(create_if_none((store, second)[n % 2]) for n in range(20)))
+    assert created.count(True) == 1 == await store.count()
+
+
+async def test_a_cancelled_commit_is_done_or_not_but_never_half(store):
+    groups = [[new_row(store, dossier=0) for _ in range(3)] for _ in range(30)]
+    tasks = [asyncio.create_task(store.commit([Change(row, None) for row in rows])) for rows in groups]
+    for n, task in enumerate(tasks):
+        if n % 3 == 0:
+            await asyncio.sleep(0.001)
+            task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    for rows, result in zip(groups, results, strict=True):
+        present = len(await store.load_many([row.key for row in rows]))
+        assert present == 3 if result is None else present in (0, 3)
 
 
 async def test_two_rows_are_always_changed_together(store):
