@@ -2,8 +2,9 @@
 
 https://hl7.org/fhir/R4/search.html
 
-Kinds of token: present, token, type (identifier by type), ref, refv (with version), refid, url, urlv, prefix, exact, day (calendar),
-uri, under (uri by what stands above it), pair (composite of two tokens). Intervals: n, by unit and, in a composite, by its token.
+Kinds of token: present, holds (a contained resource), token, type (identifier by type), ref, refv (with version), refid, url, urlv,
+prefix, exact, day (calendar), uri, under (uri by what stands above it), pair (composite of two tokens).
+Intervals: n, by unit and, in a composite, by its token.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,7 +50,12 @@ class Entries:
 
 @cache
 def locating(type_name: str) -> frozenset[str]:
-    """Parameters whose reference to a Patient places a resource of this type in that patient's dossier."""
+    """Parameters whose reference to a Patient places a resource of this type in that patient's dossier.
+
+    A Patient is in its own dossier, whatever other Patients it is linked to.
+    """
+    if type_name == "Patient":
+        return frozenset()
     known = parameters(type_name)
     placing = {
         _members(branch.steps)
@@ -73,6 +79,16 @@ def self_hash(type_name: str, id_: str, hash64: Hash64) -> int:
     return hash64(address_key(type_name, id_))
 
 
+def holder(code: str) -> tuple[str, str, str]:
+    """Token of rows whose reference leads to a contained resource of some type: the way to what is found beneath it.
+
+    >>> holder("author>Practitioner.family")
+    ('author', 'holds', 'Practitioner')
+    """
+    outer, _, inner = code.partition(">")
+    return outer, "holds", inner.partition(".")[0]
+
+
 def is_indexed(code: str) -> bool:
     """Whether a code gets tokens: those of the resource itself, and a few of what it contains."""
     return code not in OWN_FIELDS and code not in ("_text", "_content") and (">" not in code or code.rpartition(".")[2] in CONTAINED)
@@ -89,11 +105,16 @@ def entries(type_name: str, index: Index, hash64: Hash64, patient: str | None = 
     n: dict[tuple, None] = {}
     known: Mapping[str, Parameter] = parameters(type_name)
     for code, values in index.items():
+        if ">" in code:
+            holds = hash64(key(type_name, *holder(code)))
+            x[holds] = g[holds] = None
         if not is_indexed(code):
             continue
         parameter = known.get(code)
         if ">" not in code:
             x[hash64(key(type_name, code, "present", ""))] = None
+        if parameter is not None and parameter.rooted:
+            continue  # asked as the conjunction of its parts
         for value in values:
             for kind, text, weight in tokens_of(code, value, parameter, hash64):
                 hashed = hash64(key(type_name, code, kind, text))

@@ -111,10 +111,6 @@ def _code(binding: str) -> Convert:
     return convert
 
 
-def _exists_not_false(value: object, resource: dict, context: Context) -> Iterable[Value]:
-    return _boolean(value is not False, resource, context)
-
-
 # ---- reference and uri
 
 
@@ -346,7 +342,7 @@ _TABLE: dict[str, dict[str, Convert]] = {
 def converter(kind: str, branch: Branch) -> Convert | None:
     """How values at the end of a branch become search values; None where the parameter's type has nothing to say of the data type."""
     if branch.test == "exists-not-false":
-        return _exists_not_false
+        return _boolean
     if kind == "token" and branch.type == "code":
         return _code(branch.binding)
     return _TABLE.get(kind, {}).get(branch.type)

@@ -26,8 +26,8 @@ def extract(type_name: str, resource: dict, *, base_urls: Sequence[str] = (), te
 
     base_urls: addresses of this server, under which an absolute reference is a local one. texts: with `_text` and `_content` too.
 
-    >>> extract("Patient", {"resourceType": "Patient", "birthDate": "1980-05"})
-    {'birthdate': (DateRange(lo_ms=325987200000, hi_ms=328665600000),)}
+    >>> extract("Patient", {"resourceType": "Patient", "birthDate": "1980-05"})["birthdate"]
+    (DateRange(lo_ms=325987200000, hi_ms=328665600000),)
     """
     return _extract(type_name, resource, resource, Context(tuple(base_urls)), texts, 0)
 
@@ -73,8 +73,10 @@ def _plan(type_name: str) -> tuple[dict[str, list[tuple[str, _Reader]]], list[tu
     whole: list[tuple[str, _Reader]] = []
     for code, parameter in parameters(type_name).items():
         if parameter.type == "composite":
-            if not parameter.rooted:
-                whole.append((code, _composite_reader(parameter)))
+            whole.append((code, _composite_reader(parameter)))
+            continue
+        if parameter.branches[0].test:
+            whole.append((code, _existence_reader(parameter)))
             continue
         for branch in parameter.branches:
             first = branch.steps[0]
@@ -88,6 +90,17 @@ def _plan(type_name: str) -> tuple[dict[str, list[tuple[str, _Reader]]], list[tu
             else:
                 whole.append((code, _reader(code, parameter.type, branch, getter(branch), as_list=False)))
     return by_member, whole
+
+
+def _existence_reader(parameter: Parameter) -> _Reader:
+    """`x.exists() and x != false` has an answer for every resource."""
+    gets = [getter(branch) for branch in parameter.branches]
+    convert = converter("token", parameter.branches[0])
+
+    def read(value: object, resource: dict, context: Context) -> Iterable[Value]:
+        return convert(any(item is not False for get in gets for item in get(value, resource)), resource, context)
+
+    return read
 
 
 def _of_extensions(read: _Reader) -> _Reader:

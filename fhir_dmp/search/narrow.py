@@ -6,12 +6,12 @@ A filter holds only 64-bit hashes, intervals and times: no text of a request rea
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from fhir_dmp.fhir import tables
 from fhir_dmp.fhir.instants import interval, to_instant
-from fhir_dmp.search.blind import is_indexed, locating, of_type_spelling
+from fhir_dmp.search.blind import holder, is_indexed, locating, of_type_spelling
 from fhir_dmp.search.parameters import Parameter, parameters
 from fhir_dmp.search.predicate import (
     All,
@@ -20,6 +20,7 @@ from fhir_dmp.search.predicate import (
     DateIs,
     Has,
     Hash64,
+    IdIn,
     Not,
     NumberIs,
     Predicate,
@@ -122,17 +123,21 @@ class _Narrowing:
         if code in ("_id", "_lastUpdated"):
             return Narrow({})
         if ">" in code:
-            return Narrow({"x": self.hash(code.partition(">")[0], "present", "")}, False)
+            holds = self.hash(*holder(code))
+            return Narrow({"x": holds}, False, (Anchor("selective", holds),))
         return Narrow({"x": self.hash(code, "present", "")})
 
     def undecided(self, code: str) -> Narrow:
         """Every match has a value for the parameter; more the index does not say."""
-        return Narrow(self.present(code).filter, False)
+        return replace(self.present(code), exact=False)
 
     def tokens(self, code: str, kind: str, texts: list[str | bytes], *, exact: bool = True, weighty: bool = True) -> Narrow:
         """Rows holding one of these tokens."""
         hashes = tuple(dict.fromkeys(self.hash(code, kind, text) for text in texts))
         parameter = self.parameters.get(code)
+        if ">" in code:
+            anchors = (Anchor("selective", self.hash(*holder(code))),)
+            return Narrow({"x": hashes[0]} if len(hashes) == 1 else {"x": {"$in": list(hashes)}}, exact, anchors)
         kind = "" if parameter is None or not weighty else "selective" if parameter.selective else "coded" if parameter.coded else ""
         anchors = tuple(Anchor(kind, each) for each in hashes) if kind else None
         return Narrow({"x": hashes[0]} if len(hashes) == 1 else {"x": {"$in": list(hashes)}}, exact, anchors)
@@ -191,12 +196,21 @@ class _Narrowing:
         return self.undecided(code)
 
     def identity(self, test: Test) -> Narrow:
-        if not isinstance(test, TokenIs) or test.code is None or test.system:
-            return Narrow({}, False)
-        if self.locate is None:
-            return Narrow({"s": self.hash64(address_key(self.type_name, test.code))})
+        match test:
+            case TokenIs(None | "", str(id_)):
+                ids = [id_]
+            case IdIn(found):
+                ids = sorted(found)
+            case _:
+                return Narrow({}, False)
         types = tables.RESOURCE_TYPES if self.type_name == EVERY_TYPE else (self.type_name,)
-        found = list(dict.fromkeys(self.locate(each, test.code) for each in types))
+        if self.locate is None:
+            return Narrow({"s": {"$in": [self.hash64(address_key(each, id_)) for each in types for id_ in ids]}})
+        found = list(dict.fromkeys(self.locate(each, id_) for each in types for id_ in ids))
+        if len(found) > _MAX_ANCHORS:
+            return Narrow({"_id": {"$in": found}})
+        if not found:
+            return Narrow(_IMPOSSIBLE)
         return Narrow({"_id": found[0]} if len(found) == 1 else {"_id": {"$in": found}}, True, tuple(Anchor("key", key) for key in found))
 
     def token(self, code: str, kind: str, test: TokenIs) -> Narrow:

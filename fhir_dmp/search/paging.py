@@ -2,8 +2,8 @@
 
 https://hl7.org/fhir/R4/http.html#paging
 
-A reader walks over the set as it was at the moment of the first page (`as_of_ms`): a resource changed since then keeps the place it had,
-so that nothing is met twice or missed while others write. Each page shows the current content.
+A reader walks over the set as it was at the moment of the first page: a resource changed since then keeps the place it had, so that
+nothing is met twice or missed while others write. Each page shows the current content.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ PURPOSE = "search page"
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """as_of_ms: moment of the first page. total: found then, None when not counted. back: the page ends just before the place.
+    """moment: of the first page, as the store tells it. total: found then, None when not counted. back: the page ends before the place.
 
-    place: sort key of the entry next to the page, (updated_ms, row key) last; see sorting.place_of.
+    place: where the entry next to the page stands: its sort values, then (updated_ms, row key).
     """
 
-    as_of_ms: int
+    moment: int
     total: int | None
     back: bool
     place: tuple
@@ -36,7 +36,7 @@ class Cursor:
 
 def encode(cursor: Cursor, seal: Seal, query: bytes, reader: bytes) -> str:
     """The cursor as an opaque text. query: Query.digest(). reader: digest of whom it is made for."""
-    body = [cursor.as_of_ms, cursor.total, cursor.back, [_packed(part) for part in cursor.place]]
+    body = [cursor.moment, cursor.total, cursor.back, [_packed(part) for part in cursor.place]]
     return seal(_binding(query, reader) + msgspec.msgpack.encode(body), PURPOSE)
 
 
@@ -46,8 +46,8 @@ def decode(text: str, open_: Open, query: bytes, reader: bytes) -> Cursor:
     binding = _binding(query, reader)
     if opened is None or opened[: len(binding)] != binding:
         raise FhirError("invalid", "search parameter `_cursor` does not belong to this search: follow the links of its first page")
-    as_of_ms, total, back, place = msgspec.msgpack.decode(opened[len(binding) :])
-    return Cursor(as_of_ms, total, back, tuple(_unpacked(part) for part in place))
+    moment, total, back, place = msgspec.msgpack.decode(opened[len(binding) :])
+    return Cursor(moment, total, back, tuple(_unpacked(part) for part in place))
 
 
 def _binding(query: bytes, reader: bytes) -> bytes:

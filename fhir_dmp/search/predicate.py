@@ -29,6 +29,13 @@ class TokenIs:
 
 
 @dataclass(frozen=True, slots=True)
+class IdIn:
+    """_id: one of these."""
+
+    ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class TokenText:
     """words: folded, found where a word begins."""
 
@@ -168,7 +175,7 @@ class CompositeIs:
 
 
 Test = (
-    TokenIs | TokenText | TokenOfType | TokenIn | StringStarts | StringExact | StringContains | StringEnds | StringEquals
+    TokenIs | IdIn | TokenText | TokenOfType | TokenIn | StringStarts | StringExact | StringContains | StringEnds | StringEquals
     | WordsAre | ReferenceIs | ReferenceUrl | ReferenceTo | ReferenceIdentifier | UriIs | UriBelow | UriAbove | DateIs | NumberIs
     | QuantityIs | CompositeIs
 )  # fmt: skip
@@ -292,6 +299,11 @@ def _(test: TokenIs, value: Value) -> bool:
     if test.system == "":
         return not value.system
     return value.system == test.system or (test.system in value.systems and value.code is not None)
+
+
+@holds.register
+def _(test: IdIn, value: Value) -> bool:
+    return isinstance(value, Token) and value.code in test.ids
 
 
 @holds.register

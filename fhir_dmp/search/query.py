@@ -74,9 +74,14 @@ class Query:
         return self.count == 0 or self.summary == "count"
 
     @property
-    def newest_first(self) -> bool:
-        """Whether the order is that of the store."""
-        return all(key.code == "_lastUpdated" for key in self.sort[:1])
+    def by_time(self) -> bool:
+        """Whether the order is one the store keeps: by time, either way."""
+        return not self.sort or (len(self.sort) == 1 and self.sort[0].code == "_lastUpdated")
+
+    @property
+    def descending(self) -> bool:
+        """Of an order by time: newest first."""
+        return not self.sort or self.sort[0].descending
 
     @property
     def reads_texts(self) -> bool:
