@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fhir_dmp.http import health, keys, portal
+from fhir_dmp.http import health, keys, portal, problems
 from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
 from fhir_dmp.http.services import Services
@@ -63,7 +63,6 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
 
     app: ASGIApp = front
     if settings.cors_origins:
-        app = CORSMiddleware(
-            app, allow_origins=settings.cors_origins, allow_methods=CORS_METHODS, allow_headers=CORS_SENT, expose_headers=CORS_SEEN
-        )
+        permitted = {"allow_methods": CORS_METHODS, "allow_headers": CORS_SENT, "expose_headers": CORS_SEEN}
+        app = CORSMiddleware(problems.Refusals(front), allow_origins=settings.cors_origins, **permitted)
     return Envelope(app, services)

@@ -51,6 +51,7 @@ SETTINGS = (
     Setting("max_body_bytes", 64 * MIB, int, "largest request body, also once decompressed", 1024, 1024 * MIB),
     Setting("max_resource_bytes", 12 * MIB, int, "largest single resource kept as JSON", 1024, 12 * MIB),
     Setting("max_binary_bytes", 256 * MIB, int, "largest Binary content sent as itself", 1024, 16 * 1024 * MIB),
+    Setting("max_reading_bytes", 512 * MIB, int, "memory for bodies one worker is receiving; more large ones wait outside with 503", MIB),
     Setting("max_bundle_entries", 20_000, int, "most entries in one batch or transaction", 1, 1_000_000),
     Setting("max_depth", 64, int, "deepest nesting of a JSON body", 8, 190),
     Setting("max_url_bytes", 16_384, int, "longest request address with its query", 256, 60_000),

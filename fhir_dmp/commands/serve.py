@@ -169,7 +169,8 @@ def free_port(settings: Settings) -> int:
 
 
 def private_folder(data: Path) -> None:
-    """The data folder, for its owner alone."""
+    """The data folder, for its owner alone, as whatever this process and its children write from now on."""
+    os.umask(0o077)
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         data.chmod(0o700)
@@ -178,11 +179,14 @@ def private_folder(data: Path) -> None:
 
 
 def counters(folder: Path) -> None:
-    """Empty the folder where the workers share their counters, and name it to the library that keeps them."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in folder.glob("*.db"):
-        left.unlink(missing_ok=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    """A folder where the workers of this server share their counters, named to the library that keeps them; those of dead servers go."""
+    own = folder / str(os.getpid())
+    for left in folder.glob("[0-9]*"):
+        if left == own or not Path("/proc", left.name).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    for path in (folder.parent, folder, own):
+        path.mkdir(mode=0o700, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(own)
 
 
 def allow_many_files() -> None:

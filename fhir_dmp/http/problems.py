@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/http.html#summary ; https://hl7.org/fhir/R4/operationout
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fhir_dmp.errors import FhirError, outcome
 
@@ -31,3 +32,26 @@ def not_routed(method: str, error: HTTPException) -> FhirError:
 def unforeseen(reference: str) -> FhirError:
     """A fault of the server: nothing of it is shown, the reference finds it in the log."""
     return FhirError("exception", f"the server failed to answer; reference `{reference}`")
+
+
+class Refusals:
+    """Turns refusals into answers below a part of the application that must see them as answers, e.g. to add headers for browsers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except (FhirError, HTTPException) as error:
+            if begun:
+                raise
+            refusal = error if isinstance(error, FhirError) else not_routed(scope["method"], error)
+            await answer(refusal)(scope, receive, send)

@@ -17,6 +17,8 @@ from fhir_dmp.identity.actor import Actor
 
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?", re.ASCII)
 PIECE = 64 * 1024
+SMALL = 64 * 1024
+LEAST_RATE = 20_000  # bytes a second, on the whole of a body
 
 
 async def actor_of(request: Request, services: Services) -> Actor:
@@ -50,7 +52,18 @@ def base_url(request: Request, services: Services) -> str:
 async def read_body(request: Request, services: Services, limit: int = 0) -> bytes:
     """The whole body, decompressed when it is gzip. limit: in bytes, both as sent and as read; 0: `max_body_bytes`."""
     limit = limit or services.settings.max_body_bytes
-    pieces = [piece async for piece in stream_body(request, services, limit)]
+    pieces, size = [], 0
+    try:
+        async for piece in stream_body(request, services, limit):
+            pieces.append(piece)
+            size += len(piece)
+            services.reading_bytes += len(piece)
+            if services.reading_bytes > services.settings.max_reading_bytes and size > SMALL:
+                raise FhirError(
+                    "transient", "too many large bodies at a time, try again", headers={"Retry-After": "1", "Connection": "close"}
+                )
+    finally:
+        services.reading_bytes -= size
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
@@ -77,19 +90,22 @@ async def stream_body(request: Request, services: Services, limit: int) -> Async
 
 
 async def silence_bounded(request: Request, seconds: float) -> AsyncIterator[bytes]:
-    """The body as it arrives; a client that falls silent for too long is given up."""
+    """The body as it arrives; a client that falls silent, or drips, is given up."""
     if request.headers.get("content-length") == "0":
         return
     pieces = request.stream()
+    clock = asyncio.get_running_loop().time
+    last = clock() + seconds
     try:
         while True:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(min(seconds, last - clock())):
                 piece = await anext(pieces, None)
             if piece is None:
                 return
+            last += len(piece) / LEAST_RATE
             yield piece
     except TimeoutError:
-        raise FhirError("timeout", f"the request body stayed silent for {seconds} seconds", headers={"Connection": "close"}) from None
+        raise FhirError("timeout", "the request body came too slowly", headers={"Connection": "close"}) from None
     except ClientDisconnect:
         raise FhirError("invalid", "the request body ended early") from None
 

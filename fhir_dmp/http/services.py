@@ -25,6 +25,7 @@ def now_ms() -> int:
 @dataclass(slots=True)
 class Services:
     """settings, tokens, metrics: for the life of the worker. store: None until it is open.
+    reading_bytes: size of the bodies that are being received now.
 
     clock: UTC milliseconds. random: n -> n random bytes. Both are arguments so that tests can fix them.
     """
@@ -35,3 +36,4 @@ class Services:
     clock: Callable[[], int] = now_ms
     random: Callable[[int], bytes] = os.urandom
     store: "Store | None" = None
+    reading_bytes: int = 0

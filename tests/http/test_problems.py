@@ -1,0 +1,176 @@
+"""Refusals: always an OperationOutcome, never a word too many. https://hl7.org/fhir/R4/http.html#summary"""
+
+import json
+
+import pytest
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.http.envelope import Envelope
+from fhir_dmp.http.services import Services
+from fhir_dmp.settings import load
+from tests.http.conftest import issue
+
+PROFESSIONAL = "professional --rpps 10001234567 --profession 10 --organization 1750000001 --purpose TREAT"
+OTHERS = (
+    PROFESSIONAL,
+    f"{PROFESSIONAL} --regulation",
+    "patient --patient p1",
+    "representative --patient p1 --related-person r1",
+    "mandataire --patient p1 --related-person r1",
+    "structure --organization 1750000001",
+    "host --host other",
+    "feed",
+    "support --level 2 --ticket T",
+    "operator --role admin",
+)
+
+
+def test_unknown_address_and_method_are_outcomes(server):
+    answer = server.client.get("/nowhere")
+    assert (answer.status_code, issue(answer)) == (404, ("error", "not-found"))
+    answer = server.client.post("/health/live")
+    assert (answer.status_code, issue(answer), answer.headers["allow"]) == (405, ("error", "not-supported"), "GET, HEAD")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/fhir/Patient", "/fhir/Patient/x", "/fhir/Nonsense", "/fhir", "/fhir/"])
+def test_no_token_is_asked_for_one_before_anything_else(server, method, path):
+    answer = server.client.request(method, path, content=b"{not json")
+    assert (answer.status_code, issue(answer), answer.headers["www-authenticate"]) == (401, ("error", "login"), "Bearer")
+
+
+@pytest.mark.parametrize("given", ["Basic YTpi", "Bearer", "Bearer ", "bearer", "Token x", ""])
+def test_other_credentials_count_as_none(server, given):
+    answer = server.client.get("/fhir/Patient", headers={"Authorization": given})
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_unusable_token_says_so_in_the_challenge(server):
+    for token in ("x", "a.b.c", server.token[:-4] + "AAAA", server.new_token("system", "--expires", "-120")):
+        answer = server.client.get("/fhir/Patient", headers={"Authorization": f"Bearer {token}"})
+        assert (answer.status_code, issue(answer)) == (401, ("error", "login"))
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+def test_token_outside_the_header_is_not_looked_at(server):
+    answer = server.client.get("/fhir/Patient", params={"access_token": server.token}, cookies={"access_token": server.token})
+    assert answer.status_code == 401
+
+
+def test_two_authorization_headers_are_refused(server):
+    twice = [("Authorization", f"Bearer {server.token}"), ("Authorization", f"Bearer {server.token}")]
+    answer = server.client.get("/fhir/Patient", headers=twice)
+    assert (answer.status_code, issue(answer)) == (400, ("error", "invalid"))
+
+
+def test_scheme_is_read_in_any_case(server):
+    assert server.client.get("/fhir/Basic", headers={"Authorization": f"bearer {server.token}"}).status_code == 200
+
+
+def test_headers_that_claim_an_identity_or_a_method_change_nothing(server):
+    claimed = {
+        "X-Forwarded-User": "admin",
+        "X-User-Role": "admin",
+        "X-Patient": "p1",
+        "X-Forwarded-For": "127.0.0.1",
+        "Forwarded": "for=127.0.0.1;host=evil.example;proto=https",
+        "X-Forwarded-Host": "evil.example",
+        "X-Original-URL": "/health/live",
+        "X-Rewrite-URL": "/health/live",
+    }
+    answer = server.client.get("/fhir/Patient", headers=claimed)
+    assert answer.status_code == 401
+    answer = server.client.get("/fhir/Basic", headers={**claimed, **server.auth})
+    assert answer.status_code == 200 and "evil.example" not in answer.text
+    answer = server.client.post("/health/live", headers={"X-HTTP-Method-Override": "GET"})
+    assert answer.status_code == 405
+
+
+def test_every_other_kind_is_refused_in_the_same_words(server):
+    bodies = set()
+    for command in OTHERS:
+        token = server.new_token(*command.split())
+        for method, path in (("GET", "/fhir/Patient"), ("GET", "/fhir/Patient/absent"), ("POST", "/fhir"), ("PUT", "/fhir/Observation/1")):
+            answer = server.client.request(method, path, headers={"Authorization": f"Bearer {token}"}, content=b"{}")
+            assert (answer.status_code, issue(answer)) == (403, ("error", "forbidden"))
+            bodies.add(answer.content)
+    assert len(bodies) == 1
+
+
+def test_system_tokens_do_not_work_outside_a_sandbox(tight):
+    answer = tight.client.get("/fhir/Patient", headers=tight.auth)
+    assert (answer.status_code, issue(answer)) == (401, ("error", "login"))
+
+
+def test_scopes_narrow_what_a_token_may_do(server):
+    narrow = {"Authorization": "Bearer " + server.new_token("system", "--scope", "system/Basic.rs")}
+    assert server.client.get("/fhir/Basic", headers=narrow).status_code == 200
+    for method, path, body in (
+        ("GET", "/fhir/Patient", b""),
+        ("POST", "/fhir/Basic", b'{"resourceType":"Basic","code":{"text":"x"}}'),
+        ("DELETE", "/fhir/Basic/x", b""),
+        ("GET", "/fhir/_history", b""),
+    ):
+        headers = {**narrow, "Content-Type": "application/fhir+json"}
+        answer = server.client.request(method, path, headers=headers, content=body)
+        assert (answer.status_code, issue(answer)) == (403, ("error", "forbidden")), (method, path)
+
+
+def test_head_answers_like_get_without_a_body(server):
+    for path in ("/health/live", "/", "/nowhere", "/fhir/Basic", "/fhir/Patient/absent", "/fhir/metadata"):
+        get, head = (server.client.request(method, path, headers=server.auth) for method in ("GET", "HEAD"))
+        assert head.content == b"" and head.status_code == get.status_code
+        assert head.headers["content-type"] == get.headers["content-type"]
+
+
+class Metrics:
+    """Counts nothing."""
+
+    class in_flight:
+        set = staticmethod(lambda number: None)
+
+    answered = staticmethod(lambda *arguments: None)
+
+
+async def call(app, **changes):
+    """One request to an ASGI application: status, headers, body."""
+    scope = {"type": "http", "method": "GET", "path": "/x", "raw_path": b"/x", "query_string": b"", "headers": []}
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    await Envelope(app, Services(load({}, {}).settings, None, Metrics))({**scope, **changes}, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
+
+
+async def test_fault_nobody_foresaw_is_500_and_shows_nothing(caplog):
+    async def broken(scope, receive, send):
+        raise RuntimeError("patient Durand has 279035121518989")
+
+    status, headers, body = await call(broken)
+    outcome = json.loads(body)["issue"][0]
+    assert (status, outcome["code"]) == (500, "exception")
+    assert headers[b"x-request-id"].decode() in outcome["diagnostics"]
+    assert b"Durand" not in body and "279035121518989" not in caplog.records[0].getMessage()
+
+
+async def test_refusal_reaches_the_client_with_its_headers():
+    async def busy(scope, receive, send):
+        raise FhirError("throttled", "slower", headers={"Retry-After": "7"})
+
+    status, headers, body = await call(busy)
+    assert (status, headers[b"retry-after"], json.loads(body)["issue"][0]["code"]) == (429, b"7", "throttled")
+
+
+async def test_answer_that_began_is_cut_off_and_never_continued_by_another():
+    async def halfway(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise RuntimeError
+
+    with pytest.raises(ConnectionAbortedError):
+        await call(halfway)
