@@ -43,6 +43,7 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
             sandbox=settings.sandbox,
             clock=services.clock,
             random=services.random,
+            observe=services.metrics.batch,
         )
         try:
             started()

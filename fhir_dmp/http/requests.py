@@ -18,6 +18,7 @@ from fhir_dmp.identity.actor import Actor
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?", re.ASCII)
 PIECE = 64 * 1024
 SMALL = 64 * 1024
+LATER = {"Retry-After": "1", "Connection": "close"}
 LEAST_RATE = 20_000  # bytes a second, on the whole of a body
 
 
