@@ -7,8 +7,10 @@ https://jepsen.io/analyses/mongodb-4.2.6
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bson import Timestamp
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure, PyMongoError
@@ -16,6 +18,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
+from fhir_dmp.errors import FhirError
 from fhir_dmp.store.failures import StoreError, is_transient, unavailable
 from fhir_dmp.store.rows import OPTIONS
 
@@ -27,6 +30,28 @@ READ_MAJORITY = {"level": "majority"}
 # Below this a transaction that lost against another one, or a database that is starting again, is waited for.
 PATIENCE_SECONDS = 20.0
 READ_PATIENCE_SECONDS = 3.0
+# SnapshotTooOld, SnapshotUnavailable for a time before the database began
+TOO_OLD = (239, 246)
+
+
+@dataclass(slots=True)
+class Moment:
+    """A moment of the database at which several reads look. time: as the database counts it; None (or 0) until the first read sets it.
+
+    https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/
+    """
+
+    time: int | None = None
+
+    def concern(self) -> dict[str, Any]:
+        if not self.time:
+            return {"level": "snapshot"}
+        return {"level": "snapshot", "atClusterTime": Timestamp(self.time >> 32, self.time & 0xFFFFFFFF)}
+
+    def note(self, cursor: Mapping[str, Any]) -> None:
+        if not self.time:
+            at = cursor["atClusterTime"]
+            self.time = at.time << 32 | at.inc
 
 
 class Connection:
@@ -62,20 +87,30 @@ class Connection:
     def session(self) -> AsyncClientSession:
         return self.client.start_session(causal_consistency=False)
 
-    async def read(self, command: Mapping[str, Any], session: AsyncClientSession | None = None) -> list[dict]:
-        """All documents that a find or aggregate command gives: the cursor is followed, whatever their number and size."""
+    async def read(self, command: Mapping[str, Any], session: AsyncClientSession | None = None, moment: Moment | None = None) -> list[dict]:
+        """All documents that a find or aggregate command gives: the cursor is followed, whatever their number and size.
+
+        moment: look at that moment; a transaction has its own. 410 when it is too far back, five minutes unless the database is told more.
+        """
         if session is not None:
             return await self._read(command, session)
         # The driver does not repeat commands by itself when a connection breaks.
-        return await repeated(lambda: self._read_alone(command), patience=READ_PATIENCE_SECONDS)
+        try:
+            return await repeated(lambda: self._read_alone(command, moment), patience=READ_PATIENCE_SECONDS)
+        except OperationFailure as error:
+            if moment and error.code in TOO_OLD:
+                raise FhirError("deleted", "this page is no longer kept, please begin the search again") from error
+            raise
 
-    async def _read_alone(self, command: Mapping[str, Any]) -> list[dict]:
+    async def _read_alone(self, command: Mapping[str, Any], moment: Moment | None) -> list[dict]:
         async with self.session() as session:
-            return await self._read({**command, "readConcern": READ_MAJORITY}, session)
+            return await self._read({**command, "readConcern": moment.concern() if moment else READ_MAJORITY}, session, moment)
 
-    async def _read(self, command: Mapping[str, Any], session: AsyncClientSession) -> list[dict]:
+    async def _read(self, command: Mapping[str, Any], session: AsyncClientSession, moment: Moment | None = None) -> list[dict]:
         answer = await self.database.command(command, session=session, codec_options=OPTIONS)
         cursor = answer["cursor"]
+        if moment:
+            moment.note(cursor)
         documents = cursor["firstBatch"]
         collection = cursor["ns"].partition(".")[2]
         while cursor["id"]:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.store.connection import Connection
+from fhir_dmp.store.connection import Connection, Moment
 from fhir_dmp.store.contents import Contents
 from fhir_dmp.store.failures import Broken, translated
 from fhir_dmp.store.rows import Row, large_body, row_of
@@ -84,12 +84,13 @@ class Reader:
         descending: bool = True,
         limit: int = 50,
         bodies: bool = True,
+        moment: Moment | None = None,
     ) -> list[Row]:
         """Current rows that match, without deletions, ordered by (updated_ms, key).
 
         where: a filter over x, g, c, n, s, l, _id. types, dossiers: all when None. after, before: the place of a row that comes just
         before or after the page. hint: index to use, one of HINTS; without it that of the dossier, the type or the time. bodies: False
-        leaves them closed.
+        leaves them closed. moment: look at that moment, see Moment; keys of dossiers are always those of now.
         """
         backwards = before is not None and after is None
         filter = _filter(where, types, dossiers)
@@ -107,7 +108,7 @@ class Reader:
             "hint": _index(hint, types, dossiers),
             "allowDiskUse": True,
         }
-        documents = await self._connection.read(command, self._session)
+        documents = await self._connection.read(command, self._session, moment)
         if backwards:
             documents.reverse()
         return await self._rows(documents, {}, bodies=bodies)
@@ -121,6 +122,7 @@ class Reader:
         dossiers: Sequence[int] | None = None,
         hint: str | None = None,
         limit: int | None = None,
+        moment: Moment | None = None,
     ) -> int:
         """How many rows `find` would give; counting stops at `limit`."""
         stages: list[dict] = [{"$match": _filter(where, types, dossiers)}]
@@ -128,7 +130,7 @@ class Reader:
             stages.append({"$limit": limit})
         stages.append({"$count": "n"})
         command = {"aggregate": "resources", "pipeline": stages, "cursor": {}, "hint": _index(hint, types, dossiers)}
-        answer = await self._connection.read(command, self._session)
+        answer = await self._connection.read(command, self._session, moment)
         return answer[0]["n"] if answer else 0
 
     @translated
@@ -140,6 +142,7 @@ class Reader:
         dossiers: Sequence[int] | None = None,
         hint: str | None = None,
         limit: int = 10_000,
+        moment: Moment | None = None,
     ) -> list[int]:
         """The self hashes of the rows that match, in no order, for chains: a reference token is a hash of them."""
         command = {
@@ -150,7 +153,7 @@ class Reader:
             "batchSize": limit,
             "hint": _index(hint, types, dossiers),
         }
-        return [document["s"] for document in await self._connection.read(command, self._session) if "s" in document]
+        return [document["s"] for document in await self._connection.read(command, self._session, moment) if "s" in document]
 
     async def scan(
         self,
@@ -161,11 +164,12 @@ class Reader:
         hint: str | None = None,
         batch: int = 500,
         bodies: bool = True,
+        moment: Moment | None = None,
     ) -> AsyncIterator[Row]:
-        """All rows that match, newest first, read in batches: what is written meanwhile may be missed."""
+        """All rows that match, newest first, read in batches: what is written meanwhile may be missed, unless all look at one moment."""
         after: Place | None = None
         while True:
-            rows = await self.find(where, types=types, dossiers=dossiers, hint=hint, after=after, limit=batch, bodies=bodies)
+            rows = await self.find(where, types=types, dossiers=dossiers, hint=hint, after=after, limit=batch, bodies=bodies, moment=moment)
             for row in rows:
                 yield row
             if len(rows) < batch:
