@@ -125,5 +125,14 @@ def _shaped(url: Url, answer: Answer) -> Answer:
 
 
 def not_an_interaction(request: Request) -> FhirError:
-    """405 where the address exists with other methods."""
-    return FhirError("method", f"`{request.method[:16]}` is not an interaction of this address")
+    """405, with the methods the address has. https://www.rfc-editor.org/rfc/rfc9110#name-405-method-not-allowed"""
+    url = request.url
+    if url.tail[-1:] == ("_search",):
+        allowed = "POST"
+    elif url.tail:
+        allowed = "GET, HEAD"
+    elif url.id:
+        allowed = "GET, HEAD, PUT, PATCH, DELETE"
+    else:
+        allowed = "GET, HEAD, POST, PUT, PATCH, DELETE" if url.type else "GET, HEAD, POST"
+    return FhirError("method", f"`{request.method[:16]}` is not an interaction of this address", headers={"Allow": allowed})
