@@ -90,7 +90,8 @@ class Connection:
     async def read(self, command: Mapping[str, Any], session: AsyncClientSession | None = None, moment: Moment | None = None) -> list[dict]:
         """All documents that a find or aggregate command gives: the cursor is followed, whatever their number and size.
 
-        moment: look at that moment; a transaction has its own. 410 when it is too far back, five minutes unless the database is told more.
+        moment: look at that moment; a transaction has its own. 410 when it is too far back: 15 minutes here, five
+        where nobody set minSnapshotHistoryWindowInSeconds.
         """
         if session is not None:
             return await self._read(command, session)

@@ -211,7 +211,8 @@ class Embedded:
             os.close(self._lock)
 
     def _command(self) -> list[str]:
-        parameters = ("diagnosticDataCollectionEnabled=false", *self.parameters)
+        # The history window is how long the pages of a search can be turned, see connection.Moment.
+        parameters = ("diagnosticDataCollectionEnabled=false", "minSnapshotHistoryWindowInSeconds=900", *self.parameters)
         return [
             str(self.binary),
             *("--dbpath", ".", "--replSet", REPLICA_SET),
