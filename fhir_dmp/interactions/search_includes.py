@@ -1,0 +1,92 @@
+"""`_include` and `_revinclude`: what the matches refer to, and what refers to them.
+
+https://hl7.org/fhir/R4/search.html#include
+"""
+
+from collections.abc import Sequence
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import tables
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.search_chains import Residual
+from fhir_dmp.interactions.search_rows import limits_of, matching, opened
+from fhir_dmp.search.parameters import parameters
+from fhir_dmp.search.predicate import All, AnyOf, Has, ReferenceTo, matches
+from fhir_dmp.search.query import Include, Query
+from fhir_dmp.search.values import Index, Reference
+from fhir_dmp.store.rows import Row
+
+
+async def included(context: Context, query: Query, found: Sequence[Row], residual: Residual) -> list[Row]:
+    """What `_include` and `_revinclude` add to a page, each resource once, matches excepted. Beyond the limit: 400, never a part of it."""
+    limits = limits_of(context)
+    known = {row.key for row in found}
+    added: list[Row] = []
+    fresh: Sequence[Row] = found
+    for number in range(limits.include_rounds):
+        forward = [include for include in query.includes if include.iterate or number == 0]
+        backward = [include for include in query.revincludes if include.iterate or number == 0]
+        if not fresh or not (forward or backward):
+            break
+        if number == limits.include_rounds - 1 and (forward or backward) and number > 0:
+            break
+        step = [*await _referred(context, forward, fresh, residual), *await _referring(context, backward, fresh, residual)]
+        fresh = []
+        for row in step:
+            if row.key not in known:
+                known.add(row.key)
+                fresh.append(row)
+        added += fresh
+        if len(added) > limits.included:
+            raise FhirError("too-costly", f"`_include` and `_revinclude` add more than {limits.included} resources: ask for smaller pages")
+    return added
+
+
+async def _referred(context: Context, includes: Sequence[Include], rows: Sequence[Row], residual: Residual) -> list[Row]:
+    keys: dict[bytes, str] = {}
+    for row in rows:
+        if wanted := [include for include in includes if include.type in ("*", row.type)]:
+            for reference in _references(row.type, opened(context, row).index, wanted):
+                keys[context.store.vault.locate(reference.type, reference.id)] = reference.type
+    loaded = await context.reads.load_many(keys) if keys else {}
+    shown = [row for key, row in loaded.items() if not row.deleted and row.body is not None and row.type == keys[key]]
+    return [row for row in shown if matches(residual(row.type), opened(context, row).index, context.store.vault.hash64)]
+
+
+def _references(type_name: str, index: Index, includes: Sequence[Include]) -> list[Reference]:
+    """Local references that one of the includes follows."""
+    found: dict[Reference, None] = {}
+    for code, parameter in parameters(type_name).items():
+        if parameter.type != "reference":
+            continue
+        for include in includes:
+            if include.code in ("*", code):
+                for value in index.get(code, ()):
+                    if isinstance(value, Reference) and value.id and value.type and include.target in ("", value.type):
+                        found[value] = None
+    return [value for value in found if tables.known_type(value.type)]
+
+
+async def _referring(context: Context, includes: Sequence[Include], rows: Sequence[Row], residual: Residual) -> list[Row]:
+    by_type: dict[str, list[Has]] = {}
+    for include in includes:
+        for code, parameter in parameters(include.type).items():
+            if parameter.type == "reference" and include.code in ("*", code):
+                targets = [row for row in rows if row.type in parameter.targets and include.target in ("", row.type)]
+                by_type.setdefault(include.type, []).extend(_tests(code, targets))
+    found: list[Row] = []
+    for type_name, tests in by_type.items():
+        if tests:
+            alternatives = [(type_name, All((AnyOf(tuple(tests)), residual(type_name))))]
+            found += [each.row for each in await matching(context, alternatives, limit=limits_of(context).candidates)]
+    return found
+
+
+def _tests(code: str, targets: Sequence[Row]) -> list[Has]:
+    patients = [row for row in targets if row.type == "Patient"]
+    others = frozenset(row.self64 for row in targets if row.type != "Patient")
+    tests = [Has(code, ReferenceTo(others))] if others else []
+    if patients:
+        dossiers = frozenset(row.dossier for row in patients)
+        tests.append(Has(code, ReferenceTo(frozenset(row.self64 for row in patients), dossiers)))
+    return tests

@@ -1,0 +1,31 @@
+"""Which resources meet the criteria of a conditional interaction.
+
+https://hl7.org/fhir/R4/http.html#ccreate
+"""
+
+from collections.abc import Sequence
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.search_chains import unrestricted
+from fhir_dmp.interactions.search_plan import plan
+from fhir_dmp.interactions.search_rows import limits_of, matching
+from fhir_dmp.interactions.search_type import alternatives_of, entry_of, understood
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import version_id
+
+
+async def run(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
+    """(id, versionId) of at most `most` resources that meet the criteria; each must be understood, and none may only shape an answer."""
+    query = understood(context, type_name, criteria, lenient=False)
+    if query.sort or query.includes or query.revincludes or query.elements or query.summary or query.cursor or query.total:
+        raise FhirError("invalid", "the criteria of a conditional interaction only say what to look for")
+    alternatives = await alternatives_of(context, query, None, unrestricted)
+    found = plan(context, alternatives)
+    rows: list[Row] = []
+    if found.exact:
+        for segment in found.segments:
+            rows += await context.reads.find(**segment.asked(), limit=most)
+    else:
+        rows = [each.row for each in await matching(context, alternatives, limit=limits_of(context).candidates)]
+    return [(entry_of(row, "match").id, version_id(row.version)) for row in rows[:most]]

@@ -1,0 +1,153 @@
+"""One page of a search, and the places its neighbours begin at.
+
+https://hl7.org/fhir/R4/http.html#paging
+
+All pages of one search are read at the moment of the first, so that a reader meets every entry once while others write; what is shown
+is the current content. When that moment is too far back for the database, the reader is told to begin again.
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.search_plan import Alternatives, Plan
+from fhir_dmp.interactions.search_rows import Opened, limits_of, matching, opened
+from fhir_dmp.search.paging import Cursor
+from fhir_dmp.search.predicate import matches
+from fhir_dmp.search.query import Query
+from fhir_dmp.search.sorting import DEFAULT, by_place, compare, sort_values
+from fhir_dmp.store.reading import Moment
+from fhir_dmp.store.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """rows: current ones, in order. total: None when not counted. examined: rows opened to decide."""
+
+    rows: tuple[Row, ...]
+    total: int | None
+    next: Cursor | None = None
+    previous: Cursor | None = None
+    examined: int = 0
+
+
+async def by_index(context: Context, query: Query, plan: Plan, cursor: Cursor | None) -> Page:
+    """Where the index decides and the order is that of the store: keyset paging, at a cost that does not grow with the page."""
+    moment = Moment(cursor.moment if cursor else None)
+    total = cursor.total if cursor else None
+    if query.only_count or (cursor is None and query.total != "none"):
+        total = await _count(context, plan, moment)
+    if query.only_count:
+        return Page((), total)
+    descending = query.descending
+    back = cursor is not None and cursor.back
+    place = cursor.place if cursor else None
+    shown: list[Row] = []
+    first = last = None
+    more = True
+    # Rows deleted since the first page fall out; read on until the page is full.
+    while more and len(shown) < query.count:
+        wanted = query.count - len(shown) + 1
+        found = await _segments(context, plan, moment, place, back, descending, wanted)
+        more = len(found) == wanted
+        found = (found[1:] if back else found[:-1]) if more else found
+        if not found:
+            break
+        place = found[0 if back else -1].place
+        current = await _current(context, plan, found, first_page=cursor is None)
+        shown = current + shown if back else shown + current
+        first = found[0].place if back or first is None else first
+        last = found[-1].place if not back or last is None else last
+    return Page(tuple(shown), total, *_neighbours(moment, total, first, last, more, back, cursor is not None))
+
+
+def _neighbours(
+    moment: Moment, total: int | None, first: tuple | None, last: tuple | None, more: bool, back: bool, inside: bool
+) -> tuple[Cursor | None, Cursor | None]:
+    """Cursors of the next and the previous page. inside: this page was reached by a cursor."""
+    following = last is not None and (more if not back else inside)
+    preceding = first is not None and (more if back else inside)
+    after = Cursor(moment.time or 0, total, False, last) if following else None
+    before = Cursor(moment.time or 0, total, True, first) if preceding else None
+    return after, before
+
+
+async def _count(context: Context, plan: Plan, moment: Moment) -> int:
+    return sum([await context.reads.count(**segment.asked(), moment=moment) for segment in plan.segments])
+
+
+async def _segments(
+    context: Context, plan: Plan, moment: Moment, place: tuple | None, back: bool, descending: bool, limit: int
+) -> list[Row]:
+    """The rows next to a place, in the order of the search, of all segments together."""
+    bounds = {} if place is None else {"before": place} if back else {"after": place}
+    parts = [
+        await context.reads.find(**segment.asked(), **bounds, descending=descending, limit=limit, moment=moment)
+        for segment in plan.segments
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    merged = list(heapq.merge(*parts, key=lambda row: row.place, reverse=descending))
+    return merged[-limit:] if back else merged[:limit]
+
+
+async def _current(context: Context, plan: Plan, rows: Sequence[Row], *, first_page: bool) -> list[Row]:
+    """The same rows as they are now, without those deleted or hidden since."""
+    if first_page:
+        return [row for row in rows if row.body is not None]
+    now = await context.reads.load_many([row.key for row in rows])
+    result = []
+    for row in rows:
+        current = now.get(row.key)
+        if current is None or current.deleted or current.body is None:
+            continue
+        if current.version == row.version or _still_meets(context, plan, current):
+            result.append(current)
+    return result
+
+
+def _still_meets(context: Context, plan: Plan, row: Row) -> bool:
+    """A row changed since the first page is shown only if it is still what is asked for and may be seen."""
+    return matches(plan.judge(row.type), opened(context, row).index, context.store.vault.hash64)
+
+
+async def by_decision(context: Context, query: Query, alternatives: Alternatives, cursor: Cursor | None) -> Page:
+    """Where the index cannot decide, or the order is another than time: all matches are found, ordered, and a page is cut out."""
+    moment = Moment(cursor.moment if cursor else None)
+    found = await matching(context, alternatives, limit=limits_of(context).candidates, moment=moment)
+    total = cursor.total if cursor and cursor.total is not None else len(found)
+    if query.only_count:
+        return Page((), total, examined=len(found))
+    keys = query.sort or DEFAULT
+    places = sorted(((_place(each, query), each.row) for each in found), key=lambda pair: by_place(keys)(pair[0]))
+    back = cursor is not None and cursor.back
+    start, stop = _window(places, cursor, keys, query.count)
+    rows = await _now(context, alternatives, [row for _, row in places[start:stop]], first_page=cursor is None)
+    step = -1 if back else 1
+    while len(rows) < query.count and (start > 0 if back else stop < len(places)):
+        at = start - 1 if back else stop
+        extra = await _now(context, alternatives, [places[at][1]], first_page=False)
+        rows = extra + rows if back else rows + extra
+        start, stop = (start + step, stop) if back else (start, stop + step)
+    after = Cursor(moment.time or 0, total, False, places[stop - 1][0]) if 0 < stop < len(places) else None
+    before = Cursor(moment.time or 0, total, True, places[start][0]) if 0 < start < len(places) else None
+    return Page(tuple(rows), total, after, before, examined=len(found))
+
+
+def _place(each: Opened, query: Query) -> tuple:
+    return (*sort_values(each.index, query.sort or DEFAULT), each.row.updated_ms, each.row.key)
+
+
+def _window(places: Sequence[tuple[tuple, Row]], cursor: Cursor | None, keys: tuple, count: int) -> tuple[int, int]:
+    if cursor is None:
+        return 0, min(count, len(places))
+    if cursor.back:
+        stop = sum(1 for place, _ in places if compare(place, cursor.place, keys) < 0)
+        return max(0, stop - count), stop
+    start = sum(1 for place, _ in places if compare(place, cursor.place, keys) <= 0)
+    return start, min(start + count, len(places))
+
+
+async def _now(context: Context, alternatives: Alternatives, rows: Iterable[Row], *, first_page: bool) -> list[Row]:
+    return await _current(context, Plan((), False, dict(alternatives)), list(rows), first_page=first_page)

@@ -1,0 +1,140 @@
+"""How a search is put to the store: disjoint segments, each with the index that leads to its rows.
+
+https://hl7.org/fhir/R4/search.html
+
+The one place where what is asked, the compartment it is asked in and what the asker may see (the residual) become one predicate.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import tables
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.search.narrow import EVERY_TYPE, Narrow, to_mongo
+from fhir_dmp.search.parameters import parameters
+from fhir_dmp.search.predicate import EVERYTHING, NOTHING, All, AnyOf, Has, Predicate, ReferenceIs, TokenIs, simplified
+from fhir_dmp.store.vault import COMMON
+
+Alternatives = Sequence[tuple[str | None, Predicate]]
+
+
+class Compartment(NamedTuple):
+    """One of the five of R4, e.g. ("Patient", "p1"). https://hl7.org/fhir/R4/compartmentdefinition.html"""
+
+    type: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Rows by one index. where: filter over index fields. types, dossiers: None for all. hint: see Reader.find."""
+
+    where: dict
+    types: tuple[str, ...] | None
+    dossiers: tuple[int, ...] | None
+    hint: str
+
+    def asked(self) -> dict:
+        """Arguments of the reading methods of the store."""
+        return {"where": self.where, "types": self.types, "dossiers": self.dossiers, "hint": self.hint}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """segments: no row is in two of them. exact: whether they decide. judges: type of a row -> predicate, key None for any other."""
+
+    segments: tuple[Segment, ...]
+    exact: bool
+    judges: Mapping[str | None, Predicate]
+
+    def judge(self, type_name: str) -> Predicate:
+        """What a row of this type must meet."""
+        return self.judges.get(type_name, self.judges.get(None, NOTHING))
+
+    def explained(self) -> list[dict]:
+        """For X-Explain: the index of each segment and how it is bounded."""
+        return [
+            {"index": segment.hint, "types": list(segment.types or ("*",)), "dossiers": len(segment.dossiers or ()), "exact": self.exact}
+            for segment in self.segments
+        ]
+
+
+def asked(alternatives: Alternatives, compartment: Compartment | None = None, residual: Predicate = EVERYTHING) -> Alternatives:
+    """The query, inside the compartment, as far as the asker may see."""
+    return [(type_name, simplified(All((part, residual)))) for type_name, part in _inside(alternatives, compartment)]
+
+
+def _inside(alternatives: Alternatives, compartment: Compartment | None) -> Alternatives:
+    if compartment is None:
+        return alternatives
+    members = tables.compartment(compartment.type)
+    found: list[tuple[str | None, Predicate]] = []
+    for type_name, part in alternatives:
+        for each in (type_name,) if type_name is not None else sorted({*members, compartment.type}):
+            found.append((each, All((part, _membership(each, compartment, members)))))
+    return found
+
+
+def _membership(type_name: str, compartment: Compartment, members: Mapping[str, tuple[str, ...]]) -> Predicate:
+    known = parameters(type_name)
+    here = ReferenceIs(compartment.type, compartment.id)
+    parts: list[Predicate] = [Has(code, here) for code in members.get(type_name, ()) if code in known]
+    if type_name == compartment.type:
+        parts.append(Has("_id", TokenIs(None, compartment.id, True)))
+    if not parts:
+        raise FhirError("not-supported", f"resources of type {type_name} are in no {compartment.type} compartment")
+    return AnyOf(tuple(parts))
+
+
+def plan(context: Context, alternatives: Alternatives) -> Plan:
+    """The plan of resolved predicates (no chains left)."""
+    vault = context.store.vault
+    narrows = [(name, to_mongo(part, name or EVERY_TYPE, vault.hash64, vault.locate)) for name, part in alternatives]
+    together: dict[frozenset[str], list[tuple[str | None, Narrow]]] = {}
+    for name, narrow in narrows:
+        together.setdefault(frozenset(anchor.kind for anchor in narrow.anchors or ()), []).append((name, narrow))
+    segments = [segment for members in together.values() for segment in _segments(members, context.sandbox)]
+    return Plan(tuple(segments), all(narrow.exact for _, narrow in narrows), dict(alternatives))
+
+
+def _segments(members: list[tuple[str | None, Narrow]], sandbox: bool) -> list[Segment]:
+    """Segments of alternatives that are led to in the same ways."""
+    types = None if members[0][0] is None else tuple(dict.fromkeys(name for name, _ in members))
+    if len(members) == 1:
+        filter = members[0][1].filter
+    else:
+        filter = {"$or": [{"$and": [{"t": name}, narrow.filter]} if narrow.filter else {"t": name} for name, narrow in members]}
+    values: dict[str, list] = {}
+    for anchor in dict.fromkeys(anchor for _, narrow in members for anchor in narrow.anchors or ()):
+        values.setdefault(anchor.kind, []).append(anchor.value)
+    if not values:
+        return [Segment(filter, types, None, "time" if types is None else "type")]
+    found: list[Segment] = []
+    before: list[dict] = []
+    for kind, (hint, field) in _WAYS.items():
+        if kind not in values or (kind == "outside" and not sandbox):  # only in a sandbox do rows name several patients
+            continue
+        way = {field: {"$in": values[kind]}}
+        if kind == "outside":
+            way["d"] = COMMON
+        rest = [part for part in (filter, {"d": COMMON} if kind == "outside" else {}) if part] + (
+            [{"$nor": list(before)}] if before else []
+        )
+        where = {"$and": rest} if rest else {}
+        if kind == "dossier":
+            found.append(Segment(where, types, tuple(values[kind]), hint))
+        else:
+            found.append(Segment({field: way[field], **where}, types, None, hint))
+        before.append(way)
+    return found
+
+
+_WAYS = {
+    "key": ("id", "_id"),
+    "dossier": ("dossier", "d"),
+    "outside": ("selective", "g"),
+    "selective": ("selective", "g"),
+    "coded": ("code", "c"),
+}

@@ -1,0 +1,100 @@
+"""Rows that meet a predicate: by the index alone where it decides, otherwise opened and judged one by one.
+
+https://hl7.org/fhir/R4/search.html
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import json
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.search_plan import Alternatives, Plan, plan
+from fhir_dmp.search.extract import extract
+from fhir_dmp.search.limits import DEFAULTS, Limits
+from fhir_dmp.search.parameters import TEXTS
+from fhir_dmp.search.predicate import Has, matches, walk
+from fhir_dmp.search.values import Index
+from fhir_dmp.store.reading import Moment
+from fhir_dmp.store.rows import Row
+
+BATCH = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A row with the index of its opened body."""
+
+    row: Row
+    index: Index
+
+
+def limits_of(context: Context) -> Limits:
+    """The limits of searches, as far as they are settings of this host."""
+    settings = context.settings
+    return Limits(
+        default_count=settings.default_count,
+        max_count=settings.max_count,
+        candidates=settings.max_candidates,
+        intermediates=min(settings.max_candidates, DEFAULTS.intermediates),
+    )
+
+
+def opened(context: Context, row: Row, *, texts: bool = False) -> Opened:
+    """The index of a row, extracted again from its body."""
+    value = json.parse(row.body) if row.body is not None else {}
+    return Opened(row, extract(row.type, value, base_urls=(context.base_url,), texts=texts))
+
+
+def reads_texts(alternatives: Alternatives) -> bool:
+    """Whether deciding needs the words of the whole body."""
+    return any(isinstance(part, Has) and part.code in TEXTS for _, whole in alternatives for part in walk(whole))
+
+
+def too_many(limit: int) -> FhirError:
+    return FhirError("too-costly", f"more than {limit} resources would have to be examined: add criteria that narrow the search")
+
+
+async def candidates(context: Context, found: Plan, *, limit: int, moment: Moment | None = None) -> AsyncIterator[Row]:
+    """Every row the segments lead to, opened; 400 beyond the limit. Newest first within each segment."""
+    seen = 0
+    for segment in found.segments:
+        async for row in context.reads.scan(**segment.asked(), batch=BATCH, moment=moment):
+            seen += 1
+            if seen > limit:
+                raise too_many(limit)
+            if row.body is not None:
+                yield row
+
+
+async def matching(
+    context: Context, alternatives: Alternatives, *, limit: int, moment: Moment | None = None, texts: bool = False
+) -> list[Opened]:
+    """Every match with its index, decided by the pure evaluator. The order is not that of the search."""
+    found = plan(context, alternatives)
+    texts = texts or reads_texts(alternatives)
+    hash64 = context.store.vault.hash64
+    result: list[Opened] = []
+    examined = 0
+    async for row in candidates(context, found, limit=limit, moment=moment):
+        examined += 1
+        if examined % 50 == 0:
+            await asyncio.sleep(0)  # extraction is work: let others through
+        each = opened(context, row, texts=texts)
+        if found.exact or matches(found.judge(row.type), each.index, hash64):
+            result.append(each)
+    return result
+
+
+async def addressed(context: Context, type_name: str, alternatives: Alternatives, *, limit: int) -> list[Row]:
+    """Every match, bodies closed where the index decides: for chains."""
+    found = plan(context, alternatives)
+    if not found.exact:
+        return [each.row for each in await matching(context, alternatives, limit=limit)]
+    rows: list[Row] = []
+    for segment in found.segments:
+        rows += await context.reads.find(**segment.asked(), limit=limit + 1 - len(rows), bodies=False)
+        if len(rows) > limit:
+            raise FhirError("too-costly", f"a chain would go through more than {limit} resources of type {type_name}: narrow it")
+    return rows

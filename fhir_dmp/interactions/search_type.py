@@ -1,0 +1,166 @@
+"""FHIR search: on a type, on all types, in a compartment.
+
+https://hl7.org/fhir/R4/http.html#search
+IHE MHD Find Document Lists [ITI-66], Find Document References [ITI-67]; DMP transaction TD3.1.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from fhir_dmp.errors import FhirError, Issue, outcome
+from fhir_dmp.interactions.context import Context, admit
+from fhir_dmp.interactions.search_chains import Residual, resolved, unrestricted
+from fhir_dmp.interactions.search_includes import included
+from fhir_dmp.interactions.search_pages import Page, by_decision, by_index
+from fhir_dmp.interactions.search_plan import Alternatives, Compartment, Plan, asked, plan
+from fhir_dmp.interactions.search_rows import limits_of
+from fhir_dmp.search import paging
+from fhir_dmp.search.paging import Cursor
+from fhir_dmp.search.predicate import EVERYTHING, Predicate
+from fhir_dmp.search.query import CURSOR, Query, parse
+from fhir_dmp.search.terminology import shipped
+from fhir_dmp.store.rows import Row
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a searchset. mode: match | include | outcome; an outcome has no id and no row."""
+
+    type: str
+    id: str
+    body: bytes
+    mode: str
+    row: Row | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a search found. total: None when it was not counted. links: (relation, absolute address), self first.
+
+    explained: for X-Explain, which indexes were used.
+    """
+
+    query: Query
+    entries: tuple[Entry, ...]
+    total: int | None
+    links: tuple[tuple[str, str], ...]
+    explained: dict = field(default_factory=dict)
+
+
+async def run(
+    context: Context,
+    type_name: str | None,
+    pairs: Pairs,
+    *,
+    compartment: Compartment | None = None,
+    lenient: bool | None = None,
+    residual: Residual = unrestricted,
+) -> Result:
+    """One page. type_name: None for all types. pairs: decoded parameters in order. lenient: by default as the context says.
+
+    residual: what the asker may see of a type; it joins the query, its chains and its includes.
+    """
+    admit(context, type_name, "s")
+    if compartment is not None:
+        admit(context, compartment.type, "s")
+    query = understood(context, type_name, pairs, context.lenient if lenient is None else lenient)
+    reader = reader_digest(context)
+    scope = "/".join(compartment) if compartment else ""
+    cursor = paging.decode(query.cursor, context.store.vault.open_token, query.digest(scope), reader) if query.cursor else None
+    alternatives = await alternatives_of(context, query, compartment, residual)
+    found = plan(context, alternatives)
+    page = await _page(context, query, alternatives, found, cursor)
+    matches = [entry_of(row, "match") for row in page.rows]
+    others = await included(context, query, page.rows, residual) if page.rows and (query.includes or query.revincludes) else []
+    entries = [*matches, *(entry_of(row, "include") for row in others), *_warnings(query)]
+    seal = context.store.vault.seal_token
+    address = _address(context, query, compartment)
+    links = [("self", _with_cursor(address, query.cursor))]
+    if not query.only_count:
+        links.append(("first", address))
+        for relation, place in (("next", page.next), ("previous", page.previous)):
+            if place is not None:
+                links.append((relation, _with_cursor(address, paging.encode(place, seal, query.digest(scope), reader))))
+    explained = {"segments": found.explained(), "decidedByIndex": found.exact, "examined": page.examined}
+    return Result(query, tuple(entries), page.total if query.total != "none" or query.only_count else None, tuple(links), explained)
+
+
+def understood(context: Context, type_name: str | None, pairs: Pairs, lenient: bool) -> Query:
+    """The query of the pairs, with the limits and terminology of this host."""
+    return parse(
+        type_name,
+        pairs,
+        now_ms=context.now_ms(),
+        limits=limits_of(context),
+        base_urls=(context.base_url,),
+        terminology=shipped(),
+        lenient=lenient,
+    )
+
+
+async def alternatives_of(context: Context, query: Query, compartment: Compartment | None, residual: Residual) -> Alternatives:
+    """What rows must meet: the query in its compartment, chains looked up, joined with what the asker may see."""
+    within = asked(query.alternatives, compartment)
+    looked_up = await resolved(context, within, residual)
+    return [(name, joined) for name, part in looked_up for _, joined in asked([(name, part)], None, _residual(residual, name))]
+
+
+def _residual(residual: Residual, type_name: str | None) -> Predicate:
+    if type_name is not None:
+        return residual(type_name)
+    if residual is unrestricted:
+        return EVERYTHING
+    raise FhirError("forbidden", "a search over all types names the types it wants: `_type`")
+
+
+async def _page(context: Context, query: Query, alternatives: Alternatives, found: Plan, cursor: Cursor | None) -> Page:
+    if query.by_time and found.exact:
+        return await by_index(context, query, found, cursor)
+    return await by_decision(context, query, alternatives, cursor)
+
+
+class _Identity(msgspec.Struct):
+    resourceType: str = ""
+    id: str = ""
+
+
+_IDENTITY = msgspec.json.Decoder(_Identity)
+
+
+def entry_of(row: Row, mode: str) -> Entry:
+    """The entry of a row; its id is read from the body."""
+    said = _IDENTITY.decode(row.body or b"{}")
+    return Entry(row.type, said.id, row.body or b"", mode, row)
+
+
+def _warnings(query: Query) -> list[Entry]:
+    if not query.ignored:
+        return []
+    issues = [Issue("warning", "not-supported", f"search parameter `{name[:80]}` is not known and was left out") for name in query.ignored]
+    return [Entry("OperationOutcome", "", outcome(issues), "outcome")]
+
+
+def reader_digest(context: Context) -> bytes:
+    """Who a cursor is made for."""
+    actor = context.actor
+    said = "\0".join((actor.issuer, actor.kind, actor.subject, actor.subject_name_id, actor.organization, actor.client_id))
+    return hashlib.blake2b(said.encode(), digest_size=16).digest()
+
+
+def _address(context: Context, query: Query, compartment: Compartment | None) -> str:
+    parts = [context.base_url]
+    if compartment is not None:
+        parts += [compartment.type, compartment.id, query.type or "*"]
+    elif query.type is not None:
+        parts.append(query.type)
+    asked_for = query.self_link()
+    return "/".join(parts) + (f"?{asked_for}" if asked_for else "")
+
+
+def _with_cursor(address: str, cursor: str | None) -> str:
+    return address if cursor is None else f"{address}{'&' if '?' in address else '?'}{CURSOR}={cursor}"
