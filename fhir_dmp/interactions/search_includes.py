@@ -28,8 +28,6 @@ async def included(context: Context, query: Query, found: Sequence[Row], residua
         backward = [include for include in query.revincludes if include.iterate or number == 0]
         if not fresh or not (forward or backward):
             break
-        if number == limits.include_rounds - 1 and (forward or backward) and number > 0:
-            break
         step = [*await _referred(context, forward, fresh, residual), *await _referring(context, backward, fresh, residual)]
         fresh = []
         for row in step:

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from fhir_dmp.errors import FhirError, Issue, outcome
-from fhir_dmp.interactions.context import Context, admit
+from fhir_dmp.fhir import summary
+from fhir_dmp.fhir.bundle import Hit, searchset
+from fhir_dmp.fhir.references import is_id
+from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_chains import Residual, resolved, unrestricted
 from fhir_dmp.interactions.search_includes import included
 from fhir_dmp.interactions.search_pages import Page, by_decision, by_index
@@ -25,6 +28,7 @@ from fhir_dmp.search.terminology import shipped
 from fhir_dmp.store.rows import Row
 
 Pairs = Sequence[tuple[str, str]]
+COMPARTMENTS = ("Patient", "Encounter", "Practitioner", "Device", "RelatedPerson")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +61,50 @@ async def run(
     type_name: str | None,
     pairs: Pairs,
     *,
-    compartment: Compartment | None = None,
+    compartment: tuple[str, str] | None = None,
+    residual: Residual = unrestricted,
+) -> Answer:
+    """The searchset of one page, as bytes. Arguments as those of `search`."""
+    result = await search(context, type_name, pairs, compartment=compartment, residual=residual)
+    hits = [
+        Hit(f"{context.base_url}/{entry.type}/{entry.id}" if entry.id else "", shaped(entry, result.query), entry.mode)
+        for entry in result.entries
+    ]
+    return Answer(200, searchset(hits, total=result.total, links=result.links))
+
+
+def shaped(entry: Entry, query: Query) -> bytes:
+    """The body of an entry as `_summary` and `_elements` want it; names of `_elements` may say of which type, e.g. `Patient.name`."""
+    if entry.mode == "outcome":
+        return entry.body
+    if query.summary:
+        return summary.summary(entry.body, entry.type, query.summary)
+    if query.elements and entry.mode == "match":
+        named = [name.rpartition(".") for name in query.elements]
+        return summary.elements(entry.body, entry.type, [name for owner, _, name in named if owner in ("", entry.type)])
+    return entry.body
+
+
+async def search(
+    context: Context,
+    type_name: str | None,
+    pairs: Pairs,
+    *,
+    compartment: tuple[str, str] | None = None,
     lenient: bool | None = None,
     residual: Residual = unrestricted,
 ) -> Result:
     """One page. type_name: None for all types. pairs: decoded parameters in order. lenient: by default as the context says.
 
+    compartment: (type, id), e.g. ("Patient", "p1").
+
     residual: what the asker may see of a type; it joins the query, its chains and its includes.
     """
     admit(context, type_name, "s")
     if compartment is not None:
+        compartment = Compartment(*compartment)
+        if compartment.type not in COMPARTMENTS or not is_id(compartment.id):
+            raise FhirError("not-found", f"there is no compartment `{compartment.type[:40]}/{compartment.id[:64]}`")
         admit(context, compartment.type, "s")
     query = understood(context, type_name, pairs, context.lenient if lenient is None else lenient)
     reader = reader_digest(context)
