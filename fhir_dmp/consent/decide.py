@@ -1,0 +1,159 @@
+"""Who may do what: a pure, total function over named rules, and what it leaves when the document is not known yet.
+
+https://profiles.ihe.net/ITI/PCF/ Consent Decision Service
+
+`decide` and `residual` read the same tuple of rules, so that search and read cannot disagree:
+{x : decide(r, d, x, t).effect == PERMIT} == {x : matches(residual(r, d, t), x)}.
+A rule that raises denies.
+"""
+
+from typing import NamedTuple
+
+from fhir_dmp.consent import acts, rules
+from fhir_dmp.consent.asking import READ, SEARCH, Request
+from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.consent.law import LAW, Law
+from fhir_dmp.consent.predicate import ALWAYS, NEVER, All, AnyOf, Not, Predicate, StatusIn, matches, simplified
+from fhir_dmp.consent.rules import PERMIT, REFUSE, Rule
+from fhir_dmp.consent.standing import Standing
+from fhir_dmp.dmp.documents import STATUSES, Facts
+
+# Every row that is a document has one of these; a row that is none meets no residual.
+A_DOCUMENT = StatusIn(frozenset(STATUSES))
+
+
+class Decision(NamedTuple):
+    """effect: PERMIT, HIDE or REFUSE. rule: the one that spoke. obligations: what comes with it, sorted; see OBLIGATIONS."""
+
+    effect: str
+    rule: str
+    obligations: tuple[str, ...] = ()
+
+    @property
+    def permits(self) -> bool:
+        """Whether it may happen."""
+        return self.effect == PERMIT
+
+
+OBLIGATIONS = {
+    "trace": "an audit event, durable before the answer",
+    "warn:MASQUE_PS": "say on screen that part of the document's visibility is restricted",
+    "warn:INVISIBLE_PATIENT": "say on screen that the holder does not see the document yet",
+    "warn:INVISIBLE_REPRESENTANTS_LEGAUX": "say on screen that the legal representatives do not see the document",
+    "notify-holder": "a notification to the holder",
+    "notify-medecin-traitant": "a notification to the declared médecin traitant",
+    "review": "an entry in the review queue of the host's physician",
+    "queue-for-host-physician": "the deposit waits for the host's physician: the holder is deceased",
+    "hide-from-representatives": "the document and the session's traces carry INVISIBLE_REPRESENTANTS_LEGAUX",
+    "traces-own": "only traces of the asker's own acts",
+    "traces-but-hidden-from-patient": "no trace of a document that INVISIBLE_PATIENT hides now",
+    "traces-but-hidden-from-representatives": "no trace of what INVISIBLE_REPRESENTANTS_LEGAUX hides, nor of a secret session",
+}
+
+NO_DOSSIER = Decision(REFUSE, "no-dossier")
+NOTHING_SAID = "nothing-permits"
+NOT_EVALUABLE = "rule-cannot-be-evaluated"
+
+
+def decide(request: Request, dossier: Dossier | None, document: Facts | None, now_ms: int, law: Law = LAW) -> Decision:
+    """The decision on one request. document: None for acts on the dossier; of a deposit, the facts of the new document."""
+    if dossier is None:
+        return opening(request, law)
+    standing, facts = Standing(request, dossier, now_ms, law), document or Facts()
+    for rule in rules_for(request.action):
+        predicate = said(rule, standing)
+        if predicate is None:
+            return Decision(REFUSE, NOT_EVALUABLE)
+        if matches(predicate, facts):
+            return Decision(rule.effect, rule.name, obligations(standing, rule, document))
+    return Decision(REFUSE, NOTHING_SAID)
+
+
+def residual(request: Request, dossier: Dossier | None, now_ms: int, law: Law = LAW) -> Decision | Predicate:
+    """The same rules with the document unknown: a refusal when no document could be permitted whatever it is, else a predicate."""
+    if dossier is None:
+        return NO_DOSSIER
+    standing = Standing(request, dossier, now_ms, law)
+    spoken: list[tuple[str, str, Predicate]] = []
+    for rule in rules_for(request.action):
+        effect, name, predicate = rule.effect, rule.name, said(rule, standing)
+        if predicate is None:
+            effect, name, predicate = REFUSE, NOT_EVALUABLE, ALWAYS
+        if predicate == NEVER:
+            continue
+        if effect == REFUSE and predicate == ALWAYS and not spoken:
+            return Decision(REFUSE, name)
+        spoken.append((effect, name, predicate))
+        if predicate == ALWAYS:
+            break
+    if not spoken:
+        return Decision(REFUSE, NOTHING_SAID)
+    left: Predicate = NEVER
+    for effect, _, predicate in reversed(spoken):
+        left = AnyOf((predicate, left)) if effect == PERMIT else All((Not(predicate), left))
+    return simplified(All((A_DOCUMENT, left)))
+
+
+def said(rule: Rule, standing: Standing) -> Predicate | None:
+    """The documents about which a rule speaks, None when that cannot be evaluated."""
+    try:
+        return simplified(rule.speaks(standing))
+    except Exception:  # whatever went wrong; both callers deny
+        return None
+
+
+def rules_for(action: str) -> tuple[Rule, ...]:
+    """The rules of an action, in order; none, hence a refusal, for one we do not know."""
+    if action in (READ, SEARCH):
+        return rules.READING
+    act = acts.ACTS.get(action)
+    if act is None:
+        return ()
+    return (*rules.ADMISSION, *acts.ENDED, *rules.CURTAINS, *act.rules) if act.on == acts.DOCUMENT else act.rules
+
+
+def opening(request: Request, law: Law = LAW) -> Decision:
+    """What may be asked where no dossier is open: opening one."""
+    if request.action != "open":
+        return NO_DOSSIER
+    if request.kind not in acts.MAY_OPEN or request.sector in law.never_served_sectors:
+        return Decision(REFUSE, NOTHING_SAID)
+    return Decision(PERMIT, "opening", ("trace",))
+
+
+def obligations(s: Standing, rule: Rule, document: Facts | None) -> tuple[str, ...]:
+    """What a permission comes with."""
+    if rule.effect != PERMIT:
+        return ()
+    action, found = s.request.action, {"trace"}
+    if action in (READ, SEARCH) and document is not None:
+        found |= {f"warn:{label}" for label, p in rules.warnings(s).items() if label in document.labels and matches(p, document)}
+    if action == "break-glass" or (action in (READ, SEARCH) and s.professional and s.emergency):
+        found |= {"notify-holder", "notify-medecin-traitant", "review"}
+    if s.request.kind == "mandataire" or action == "self-authorise":
+        found.add("notify-holder")
+    if action == "deposit" and s.deceased:
+        found.add("queue-for-host-physician")
+    if s.professional and s.request.secret_session:
+        found.add("hide-from-representatives")
+    if action == "read-traces":
+        found |= TRACES.get(rule.name, frozenset())
+        if rule.name == "representative":
+            found.add("traces-but-hidden-from-patient")
+    return tuple(sorted(found))
+
+
+TRACES = {
+    "holder": frozenset({"traces-but-hidden-from-patient"}),
+    "representative": frozenset({"traces-but-hidden-from-representatives"}),
+    "own-traces": frozenset({"traces-own"}),
+}
+
+
+def labels_shown(request: Request, dossier: Dossier, document: Facts, now_ms: int, law: Law = LAW) -> frozenset[str]:
+    """The visibility labels of a document that this asker may know of; none when something cannot be evaluated."""
+    try:
+        shown = rules.labels_shown(Standing(request, dossier, now_ms, law))
+        return frozenset(label for label in document.labels if matches(shown[label], document))
+    except Exception:  # what cannot be evaluated is not shown
+        return frozenset()

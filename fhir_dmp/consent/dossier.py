@@ -1,0 +1,123 @@
+"""What is known of a dossier when a decision is made: one frozen value, compiled from its resources, kept sealed in the dossier's row.
+
+https://profiles.ihe.net/ITI/PCF/ ; the resources it is compiled from are the truth, this is their digest (consent.compiling).
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from fhir_dmp.dmp.lifecycle import Status
+from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Somebody, from since_ms to before until_ms. who: "ps:IDNPS" or "org:IDNST". id: logical id of the resource that says it."""
+
+    who: str
+    since_ms: int = MIN_MS
+    until_ms: int = MAX_MS
+    id: str = ""
+
+    def covers(self, names: frozenset[str], now_ms: int) -> bool:
+        """Whether one of these names has it now."""
+        return self.who in names and self.since_ms <= now_ms < self.until_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """A person beside the holder. related_person: logical id. kind: parent, guardian or mandataire.
+
+    who: his names as a professional and those of his employers, when he has any.
+    """
+
+    related_person: str
+    kind: str
+    since_ms: int = MIN_MS
+    until_ms: int = MAX_MS
+    who: frozenset[str] = frozenset()
+
+    def holds(self, now_ms: int) -> bool:
+        """Whether its period covers this moment. The majority of the holder is asked elsewhere."""
+        return self.since_ms <= now_ms < self.until_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A yes or no of the holder to a use. kind: reimbursement, takeover or feed."""
+
+    kind: str
+    since_ms: int = MIN_MS
+    until_ms: int = MAX_MS
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRule:
+    """A mask by rule: (one of the roots or one of the authors) and one of the types and the dates; None asks nothing.
+
+    roots: addresses of the first documents of lineages. authors: "ps:IDNPS" of authors, "org:IDNST" of depositing structures. types:
+    spaces.type_token. dated: half-open, ms. A rule that asks nothing masks everything.
+    """
+
+    roots: frozenset[str] | None = None
+    authors: frozenset[str] | None = None
+    types: frozenset[str] | None = None
+    dated: tuple[int, int] | None = None
+    since_ms: int = MIN_MS
+    until_ms: int = MAX_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dossier:
+    """The policy of one dossier.
+
+    patient: logical id of the Patient. birth_date: FHIR date. deceased_ms: recorded instant of death. traitant: names of the declared
+    médecin traitant ("ps:IDNPS", several spellings of one). regulation, break_glass, emergency_masked: True permits.
+    grants: open break-glass grants. epoch: bumped by every change of this value.
+    """
+
+    patient: str
+    birth_date: str
+    status: Status = Status.OPEN
+    closed_ms: int | None = None
+    deceased_ms: int | None = None
+    traitant: frozenset[str] = frozenset()
+    assimilated: tuple[Right, ...] = ()
+    team: tuple[Right, ...] = ()
+    access: tuple[Right, ...] = ()
+    blocks: tuple[Right, ...] = ()
+    titles: tuple[Title, ...] = ()
+    regulation: bool = True
+    break_glass: bool = True
+    emergency_masked: bool = False
+    grants: tuple[Right, ...] = ()
+    masks: tuple[MaskRule, ...] = ()
+    permits: tuple[Permit, ...] = ()
+    epoch: int = 0
+
+    def permitted(self, kind: str, now_ms: int) -> bool:
+        """Whether the holder says yes to this use now."""
+        return any(p.kind == kind and p.since_ms <= now_ms < p.until_ms for p in self.permits)
+
+    @property
+    def masked_in_emergency(self) -> bool:
+        """Whether an emergency sees masked documents: no when both emergencies are refused."""
+        return self.emergency_masked and (self.regulation or self.break_glass)
+
+
+def pack(dossier: Dossier) -> bytes:
+    """The value as bytes for the vault: one byte of format, then MessagePack."""
+    return bytes([FORMAT]) + msgspec.msgpack.encode(dossier)
+
+
+def unpack(data: bytes) -> Dossier:
+    """The value of such bytes; ValueError when they are of another format (then it is compiled anew from the resources)."""
+    if data[:1] != bytes([FORMAT]):
+        raise ValueError("the policy of this dossier was written in another format")
+    return _DECODER.decode(data[1:])
+
+
+_DECODER = msgspec.msgpack.Decoder(Dossier)

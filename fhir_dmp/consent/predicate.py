@@ -1,0 +1,248 @@
+"""One predicate over the facts of a document, two evaluators: `matches` in memory, `to_mongo` over stored rows.
+
+https://profiles.ihe.net/ITI/PCF/ (residual rules of a consent decision)
+
+What a row keeps for visibility, all of it in the sub-document `y`, written with the row and changed by acts about visibility alone:
+
+    lb  int     visibility labels of the lineage, as bits: 1 MASQUE_PS, 2 INVISIBLE_PATIENT, 4 INVISIBLE_REPRESENTANTS_LEGAUX
+    ty  int64   keyed hash of the type (spaces.type_token); the class and the space follow from it and are not kept
+    au  int64[] keyed hashes of the authors at deposit ("ps:IDNPS", "holder")
+    og  int64   keyed hash of the depositing organisation ("org:IDNST"), 0 for none
+    fd  int64   first deposit of the lineage, ms UTC
+    rl  int64   when INVISIBLE_PATIENT ends by itself, ms UTC; computed once, at the first deposit, copied to every later version
+    st  int     0 current, 1 superseded, 2 entered-in-error
+    rt  int64   keyed hash of the address of the first document of the lineage
+    pa, pb int64  the act's own period, half-open, ms UTC
+
+A row without `y` is no document and meets no residual: `st` is always asked for positively. Clocks are asked for as "released by now",
+so that a row that lacks one stays hidden.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from fhir_dmp.dmp.documents import STATUSES, Facts
+from fhir_dmp.dmp.visibility import VISIBILITY
+
+Hash64 = Callable[[bytes], int]
+LABEL_BITS = {label: 1 << position for position, label in enumerate(VISIBILITY)}
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """The lineage carries this visibility label."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoredBy:
+    """Someone of these is an author."""
+
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DepositedBy:
+    """The depositor's organisation is this one."""
+
+    organization: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypeIn:
+    types: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusIn:
+    statuses: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedBy:
+    """The month of INVISIBLE_PATIENT is over at this moment."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineageIn:
+    """The first document of the lineage is one of these addresses."""
+
+    roots: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DatedWithin:
+    """The act's period meets [lo_ms, hi_ms)."""
+
+    lo_ms: int
+    hi_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    part: "Predicate"
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    parts: tuple["Predicate", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    parts: tuple["Predicate", ...] = ()
+
+
+Predicate = Labelled | AuthoredBy | DepositedBy | TypeIn | StatusIn | ReleasedBy | LineageIn | DatedWithin | Not | All | AnyOf
+
+ALWAYS = All()
+NEVER = AnyOf()
+
+
+def when(condition: bool) -> Predicate:
+    """A condition on request and dossier alone, as predicate over documents."""
+    return ALWAYS if condition else NEVER
+
+
+def matches(predicate: Predicate, facts: Facts) -> bool:
+    """Whether a document meets a predicate.
+
+    >>> matches(All((Not(Labelled("MASQUE_PS")), TypeIn(frozenset({"SYNTH"})))), Facts(type="SYNTH"))
+    True
+    """
+    match predicate:
+        case Labelled(label):
+            return label in facts.labels
+        case AuthoredBy(names):
+            return any(facts.of("author", name) in facts.authors for name in names)
+        case DepositedBy(organization):
+            return bool(facts.organization) and facts.of("organization", organization) == facts.organization
+        case TypeIn(types):
+            return any(facts.of("type", code) == facts.type for code in types)
+        case StatusIn(statuses):
+            return facts.status in statuses
+        case ReleasedBy(now_ms):
+            return facts.release_ms <= now_ms
+        case LineageIn(roots):
+            return any(facts.of("root", root) == facts.root for root in roots)
+        case DatedWithin(lo_ms, hi_ms):
+            return facts.period[0] < hi_ms and facts.period[1] > lo_ms
+        case Not(part):
+            return not matches(part, facts)
+        case All(parts):
+            return all(matches(part, facts) for part in parts)
+        case AnyOf(parts):
+            return any(matches(part, facts) for part in parts)
+    raise TypeError(f"unknown predicate {type(predicate).__name__}")
+
+
+def to_mongo(predicate: Predicate, hash64: Hash64) -> dict[str, Any]:
+    """The same over rows, as a MongoDB filter; joins any other with $and."""
+    match predicate:
+        case Labelled(label):
+            # Not "all set": a row that lacks the field counts as labelled, hence hidden.
+            return {"$nor": [{"y.lb": {"$bitsAllClear": LABEL_BITS[label]}}]}
+        case Not(Labelled(label)):
+            return {"y.lb": {"$bitsAllClear": LABEL_BITS[label]}}
+        case AuthoredBy(names):
+            return {"y.au": {"$in": _hashes("author", names, hash64)}}
+        case DepositedBy(organization):
+            return {"y.og": hashed("organization", organization, hash64)}
+        case TypeIn(types):
+            return {"y.ty": {"$in": _hashes("type", types, hash64)}}
+        case StatusIn(statuses):
+            return {"y.st": {"$in": sorted(STATUSES.index(status) for status in statuses)}}
+        case ReleasedBy(now_ms):
+            return {"y.rl": {"$lte": now_ms}}
+        case LineageIn(roots):
+            return {"y.rt": {"$in": _hashes("root", roots, hash64)}}
+        case DatedWithin(lo_ms, hi_ms):
+            return {"y.pa": {"$lt": hi_ms}, "y.pb": {"$gt": lo_ms}}
+        case Not(part):
+            return {"$nor": [to_mongo(part, hash64)]}
+        case All(parts):
+            return {"$and": [to_mongo(part, hash64) for part in parts]} if parts else {}
+        case AnyOf(parts):
+            return {"$or": [to_mongo(part, hash64) for part in parts]} if parts else {"y.st": {"$in": []}}
+    raise TypeError(f"unknown predicate {type(predicate).__name__}")
+
+
+def simplified(predicate: Predicate) -> Predicate:
+    """Constants folded, nested conjunctions and disjunctions flattened, repeated parts left out."""
+    match predicate:
+        case Not(part):
+            inner = simplified(part)
+            if inner == ALWAYS:
+                return NEVER
+            if inner == NEVER:
+                return ALWAYS
+            return inner.part if isinstance(inner, Not) else Not(inner)
+        case All(parts) | AnyOf(parts):
+            kind, dead, void = (All, NEVER, ALWAYS) if isinstance(predicate, All) else (AnyOf, ALWAYS, NEVER)
+            flat: dict[Predicate, None] = {}
+            for part in map(simplified, parts):
+                if part == dead:
+                    return dead
+                for one in part.parts if isinstance(part, kind) else (part,):
+                    flat[one] = None
+            if not flat:
+                return void
+            return next(iter(flat)) if len(flat) == 1 else kind(tuple(flat))
+        case TypeIn(values) | AuthoredBy(values) | StatusIn(values) | LineageIn(values):
+            return predicate if values else NEVER
+    return predicate
+
+
+# ---- rows
+
+
+def hashed(kind: str, value: str, hash64: Hash64) -> int:
+    """Keyed hash of a fact, 0 for none. kind: author, organization, type or root."""
+    return hash64(f"visibility\0{kind}\0{value}".encode()) if value else 0
+
+
+def row_of(facts: Facts, hash64: Hash64) -> dict[str, Any]:
+    """The sub-document `y` of a row, from facts in the clear."""
+    return {
+        "lb": sum(LABEL_BITS[label] for label in facts.labels),
+        "ty": hashed("type", str(facts.type), hash64),
+        "au": sorted(hashed("author", str(author), hash64) for author in facts.authors),
+        "og": hashed("organization", str(facts.organization), hash64),
+        "fd": facts.first_deposit_ms,
+        "rl": facts.release_ms,
+        "st": STATUSES.index(facts.status),
+        "rt": hashed("root", str(facts.root), hash64),
+        "pa": facts.period[0],
+        "pb": facts.period[1],
+    }
+
+
+def facts_of(row: Mapping[str, Any], hash64: Hash64) -> Facts:
+    """Facts from the sub-document `y` of a row; a missing field hides. hash64: the one the row was written with."""
+
+    @lru_cache(maxsize=512)
+    def token(kind: str, value: str) -> Hashable:
+        return hashed(kind, value, hash64)
+
+    defaults = Facts()
+    return Facts(
+        type=row.get("ty", 0),
+        authors=frozenset(row.get("au", ())),
+        organization=row.get("og", 0),
+        labels=frozenset(label for label, bit in LABEL_BITS.items() if row.get("lb", ~0) & bit),
+        first_deposit_ms=row.get("fd", defaults.first_deposit_ms),
+        release_ms=row.get("rl", defaults.release_ms),
+        status=STATUSES[row.get("st", 2)],
+        root=row.get("rt", 0),
+        period=(row.get("pa", defaults.period[0]), row.get("pb", defaults.period[1])),
+        of=token,
+    )
+
+
+def _hashes(kind: str, values: frozenset[str], hash64: Hash64) -> list[int]:
+    return sorted(hashed(kind, value, hash64) for value in values)

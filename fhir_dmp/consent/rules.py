@@ -1,0 +1,297 @@
+"""The rules of reading, by name, in the order in which they speak; the first that speaks wins, nothing said means REFUSE.
+
+Code de la santé publique L1111-14 to L1111-19, R1111-40 to R1111-53; https://profiles.ihe.net/ITI/PCF/
+
+A rule is a name, an effect and a predicate over documents that depends on the asker's standing. Rules that REFUSE when reading speak of
+request and dossier alone: their predicate is ALWAYS or NEVER. Rules that HIDE and PERMIT may ask about the document.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fhir_dmp.consent.asking import SEARCH
+from fhir_dmp.consent.dossier import MaskRule
+from fhir_dmp.consent.predicate import (
+    ALWAYS,
+    NEVER,
+    All,
+    AnyOf,
+    AuthoredBy,
+    DatedWithin,
+    DepositedBy,
+    Labelled,
+    LineageIn,
+    Not,
+    Predicate,
+    ReleasedBy,
+    StatusIn,
+    TypeIn,
+    when,
+)
+from fhir_dmp.consent.standing import BTG, ETREAT, Standing
+from fhir_dmp.dmp import identity, spaces
+from fhir_dmp.dmp.documents import WITHDRAWN
+from fhir_dmp.dmp.habilitation import READ, TypeSet
+from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL, MASKED
+
+PERMIT, HIDE, REFUSE = "permit", "hide", "refuse"
+
+STAFF = ("support", "operator", "system")
+MACHINES = ("structure", "host", "feed")
+HOLDERS_SIDE = ("patient", "representative")
+
+
+class Rule(NamedTuple):
+    """effect: PERMIT, HIDE or REFUSE. speaks: standing -> the documents about which it speaks."""
+
+    name: str
+    effect: str
+    speaks: Callable[[Standing], Predicate]
+
+
+# ---- predicates
+
+
+def own(s: Standing) -> Predicate:
+    """What he authored himself."""
+    return AuthoredBy(s.person) if s.professional and s.person else NEVER
+
+
+def outside(allowed: TypeSet) -> Predicate:
+    """Documents of no allowed type."""
+    if allowed.others:
+        return TypeIn(frozenset(spaces.types()) - allowed.named)
+    return Not(TypeIn(allowed.named))
+
+
+def unmasked_for(s: Standing) -> Predicate:
+    """Documents on which a mask does not bind him: all, his own, or those of his establishment."""
+    if not s.professional or s.traitant or s.assimilated or (s.emergency and s.dossier.masked_in_emergency):
+        return ALWAYS
+    return AnyOf((own(s), DepositedBy(s.request.organization) if s.in_charge else NEVER))
+
+
+def meets(rule: MaskRule) -> Predicate:
+    """What a mask by rule covers."""
+    parts: list[Predicate] = []
+    if rule.roots is not None or rule.authors is not None:
+        authors = rule.authors or frozenset()
+        people = frozenset(name for name in authors if name.startswith("ps:"))
+        structures = tuple(DepositedBy(name) for name in sorted(authors - people))
+        parts.append(AnyOf((LineageIn(rule.roots or frozenset()), AuthoredBy(people), *structures)))
+    if rule.types is not None:
+        parts.append(TypeIn(rule.types))
+    if rule.dated is not None:
+        parts.append(DatedWithin(*rule.dated))
+    return All(tuple(parts))
+
+
+def masked_by_rule(s: Standing) -> Predicate:
+    """What the holder's masks by rule cover now."""
+    return AnyOf(tuple(meets(rule) for rule in s.dossier.masks if rule.since_ms <= s.now_ms < rule.until_ms))
+
+
+def waiting(s: Standing) -> Predicate:
+    """INVISIBLE_PATIENT while it lasts: neither announced (then the label is gone) nor a month old."""
+    return All((Labelled(INVISIBLE_PATIENT), Not(ReleasedBy(s.now_ms))))
+
+
+# ---- rules about the asker and the dossier
+
+
+def staff(s: Standing) -> Predicate:
+    return when(s.request.kind in STAFF and not s.host_physician)
+
+
+def never_served(s: Standing) -> Predicate:
+    return when(s.professional and s.request.sector in s.law.never_served_sectors)
+
+
+def not_care(s: Standing) -> Predicate:
+    return when(s.professional and bool(s.request.purposes) and not s.request.purposes & s.law.care_purposes)
+
+
+def deceased(s: Standing) -> Predicate:
+    return when(s.deceased and not s.host_physician)
+
+
+def closed(s: Standing) -> Predicate:
+    return when(s.closed and not s.host_physician)
+
+
+def rights_lost(s: Standing) -> Predicate:
+    return when(s.rights_lost and s.request.kind not in HOLDERS_SIDE and not s.host_physician)
+
+
+def regulation_opposed(s: Standing) -> Predicate:
+    return when(s.professional and (ETREAT in s.request.purposes or s.mode == ETREAT) and not s.dossier.regulation)
+
+
+def break_glass_opposed(s: Standing) -> Predicate:
+    return when(s.professional and (BTG in s.request.purposes or s.grant) and not s.dossier.break_glass)
+
+
+def blocked(s: Standing) -> Predicate:
+    return when(s.professional and s.blocked)
+
+
+def deposit_only(s: Standing) -> Predicate:
+    return when(s.request.kind in MACHINES)
+
+
+def mandataire(s: Standing) -> Predicate:
+    return when(s.request.kind == "mandataire")
+
+
+def not_the_holder(s: Standing) -> Predicate:
+    return when(s.request.kind == "patient" and not s.holder)
+
+
+def beside_blocked(s: Standing) -> Predicate:
+    return when(s.request.kind == "patient" and s.minor and s.beside_blocked)
+
+
+def minor_alone(s: Standing) -> Predicate:
+    return when(s.request.kind == "patient" and s.minor and not s.minor_accompanied)
+
+
+def no_title(s: Standing) -> Predicate:
+    return when(s.request.kind == "representative" and not s.representative)
+
+
+def unrelated(s: Standing) -> Predicate:
+    return when(s.professional and not (s.related or s.request.authored_here))
+
+
+# ---- rules about the document
+
+
+def withdrawn(s: Standing) -> Predicate:
+    gone = StatusIn(frozenset({WITHDRAWN}))
+    if s.request.action == SEARCH:
+        return gone
+    return NEVER if s.holder else All((gone, Not(own(s))))
+
+
+def only_own(s: Standing) -> Predicate:
+    return Not(own(s)) if s.professional and not s.related else NEVER
+
+
+def habilitation(s: Standing) -> Predicate:
+    return outside(s.law.matrix.allowed(s.request.professions, s.request.traits, READ)) if s.professional else NEVER
+
+
+def reimbursement(s: Standing) -> Predicate:
+    hidden = s.professional and not s.dossier.permitted("reimbursement", s.now_ms)
+    return TypeIn(frozenset({spaces.REIMBURSEMENT})) if hidden else NEVER
+
+
+def personal_occupational(s: Standing) -> Predicate:
+    return TypeIn(spaces.personal_space()) if s.occupational else NEVER
+
+
+def personal_emergency(s: Standing) -> Predicate:
+    bound = s.professional and s.emergency and not (s.traitant or s.assimilated)
+    return TypeIn(spaces.personal_space() - spaces.EMERGENCY_PERSONAL) if bound else NEVER
+
+
+def masked(s: Standing) -> Predicate:
+    return All((Labelled(MASKED), Not(unmasked_for(s))))
+
+
+def masked_rule(s: Standing) -> Predicate:
+    return All((masked_by_rule(s), Not(unmasked_for(s)))) if s.professional else NEVER
+
+
+def hidden_from_patient(s: Standing) -> Predicate:
+    return waiting(s) if s.request.kind in HOLDERS_SIDE else NEVER
+
+
+def hidden_from_representatives(s: Standing) -> Predicate:
+    return Labelled(INVISIBLE_RL) if s.request.kind == "representative" else NEVER
+
+
+# Who may not ask at all: sections 1 to 5 of the order.
+ADMISSION = (
+    Rule("staff-without-ticket", REFUSE, staff),
+    Rule("insurer-or-employer", REFUSE, never_served),
+    Rule("purpose-is-not-care", REFUSE, not_care),
+    Rule("holder-deceased", REFUSE, deceased),
+    Rule("dossier-closed", REFUSE, closed),
+    Rule("rights-lost", REFUSE, rights_lost),
+    Rule("regulation-opposed", REFUSE, regulation_opposed),
+    Rule("break-glass-opposed", REFUSE, break_glass_opposed),
+    Rule("blocked", REFUSE, blocked),
+    Rule("deposit-only", REFUSE, deposit_only),
+    Rule("mandataire-reads-nothing", REFUSE, mandataire),
+    Rule("not-the-holder", REFUSE, not_the_holder),
+    Rule("professional-beside-is-blocked", REFUSE, beside_blocked),
+    Rule("minor-alone", REFUSE, minor_alone),
+    Rule("no-valid-title", REFUSE, no_title),
+    Rule("unrelated", REFUSE, unrelated),
+)
+
+# What of a dossier stays hidden: sections 6 and 7.
+CURTAINS = (
+    Rule("withdrawn", HIDE, withdrawn),
+    Rule("only-own-documents", HIDE, only_own),
+    Rule("habilitation", HIDE, habilitation),
+    Rule("reimbursement-not-shown", HIDE, reimbursement),
+    Rule("personal-space-and-occupational-medicine", HIDE, personal_occupational),
+    Rule("personal-space-in-emergency", HIDE, personal_emergency),
+    Rule("masked", HIDE, masked),
+    Rule("masked-by-rule", HIDE, masked_rule),
+    Rule("hidden-from-patient", HIDE, hidden_from_patient),
+    Rule("hidden-from-representatives", HIDE, hidden_from_representatives),
+)
+
+# Why he may read: section 8.
+PERMITS = (
+    Rule("author", PERMIT, own),
+    Rule("medecin-traitant", PERMIT, lambda s: when(s.traitant)),
+    Rule("assimilated", PERMIT, lambda s: when(s.assimilated)),
+    Rule("care-team", PERMIT, lambda s: when(s.care_team)),
+    Rule("consent", PERMIT, lambda s: when(s.consented)),
+    Rule("regulation", PERMIT, lambda s: when(s.emergency and s.mode == ETREAT)),
+    Rule("break-glass", PERMIT, lambda s: when(s.emergency and s.mode == BTG)),
+    Rule("holder", PERMIT, lambda s: when(s.holder and not s.minor)),
+    Rule("minor-with-professional", PERMIT, lambda s: when(s.minor_accompanied)),
+    Rule("representative", PERMIT, lambda s: when(s.representative)),
+    Rule("host-physician", PERMIT, lambda s: when(s.host_physician)),
+)
+
+READING = ADMISSION + CURTAINS + PERMITS
+
+
+# ---- what is shown of what may be read
+
+
+def labels_shown(s: Standing) -> dict[str, Predicate]:
+    """For each visibility label, the documents on which this asker may know of it; N, R and V are everybody's.
+
+    A mask is known to the holder's side and to those with the médecin traitant's rights, not to its author: to see a restriction is to
+    know that there is one.
+    """
+    masks = s.request.kind in HOLDERS_SIDE or s.traitant or s.assimilated or s.host_physician
+    return {
+        MASKED: when(masks),
+        INVISIBLE_PATIENT: waiting(s) if s.professional or s.host_physician else NEVER,
+        INVISIBLE_RL: when(s.request.kind != "representative"),
+    }
+
+
+def warnings(s: Standing) -> dict[str, Predicate]:
+    """For each visibility label, the documents whose reading comes with a warning on screen."""
+    if not s.professional:
+        return {}
+    colleague = All((DepositedBy(s.request.organization), Not(own(s)))) if s.in_charge else NEVER
+    return {
+        MASKED: ALWAYS if s.traitant or s.assimilated else colleague,
+        INVISIBLE_PATIENT: waiting(s),
+        INVISIBLE_RL: ALWAYS,
+    }
+
+
+def author_of_holder() -> Predicate:
+    """What the holder's side wrote."""
+    return AuthoredBy(frozenset({identity.HOLDER}))

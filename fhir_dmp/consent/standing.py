@@ -1,0 +1,194 @@
+"""Where the asker stands towards one dossier at one moment: holder, representative, médecin traitant, care team, emergency, nobody.
+
+Code de la santé publique L1111-16, L1111-17, R1111-46
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from fhir_dmp.consent.asking import Request
+from fhir_dmp.consent.dossier import Dossier, Title
+from fhir_dmp.consent.law import Law
+from fhir_dmp.dmp.lifecycle import Status, is_minor
+
+TREAT, ETREAT, BTG = "TREAT", "ETREAT", "BTG"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Everything the rules ask about request and dossier, computed at most once. Never kept: what holds now may not hold later."""
+
+    request: Request
+    dossier: Dossier
+    now_ms: int
+    law: Law
+
+    # ---- kinds
+
+    @property
+    def professional(self) -> bool:
+        """A health professional, known by name."""
+        return self.request.kind == "professional"
+
+    @property
+    def host_physician(self) -> bool:
+        """The host's own physician, under a ticket."""
+        return self.request.kind == "operator" and self.request.role == "physician" and bool(self.request.ticket)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """His name and that of his structure."""
+        return frozenset(name for name in (self.request.person, self.request.organization) if name)
+
+    @cached_property
+    def person(self) -> frozenset[str]:
+        """His own name alone."""
+        return frozenset({self.request.person} - {""})
+
+    # ---- the holder's side
+
+    @cached_property
+    def minor(self) -> bool:
+        """The holder is under 18. Raises when the birth date says nothing: the rule that asked then denies."""
+        return is_minor(self.dossier.birth_date, self.now_ms)
+
+    @property
+    def deceased(self) -> bool:
+        """The holder's death is recorded, at an instant that has come."""
+        return self.dossier.deceased_ms is not None and self.dossier.deceased_ms <= self.now_ms
+
+    @property
+    def closed(self) -> bool:
+        """The dossier is closed."""
+        return self.dossier.status is Status.CLOSED
+
+    @property
+    def rights_lost(self) -> bool:
+        """The holder is no longer insured: kept, read-only for his side."""
+        return self.dossier.status is Status.RIGHTS_LOST
+
+    @property
+    def holder(self) -> bool:
+        """The token is the holder's own."""
+        return self.request.kind == "patient" and bool(self.request.patient) and self.request.patient == self.dossier.patient
+
+    @cached_property
+    def title(self) -> Title | None:
+        """The valid title of a representative or mandataire, checked now whatever the token."""
+        request = self.request
+        if request.patient != self.dossier.patient or not request.related_person or self.deceased:
+            return None
+        wanted = {"representative": ("parent", "guardian"), "mandataire": ("mandataire",)}.get(request.kind, ())
+        for title in self.dossier.titles:
+            if title.related_person != request.related_person or title.kind not in wanted or not title.holds(self.now_ms):
+                continue
+            if title.kind != "parent" or self.minor:
+                return title
+        return None
+
+    @property
+    def representative(self) -> bool:
+        """A parent or guardian with a valid title."""
+        return self.request.kind == "representative" and self.title is not None
+
+    @property
+    def mandataire(self) -> bool:
+        """A mandataire within his mandate."""
+        return self.request.kind == "mandataire" and self.title is not None
+
+    @cached_property
+    def under_guardianship(self) -> bool:
+        """An adult whose guardian acts for him."""
+        return any(t.kind == "guardian" and t.holds(self.now_ms) for t in self.dossier.titles)
+
+    @cached_property
+    def gestionnaire(self) -> bool:
+        """The adult holder, or the parent or guardian of a minor or protected adult."""
+        if self.holder:
+            return not self.minor and not self.under_guardianship
+        return self.representative
+
+    @cached_property
+    def minor_accompanied(self) -> bool:
+        """The minor holder together with a professional who is not blocked."""
+        return self.holder and self.minor and bool(self.request.beside) and not self.beside_blocked
+
+    @cached_property
+    def beside_blocked(self) -> bool:
+        """The professional beside the minor is blocked in this dossier."""
+        beside = frozenset({self.request.beside} - {""})
+        return any(right.covers(beside, self.now_ms) for right in self.dossier.blocks)
+
+    # ---- professionals
+
+    @cached_property
+    def physician(self) -> bool:
+        """Of a profession that may ask in an emergency."""
+        return self.professional and bool(self.request.professions & self.law.emergency_professions)
+
+    @cached_property
+    def occupational(self) -> bool:
+        """Occupational or fire-service physician: nothing without the holder's express Consent for him."""
+        asked = self.request.traits & self.law.occupational_specialties or self.request.sector in self.law.occupational_sectors
+        return self.professional and bool(asked) and not self.traitant and not self.assimilated
+
+    @cached_property
+    def blocked(self) -> bool:
+        """He, or his structure, is blocked."""
+        return any(right.covers(self.names, self.now_ms) for right in self.dossier.blocks)
+
+    @cached_property
+    def traitant(self) -> bool:
+        """The declared médecin traitant."""
+        return self.professional and bool(self.person & self.dossier.traitant)
+
+    @cached_property
+    def assimilated(self) -> bool:
+        """Given the rights of the médecin traitant."""
+        return self.professional and any(right.covers(self.person, self.now_ms) for right in self.dossier.assimilated)
+
+    @cached_property
+    def care_team(self) -> bool:
+        """A member by his own name; an organisation in the team adds nobody. Ends with the holder's death."""
+        return self.professional and not self.occupational and any(r.covers(self.person, self.now_ms) for r in self.dossier.team)
+
+    @cached_property
+    def consented(self) -> bool:
+        """The holder's Consent names him or, unless it must be express, his structure."""
+        names = self.person if self.occupational else self.names
+        return self.professional and any(right.covers(names, self.now_ms) for right in self.dossier.access)
+
+    @cached_property
+    def grant(self) -> bool:
+        """A break-glass grant of his is open."""
+        return self.professional and any(right.covers(self.person, self.now_ms) for right in self.dossier.grants)
+
+    @cached_property
+    def mode(self) -> str:
+        """TREAT, ETREAT or BTG. An open grant makes his requests BTG whatever the token; to claim a purpose alone gives nothing."""
+        if self.grant:
+            return BTG
+        if ETREAT in self.request.purposes and self.request.regulation and self.physician:
+            return ETREAT
+        return TREAT
+
+    @property
+    def emergency(self) -> bool:
+        """He asks in an emergency that the holder does not oppose."""
+        return (self.mode == ETREAT and self.dossier.regulation) or (self.mode == BTG and self.dossier.break_glass)
+
+    @cached_property
+    def authorised(self) -> bool:
+        """Someone or something but an emergency lets him in."""
+        return self.traitant or self.assimilated or self.care_team or self.consented
+
+    @property
+    def related(self) -> bool:
+        """He has a relationship with the whole dossier; authorship is one with his own documents alone."""
+        return self.authorised or self.emergency
+
+    @property
+    def in_charge(self) -> bool:
+        """He may stand in for his establishment's depositor: care team or the holder's Consent, not as occupational physician."""
+        able = self.law.in_charge_sees_masked and bool(self.request.organization) and not self.occupational
+        return able and (self.care_team or self.consented)

@@ -1,0 +1,204 @@
+"""What the rules need to know of a document: its facts, read from the resource at deposit, kept in the row, never parsed again.
+
+https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition-pdsm-comprehensive-document-reference.html
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fhir_dmp.dmp import identity, spaces
+from fhir_dmp.dmp.paris import span, window
+from fhir_dmp.dmp.visibility import VISIBILITY, labels_of, release_ms
+from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
+
+IS_ARCHIVED = "https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition/pdsm-ext-is-archived"
+CURRENT, SUPERSEDED, WITHDRAWN = "current", "superseded", "entered-in-error"
+STATUSES = (CURRENT, SUPERSEDED, WITHDRAWN)
+
+# A resource that is no document is judged as the document that would carry it; decided, one line to change each.
+JUDGED_AS = {
+    "AllergyIntolerance": "60591-5",
+    "CarePlan": "18776-5",
+    "Composition": "60591-5",
+    "Condition": "60591-5",
+    "Device": "60591-5",
+    "DiagnosticReport": "11502-2",
+    "Encounter": "60591-5",
+    "FamilyMemberHistory": "60591-5",
+    "ImagingStudy": "18748-4",
+    "Immunization": "87273-9",
+    "Media": "18748-4",
+    "Medication": "57833-6",
+    "MedicationAdministration": "80565-5",
+    "MedicationDispense": "60593-1",
+    "MedicationRequest": "57833-6",
+    "MedicationStatement": "56445-0",
+    "Observation": "11502-2",
+    "Procedure": "60591-5",
+    "QuestionnaireResponse": "60591-5",
+    "ServiceRequest": "57833-6",
+    "Specimen": "11502-2",
+}
+
+Token = Callable[[str, str], Hashable]
+
+
+def plain(kind: str, value: str) -> Hashable:
+    """Facts in the clear: a value stands for itself."""
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """One document, as rules see it. type, authors, organization and root are tokens: of(kind, value), the value itself or its keyed hash.
+
+    type: spaces.type_token, "" for none. authors: professionals at deposit (identity.ps) and identity.HOLDER. organization: of the
+    depositor's token (identity.org). labels: visibility labels of the whole lineage. release_ms: when INVISIBLE_PATIENT ends by itself.
+    root: address of the first document of the lineage, "DocumentReference/id". period: half-open, what the act is dated, UTC ms.
+    """
+
+    type: Hashable = ""
+    authors: frozenset[Hashable] = frozenset()
+    organization: Hashable = ""
+    labels: frozenset[str] = frozenset()
+    first_deposit_ms: int = MIN_MS
+    release_ms: int = MAX_MS
+    status: str = CURRENT
+    root: Hashable = ""
+    period: tuple[int, int] = (MIN_MS, MAX_MS)
+    of: Token = field(default=plain, compare=False, repr=False)
+
+
+def facts_of(
+    resource: Mapping[str, Any],
+    *,
+    authors: Iterable[str],
+    organization: str,
+    first_deposit_ms: int,
+    root: str,
+    labels: frozenset[str] | None = None,
+) -> Facts:
+    """Facts of a resource being deposited. authors, organization: fixed by the deposit. root, first_deposit_ms: of the lineage.
+
+    labels: those of the lineage when it has some already; else those the resource itself carries.
+    """
+    own = labels_of(resource.get("securityLabel") or resource.get("meta", {}).get("security") or ())
+    return Facts(
+        type=type_of(resource),
+        authors=frozenset(authors),
+        organization=organization,
+        labels=((own if labels is None else labels | own) & frozenset(VISIBILITY)),
+        first_deposit_ms=first_deposit_ms,
+        release_ms=release_ms(first_deposit_ms),
+        status=status_of(resource),
+        root=root,
+        period=period_of(resource),
+    )
+
+
+def type_of(resource: Mapping[str, Any]) -> str:
+    """Type by which the matrix judges: of a document its own, of anything else the document that would carry it.
+
+    >>> type_of({"resourceType": "DocumentReference", "type": {"coding": [{"system": "http://loinc.org", "code": "11488-4"}]}})
+    '11488-4'
+    >>> type_of({"resourceType": "Immunization"}), type_of({"resourceType": "DocumentReference"})
+    ('87273-9', '|')
+    """
+    kind = resource.get("resourceType", "")
+    if kind in ("DocumentReference", "Composition", "DiagnosticReport"):
+        tokens = [
+            spaces.type_token(coding.get("system"), coding.get("code") or "")
+            for coding in ((resource.get("type" if kind != "DiagnosticReport" else "code") or {}).get("coding") or ())
+        ]
+        known = [token for token in tokens if token in spaces.types()]
+        if known or kind == "DocumentReference":
+            return (known or tokens or ["|"])[0]
+    return JUDGED_AS.get(kind, "|")
+
+
+def class_of(resource: Mapping[str, Any]) -> str:
+    """Class derived from the type, whatever `category` says."""
+    return spaces.class_of(type_of(resource))
+
+
+def status_of(resource: Mapping[str, Any]) -> str:
+    """Status of a document; absent means current."""
+    status = resource.get("status", CURRENT)
+    return status if status in (SUPERSEDED, WITHDRAWN) else CURRENT
+
+
+def is_archived(resource: Mapping[str, Any]) -> bool:
+    """Whether it carries the extension isArchived with true."""
+    return any(e.get("url") == IS_ARCHIVED and e.get("valueBoolean") is True for e in resource.get("extension") or ())
+
+
+def master_identifier(resource: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(system, value) of masterIdentifier, else of the identifier that says the same."""
+    found = resource.get("masterIdentifier") or {}
+    return (found.get("system") or "", found["value"]) if found.get("value") else None
+
+
+def replaced(resource: Mapping[str, Any]) -> tuple[str, ...]:
+    """References of relatesTo with code replaces."""
+    return tuple(
+        reference
+        for related in resource.get("relatesTo") or ()
+        if related.get("code") == "replaces" and (reference := (related.get("target") or {}).get("reference"))
+    )
+
+
+def period_of(resource: Mapping[str, Any]) -> tuple[int, int]:
+    """What the act is dated: context.period, else the resource's own period or date, else all time."""
+    period = (resource.get("context") or {}).get("period") or resource.get("period") or {}
+    if isinstance(period, Mapping) and (period.get("start") or period.get("end")):
+        return window(period.get("start"), period.get("end") or period.get("start"))
+    for name in ("date", "effectiveDateTime", "occurrenceDateTime", "performedDateTime", "recordedDate", "authoredOn", "issued"):
+        if isinstance(resource.get(name), str):
+            return span(resource[name])
+    return MIN_MS, MAX_MS
+
+
+def authors_of(resource: Mapping[str, Any], resolve: Callable[[str], frozenset[str]]) -> frozenset[str]:
+    """Professionals named by DocumentReference.author, and identity.HOLDER for the holder's side.
+
+    resolve: reference of a stored Practitioner or PractitionerRole -> who it names ("ps:...").
+    """
+    inside = {f"#{one.get('id')}": one for one in resource.get("contained") or ()}
+    found: set[str] = set()
+    for reference in resource.get("author") or ():
+        if kind_of(reference, inside) in ("Patient", "RelatedPerson"):
+            found.add(identity.HOLDER)
+        found |= {name for name in named(reference, inside, resolve) if name.startswith("ps:")}
+    return frozenset(found)
+
+
+def kind_of(reference: Mapping[str, Any], inside: Mapping[str, Mapping]) -> str:
+    """Resource type that a Reference leads to, "" when it does not say."""
+    text = reference.get("reference") or ""
+    if text in inside:
+        return inside[text].get("resourceType", "")
+    return reference.get("type") or text.partition("/_history/")[0].rpartition("/")[0].rpartition("/")[2]
+
+
+def named(reference: Mapping[str, Any], inside: Mapping[str, Mapping], resolve: Callable[[str], frozenset[str]]) -> frozenset[str]:
+    """Who a Reference names: by its identifier, by a contained resource, or by a stored one."""
+    identifier = reference.get("identifier")
+    if identifier and (found := identity.known_as([identifier])):
+        return found
+    text = reference.get("reference") or ""
+    one = inside.get(text)
+    if one is None:
+        return resolve(text) if text and not text.startswith("#") else frozenset()
+    if one.get("resourceType") != "PractitionerRole":
+        return identity.known_as(_listed(one.get("identifier")))
+    practitioner = one.get("practitioner") or {}
+    # A role names its practitioner; one step, since a role that names a role would never end.
+    behind = inside.get(practitioner.get("reference") or "")
+    if behind is not None and behind.get("resourceType") == "PractitionerRole":
+        return frozenset()
+    return named(practitioner, inside, resolve)
+
+
+def _listed(value: Any) -> list:
+    return value if isinstance(value, list) else [value] if value else []

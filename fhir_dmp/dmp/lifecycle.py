@@ -1,0 +1,58 @@
+"""Life of a dossier: opening, closing, death, loss and recovery of rights, majority, ten years of keeping.
+
+CSP L1111-14, L1111-18, R1111-40 https://www.legifrance.gouv.fr/codes/id/LEGISCTA000006190273
+"""
+
+from enum import StrEnum
+
+from fhir_dmp.dmp.paris import birthday_ms, years_later_ms
+
+MAJORITY = 18
+KEPT_YEARS = 10
+
+
+class Status(StrEnum):
+    """open; closed by the holder, for death or by transfer; rights-lost: kept, read-only for the holder."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    RIGHTS_LOST = "rights-lost"
+
+
+# reason of $close and $reactivate -> (statuses it may come from, status it leads to)
+STEPS: dict[str, tuple[frozenset[Status], Status]] = {
+    "holder-request": (frozenset({Status.OPEN, Status.RIGHTS_LOST}), Status.CLOSED),
+    "deceased": (frozenset(Status), Status.CLOSED),
+    "transfer": (frozenset({Status.OPEN, Status.RIGHTS_LOST}), Status.CLOSED),
+    "rights-lost": (frozenset({Status.OPEN}), Status.RIGHTS_LOST),
+    "rights-recovered": (frozenset({Status.RIGHTS_LOST}), Status.OPEN),
+    "reopened": (frozenset({Status.CLOSED}), Status.OPEN),
+}
+GESTIONNAIRE_REASONS = frozenset({"holder-request", "reopened"})
+
+
+def step(status: Status, reason: str, deceased: bool = False) -> Status | None:
+    """Status a reason leads to; None when it cannot happen now. A deceased person's dossier never opens again.
+
+    >>> step(Status.RIGHTS_LOST, "rights-recovered"), step(Status.CLOSED, "rights-lost"), step(Status.CLOSED, "reopened", deceased=True)
+    (<Status.OPEN: 'open'>, None, None)
+    """
+    origins, target = STEPS.get(reason, (frozenset(), status))
+    if status not in origins or (deceased and target is Status.OPEN):
+        return None
+    return target
+
+
+def majority_ms(birth_date: str) -> int:
+    """00:00 Europe/Paris on the 18th birthday; ValueError when the birth date is none."""
+    return birthday_ms(birth_date, MAJORITY)
+
+
+def is_minor(birth_date: str, now_ms: int) -> bool:
+    """Whether the holder is under 18 at that instant."""
+    return now_ms < majority_ms(birth_date)
+
+
+def destruction_ms(closed_ms: int) -> int:
+    """When a closed dossier and its traces are destroyed: ten years after the closing."""
+    return years_later_ms(closed_ms, KEPT_YEARS)
