@@ -5,14 +5,12 @@ https://asgi.readthedocs.io/ ; why no framework above the routes: ig/decisions/0
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fhir_dmp.http import health, keys, portal, problems
+from fhir_dmp.http import fhir, health, keys, portal, problems
 from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
 from fhir_dmp.http.services import Services
@@ -53,8 +51,7 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
             await store.close()
 
     # FHIR first: routes are tried in this order.
-    fhir = import_module("fhir_dmp.http.fhir").routes(services) if find_spec("fhir_dmp.http.fhir") else []
-    routes = [*fhir, *health.routes(services), *keys.routes(services), *portal.routes(services)]
+    routes = [*fhir.routes(services), *health.routes(services), *keys.routes(services), *portal.routes(services)]
     router = Router(routes, redirect_slashes=False, lifespan=lifespan)
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
