@@ -25,9 +25,9 @@ async def commands(store, monkeypatch):
     sent = []
     read = store._connection.read
 
-    async def recording(command, session=None):
+    async def recording(command, session=None, moment=None):
         sent.append(command)
-        return await read(command, session)
+        return await read(command, session, moment)
 
     monkeypatch.setattr(store._connection, "read", recording)
     return sent
