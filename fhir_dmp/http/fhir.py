@@ -54,7 +54,7 @@ class Fhir:
             return
         context = await self.context(request)
         if not path and scope["method"] == "POST":
-            await self.bundle(request, send, context)
+            await self.bundle(request, send, context, bundle.parse_query(query))
             return
         url = bundle.parse_url(f"{path}?{query}" if query else path)
         asked = dispatch.Request(scope["method"], url)
@@ -118,9 +118,9 @@ class Fhir:
         except UnicodeDecodeError:
             raise FhirError("invalid", "the form is not UTF-8") from None
 
-    async def bundle(self, request: Request, send: Send, context: Context) -> None:
+    async def bundle(self, request: Request, send: Send, context: Context, pairs: bundle.Pairs) -> None:
         """Batch or transaction."""
-        shape = shape_of(request, ())
+        shape = shape_of(request, pairs)
         check_resource_type(request.headers.get("content-type"))
         body = await read_body(request, self.services)
         plan = read_plan(context, body)

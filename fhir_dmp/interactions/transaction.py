@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/http.html#trules
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import bundle, json
@@ -32,14 +32,16 @@ WRITES = ("POST", "PUT", "PATCH", "DELETE")
 class _Work:
     """What one attempt has found out, by index of entry.
 
-    ids: `Type/id` of what each entry is about. new: ids the server has just given. rows: current versions. dossiers: of new resources.
-    answers: of writes. changes: what is to be stored.
+    ids: `Type/id` of what each entry is about. new: ids the server has just given. same: conditional creates that ask for what an
+    earlier entry creates, by index of that entry. rows: current versions. dossiers: of new resources. answers: of writes. changes: what
+    is to be stored.
     """
 
     context: Context
     plan: bundle.Plan
     ids: dict[int, str] = field(default_factory=dict)
     new: set[int] = field(default_factory=set)
+    same: dict[int, int] = field(default_factory=dict)
     rows: dict[int, Row | None] = field(default_factory=dict)
     dossiers: dict[int, int] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
@@ -120,6 +122,7 @@ async def _prepared(context: Context, plan: bundle.Plan) -> _Work:
 async def _identities(work: _Work) -> None:
     """Which existing resource each entry is about."""
     context = work.context
+    asked: dict[tuple, int] = {}
     for entry in work.entries(*WRITES):
         criteria = entry.if_none_exist if entry.method == "POST" else entry.target.query if entry.target.conditional else None
         with _at(entry):
@@ -130,6 +133,8 @@ async def _identities(work: _Work) -> None:
                     work.ids[entry.index] = f"{entry.target.type}/{found.id}"
                 elif entry.method == "PATCH":
                     raise read.absent()
+                elif entry.method != "DELETE":
+                    _alike(work, entry, asked.setdefault((entry.target.type, *sorted(criteria)), entry.index))
             elif entry.method != "POST":
                 work.ids[entry.index] = entry.target.identity
     keys = {index: context.store.vault.locate(*identity.split("/")) for index, identity in work.ids.items()}
@@ -138,6 +143,15 @@ async def _identities(work: _Work) -> None:
         row = rows.get(key)
         entry = work.plan.entries[index]
         work.rows[index] = row if row is not None and row.type == entry.target.type and not row.erased else None
+
+
+def _alike(work: _Work, entry: bundle.Entry, first: int) -> None:
+    """Two entries that would create on one condition: the second of two creates finds what the first creates."""
+    if first == entry.index:
+        return
+    if entry.method == "PUT" or work.plan.entries[first].method == "PUT":
+        raise FhirError("unprocessable", f"Bundle.entry[{first}] changes what meets the same criteria")
+    work.same[entry.index] = first
 
 
 async def _conditional_references(work: _Work) -> dict[str, str]:
@@ -160,7 +174,8 @@ async def _conditional_references(work: _Work) -> dict[str, str]:
 def _new_ids(work: _Work) -> None:
     """Ids of what will be created. Patients first: the id of anything in a dossier holds the key of that dossier."""
     context, vault = work.context, work.context.store.vault
-    waiting = [entry for entry in work.entries("POST", "PUT") if entry.index not in work.ids and (entry.creates or entry.method == "PUT")]
+    known = work.ids.keys() | work.same.keys()
+    waiting = [entry for entry in work.entries("POST", "PUT") if entry.index not in known and (entry.creates or entry.method == "PUT")]
     for entry in [e for e in waiting if e.target.type == "Patient"] + [e for e in waiting if e.target.type != "Patient"]:
         given = entry.resource.get("id") if entry.method == "PUT" else None
         if given is not None:  # conditional update that found nothing: the client's id, in a sandbox
@@ -176,6 +191,7 @@ def _new_ids(work: _Work) -> None:
         work.ids[entry.index] = f"{entry.target.type}/{id}"
         work.new.add(entry.index)
     _binary_ids(work, [entry for entry in waiting if entry.index not in work.ids])
+    work.ids.update({index: work.ids[first] for index, first in work.same.items()})
 
 
 def _dossier(work: _Work, entry: bundle.Entry) -> int:
@@ -261,6 +277,10 @@ def _write(work: _Work, entry: bundle.Entry) -> None:
     exists = row is not None and not row.deleted
     if entry.method == "DELETE":
         _delete(work, entry, row, id)
+        return
+    if (first := work.same.get(entry.index)) is not None:
+        if first in work.answers:
+            work.answers[entry.index] = replace(work.answers[first], status=200)
         return
     if entry.method == "POST" and entry.index not in work.new:
         work.answers[entry.index] = read.answer(row, id)

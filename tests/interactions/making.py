@@ -83,7 +83,8 @@ def stored(answer: httpx.Response) -> Stored:
 
 
 def encoded(body: object) -> object:
-    return body if body is None or isinstance(body, bytes) or hasattr(body, "__iter__") and not isinstance(body, (dict, list)) else dumped(body)
+    """Values as JSON; bytes and streams of bytes as they are."""
+    return dumped(body) if isinstance(body, (dict, list)) else body
 
 
 def dumped(value: object) -> bytes:
@@ -131,7 +132,8 @@ def basic(**fields: object) -> dict:
 
 def observation(subject: str | None = None, **fields: object) -> dict:
     about = {} if subject is None else {"subject": {"reference": subject}}
-    return {"resourceType": "Observation", "status": "final", "code": {"coding": [{"system": "http://loinc.org", "code": "8302-2"}]}, **about, **fields}
+    code = {"coding": [{"system": "http://loinc.org", "code": "8302-2"}]}
+    return {"resourceType": "Observation", "status": "final", "code": code, **about, **fields}
 
 
 def identified(type_name: str, value: str, **fields: object) -> dict:

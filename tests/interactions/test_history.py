@@ -91,7 +91,9 @@ def test_no_version_on_a_page_of_none(fhir, life):
     assert found["total"] == 5 and "entry" not in found
 
 
-@pytest.mark.parametrize("query", ["_since=yesterday", "_count=-1", "_count=a", "_count=1e3", "_count=%EF%BC%91", "_since=", "name=x", "_page=x"])
+@pytest.mark.parametrize(
+    "query", ["_since=yesterday", "_since=", "_count=-1", "_count=a", "_count=1e3", "_count=%EF%BC%91", "name=x", "_page=x"]
+)
 def test_parameters_that_make_no_sense(fhir, life, query):
     path, _ = life
     assert refused(fhir.get(f"{path}/_history?{query}")) == (400, "invalid")

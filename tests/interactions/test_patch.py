@@ -38,7 +38,8 @@ def test_fhirpath_patch(fhir):
 
 def test_a_patch_leaves_every_other_number_and_text_as_it_was(fhir):
     body = b'{"resourceType":"Observation","status":"final","code":{"text":"a"},"valueQuantity":{"value":1.00},"component":['
-    body += b'{"code":{"text":"\\u00e9"},"valueQuantity":{"value":0.0100000000000000000000000000001}},{"code":{"text":"n"},"valueQuantity":{"value":1E2}}]}'
+    body += b'{"code":{"text":"\\u00e9"},"valueQuantity":{"value":0.0100000000000000000000000000001}},'
+    body += b'{"code":{"text":"n"},"valueQuantity":{"value":1E2}}]}'
     made = stored(fhir.post("Observation", body))
     answer = fhir.patch(made.path, [{"op": "replace", "path": "/status", "value": "amended"}])
     assert answer.status_code == 200, answer.text
