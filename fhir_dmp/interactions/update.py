@@ -51,9 +51,18 @@ async def store(
         except Conflict:
             if if_match or if_none_match or turn == TURNS - 1:
                 raise changed_meanwhile() from None
+            if row is None:
+                await _check_free(context, checked.type, id)
             continue
         return written(stamped, 201 if new else 200)
     raise changed_meanwhile()
+
+
+async def _check_free(context: Context, type_name: str, id: str) -> None:
+    """An id of the server's own form means one resource, whatever its type: 409 when a client takes it for another."""
+    other = await context.reads.load(context.store.vault.locate(type_name, id))
+    if other is not None and other.type != type_name:
+        raise FhirError("conflict", "this id, given by the server to another resource, cannot be used again")
 
 
 def precondition(row: Row | None, if_match: Tags | None, if_none_match: Tags | None = None) -> None:

@@ -70,23 +70,28 @@ async def open_record(
     connection: Connection,
     data_dir: Path,
     *,
-    sandbox: bool,
+    sandbox: bool | None,
     now_ms: Callable[[], int],
     progress: Progress | None = None,
     migrations: Mapping[int, Migration] = MIGRATIONS,
     current: int = FORMAT,
 ) -> tuple[Vault, Record]:
-    """Check, or write first, the store record; migrate an older format; make sure of the indexes."""
+    """Check, or write first, the store record; migrate an older format; make sure of the indexes.
+
+    sandbox: None takes the store as it is, and creates none.
+    """
     meta = connection.database["meta"]
     found = await meta.find_one({"_id": "store"})
     if found is None:
+        if sandbox is None:
+            raise StoreError(f"there is no store in {data_dir} yet: start a server on it first, or say --sandbox to create a sandbox")
         vault = Vault.load_or_create(data_dir)
         found = await _create(connection, vault, sandbox, now_ms(), current)
     else:
         vault = _matching_vault(data_dir, found)
     if bytes(found["check"]) != vault.check:
         raise StoreError(_MISMATCH.format(data_dir=data_dir, database=connection.database.name))
-    if found["sandbox"] != sandbox:
+    if sandbox is not None and found["sandbox"] != sandbox:
         raise StoreError(
             "this store was created as a sandbox and stays one: start it with --sandbox"
             if found["sandbox"]

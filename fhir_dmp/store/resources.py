@@ -73,7 +73,7 @@ class Store(Reader):
         database: str = "fhir_dmp",
         *,
         data_dir: Path | str,
-        sandbox: bool = False,
+        sandbox: bool | None = False,
         clock: Callable[[], int] = wall_clock_ms,
         random: Callable[[int], bytes] = os.urandom,
         progress: Progress | None = None,
@@ -83,9 +83,10 @@ class Store(Reader):
     ) -> "Store":
         """Open the store in `database`, creating it when there is none; its keys are in `data_dir`/keys.
 
-        clock: UTC milliseconds. random: bytes for ids and versions. progress: called with (what, done, total) while an older format is
-        migrated. observe: told the kind (read, vread, create, commit) and the number of calls of each batch. StoreError tells the
-        operator why it cannot be opened.
+        sandbox: None takes an existing store as it is. clock: UTC milliseconds. random: bytes for ids and versions.
+        progress: called with (what, done, total) while an older format is migrated.
+        observe: told the kind (read, vread, create, commit) and the number of calls of each batch.
+        StoreError tells the operator why it cannot be opened.
         """
         connection = Connection(uri, database)
         try:

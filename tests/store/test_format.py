@@ -135,3 +135,13 @@ async def test_host_records_live_on_the_connection_of_the_store(store):
     with pytest.raises(records.mongoengine.ValidationError):
         await records.Job(id="j2", kind="import", state="unheard of").insert()
     assert await records.Job.get("j2") is None
+
+
+async def test_a_command_takes_the_store_as_it_is_and_creates_none(mongod, data_dir, database):
+    with pytest.raises(StoreError, match="there is no store"):
+        await Store.open(mongod.uri, database, data_dir=data_dir, sandbox=None)
+    created = await Store.open(mongod.uri, database, data_dir=data_dir, sandbox=True)
+    await created.close()
+    joined = await Store.open(mongod.uri, database, data_dir=data_dir, sandbox=None)
+    assert joined.sandbox
+    await joined.close()
