@@ -55,7 +55,9 @@ def _binding(query: bytes, reader: bytes) -> bytes:
 
 
 def _packed(part: object) -> object:
-    return {"n": str(part)} if isinstance(part, Decimal) else part
+    if isinstance(part, Decimal):
+        return {"n": str(part)}
+    return int(part) if isinstance(part, int) else part  # the store's integers are of a class of its own
 
 
 def _unpacked(part: object) -> object:
