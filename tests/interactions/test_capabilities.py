@@ -1,0 +1,121 @@
+"""Declared is served, and nothing else: the CapabilityStatement against the server, both ways.
+
+https://hl7.org/fhir/R4/capabilitystatement.html
+"""
+
+import importlib
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from fhir_dmp.fhir.json import dump
+from fhir_dmp.fhir.tables import RESOURCE_TYPES
+from fhir_dmp.interactions.capabilities import INSTANCE, SYSTEM, TYPE
+from fhir_dmp.search.parameters import parameters
+from tests.fhir.generated import resource
+from tests.interactions.making import bundle, statuses, stored
+
+ROOT = Path(__file__).parents[2]
+# A value each type of search parameter understands.
+VALUES = {
+    "number": "1",
+    "date": "2020",
+    "string": "a",
+    "token": "true",
+    "reference": "Patient/1",
+    "quantity": "1",
+    "uri": "urn:a",
+    "special": "a",
+}
+# Values of their own: the words of these are not free.
+SPECIAL = {"_id": "a", "_lastUpdated": "2020", "near": "1|1|1|km"}
+
+
+@pytest.fixture(scope="module")
+def declared(fhir):
+    """What the server says of itself, asked without a token."""
+    return fhir.http.get(f"{fhir.base}/metadata", headers={"Authorization": ""}).json()
+
+
+def by_type(statement: dict) -> dict[str, dict]:
+    return {entry["type"]: entry for entry in statement["rest"][0]["resource"]}
+
+
+def test_the_file_is_what_its_script_writes():
+    load = importlib.import_module("tests.laws.test_readme").load
+    assert (ROOT / "capability_statement.json").read_text("utf-8") == load("generate_capability_statement").text()
+
+
+def test_the_file_is_what_the_server_says_except_what_may_differ(declared):
+    file = json.loads((ROOT / "capability_statement.json").read_text("utf-8"))
+    told = json.loads(json.dumps(declared))
+    for statement in (file, told):
+        del statement["date"], statement["implementation"], statement["rest"][0]["security"]
+    types = by_type(told)
+    told["rest"][0]["resource"] = [types[entry["type"]] for entry in file["rest"][0]["resource"]]
+    assert told == file
+
+
+def test_a_sandbox_serves_every_type(declared):
+    assert sorted(by_type(declared)) == sorted(RESOURCE_TYPES)
+
+
+@pytest.mark.parametrize("type_name", RESOURCE_TYPES)
+def test_every_declared_interaction_of_a_type_works(fhir, declared, type_name):
+    entry = by_type(declared)[type_name]
+    assert sorted(i["code"] for i in entry["interaction"]) == sorted((*INSTANCE, *TYPE))
+    made = resource(type_name, random.Random(type_name), 0.1)
+    made.pop("id", None)
+    new = stored(fhir.post(type_name, dump(made)))
+    done = {"create": 201, "read": fhir.get(new.path).status_code}
+    done["vread"] = fhir.get(f"{new.path}/_history/{new.version}").status_code
+    done["update"] = fhir.put(new.path, dump({**made, "id": new.id, "language": "fr"})).status_code
+    done["patch"] = fhir.patch(new.path, [{"op": "replace", "path": "/language", "value": "en"}]).status_code
+    done["history-instance"] = fhir.get(f"{new.path}/_history").json()["total"]
+    done["history-type"] = fhir.get(f"{type_name}/_history?_count=1").status_code
+    done["search-type"] = fhir.get(f"{type_name}?_id={new.id}").json()["total"]
+    done["delete"] = fhir.delete(new.path).status_code
+    assert done == {
+        "create": 201,
+        "read": 200,
+        "vread": 200,
+        "update": 200,
+        "patch": 200,
+        "history-instance": 3,
+        "history-type": 200,
+        "search-type": 1,
+        "delete": 204,
+    }
+
+
+@pytest.mark.parametrize("type_name", RESOURCE_TYPES)
+def test_every_declared_search_parameter_is_understood_and_no_other(fhir, declared, type_name):
+    listed = {p["name"]: p["type"] for p in by_type(declared)[type_name]["searchParam"]}
+    assert set(listed) == set(parameters(type_name))
+    asked = [(name, SPECIAL.get(name, VALUES.get(kind, "a"))) for name, kind in listed.items() if kind != "composite"]
+    batch = bundle("batch", *({"request": {"method": "GET", "url": f"{type_name}?{name}={value}&_summary=count"}} for name, value in asked))
+    answered = fhir.post("", batch).json()["entry"]
+    refused = {
+        name: entry["response"]
+        for (name, _), entry in zip(asked, answered, strict=True)
+        if entry["response"]["status"][:3] != "200" and not (name == "near" and entry["response"]["status"][:3] == "501")
+    }
+    assert not refused
+    assert fhir.get(f"{type_name}?undeclared=1").status_code == 400
+
+
+def test_declared_system_interactions_work(fhir, declared):
+    assert [i["code"] for i in declared["rest"][0]["interaction"]] == list(SYSTEM)
+    assert statuses(fhir.post("", bundle("transaction"))) == statuses(fhir.post("", bundle("batch"))) == []
+    assert fhir.get("?_type=Patient&_count=1").status_code == 200
+    assert fhir.get("_history?_count=1").status_code == 200
+
+
+@pytest.mark.parametrize("address", ["Patient/$everything", "$process-message", "Patient/1/$everything"])
+def test_an_operation_that_is_not_declared_is_not_served(fhir, declared, address):
+    named = {op["name"] for entry in declared["rest"][0]["resource"] for op in entry.get("operation", ())}
+    assert address.rpartition("$")[2] not in named
+    assert fhir.get(address).status_code in (404, 405)
+    assert fhir.post(address, {"resourceType": "Parameters"}).status_code in (404, 405)
