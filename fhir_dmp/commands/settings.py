@@ -3,6 +3,7 @@
 See fhir_dmp/settings.py.
 """
 
+import os
 import sys
 
 import click
@@ -23,6 +24,9 @@ def command(loaded: Loaded) -> None:
         Console().print(table(loaded), highlight=False)
     else:
         click.echo(plain(loaded))
+    known = {PREFIX + setting.name.upper() for setting in SETTINGS}
+    for name in sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known):
+        click.echo(f"{name} is in the environment, but there is no such setting", err=True)
     click.echo(f"Set them as --name, {PREFIX}NAME or in fhir-dmp.toml.")
 
 

@@ -35,6 +35,14 @@ def test_counters_count_the_answers_of_all_workers(server):
     assert "fhir_dmp_in_flight" in answer.text
 
 
+def test_batches_of_the_store_are_counted(server):
+    body = b'{"resourceType":"Basic","code":{"text":"x"}}'
+    headers = {**server.auth, "Content-Type": "application/fhir+json"}
+    assert server.client.post("/fhir/Basic", content=body, headers=headers).status_code == 201
+    kinds = re.findall(r'fhir_dmp_batch_size_count{kind="(\w+)"}', server.client.get("/metrics").text)
+    assert "create" in kinds
+
+
 def test_counters_have_no_label_from_an_address_or_a_person(server):
     server.client.get("/fhir/Patient/abcdefghijkl?name=Durand", headers=server.auth)
     server.client.get("/unheard/of/address")

@@ -1,11 +1,15 @@
 """Refusals: always an OperationOutcome, never a word too many. https://hl7.org/fhir/R4/http.html#summary"""
 
+import asyncio
 import json
 
 import pytest
+from starlette.requests import Request
 
 from fhir_dmp.errors import FhirError
+from fhir_dmp.http import problems
 from fhir_dmp.http.envelope import Envelope
+from fhir_dmp.http.requests import read_body
 from fhir_dmp.http.services import Services
 from fhir_dmp.settings import load
 from tests.http.conftest import issue
@@ -133,8 +137,13 @@ class Metrics:
     answered = staticmethod(lambda *arguments: None)
 
 
+def enveloped(app, **settings):
+    """An ASGI application as every request meets it."""
+    return Envelope(app, Services(load(settings, {}).settings, None, Metrics))
+
+
 async def call(app, **changes):
-    """One request to an ASGI application: status, headers, body."""
+    """One request: status, headers, body."""
     scope = {"type": "http", "method": "GET", "path": "/x", "raw_path": b"/x", "query_string": b"", "headers": []}
     sent = []
 
@@ -144,7 +153,7 @@ async def call(app, **changes):
     async def send(message):
         sent.append(message)
 
-    await Envelope(app, Services(load({}, {}).settings, None, Metrics))({**scope, **changes}, receive, send)
+    await app({**scope, **changes}, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message.get("body", b"") for message in sent[1:])
 
 
@@ -152,7 +161,7 @@ async def test_fault_nobody_foresaw_is_500_and_shows_nothing(caplog):
     async def broken(scope, receive, send):
         raise RuntimeError("patient Durand has 279035121518989")
 
-    status, headers, body = await call(broken)
+    status, headers, body = await call(enveloped(broken))
     outcome = json.loads(body)["issue"][0]
     assert (status, outcome["code"]) == (500, "exception")
     assert headers[b"x-request-id"].decode() in outcome["diagnostics"]
@@ -163,7 +172,7 @@ async def test_refusal_reaches_the_client_with_its_headers():
     async def busy(scope, receive, send):
         raise FhirError("throttled", "slower", headers={"Retry-After": "7"})
 
-    status, headers, body = await call(busy)
+    status, headers, body = await call(enveloped(busy))
     assert (status, headers[b"retry-after"], json.loads(body)["issue"][0]["code"]) == (429, b"7", "throttled")
 
 
@@ -174,4 +183,42 @@ async def test_answer_that_began_is_cut_off_and_never_continued_by_another():
         raise RuntimeError
 
     with pytest.raises(ConnectionAbortedError):
-        await call(halfway)
+        await call(enveloped(halfway))
+
+
+async def test_requests_beyond_the_limit_wait_outside_and_health_never_does():
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope, receive, send):
+        entered.set()
+        await leave.wait()
+        await problems.answer(FhirError("not-found", "late"))(scope, receive, send)
+
+    app = enveloped(slow, max_in_flight=1)
+    first = asyncio.create_task(call(app))
+    await entered.wait()
+    status, headers, _ = await call(app)
+    assert (status, headers[b"retry-after"]) == (503, b"1")
+    health = asyncio.create_task(call(app, path="/health/live"))
+    await asyncio.sleep(0)
+    leave.set()
+    assert (await first)[0] == (await health)[0] == 404
+    assert (await call(app))[0] == 404
+
+
+async def test_large_bodies_beyond_the_memory_for_them_wait_outside():
+    async def reading(scope, receive, send):
+        await read_body(Request(scope, receive), services)
+
+    async def receive():
+        return {"type": "http.request", "body": b" " * 2**20, "more_body": True}
+
+    services = Services(load({"max_reading_bytes": 3 * 2**20}, {}).settings, None, Metrics)
+    answered = []
+
+    async def send(message):
+        answered.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/x", "raw_path": b"/x", "query_string": b"", "headers": []}
+    await Envelope(reading, services)(scope, receive, send)
+    assert answered[0]["status"] == 503 and services.reading_bytes == 0
