@@ -3,6 +3,8 @@
 https://hl7.org/fhir/R4/http.html
 """
 
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -21,7 +23,7 @@ from fhir_dmp.http import binary, conformance
 from fhir_dmp.http.answers import send_answer, send_bytes, shape_of
 from fhir_dmp.http.requests import actor_of, base_url, read_body
 from fhir_dmp.http.services import Services
-from fhir_dmp.interactions import batch, dispatch, transaction
+from fhir_dmp.interactions import batch, dispatch, octets, transaction
 from fhir_dmp.interactions.context import Context
 
 BASE = "/fhir"
@@ -104,6 +106,8 @@ class Fhir:
             if_none_exist=criteria,
         )
         answer = await dispatch.run(context, asked)
+        if answer.content is not None and shape.prefer not in ("minimal", "OperationOutcome"):
+            answer = replace(answer, body=await octets.whole(context, answer.body, answer.content))
         await send_answer(send, answer, shape, context.base_url, wrote=name in WRITING)
 
     async def form(self, request: Request) -> bundle.Pairs:

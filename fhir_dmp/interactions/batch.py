@@ -9,7 +9,7 @@ from itertools import groupby
 from fhir_dmp.errors import FhirError, outcome
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.http_types import http_date
-from fhir_dmp.interactions import dispatch
+from fhir_dmp.interactions import dispatch, octets
 from fhir_dmp.interactions.context import Answer, Context
 
 # Entries of one method go together, so that the store can gather them; more at a time would only queue.
@@ -41,7 +41,7 @@ async def answer_of(context: Context, entry: bundle.Entry, prefer: str) -> bundl
     try:
         if entry.fault is not None:
             raise entry.fault
-        return entry_answer(context, entry, await dispatch.run(context, request_of(entry)), prefer)
+        return await entry_answer(context, entry, await dispatch.run(context, request_of(entry)), prefer)
     except FhirError as error:
         return bundle.Answer(status=error.status, outcome=outcome(error.issues))
 
@@ -61,7 +61,7 @@ def request_of(entry: bundle.Entry, resource: dict | None = None) -> dispatch.Re
     )
 
 
-def entry_answer(context: Context, entry: bundle.Entry, answer: Answer, prefer: str) -> bundle.Answer:
+async def entry_answer(context: Context, entry: bundle.Entry, answer: Answer, prefer: str) -> bundle.Answer:
     """An interaction's answer as an entry of a response Bundle. Reads give their resource, writes only on request."""
     reads = entry.method in ("GET", "HEAD") or entry.target.tail[-1:] == ("_search",)
     shows = entry.method != "HEAD" if reads else prefer == "representation"
@@ -70,5 +70,5 @@ def entry_answer(context: Context, entry: bundle.Entry, answer: Answer, prefer: 
         location="" if answer.location is None or reads else f"{context.base_url}/{answer.location}",
         version_id=answer.version or "",
         last_updated_ms=answer.updated_ms,
-        resource=answer.body if shows else None,
+        resource=await octets.whole(context, answer.body, answer.content) if shows and answer.body is not None else None,
     )

@@ -9,7 +9,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import summary
 from fhir_dmp.fhir.bundle import Pairs, Url
 from fhir_dmp.fhir.http_types import not_modified, parse_tags
-from fhir_dmp.interactions import conditional, create, delete, history, patch, read, search_type, update, vread
+from fhir_dmp.interactions import conditional, create, delete, history, octets, patch, read, search_type, update, vread
 from fhir_dmp.interactions.context import Answer, Context
 
 
@@ -68,10 +68,10 @@ async def _get(context: Context, request: Request) -> Answer:
         answer = await read.run(context, url.type, url.id)
         if not_modified(answer.version, answer.updated_ms, request.if_none_match, request.if_modified_since):
             return Answer(304, None, answer.version, answer.updated_ms)
-        return _shaped(url, answer)
+        return _shaped(url, await _whole(context, answer))
     if url.tail[:1] == ("_history",):
         if url.id and len(url.tail) == 2:
-            return _shaped(url, await vread.run(context, url.type, url.id, url.tail[1]))
+            return _shaped(url, await _whole(context, await vread.run(context, url.type, url.id, url.tail[1])))
         if len(url.tail) == 1:
             return await history.run(context, url.type or None, url.id or None, url.query)
         raise not_an_interaction(request)
@@ -110,6 +110,13 @@ async def _conditional(context: Context, request: Request) -> Answer:
     if request.method == "PATCH":
         return await conditional.conditional_patch(context, url.type, url.query, request.patch, request.body, if_match=if_match)
     return await conditional.conditional_delete(context, url.type, url.query, if_match=if_match)
+
+
+async def _whole(context: Context, answer: Answer) -> Answer:
+    """With the octets of a large Binary in the resource. Whoever reads one over HTTP gets them streamed instead."""
+    return (
+        answer if answer.content is None else replace(answer, body=await octets.whole(context, answer.body, answer.content), content=None)
+    )
 
 
 def _shaped(url: Url, answer: Answer) -> Answer:

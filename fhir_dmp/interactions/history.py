@@ -10,7 +10,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Pairs, Version, history_bundle
 from fhir_dmp.fhir.instants import interval
-from fhir_dmp.interactions import read
+from fhir_dmp.interactions import octets, read
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check_id
 from fhir_dmp.store.rows import Row
@@ -40,16 +40,17 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
     links = [("self", _url(path, asked))]
     if len(rows) > count and page:
         links.append(("next", _url(path, [*asked, (PAGE, _seal(context, path, asked, page[-1]))])))
-    return Answer(200, history_bundle([_version(context, row) for row in page], total=total, links=links))
+    budget = octets.Budget(context)
+    return Answer(200, history_bundle([await _version(context, row, budget) for row in page], total=total, links=links))
 
 
-def _version(context: Context, row: Row) -> Version:
+async def _version(context: Context, row: Row, budget: octets.Budget) -> Version:
     id = json.parse(bytes(json.members(row.body)["id"]), object_only=False) if row.body else ""
     created = row.method in ("POST", "PUT") and not row.deleted
     address = f"{row.type}/{id}"
     return Version(
         full_url=f"{context.base_url}/{address}",
-        body=None if row.deleted else row.body,
+        body=None if row.deleted else await budget.whole(row.body, row.content),
         method=row.method,
         url=row.type if row.method == "POST" else address,
         status=STATUS[row.method] if created or row.deleted else 200,

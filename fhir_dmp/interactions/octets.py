@@ -7,7 +7,7 @@ import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from fhir_dmp.fhir import json
+from fhir_dmp.fhir import json, summary
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.prepare import Checked, place_of
 from fhir_dmp.store.rows import Content
@@ -18,10 +18,23 @@ INLINE_BYTES = 512 * 1024
 STRIDE = 192 * 1024
 
 
-async def set_apart(context: Context, checked: Checked, id: str | None) -> tuple[Checked, Content | None]:
-    """A Binary received as JSON: large data is kept as octets, so that it can be streamed; data in another spelling stays as it is."""
+# Octets that one Bundle brings back; a reader of more asks for each Binary by itself.
+BUNDLE_BYTES = 64 * 1024 * 1024
+
+
+def is_large(checked: Checked) -> bool:
+    """A Binary whose data would not stay in its row."""
     data = checked.value.get("data")
-    if not isinstance(data, str) or len(data) <= INLINE_BYTES * 4 // 3:
+    return checked.type == "Binary" and isinstance(data, str) and len(data) > INLINE_BYTES * 4 // 3
+
+
+async def set_apart(context: Context, checked: Checked, id: str | None, dossier: int | None = None) -> tuple[Checked, Content | None]:
+    """A Binary received as JSON: large data is kept as octets, so that it can be streamed; data in another spelling stays as it is.
+
+    dossier: None to find it out.
+    """
+    data = checked.value.get("data")
+    if not is_large(checked):
         return checked, None
     octets = base64.b64decode(data)
     if base64.b64encode(octets).decode() != data:
@@ -31,9 +44,30 @@ async def set_apart(context: Context, checked: Checked, id: str | None) -> tuple
         for start in range(0, len(octets), STRIDE):
             yield octets[start : start + STRIDE]
 
-    dossier = place_of(context, checked, id).dossier
+    dossier = place_of(context, checked, id).dossier if dossier is None else dossier
     content = await context.store.contents.write(pieces(), dossier, context.settings.max_binary_bytes)
     return replace(checked, body=json.set_members(checked.body, {"data": None})), content
+
+
+async def whole(context: Context, body: bytes, content: Content | None) -> bytes:
+    """The resource as JSON, its octets put back."""
+    if content is None:
+        return body
+    return b"".join([piece async for piece in json_stream(context, body, content)])
+
+
+class Budget:
+    """Octets put back into the entries of one Bundle, as many as fit; an entry left without them says so by its tag SUBSETTED."""
+
+    def __init__(self, context: Context) -> None:
+        self.context, self.left = context, BUNDLE_BYTES
+
+    async def whole(self, body: bytes, content: Content | None) -> bytes:
+        """An entry's resource."""
+        if content is None:
+            return body
+        self.left -= content.size
+        return await whole(self.context, body, content) if self.left >= 0 else summary.summary(body, "Binary", "data")
 
 
 def data_of(body: bytes) -> tuple[str, bytes]:

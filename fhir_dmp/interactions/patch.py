@@ -7,10 +7,11 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import fhirpath_patch, json
 from fhir_dmp.fhir.http_types import Tags
 from fhir_dmp.fhir.patch import json_patch
-from fhir_dmp.interactions import read, update
+from fhir_dmp.interactions import octets, read, update
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check, stamp, written
 from fhir_dmp.store.failures import Conflict
+from fhir_dmp.store.rows import Row
 
 
 async def run(context: Context, type_name: str, id: str, form: str, body: bytes, *, if_match: Tags | None = None) -> Answer:
@@ -23,10 +24,14 @@ async def run(context: Context, type_name: str, id: str, form: str, body: bytes,
         if row.deleted:
             raise read.deleted(row)
         update.precondition(row, if_match)
-        patched = apply(form, json.parse_exact(row.body), body, context.settings.max_depth)
+        before = await body_before(context, row, body)
+        patched = apply(form, json.parse_exact(before), body, context.settings.max_depth)
         check_identity(patched, type_name, id)
         checked = check(context, json.dump(patched), type_name)
-        stamped = stamp(context, checked, method="PATCH", id=id, current=row, content=row.content)
+        content = row.content if before is row.body else None
+        if octets.is_large(checked):
+            checked, content = await octets.set_apart(context, checked, id)
+        stamped = stamp(context, checked, method="PATCH", id=id, current=row, content=content)
         try:
             await context.write(stamped.change)
         except Conflict:
@@ -35,6 +40,11 @@ async def run(context: Context, type_name: str, id: str, form: str, body: bytes,
             continue
         return written(stamped, 200)
     raise update.changed_meanwhile()
+
+
+async def body_before(context: Context, row: Row, patch_body: bytes) -> bytes:
+    """The resource to be patched; the octets of a large Binary are put back only for a patch that may speak of them."""
+    return row.body if row.content is None or b"data" not in patch_body else await octets.whole(context, row.body, row.content)
 
 
 def apply(form: str, resource: dict, body: bytes, max_depth: int) -> dict:

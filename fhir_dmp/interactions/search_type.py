@@ -6,7 +6,7 @@ IHE MHD Find Document Lists [ITI-66], Find Document References [ITI-67]; DMP tra
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -14,6 +14,7 @@ from fhir_dmp.errors import FhirError, Issue, outcome
 from fhir_dmp.fhir import summary
 from fhir_dmp.fhir.bundle import Hit, searchset
 from fhir_dmp.fhir.references import is_id
+from fhir_dmp.interactions import octets
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_chains import Residual, resolved, unrestricted
 from fhir_dmp.interactions.search_includes import included
@@ -66,10 +67,12 @@ async def run(
 ) -> Answer:
     """The searchset of one page, as bytes. Arguments as those of `search`."""
     result = await search(context, type_name, pairs, compartment=compartment, residual=residual)
-    hits = [
-        Hit(f"{context.base_url}/{entry.type}/{entry.id}" if entry.id else "", shaped(entry, result.query), entry.mode)
-        for entry in result.entries
-    ]
+    budget = octets.Budget(context)
+    hits = []
+    for entry in result.entries:
+        if entry.row is not None and entry.row.content is not None and not result.query.summary:
+            entry = replace(entry, body=await budget.whole(entry.body, entry.row.content))
+        hits.append(Hit(f"{context.base_url}/{entry.type}/{entry.id}" if entry.id else "", shaped(entry, result.query), entry.mode))
     return Answer(200, searchset(hits, total=result.total, links=result.links))
 
 

@@ -12,14 +12,14 @@ from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.http_types import parse_tags
 from fhir_dmp.fhir.references import parse_reference, rewrite
 from fhir_dmp.fhir.tables import compartment
-from fhir_dmp.interactions import conditional, delete, dispatch, patch, read, update
+from fhir_dmp.interactions import conditional, delete, dispatch, octets, patch, read, update
 from fhir_dmp.interactions.batch import entry_answer, request_of
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import Checked, check, stamp, written
 from fhir_dmp.search import extract
 from fhir_dmp.search.values import Reference
 from fhir_dmp.store.failures import Conflict
-from fhir_dmp.store.rows import Change, Row
+from fhir_dmp.store.rows import Change, Content, Row
 from fhir_dmp.store.vault import COMMON, dossier_in, version_id
 
 LETTERS = {"POST": "c", "PUT": "u", "PATCH": "u", "DELETE": "d"}
@@ -33,8 +33,8 @@ class _Work:
     """What one attempt has found out, by index of entry.
 
     ids: `Type/id` of what each entry is about. new: ids the server has just given. same: conditional creates that ask for what an
-    earlier entry creates, by index of that entry. rows: current versions. dossiers: of new resources. answers: of writes. changes: what
-    is to be stored.
+    earlier entry creates, by index of that entry. rows: current versions. dossiers: of new resources. kept: contents that a patch
+    leaves alone. answers: of writes. changes: what is to be stored.
     """
 
     context: Context
@@ -44,6 +44,7 @@ class _Work:
     same: dict[int, int] = field(default_factory=dict)
     rows: dict[int, Row | None] = field(default_factory=dict)
     dossiers: dict[int, int] = field(default_factory=dict)
+    kept: dict[int, Content] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     answers: dict[int, Answer] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
@@ -257,6 +258,7 @@ def _urls(value: object) -> Iterator[str]:
 async def _writes(work: _Work) -> None:
     """The version each entry stores, references rewritten; every fault of every entry is found before any is told."""
     faults: list[FhirError] = []
+    ready: list[tuple[bundle.Entry, Checked]] = []
     for number, entry in enumerate(work.entries(*WRITES)):
         if number % STRIDE == STRIDE - 1:
             await asyncio.sleep(0)
@@ -264,39 +266,53 @@ async def _writes(work: _Work) -> None:
             continue
         try:
             with _at(entry):
-                _write(work, entry)
+                if (checked := await _judged(work, entry)) is not None:
+                    ready.append((entry, checked))
         except FhirError as fault:
             faults.append(fault)
     if faults:
         raise FhirError.many(faults[0].kind, [issue for fault in faults for issue in fault.issues])
+    for number, (entry, checked) in enumerate(ready):
+        if number % STRIDE == STRIDE - 1:
+            await asyncio.sleep(0)
+        with _at(entry):
+            await _stamped(work, entry, checked)
+    for index, first in work.same.items():
+        work.answers[index] = replace(work.answers[first], status=200)
 
 
-def _write(work: _Work, entry: bundle.Entry) -> None:
+async def _judged(work: _Work, entry: bundle.Entry) -> Checked | None:
+    """The valid resource that the entry stores, None when it stores none or its answer is already found."""
     context, row = work.context, work.rows.get(entry.index)
     id = work.ids.get(entry.index, "/").split("/")[1]
     exists = row is not None and not row.deleted
     if entry.method == "DELETE":
         _delete(work, entry, row, id)
-        return
-    if (first := work.same.get(entry.index)) is not None:
-        if first in work.answers:
-            work.answers[entry.index] = replace(work.answers[first], status=200)
-        return
+        return None
+    if entry.index in work.same:
+        return None
     if entry.method == "POST" and entry.index not in work.new:
         work.answers[entry.index] = read.answer(row, id)
-        return
+        return None
     update.precondition(row, parse_tags(entry.if_match), parse_tags(entry.if_none_match))
     if entry.method == "PATCH":
         if not exists:
             raise read.absent() if row is None else read.deleted(row)
-        checked = _patched(work, entry, row, id)
-    else:
-        if entry.method == "PUT" and not exists and entry.index not in work.new and not context.sandbox:
-            raise read.absent()
-        checked = _checked(context, json.dump(rewrite(entry.resource, work.links, base=entry.base)), entry)
-    stamped = stamp(context, checked, method=entry.method, id=id, current=row, dossier=work.dossiers.get(entry.index))
+        return await _patched(work, entry, row, id)
+    if entry.method == "PUT" and not exists and entry.index not in work.new and not context.sandbox:
+        raise read.absent()
+    return _checked(context, json.dump(rewrite(entry.resource, work.links, base=entry.base)), entry)
+
+
+async def _stamped(work: _Work, entry: bundle.Entry, checked: Checked) -> None:
+    """Give the version its place; contents are written now that nothing can be refused any more."""
+    row, id, dossier = work.rows.get(entry.index), work.ids[entry.index].split("/")[1], work.dossiers.get(entry.index)
+    content = work.kept.get(entry.index)
+    if octets.is_large(checked):
+        checked, content = await octets.set_apart(work.context, checked, id, dossier)
+    stamped = stamp(work.context, checked, method=entry.method, id=id, current=row, dossier=dossier, content=content)
     work.changes.append(stamped.change)
-    work.answers[entry.index] = written(stamped, 200 if exists else 201)
+    work.answers[entry.index] = written(stamped, 200 if row is not None and not row.deleted else 201)
 
 
 def _delete(work: _Work, entry: bundle.Entry, row: Row | None, id: str) -> None:
@@ -311,9 +327,12 @@ def _delete(work: _Work, entry: bundle.Entry, row: Row | None, id: str) -> None:
     work.answers[entry.index] = Answer(204, version=version_id(change.row.version))
 
 
-def _patched(work: _Work, entry: bundle.Entry, row: Row, id: str) -> Checked:
+async def _patched(work: _Work, entry: bundle.Entry, row: Row, id: str) -> Checked:
     operations = entry.operations if entry.patch == "json" else rewrite(entry.resource, work.links, base=entry.base)
-    patched = patch.apply_tree(entry.patch, json.parse_exact(row.body), operations)
+    before = await patch.body_before(work.context, row, b"" if row.content is None else json.dump(operations))
+    if before is row.body and row.content is not None:
+        work.kept[entry.index] = row.content
+    patched = patch.apply_tree(entry.patch, json.parse_exact(before), operations)
     patch.check_identity(patched, entry.target.type, id)
     return _checked(work.context, json.dump(patched), entry)
 
@@ -341,7 +360,7 @@ async def _answers(work: _Work, prefer: str) -> list[bundle.Answer]:
             with _at(entry):
                 resource = rewrite(entry.resource, work.links) if entry.resource else None
                 answer = await dispatch.run(work.context, request_of(entry, resource))
-        found.append(entry_answer(work.context, entry, answer, prefer))
+        found.append(await entry_answer(work.context, entry, answer, prefer))
     return found
 
 

@@ -11,13 +11,14 @@ from tests.interactions.making import Fhir
 from tests.serving import serving
 
 DATABASE = f"interactions_{os.getpid()}"
+ENVIRONMENT = {"FHIR_DMP_DATABASE": DATABASE, "FHIR_DMP_MAX_BINARY_BYTES": "67000000"}
 
 
 @pytest.fixture(scope="session")
 def server(mongod, tmp_path_factory):
     """A sandbox, shared: each test has resources of its own."""
     folder = tmp_path_factory.mktemp("interactions")
-    with serving(folder, "--mongodb-uri", mongod.uri, environment={"FHIR_DMP_DATABASE": DATABASE}) as running:
+    with serving(folder, "--mongodb-uri", mongod.uri, environment=ENVIRONMENT) as running:
         yield running
     with MongoClient(mongod.uri) as client:
         client.drop_database(DATABASE)
