@@ -210,7 +210,7 @@ def intervals_of(code: str, value: Value, parameter: Parameter | None) -> Iterat
         case Composite() if len(value.parts) == 2:
             for left in value.parts[0]:
                 if isinstance(left, Token) and left.code is not None:
-                    for spelling in token_spellings(left.system, code_key(code, left.code)):
+                    for spelling in token_spellings(left.system, code_key(code, left.code))[:2]:  # `system|` has no interval of its own
                         for right in value.parts[1]:
                             for what, a, b in intervals_of(code, right, None):
                                 yield f"{spelling}\0{what}", a, b

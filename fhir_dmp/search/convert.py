@@ -37,9 +37,10 @@ CURRENCY = "urn:iso:std:iso:4217"
 
 
 class Context(NamedTuple):
-    """base_urls: addresses of this server."""
+    """What one extraction shares. base_urls: addresses of this server. done: values already converted, by identity and converter."""
 
-    base_urls: tuple[str, ...] = ()
+    base_urls: tuple[str, ...]
+    done: dict[tuple[int, "Convert"], Iterable[Value]]
 
 
 Convert = Callable[[object, dict, Context], Iterable[Value]]

@@ -11,7 +11,7 @@ from functools import cache
 
 from fhir_dmp.fhir import tables
 from fhir_dmp.fhir.references import parse_reference
-from fhir_dmp.search.convert import Context, converter
+from fhir_dmp.search.convert import Context, Convert, converter
 from fhir_dmp.search.expressions import Branch, after_first, branches, contained, flat, getter
 from fhir_dmp.search.parameters import TEXTS, Parameter, parameters
 from fhir_dmp.search.values import Composite, Index, Value
@@ -29,7 +29,7 @@ def extract(type_name: str, resource: dict, *, base_urls: Sequence[str] = (), te
     >>> extract("Patient", {"resourceType": "Patient", "birthDate": "1980-05"})["birthdate"]
     (DateRange(lo_ms=325987200000, hi_ms=328665600000),)
     """
-    return _extract(type_name, resource, resource, Context(tuple(base_urls)), texts, 0)
+    return _extract(type_name, resource, resource, Context(tuple(base_urls), {}), texts, 0)
 
 
 def _extract(type_name: str, resource: dict, container: dict, context: Context, texts: bool, depth: int) -> Index:
@@ -118,7 +118,7 @@ def _reader(code: str, kind: str, branch: Branch, get: Callable, *, as_list: boo
             out: list[Value] = []
             for item in value if type(value) is list else (value,):
                 if item is not None:
-                    out += convert(item, resource, context)
+                    out += _once(convert, item, resource, context)
             return out
 
         return read_member
@@ -128,7 +128,7 @@ def _reader(code: str, kind: str, branch: Branch, get: Callable, *, as_list: boo
         for start in flat(value) if as_list else (value,):
             for item in get(start, resource):
                 if item is not None:
-                    out += convert(item, resource, context)
+                    out += _once(convert, item, resource, context)
         return out
 
     if as_list and branch.steps[1].kind == "index":
@@ -145,6 +145,17 @@ def _reader(code: str, kind: str, branch: Branch, get: Callable, *, as_list: boo
 
         return read_at
     return read
+
+
+def _once(convert: Convert, item: object, resource: dict, context: Context) -> Iterable[Value]:
+    """The values of an element, which several parameters may ask for, converted once."""
+    if type(item) is not dict:
+        return convert(item, resource, context)
+    place = (id(item), convert)
+    found = context.done.get(place)
+    if found is None:
+        found = context.done[place] = tuple(convert(item, resource, context))
+    return found
 
 
 def _composite_reader(parameter: Parameter) -> _Reader:
@@ -168,7 +179,10 @@ def _composite_reader(parameter: Parameter) -> _Reader:
                 found = []
                 for readers in parts:
                     values = [
-                        v for get_part, convert in readers for item in get_part(base, resource) for v in convert(item, resource, context)
+                        value
+                        for get_part, convert in readers
+                        for item in get_part(base, resource)
+                        for value in _once(convert, item, resource, context)
                     ]
                     if not values:
                         break

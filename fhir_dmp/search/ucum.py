@@ -9,12 +9,14 @@ canonical form and are compared as written.
 """
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
 from fhir_dmp.search.values import DIGITS
+
+_WIDE = Context(prec=400, Emax=99_999, Emin=-99_999)
 
 SYSTEM = "http://unitsofmeasure.org"
 
@@ -101,8 +103,13 @@ def convert(value: Decimal, unit: Canonical) -> Decimal:
     """The value in the canonical unit, to 34 digits."""
     if not value.is_finite():
         return value
-    exact = Fraction(value) * unit.factor + unit.offset
-    return DIGITS.divide(Decimal(exact.numerator), Decimal(exact.denominator))
+    if unit.factor == 1 and not unit.offset:
+        return value
+    scale, shift = unit.factor, unit.offset
+    # One fraction, in more digits than any value and unit have together, rounded once.
+    above = _WIDE.multiply(value, scale.numerator * shift.denominator)
+    above = _WIDE.add(above, shift.numerator * scale.denominator)
+    return DIGITS.plus(_WIDE.divide(above, Decimal(scale.denominator * shift.denominator)))
 
 
 def _parse(code: str) -> tuple[Fraction, dict[str, int]]:
