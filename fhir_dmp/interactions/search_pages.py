@@ -36,10 +36,8 @@ async def by_index(context: Context, query: Query, plan: Plan, cursor: Cursor | 
     """Where the index decides and the order is that of the store: keyset paging, at a cost that does not grow with the page."""
     moment = Moment(cursor.moment if cursor else None)
     total = cursor.total if cursor else None
-    if query.only_count or (cursor is None and query.total != "none"):
-        total = await _count(context, plan, moment)
     if query.only_count:
-        return Page((), total)
+        return Page((), await _count(context, plan, moment))
     descending = query.descending
     back = cursor is not None and cursor.back
     place = cursor.place if cursor else None
@@ -59,6 +57,9 @@ async def by_index(context: Context, query: Query, plan: Plan, cursor: Cursor | 
         shown = current + shown if back else shown + current
         first = found[0].place if back or first is None else first
         last = found[-1].place if not back or last is None else last
+    if cursor is None and query.total != "none":
+        # What fits on one page need not be counted.
+        total = await _count(context, plan, moment) if more else len(shown)
     return Page(tuple(shown), total, *_neighbours(moment, total, first, last, more, back, cursor is not None))
 
 
