@@ -40,7 +40,11 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
             [("c", ASCENDING), ("l", DESCENDING), ("_id", DESCENDING)], name="code", partialFilterExpression={"c": {"$exists": True}}
         ),
         IndexModel([("f.i", ASCENDING)], name="contents", sparse=True),
+        IndexModel([("j.w", ASCENDING), ("j.q", ASCENDING)], name="journal", sparse=True),
     ),
+    "journal.chains": (IndexModel([("open", ASCENDING)], name="open"),),
+    "journal.leaves": (IndexModel([("w", ASCENDING), ("q", ASCENDING)], name="place"),),
+    "journal.heads": (IndexModel([("at", ASCENDING)], name="time"),),
     "versions": (
         IndexModel([("k", ASCENDING), ("l", DESCENDING), ("_id", DESCENDING)], name="instance"),
         IndexModel([("d", ASCENDING), ("t", ASCENDING), ("l", DESCENDING), ("_id", DESCENDING)], name="dossier"),

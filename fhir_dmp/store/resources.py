@@ -26,6 +26,8 @@ from fhir_dmp.store.contents import Contents
 from fhir_dmp.store.failures import AlreadyExists, Broken, is_transient, translated, unavailable
 from fhir_dmp.store.format import FORMAT as CURRENT_FORMAT
 from fhir_dmp.store.format import MIGRATIONS, Migration, Progress, Record, open_record
+from fhir_dmp.store.journal import Journal
+from fhir_dmp.store.lanes import Lanes, Turn, entry
 from fhir_dmp.store.reading import Reader
 from fhir_dmp.store.rows import INLINE_BODY_BYTES, Change, Content, NewRow, current_document, deletion_document, encode
 from fhir_dmp.store.vault import COMMON, Vault, dossier_row, is_dossier_row
@@ -64,6 +66,8 @@ class Store(Reader):
         self._old_loads = batcher("vread", partial(self._load_batch, "versions"), 1, 400)
         self._creates = batcher("create", self._insert_batch, 2, 1000, 32 * 1024 * 1024)
         self._commits = batcher("commit", self._commit_batch, 2, 200)
+        self._lanes = Lanes(connection, os.urandom, clock)
+        self.journal = Journal(connection, vault, self._lanes, self._documents, os.urandom, partial(observe, "trace"))
         self._locks = Locks()
 
     @classmethod
@@ -110,6 +114,7 @@ class Store(Reader):
         """Finish what waits, then disconnect."""
         for batcher in (self._loads, self._old_loads, self._creates, self._commits):
             await batcher.close()
+        await self.journal.close()
         await self._connection.close()
 
     async def ping(self) -> bool:
@@ -155,11 +160,12 @@ class Store(Reader):
             return
 
         async def attempt(session: AsyncClientSession) -> Failed | None:
+            turn.begin()
             await claim(self._connection, session, claims, self.clock())
-            (outcome,) = await apply(self._connection, session, [member])
+            (outcome,) = await apply(self._connection, session, [member], turn)
             return outcome
 
-        async with self._locks.hold(claims):
+        async with self._locks.hold(claims), self._lanes.turn(nothing_stored) as turn:
             outcome = await self._connection.transaction(attempt)
         if outcome is not None:
             raise outcome.error
@@ -174,10 +180,11 @@ class Store(Reader):
         claims = sorted(set(claims))
 
         async def attempt(session: AsyncClientSession) -> T:
+            turn.begin()
             await claim(self._connection, session, claims, self.clock())
-            return await work(Transaction(self, session))
+            return await work(Transaction(self, session, turn))
 
-        async with self._locks.hold(claims):
+        async with self._locks.hold(claims), self._lanes.turn(nothing_stored) as turn:
             return await self._connection.transaction(attempt)
 
     async def _prepare(self, changes: Sequence[Change]) -> list[Prepared]:
@@ -186,7 +193,11 @@ class Store(Reader):
         prepared = []
         for change in changes:
             row, key = change.row, keys[change.row.dossier]
-            large = await self._large_body(row) if row.body is not None and len(row.body) > INLINE_BODY_BYTES else None
+            large = await self._large_body(row) if row.body is not None and not row.journal and len(row.body) > INLINE_BODY_BYTES else None
+            if row.journal:
+                joining = entry(row, current_document(row, key, None), key, os.urandom)
+                prepared.append(Prepared(change, None, None, joining))
+                continue
             deletion = encode(deletion_document(row, key)) if row.deleted else None
             prepared.append(Prepared(change, encode(current_document(row, key, large)), deletion))
         return prepared
@@ -309,8 +320,14 @@ class Store(Reader):
 
     async def _commit_batch(self, members: list[Member]) -> list[Failed | None]:
         """A group transaction. When it fails as a whole, its halves are tried, down to the member that is to blame."""
+
+        async def attempt(session: AsyncClientSession) -> list[Failed | None]:
+            turn.begin()
+            return await apply(self._connection, session, members, turn)
+
         try:
-            return await self._connection.transaction(lambda session: apply(self._connection, session, members))
+            async with self._lanes.turn(nothing_stored) as turn:
+                return await self._connection.transaction(attempt)
         except (PyMongoError, RuntimeError) as error:
             if len(members) > 1:
                 middle = len(members) // 2
@@ -321,14 +338,14 @@ class Store(Reader):
 class Transaction(Reader):
     """Reads and writes of one MongoDB transaction."""
 
-    def __init__(self, store: Store, session: AsyncClientSession) -> None:
+    def __init__(self, store: Store, session: AsyncClientSession, turn: Turn) -> None:
         super().__init__(store._connection, store.vault, store.contents, session)
-        self._store = store
+        self._store, self._turn = store, turn
 
     async def write(self, changes: Sequence[Change]) -> None:
         """Do these changes now, to be seen by later reads of this transaction. Conflict as in Store.commit; none of them is then done."""
         if changes:
-            (outcome,) = await apply(self._connection, self._session, [await self._store._prepare(changes)])
+            (outcome,) = await apply(self._connection, self._session, [await self._store._prepare(changes)], self._turn)
             if outcome is not None:
                 raise outcome.error
 
@@ -338,6 +355,11 @@ class Transaction(Reader):
         others = tuple(key for key in keys if not is_dossier_row(key))
         found = await self._store._documents(dossiers)
         return found | await self._by_id("resources", others) if others else found
+
+
+def nothing_stored(error: BaseException) -> bool:
+    """Whether an error that left a transaction tells that it was aborted, and not that its fate is unknown."""
+    return isinstance(error, Exception) and not isinstance(error, PyMongoError) and getattr(error, "kind", "") != "transient"
 
 
 class Locks:

@@ -39,6 +39,7 @@ class NewRow(NamedTuple):
     token; g the selective ones; c code tokens; n (parameter hash, low, high), int or Decimal, half-open.
     body: final JSON bytes; for a deletion None or what a history shall tell of it (e.g. the id a client chose), sealed too.
     method: POST, PUT, PATCH or DELETE. content: a sealed content that this version refers to; it lives as long as one version does.
+    journal: it is a trace, and gets a number in a chain of the journal.
     """
 
     key: bytes
@@ -55,6 +56,7 @@ class NewRow(NamedTuple):
     method: str
     deleted: bool = False
     content: Content | None = None
+    journal: bool = False
 
 
 class Change(NamedTuple):

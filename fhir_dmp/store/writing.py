@@ -14,6 +14,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import Connection
 from fhir_dmp.store.failures import AlreadyExists, Conflict
+from fhir_dmp.store.lanes import Entry, Turn
 from fhir_dmp.store.reading import INDEX_FIELDS
 from fhir_dmp.store.rows import Change, encode, superseded_document
 
@@ -22,14 +23,17 @@ COMMAND_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A change, sealed and encoded. deletion: the document in `versions` when it is one."""
+    """A change, sealed and encoded. deletion: the document in `versions` when it is one. entry: of a trace, instead of its document."""
 
     change: Change
-    document: RawBSONDocument
+    document: RawBSONDocument | None
     deletion: RawBSONDocument | None
+    entry: Entry | None = None
 
     @property
     def size(self) -> int:
+        if self.entry is not None:
+            return len(self.entry.data)
         return len(self.document.raw) * (2 if self.deletion else 1)
 
 
@@ -44,22 +48,25 @@ async def claim(connection: Connection, session: AsyncClientSession, claims: Ite
         await connection.database.command({"update": "claims", "updates": updates, "ordered": True}, session=session)
 
 
-async def apply(connection: Connection, session: AsyncClientSession, members: Sequence[Member]) -> list[Failed | None]:
+async def apply(connection: Connection, session: AsyncClientSession, members: Sequence[Member], turn: Turn) -> list[Failed | None]:
     """Do the writes of all members in the session's transaction, except those members whose expectations do not hold.
 
-    A conflict of one member leaves the others alone; anything else raises, and nothing of the transaction may then be kept.
+    turn: numbers the traces among them. A conflict of one member leaves the others alone; anything else raises, and nothing of the
+    transaction may then be kept.
     """
     keys = list(dict.fromkeys(prepared.change.row.key for member in members for prepared in member))
     find = {"find": "resources", "filter": {"_id": {"$in": keys}}, "projection": INDEX_FIELDS, "batchSize": len(keys) + 1}
     current = {document["_id"]: document for document in await connection.read(find, session)}
     versions: dict[bytes, int | None] = {key: current[key]["v"] if key in current else None for key in keys}
     outcomes: list[Failed | None] = []
-    creates: list[RawBSONDocument] = []
+    creates: list[Prepared] = []
+    traced = stored_before = False
     superseded: list[RawBSONDocument] = []
     replacements: list[Prepared] = []
     for member in members:
         if all(versions[prepared.change.row.key] == prepared.change.row.version for prepared in member):
             outcomes.append(None)  # an earlier attempt, whose answer was lost, did it
+            stored_before = True
             continue
         conflict = judge(member, versions)
         outcomes.append(Failed(conflict) if conflict else None)
@@ -69,7 +76,8 @@ async def apply(connection: Connection, session: AsyncClientSession, members: Se
             key = prepared.change.row.key
             versions[key] = prepared.change.row.version
             if prepared.change.expected is None:
-                creates.append(prepared.document)
+                creates.append(prepared)
+                traced = traced or prepared.entry is not None
                 continue
             if key not in current or current[key]["v"] != prepared.change.expected:
                 raise RuntimeError("a write follows one of the same group")  # its members are then tried one by one
@@ -81,8 +89,11 @@ async def apply(connection: Connection, session: AsyncClientSession, members: Se
     database = connection.database
     if superseded:
         await database["versions"].insert_many(superseded, session=session)
+    if traced or stored_before:
+        await turn.ready(anew=stored_before)
     if creates:
-        await database["resources"].insert_many(creates, session=session)
+        documents = [turn.place(p.entry) if p.entry is not None else p.document for p in creates]
+        await database["resources"].insert_many(documents, session=session)
     for part in _parts(replacements):
         updates = [
             {"q": {"_id": Binary(p.change.row.key), "v": p.change.expected}, "u": p.document, "multi": False, "upsert": False} for p in part

@@ -1,0 +1,88 @@
+"""The recorder: nothing is answered before what it tells is traced, durably.
+
+R1111-43 CSP; Regulation (EU) 2025/327 art. 9; https://profiles.ihe.net/ITI/BALP/
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from fhir_dmp.audit.event import Server, Trace
+from fhir_dmp.audit.index import Indexer
+from fhir_dmp.errors import FhirError
+from fhir_dmp.search.spelling import address_key
+from fhir_dmp.store.journal import Receipt
+from fhir_dmp.store.resources import Store
+from fhir_dmp.store.rows import Change, NewRow
+from fhir_dmp.store.vault import COMMON, version_id
+
+# Longer than a failover that goes well; a client is told to repeat rather than kept waiting.
+PATIENCE_SECONDS = 10.0
+
+
+class Recorder:
+    """Records traces in one store. address: base URL of this host, as named in traces."""
+
+    def __init__(
+        self, store: Store, address: str = "localhost", *, name: str = "fhir-dmp", patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        self._store, self._patience = store, patience_seconds
+        self.indexer = Indexer(store.vault.hash64, Server(store.record.identity, name, address))
+
+    async def record(self, traces: Sequence[Trace]) -> Receipt | None:
+        """Make traces durable, together with whatever else waits. When it raises (503), nothing may be answered.
+
+        A trace about a dossier that does not exist, or was erased, names no patient.
+        """
+        if not traces:
+            return None
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._record(traces)
+        except TimeoutError as error:
+            raise untraceable() from error
+
+    async def _record(self, traces: Sequence[Trace]) -> Receipt:
+        vault, journal = self._store.vault, self._store.journal
+        dossiers = [vault.dossier_of_patient(trace.patient) if trace.patient else COMMON for trace in traces]
+        keys: dict[int, AESGCM] = await journal.keys({*dossiers, COMMON})
+        rows = [
+            self.row(trace, dossier) if dossier in keys else self.row(replace(trace, patient=""), COMMON)
+            for trace, dossier in zip(traces, dossiers, strict=True)
+        ]
+        return await journal.record(rows, keys)
+
+    def changes(self, traces: Sequence[Trace]) -> list[Change]:
+        """Traces of writes, to be stored in the same commit or transaction as the writes themselves."""
+        dossier = self._store.vault.dossier_of_patient
+        return [Change(self.row(trace, dossier(trace.patient) if trace.patient else COMMON), None) for trace in traces]
+
+    def row(self, trace: Trace, dossier: int) -> NewRow:
+        """A trace as a row of its dossier."""
+        vault, random = self._store.vault, self._store.random
+        id, version = vault.new_id(dossier, random), vault.new_version(random)
+        body, entries = self.indexer.build(trace, id, version_id(version))
+        return NewRow(
+            key=vault.locate("AuditEvent", id),
+            dossier=dossier,
+            type="AuditEvent",
+            version=version,
+            updated_ms=trace.at_ms,
+            self64=vault.hash64(address_key("AuditEvent", id)),
+            x=entries.x,
+            g=entries.g,
+            c=entries.c,
+            n=entries.n,
+            body=body,
+            method="POST",
+            journal=True,
+        )
+
+
+def untraceable() -> FhirError:
+    """The answer of a request whose trace could not be made durable in time."""
+    return FhirError(
+        "transient", "the access cannot be traced at the moment, so it is not given; please repeat", headers={"Retry-After": "2"}
+    )

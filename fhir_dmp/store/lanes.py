@@ -1,0 +1,173 @@
+"""Chains of traces: whoever writes traces numbers them in a chain that nobody else holds meanwhile.
+
+RFC 6962 in fhir_dmp/audit/chain.py ; https://www.mongodb.com/docs/manual/core/write-operations-atomicity/
+
+A chain is held by one batch or one transaction at a time, and rows go in the order of their numbers, so what is stored of a chain is
+always a beginning of it: no crash leaves a gap, and a gap means that somebody took a trace away. When the fate of a write is not known its
+chain is given up, at whatever number it ended, and a new one begun.
+"""
+
+from collections.abc import Callable
+from struct import Struct
+from typing import NamedTuple
+
+from bson import Binary
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import PyMongoError
+
+from fhir_dmp.audit.chain import SALT_BYTES, START, Position, commitment, leaf_data, leaf_hash, link
+from fhir_dmp.store.connection import Connection, repeated
+from fhir_dmp.store.rows import RAW, NewRow, encode
+from fhir_dmp.store.vault import seal, unseal, version_row
+
+CHAINS = "journal.chains"
+_SALT = b" salt"
+_LENGTH = Struct("<i")
+# {j: {w: chain, q: number, h: link}}: one more element at the end of an encoded row.
+_PLACE = Struct("<c2si c2sic16s c2sq c2sic32s c")
+
+
+class Entry(NamedTuple):
+    """A trace that is sealed and encoded and only lacks its place. data: BSON of its row."""
+
+    data: bytes
+    dossier: int
+    committed: bytes
+
+
+class Place(NamedTuple):
+    """Where a stored trace stands, as its row tells. link: of the chain up to it."""
+
+    chain: bytes
+    number: int
+    link: bytes
+
+
+def entry(row: NewRow, document: dict, key, random: Callable[[int], bytes]) -> Entry:
+    """A trace ready to join a batch. document: its row, sealed with `key`."""
+    salt = random(SALT_BYTES)
+    document["salt"] = Binary(seal(key, salt, version_row(row.key, row.version) + _SALT))
+    return Entry(encode(document).raw, row.dossier, commitment(salt, row.body))
+
+
+def salt_of(document: dict, key) -> bytes:
+    """The salt of a stored trace. key: of its dossier."""
+    return unseal(key, document.get("salt", b""), version_row(document["_id"], document["v"]) + _SALT)
+
+
+def place_of(document: dict) -> Place | None:
+    """Where a stored trace stands; None for what is none, or has lost its place."""
+    found = document.get("j")
+    try:
+        return Place(bytes(found["w"]), int(found["q"]), bytes(found["h"]))
+    except (TypeError, KeyError, ValueError):
+        return None
+
+
+class Lane:
+    """One chain and how far it has come."""
+
+    __slots__ = ("_draft", "chain", "link", "number")
+
+    def __init__(self, chain: bytes) -> None:
+        self.chain, self.number, self.link = chain, 0, START
+        self._draft = (0, START)
+
+    def begin(self) -> None:
+        """Forget what was numbered and not stored."""
+        self._draft = (self.number, self.link)
+
+    def keep(self) -> None:
+        """What was numbered is stored."""
+        self.number, self.link = self._draft
+
+    @property
+    def drafted(self) -> bool:
+        return self._draft[0] != self.number
+
+    def place(self, one: Entry) -> RawBSONDocument:
+        """The row of a trace with its place in the chain."""
+        number, previous = self._draft
+        linked = link(previous, leaf_hash(leaf_data(Position(self.chain, number, one.dossier), one.committed)))
+        self._draft = (number + 1, linked)
+        place = _PLACE.pack(
+            b"\3", b"j\0", _PLACE.size - 3, b"\5", b"w\0", 16, b"\0", self.chain,
+            b"\x12", b"q\0", number, b"\5", b"h\0", 32, b"\0", linked, b"\0",
+        )  # fmt: skip
+        data = one.data
+        return RawBSONDocument(b"".join((_LENGTH.pack(len(data) + len(place)), data[4:-1], place, b"\0")), RAW)
+
+
+class Lanes:
+    """The chains of one process."""
+
+    def __init__(self, connection: Connection, random: Callable[[int], bytes], clock: Callable[[], int]) -> None:
+        self._connection, self._random, self._clock = connection, random, clock
+        self._idle: list[Lane] = []
+
+    def turn(self, settled: Callable[[BaseException], bool] = lambda error: False) -> "Turn":
+        """A turn at writing. settled: whether an error that ends it tells that nothing was stored."""
+        return Turn(self, settled)
+
+    async def take(self) -> Lane:
+        """An idle chain, else a new one, registered so that the log will look for it."""
+        if self._idle:
+            return self._idle.pop()
+        lane = Lane(self._random(16))
+        document = {"_id": Binary(lane.chain), "at": self._clock(), "n": 0, "h": Binary(START), "open": True}
+        chains = self._connection.database[CHAINS]
+        await repeated(lambda: chains.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True))
+        return lane
+
+    def give_back(self, lane: Lane) -> None:
+        """It may be written on."""
+        self._idle.append(lane)
+
+    async def close(self) -> None:
+        """Say that nothing more comes in these chains. A process that dies says nothing, and is looked after all the same."""
+        idle, self._idle = self._idle, []
+        if idle:
+            chains = self._connection.database[CHAINS]
+            try:
+                await chains.update_many({"_id": {"$in": [Binary(lane.chain) for lane in idle]}}, {"$set": {"open": False}})
+            except PyMongoError:
+                return
+
+
+class Turn:
+    """The right to number traces, for one batch or one transaction with all its attempts; takes a chain when the first trace comes."""
+
+    __slots__ = ("_lane", "_lanes", "_settled")
+
+    def __init__(self, lanes: Lanes, settled: Callable[[BaseException], bool]) -> None:
+        self._lanes, self._settled = lanes, settled
+        self._lane: Lane | None = None
+
+    async def __aenter__(self) -> "Turn":
+        return self
+
+    async def __aexit__(self, kind, error: BaseException | None, trace) -> None:
+        lane = self._lane
+        if lane is None:
+            return
+        if error is None:
+            lane.keep()
+            self._lanes.give_back(lane)
+        elif not lane.drafted or self._settled(error):
+            lane.begin()
+            self._lanes.give_back(lane)
+
+    def begin(self) -> None:
+        """An attempt begins: the one before stored nothing."""
+        if self._lane:
+            self._lane.begin()
+
+    async def ready(self, *, anew: bool = False) -> None:
+        """Have a chain; a new one when an attempt turned out to have been stored although it seemed to fail."""
+        if self._lane is None or anew:
+            self._lane = None
+            self._lane = await self._lanes.take()
+            self._lane.begin()
+
+    def place(self, one: Entry) -> RawBSONDocument:
+        return self._lane.place(one)
