@@ -1,0 +1,88 @@
+"""Facts of a document.
+
+https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition-pdsm-comprehensive-document-reference.html
+"""
+
+from fhir_dmp.dmp import documents, spaces
+from fhir_dmp.dmp.identity import IDNPS, RPPS
+from fhir_dmp.dmp.paris import span
+from fhir_dmp.dmp.visibility import concept, release_ms
+from fhir_dmp.fhir.instants import from_instant
+
+DEPOSIT = from_instant("2026-11-22T09:00:00Z")
+DOCUMENT = {
+    "resourceType": "DocumentReference",
+    "contained": [
+        {"resourceType": "Practitioner", "id": "doctor", "identifier": [{"system": RPPS, "value": "10001234567"}]},
+        {"resourceType": "PractitionerRole", "id": "role", "practitioner": {"reference": "#doctor"}},
+    ],
+    "masterIdentifier": {"system": "urn:ietf:rfc:3986", "value": "urn:uuid:1"},
+    "type": {"coding": [{"system": "http://loinc.org", "code": "11488-4"}]},
+    "category": [{"coding": [{"code": "95"}]}],
+    "author": [{"reference": "#role"}, {"identifier": {"system": IDNPS, "value": "810009999999"}}, {"reference": "Patient/p"}],
+    "securityLabel": [concept("N"), concept("MASQUE_PS")],
+    "context": {"period": {"start": "2026-11-20", "end": "2026-11-21"}},
+    "relatesTo": [{"code": "replaces", "target": {"reference": "DocumentReference/old"}}, {"code": "appends", "target": {}}],
+}
+
+
+def nobody(reference):
+    return frozenset()
+
+
+def test_facts_of_a_deposit():
+    authors = documents.authors_of(DOCUMENT, nobody)
+    facts = documents.facts_of(DOCUMENT, authors=authors, organization="org:1", first_deposit_ms=DEPOSIT, root="DocumentReference/x")
+    assert (facts.type, facts.labels, facts.status) == ("11488-4", {"MASQUE_PS"}, "current")
+    assert facts.authors == {"ps:810001234567", "ps:810009999999", "holder"}
+    assert facts.period == (span("2026-11-20")[0], span("2026-11-21")[1])
+    assert facts.release_ms == release_ms(DEPOSIT)
+    assert documents.replaced(DOCUMENT) == ("DocumentReference/old",)
+    assert documents.master_identifier(DOCUMENT) == ("urn:ietf:rfc:3986", "urn:uuid:1")
+
+
+def test_labels_of_the_lineage_are_added_to_those_of_a_new_version():
+    facts = documents.facts_of(
+        DOCUMENT, authors=(), organization="", first_deposit_ms=DEPOSIT, root="r", labels=frozenset({"INVISIBLE_PATIENT"})
+    )
+    assert facts.labels == {"MASQUE_PS", "INVISIBLE_PATIENT"}
+
+
+def test_the_class_comes_from_the_type_whatever_category_says():
+    assert documents.class_of(DOCUMENT) == "10"
+
+
+def test_an_absent_status_is_current():
+    assert documents.status_of({}) == "current"
+    assert documents.status_of({"status": "entered-in-error"}) == "entered-in-error"
+
+
+def test_roles_that_name_each_other_name_nobody():
+    loop = {
+        "contained": [
+            {"resourceType": "PractitionerRole", "id": "a", "practitioner": {"reference": "#b"}},
+            {"resourceType": "PractitionerRole", "id": "b", "practitioner": {"reference": "#a"}},
+        ],
+        "author": [{"reference": "#a"}, {"reference": "#missing"}],
+    }
+    assert documents.authors_of(loop, nobody) == frozenset()
+
+
+def test_a_type_of_an_unknown_system_is_not_taken_for_a_known_one():
+    assert spaces.type_token("http://example.org", "REMB") == "http://example.org|REMB"
+    assert spaces.class_of("http://example.org|REMB") == ""
+
+
+def test_spaces_and_volets():
+    assert spaces.personal_space() == {"EXPPAT_1", "EXPPAT_2", "EXPPAT_3", "74465-6"}
+    assert {spaces.volet_of(code) for code in spaces.types()} == {
+        "identification", "donnees-generales", "soins", "prevention", "imagerie", "expression-titulaire", "remboursement",
+    }  # fmt: skip
+    assert spaces.space_of("REMB") == "historique-remboursement"
+    assert len(spaces.types()) == 107
+    assert {t.document_class for t in spaces.types().values()} <= set(spaces.classes())
+    assert {t.document_class for t in spaces.types().values()} == {c for c in spaces.classes() if not c.startswith("urn:")}
+
+
+def test_every_type_a_resource_is_judged_as_exists():
+    assert set(documents.JUDGED_AS.values()) <= set(spaces.types())
