@@ -1,15 +1,21 @@
 """Chains, reverse chains and lists, looked up: a predicate that rows of one type can answer by themselves.
 
 https://hl7.org/fhir/R4/search.html#chaining, #has and #list
+
+Two ways, the same answer. From the far end: which resources of the whole store meet the rest of the chain, then who refers to them.
+From the near end, where the other criteria leave few resources (those of a dossier): where do their references lead, and is it right.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
+from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.search_plan import Alternatives
-from fhir_dmp.interactions.search_rows import addressed, limits_of, matching
+from fhir_dmp.interactions.search_plan import Alternatives, plan
+from fhir_dmp.interactions.search_rows import Opened, addressed, candidates, limits_of, matching, opened
+from fhir_dmp.search.parameters import parameters
 from fhir_dmp.search.predicate import (
     EVERYTHING,
     NOTHING,
@@ -22,10 +28,14 @@ from fhir_dmp.search.predicate import (
     Not,
     Predicate,
     ReferenceTo,
+    ReferenceUrl,
     ReverseChain,
+    matches,
     under,
 )
-from fhir_dmp.search.values import Reference
+from fhir_dmp.search.query import needs_resolving
+from fhir_dmp.search.values import Reference, Uri
+from fhir_dmp.store.rows import Row
 
 # What the asker may see of a type: joins every lookup, so that a chain tells nothing of what is hidden.
 Residual = Callable[[str], Predicate]
@@ -38,56 +48,129 @@ def unrestricted(type_name: str) -> Predicate:
 
 async def resolved(context: Context, alternatives: Alternatives, residual: Residual = unrestricted) -> Alternatives:
     """Alternatives without chains, reverse chains and lists."""
-    return [(name, await _resolved(context, name, part, residual)) for name, part in alternatives]
+    return [(name, await _whole(context, name, part, residual)) for name, part in alternatives]
 
 
-async def _resolved(context: Context, type_name: str | None, predicate: Predicate, residual: Residual) -> Predicate:
-    match predicate:
-        case Not(part):
-            return Not(await _resolved(context, type_name, part, residual))
-        case All(parts):
-            return All(tuple([await _resolved(context, type_name, part, residual) for part in parts]))
-        case AnyOf(parts):
-            return AnyOf(tuple([await _resolved(context, type_name, part, residual) for part in parts]))
-        case Chain(code, targets):
-            return AnyOf(tuple([each for target, part in targets for each in await _steps(context, code, target, part, residual)]))
-        case ReverseChain(source, code, part):
-            return Has("_id", IdIn(await _referred(context, type_name, source, code, part, residual)))
-        case Listed(list_id):
-            return await _listed(context, type_name, list_id, residual)
-    return predicate
+async def _whole(context: Context, type_name: str | None, predicate: Predicate, residual: Residual) -> Predicate:
+    if not needs_resolving(predicate):
+        return predicate
+    limits = limits_of(context)
+    if type_name is not None and plan(context, [(type_name, predicate)]).anchored:
+        near = await _near(context, type_name, predicate, min(limits.followed, limits.candidates))
+        if near is not None:
+            return await _Lookup(context, residual, near).of(type_name, predicate)
+    try:
+        return await _Lookup(context, residual, None).of(type_name, predicate)
+    except FhirError as error:
+        near = await _near(context, type_name, predicate, limits.candidates) if error.kind == "too-costly" and type_name else None
+        if near is None:
+            raise
+    return await _Lookup(context, residual, near).of(type_name, predicate)
 
 
-async def _steps(context: Context, code: str, target: str, part: Predicate, residual: Residual) -> list[Predicate]:
-    """Through the store, and through what the resource contains."""
-    inner = await _resolved(context, target, part, residual)
-    rows = await addressed(context, target, [(target, All((inner, residual(target))))], limit=limits_of(context).intermediates)
-    dossiers = frozenset(row.dossier for row in rows) if target == "Patient" else None
-    stored = Has(code, ReferenceTo(frozenset(row.self64 for row in rows), dossiers))
-    contained = await _resolved(context, None, under(part, f"{code}>{target}."), residual)
-    return [stored, contained]
+async def _near(context: Context, type_name: str, predicate: Predicate, limit: int) -> list[Opened] | None:
+    """What the other criteria leave, opened; None when that is more than the limit."""
+    try:
+        rows = [row async for row in candidates(context, plan(context, [(type_name, predicate)]), limit=limit)]
+    except FhirError as error:
+        if error.kind != "too-costly":
+            raise
+        return None
+    return [opened(context, row) for row in rows]
 
 
-async def _referred(context: Context, type_name: str | None, source: str, code: str, part: Predicate, residual: Residual) -> frozenset[str]:
-    """Ids of the resources of a type that matches of the source refer to by a parameter."""
-    inner = await _resolved(context, source, part, residual)
-    found = await matching(context, [(source, All((inner, residual(source))))], limit=limits_of(context).intermediates)
-    return frozenset(
-        value.id
-        for each in found
-        for value in each.index.get(code, ())
-        if isinstance(value, Reference) and value.type == type_name and value.id is not None
-    )
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    """near: resources of the type asked for among which all matches are; None when they are too many to follow."""
+
+    context: Context
+    residual: Residual
+    near: list[Opened] | None
+
+    async def of(self, type_name: str | None, predicate: Predicate) -> Predicate:
+        match predicate:
+            case Not(part):
+                return Not(await self.of(type_name, part))
+            case All(parts):
+                return All(tuple([await self.of(type_name, part) for part in parts]))
+            case AnyOf(parts):
+                return AnyOf(tuple([await self.of(type_name, part) for part in parts]))
+            case Chain(code, targets):
+                return AnyOf(tuple([each for target, part in targets for each in await self.chain(type_name, code, target, part)]))
+            case ReverseChain(source, code, part):
+                return Has("_id", IdIn(await self.referred(type_name, source, code, part)))
+            case Listed(list_id):
+                return await self.listed(type_name, list_id)
+        return predicate
+
+    async def chain(self, type_name: str | None, code: str, target: str, part: Predicate) -> list[Predicate]:
+        """Through the store, and through what the resource contains."""
+        inner = All((part, self.residual(target)))
+        if self.near is None:
+            inner = await _whole(self.context, target, inner, self.residual)
+            rows = await addressed(self.context, target, [(target, inner)], limit=limits_of(self.context).intermediates)
+            urls = await self.urls(type_name, code, target, inner)
+        else:
+            rows, urls = await self.followed(code, target, inner), []
+        dossiers = frozenset(row.dossier for row in rows) if target == "Patient" else None
+        contained = await self.of(None, under(part, f"{code}>{target}."))
+        return [Has(code, ReferenceTo(frozenset(row.self64 for row in rows), dossiers)), *(Has(code, url) for url in urls), contained]
+
+    async def followed(self, code: str, target: str, inner: Predicate) -> list[Row]:
+        """Resources of the target that the near ones refer to and that are right."""
+        vault = self.context.store.vault
+        keys = {vault.locate(target, value.id): None for value in self.references(code, target)}
+        found = [opened(self.context, row) for row in await alive(self.context, keys, target)]
+        inner = await _Lookup(self.context, self.residual, found).of(target, inner)
+        return [each.row for each in found if matches(inner, each.index, vault.hash64)]
+
+    def references(self, code: str, target: str) -> list[Reference]:
+        return [
+            value
+            for each in self.near or ()
+            for value in each.index.get(code, ())
+            if isinstance(value, Reference) and value.type == target and value.id is not None
+        ]
+
+    async def urls(self, type_name: str | None, code: str, target: str, inner: Predicate) -> list[ReferenceUrl]:
+        """Canonical addresses of the matches of the target, where the reference is one."""
+        parameter = parameters(type_name).get(code) if type_name else None
+        if parameter is None or "url" not in parameters(target) or not any(b.type in ("canonical", "uri") for b in parameter.branches):
+            return []
+        found = await matching(self.context, [(target, inner)], limit=limits_of(self.context).intermediates)
+        return [ReferenceUrl(value.value) for each in found for value in each.index.get("url", ()) if isinstance(value, Uri)]
+
+    async def referred(self, type_name: str | None, source: str, code: str, part: Predicate) -> frozenset[str]:
+        """Ids of the resources of a type that matches of the source refer to by a parameter."""
+        inner = All((part, self.residual(source)))
+        if self.near is not None:
+            rows = [each.row for each in self.near]
+            dossiers = frozenset(row.dossier for row in rows) if type_name == "Patient" else None
+            inner = All((Has(code, ReferenceTo(frozenset(row.self64 for row in rows), dossiers)), inner))
+        inner = await _whole(self.context, source, inner, self.residual)
+        found = await matching(self.context, [(source, inner)], limit=limits_of(self.context).intermediates)
+        return frozenset(
+            value.id
+            for each in found
+            for value in each.index.get(code, ())
+            if isinstance(value, Reference) and value.type == type_name and value.id is not None
+        )
+
+    async def listed(self, type_name: str | None, list_id: str) -> Predicate:
+        wanted = All((Has("_id", IdIn(frozenset([list_id]))), self.residual("List")))
+        lists = await matching(self.context, [("List", wanted)], limit=1)
+        if not lists or lists[0].row.body is None:
+            return NOTHING
+        ids: set[str] = set()
+        for entry in json.parse(lists[0].row.body).get("entry", ()):
+            item = entry.get("item") if not entry.get("deleted") else None
+            said = parse_reference((item or {}).get("reference") or "", (self.context.base_url,))
+            if said.kind == "local" and type_name in (None, said.type):
+                ids.add(said.id)
+        return Has("_id", IdIn(frozenset(ids)))
 
 
-async def _listed(context: Context, type_name: str | None, list_id: str, residual: Residual) -> Predicate:
-    lists = await matching(context, [("List", All((Has("_id", IdIn(frozenset([list_id]))), residual("List"))))], limit=1)
-    if not lists or lists[0].row.body is None:
-        return NOTHING
-    ids: set[str] = set()
-    for entry in json.parse(lists[0].row.body).get("entry", ()):
-        item = entry.get("item") if not entry.get("deleted") else None
-        said = parse_reference((item or {}).get("reference") or "", (context.base_url,))
-        if said.kind == "local" and type_name in (None, said.type):
-            ids.add(said.id)
-    return Has("_id", IdIn(frozenset(ids)))
+async def alive(context: Context, keys: Iterable[bytes], type_name: str) -> list[Row]:
+    """The resources of a type at these keys that exist and can be read."""
+    loaded = await context.reads.load_many(list(keys))
+    return [row for row in loaded.values() if row.type == type_name and not row.deleted and row.body is not None]

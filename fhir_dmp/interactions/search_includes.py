@@ -11,7 +11,7 @@ from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_chains import Residual
 from fhir_dmp.interactions.search_rows import limits_of, matching, opened
 from fhir_dmp.search.parameters import parameters
-from fhir_dmp.search.predicate import All, AnyOf, Has, ReferenceTo, matches
+from fhir_dmp.search.predicate import All, AnyOf, Has, ReferenceTo, UriIs, matches
 from fhir_dmp.search.query import Include, Query
 from fhir_dmp.search.values import Index, Reference
 from fhir_dmp.store.rows import Row
@@ -23,11 +23,8 @@ async def included(context: Context, query: Query, found: Sequence[Row], residua
     known = {row.key for row in found}
     added: list[Row] = []
     fresh: Sequence[Row] = found
-    for number in range(limits.include_rounds):
-        forward = [include for include in query.includes if include.iterate or number == 0]
-        backward = [include for include in query.revincludes if include.iterate or number == 0]
-        if not fresh or not (forward or backward):
-            break
+    forward, backward = query.includes, query.revincludes
+    while fresh and (forward or backward):
         step = [*await _referred(context, forward, fresh, residual), *await _referring(context, backward, fresh, residual)]
         fresh = []
         for row in step:
@@ -37,22 +34,38 @@ async def included(context: Context, query: Query, found: Sequence[Row], residua
         added += fresh
         if len(added) > limits.included:
             raise FhirError("too-costly", f"`_include` and `_revinclude` add more than {limits.included} resources: ask for smaller pages")
+        forward = tuple(include for include in query.includes if include.iterate)
+        backward = tuple(include for include in query.revincludes if include.iterate)
     return added
 
 
 async def _referred(context: Context, includes: Sequence[Include], rows: Sequence[Row], residual: Residual) -> list[Row]:
     keys: dict[bytes, str] = {}
+    urls: dict[str, dict[UriIs, None]] = {}
     for row in rows:
         if wanted := [include for include in includes if include.type in ("*", row.type)]:
             for reference in _references(row.type, opened(context, row).index, wanted):
-                keys[context.store.vault.locate(reference.type, reference.id)] = reference.type
+                if reference.id is not None:
+                    keys[context.store.vault.locate(reference.type, reference.id)] = reference.type
+                else:
+                    urls.setdefault(reference.type, {})[UriIs(reference.url)] = None
     loaded = await context.reads.load_many(keys) if keys else {}
     shown = [row for key, row in loaded.items() if not row.deleted and row.body is not None and row.type == keys[key]]
+    shown += await _named(context, urls) if urls else []
     return [row for row in shown if matches(residual(row.type), opened(context, row).index, context.store.vault.hash64)]
 
 
+async def _named(context: Context, urls: dict[str, dict[UriIs, None]]) -> list[Row]:
+    """Definitions by canonical address. urls: type -> tests of their url."""
+    found = []
+    for type_name, tests in urls.items():
+        asked = [(type_name, AnyOf(tuple(Has("url", test) for test in tests)))]
+        found += [each.row for each in await matching(context, asked, limit=limits_of(context).included)]
+    return found
+
+
 def _references(type_name: str, index: Index, includes: Sequence[Include]) -> list[Reference]:
-    """Local references that one of the includes follows."""
+    """References that one of the includes follows: to local resources, and canonical ones, with the types these may be of."""
     found: dict[Reference, None] = {}
     for code, parameter in parameters(type_name).items():
         if parameter.type != "reference":
@@ -62,6 +75,10 @@ def _references(type_name: str, index: Index, includes: Sequence[Include]) -> li
                 for value in index.get(code, ()):
                     if isinstance(value, Reference) and value.id and value.type and include.target in ("", value.type):
                         found[value] = None
+                    elif isinstance(value, Reference) and value.url and any(b.type == "canonical" for b in parameter.branches):
+                        for target in (include.target,) if include.target else parameter.targets:
+                            if "url" in parameters(target):
+                                found[Reference(target, url=value.url)] = None
     return [value for value in found if tables.known_type(value.type)]
 
 

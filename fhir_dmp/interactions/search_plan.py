@@ -53,6 +53,11 @@ class Plan:
         """What a row of this type must meet."""
         return self.judges.get(type_name, self.judges.get(None, NOTHING))
 
+    @property
+    def anchored(self) -> bool:
+        """Whether it stays with single resources and dossiers."""
+        return all(segment.hint in ("id", "dossier", "selective") for segment in self.segments)
+
     def explained(self) -> list[dict]:
         """For X-Explain: the index of each segment and how it is bounded."""
         return [
@@ -89,7 +94,7 @@ def _membership(type_name: str, compartment: Compartment, members: Mapping[str, 
 
 
 def plan(context: Context, alternatives: Alternatives) -> Plan:
-    """The plan of resolved predicates (no chains left)."""
+    """The plan of predicates. Of chains not yet looked up it leads to a superset."""
     vault = context.store.vault
     narrows = [(name, to_mongo(part, name or EVERY_TYPE, vault.hash64, vault.locate)) for name, part in alternatives]
     together: dict[frozenset[str], list[tuple[str | None, Narrow]]] = {}

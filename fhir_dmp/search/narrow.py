@@ -16,6 +16,7 @@ from fhir_dmp.search.parameters import Parameter, parameters
 from fhir_dmp.search.predicate import (
     All,
     AnyOf,
+    Chain,
     CompositeIs,
     DateIs,
     Has,
@@ -86,7 +87,7 @@ class Narrow:
 
 
 def to_mongo(predicate: Predicate, type_name: str, hash64: Hash64, locate: Locate | None = None) -> Narrow:
-    """The filter of a resolved predicate on rows of one type, or of EVERY_TYPE.
+    """The filter of a predicate on rows of one type, or of EVERY_TYPE. Of chains not yet looked up it gives a superset.
 
     locate: (type, id) -> row key; without it ids are found by the hash of their address and dossiers are not known.
 
@@ -114,7 +115,9 @@ class _Narrowing:
                 return _all([self.of(part) for part in parts])
             case AnyOf(parts):
                 return _any([self.of(part) for part in parts])
-        raise Unresolved(type(predicate).__name__)
+            case Chain(code, _):
+                return self.undecided(code)
+        return Narrow({}, False)  # what refers here, or lists it, is not for the row to say
 
     def hash(self, code: str, kind: str, text: str | bytes) -> int:
         return self.hash64(key(self.type_name, code, kind, text))

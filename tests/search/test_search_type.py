@@ -3,7 +3,8 @@
 import pytest
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.interactions import search_match
+from fhir_dmp.interactions import search_chains, search_match
+from fhir_dmp.search.limits import Limits
 from fhir_dmp.search.predicate import EVERYTHING, Has, Not, TokenIs
 from tests.search.hosting import BASE, ask, context_on, found, ids, put
 
@@ -128,6 +129,31 @@ async def test_what_a_search_finds_in_order(ward):
     }
 
 
+CHAINED = {address: expected for address, expected in QUESTIONS if "." in address or "_has" in address}
+
+
+@pytest.mark.parametrize(("way", "limits"), [("far", Limits(followed=0)), ("near", Limits(intermediates=0))])
+async def test_a_chain_is_the_same_from_either_end(ward, monkeypatch, way, limits):
+    monkeypatch.setattr(search_chains, "limits_of", lambda context: limits)
+    # A reverse chain has only one end to begin at.
+    asked = {address: expected for address, expected in CHAINED.items() if way == "far" or "_has" not in address}
+    assert {address: await ids(ward, address) for address in asked} == asked
+
+
+async def test_a_chain_inside_a_dossier_follows_the_references_of_that_dossier(ward, monkeypatch):
+    monkeypatch.setattr(search_chains, "addressed", None)
+    assert await ids(ward, "Observation?patient=p1&performer.name=petit") == ["b2"]
+    assert await ids(ward, "Observation?patient=p1&performer.name:missing=false") == ["b2", "b1"]
+
+
+async def test_canonical_references_chain_and_include(ward):
+    form = {"resourceType": "Questionnaire", "id": "q1", "status": "active", "url": "http://q.example/q1", "title": "Douleur"}
+    await put(ward.store, form, plain("QuestionnaireResponse", "r1", status="completed", questionnaire="http://q.example/q1|1.0"))
+    assert await ids(ward, "QuestionnaireResponse?questionnaire.title=douleur") == ["r1"]
+    result = await ask(ward, "QuestionnaireResponse?questionnaire=http://q.example/q1&_include=QuestionnaireResponse:questionnaire")
+    assert (found(result), found(result, "include")) == (["QuestionnaireResponse/r1"], ["Questionnaire/q1"])
+
+
 async def test_a_search_for_a_patient_stays_in_the_dossier(ward):
     assert (await ask(ward, "Observation?patient=p1&code=8302-2")).explained["segments"][0] == {
         "index": "dossier", "types": ["Observation"], "dossiers": 1, "exact": True,
@@ -205,9 +231,10 @@ async def test_links_say_what_was_understood(ward):
 
 async def test_more_candidates_than_the_limit_is_too_costly_and_never_a_part(ward):
     for number in range(110):
-        await put(ward.store, patient(f"x{number}", f"Xavier{number}"))
+        link = [{"other": to(f"Patient/x{number}"), "type": "seealso"}]
+        await put(ward.store, patient(f"x{number}", f"Xavier{number}", link=link))
     narrow = context_on(ward.store, max_candidates=100)
-    for address in ("Patient?family:contains=avier", "Patient?_sort=family", "Observation?patient.family=xavier"):
+    for address in ("Patient?family:contains=avier", "Patient?_sort=family", "Patient?link:Patient.family=xavier"):
         with pytest.raises(FhirError) as refused:
             await ask(narrow, address)
         assert (refused.value.kind, refused.value.status) == ("too-costly", 400)
