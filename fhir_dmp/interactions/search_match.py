@@ -11,15 +11,14 @@ from fhir_dmp.interactions.search_chains import unrestricted
 from fhir_dmp.interactions.search_plan import plan
 from fhir_dmp.interactions.search_rows import limits_of, matching
 from fhir_dmp.interactions.search_type import alternatives_of, entry_of, understood
+from fhir_dmp.search.query import Query
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import version_id
 
 
 async def run(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
     """(id, versionId) of at most `most` resources that meet the criteria; each must be understood, and none may only shape an answer."""
-    query = understood(context, type_name, criteria, lenient=False)
-    if query.sort or query.includes or query.revincludes or query.elements or query.summary or query.cursor or query.total:
-        raise FhirError("invalid", "the criteria of a conditional interaction only say what to look for")
+    query = strict(context, type_name, criteria)
     alternatives = await alternatives_of(context, query, None, unrestricted)
     found = plan(context, alternatives)
     rows: list[Row] = []
@@ -29,3 +28,15 @@ async def run(context: Context, type_name: str, criteria: Sequence[tuple[str, st
     else:
         rows = [each.row for each in await matching(context, alternatives, limit=limits_of(context).candidates)]
     return [(entry_of(row, "match").id, version_id(row.version)) for row in rows[:most]]
+
+
+def strict(context: Context, type_name: str, criteria: Sequence[tuple[str, str]]) -> Query:
+    """The query of criteria that say something, and only what to look for. Its one alternative is the predicate for `matches`."""
+    query = understood(context, type_name, criteria, lenient=False)
+    if query.controls:
+        raise FhirError(
+            "invalid", f"the criteria of a conditional interaction only say what to look for: `{query.controls[0][:80]}` does not"
+        )
+    if not query.understood:
+        raise FhirError("precondition", "a conditional interaction needs at least one search parameter")
+    return query

@@ -6,7 +6,7 @@ Names in the index are parameter codes. What a reference to a contained resource
 `author>Practitioner.family`: the parameter, the type of the contained resource, its own parameter.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 
 from fhir_dmp.fhir import tables
@@ -30,6 +30,22 @@ def extract(type_name: str, resource: dict, *, base_urls: Sequence[str] = (), te
     (DateRange(lo_ms=325987200000, hi_ms=328665600000),)
     """
     return _extract(type_name, resource, resource, Context(tuple(base_urls), {}), texts, 0)
+
+
+def some(type_name: str, resource: dict, codes: Collection[str], *, base_urls: Sequence[str] = ()) -> Index:
+    """The values of a few parameters, contained resources left aside.
+
+    >>> some("Patient", {"resourceType": "Patient", "gender": "male", "birthDate": "1980"}, {"gender"})["gender"][0].code
+    'male'
+    """
+    context = Context(tuple(base_urls), {})
+    found: dict[str, dict[Value, None]] = {}
+    by_member, whole = _plan(type_name)
+    readers = [(code, read, resource[member]) for member in resource.keys() & by_member for code, read in by_member[member]]
+    for code, read, value in [*readers, *((code, read, resource) for code, read in whole)]:
+        if code in codes and value is not None and (values := read(value, resource, context)):
+            found.setdefault(code, {}).update(dict.fromkeys(values))
+    return {code: tuple(values) for code, values in found.items()}
 
 
 def _extract(type_name: str, resource: dict, container: dict, context: Context, texts: bool, depth: int) -> Index:

@@ -74,6 +74,11 @@ class Query:
         return self.count == 0 or self.summary == "count"
 
     @property
+    def controls(self) -> tuple[str, ...]:
+        """Names of the parameters that shape the answer and say nothing of what is looked for."""
+        return tuple(name for name, _ in self.understood if name.partition(":")[0] in _CONTROLS.keys() - {"_list", "_filter", "_type"})
+
+    @property
     def by_time(self) -> bool:
         """Whether the order is one the store keeps: by time, either way."""
         return not self.sort or (len(self.sort) == 1 and self.sort[0].code == "_lastUpdated")

@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from fhir_dmp.search.extract import extract
+from fhir_dmp.fhir.json import parse_exact
+from fhir_dmp.search.extract import extract, some
 from fhir_dmp.search.predicate import matches
 from fhir_dmp.search.query import parse
 from fhir_dmp.search.terminology import terminology_of
@@ -171,6 +172,13 @@ def test_a_contained_resource_is_reached_under_the_reference_and_its_type():
     assert [value.raw for value in index["author>Practitioner.family"]] == ["Moreau"]
     assert [value.raw for value in index["author>PractitionerRole.practitioner>Practitioner.given"]] == ["Ève"]
     assert [value.raw for value in index["author>PractitionerRole.organization>Organization.name"]] == ["Cabinet des Lilas"]
+
+
+def test_some_parameters_are_read_from_trees_whose_numbers_keep_their_text():
+    tree = parse_exact(b'{"resourceType":"Observation","subject":{"reference":"urn:uuid:1"},"valueQuantity":{"value":1.50,"unit":"mg"}}')
+    found = some("Observation", tree, {"subject", "value-quantity"})
+    assert set(found) == {"subject", "value-quantity"}
+    assert (found["subject"][0].url, found["value-quantity"][0].lo) == ("urn:uuid:1", Decimal("1.50"))
 
 
 def test_code_hierarchies_shipped_with_the_guide_answer_above_and_below():

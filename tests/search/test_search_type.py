@@ -258,3 +258,6 @@ async def test_criteria_of_conditional_interactions(ward):
         await search_match.run(ward, "Patient", [("family", "martin"), ("_sort", "family")], 2)
     with pytest.raises(FhirError):
         await search_match.run(ward, "Patient", [("foo", "martin")], 2)
+    with pytest.raises(FhirError) as nothing:
+        await search_match.run(ward, "Patient", [("_format", "json")], 2)
+    assert nothing.value.status == 412
