@@ -118,4 +118,13 @@ class Reply:
         """Answer with this refusal, unless an answer has begun: then it can only be cut off."""
         if self.status:
             raise ConnectionAbortedError("the answer had begun") from None
-        await problems.answer(error)(self.scope, receive, self)
+        answer = problems.answer(error)
+        if not self.scope.get("fhir_dmp.body_read") and announces_body(self.scope["headers"]):
+            # The rest of the body stays unread, and a connection with half a request on it serves no other: the client must know.
+            answer.headers["connection"] = "close"
+        await answer(self.scope, receive, self)
+
+
+def announces_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a request with these headers has a body."""
+    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)

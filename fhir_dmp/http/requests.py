@@ -88,6 +88,7 @@ async def stream_body(request: Request, services: Services, limit: int) -> Async
             raise too_long(limit)
         if piece:
             yield piece
+    request.scope["fhir_dmp.body_read"] = True
 
 
 async def silence_bounded(request: Request, seconds: float) -> AsyncIterator[bytes]:

@@ -296,3 +296,10 @@ def test_large_contents_in_histories_batches_and_answers(fhir):
     assert base64.b64decode(history["data"]) == LARGE
     found = fhir.get(f"Binary?_id={path.split('/')[1]}").json()["entry"][0]["resource"]
     assert base64.b64decode(found["data"]) == LARGE
+
+
+def test_a_refusal_before_a_large_body_is_read_spoils_no_later_request(fhir):
+    made = stored(fhir.post("Binary", SMALL, content_type="image/png"))
+    for _ in range(5):
+        assert fhir.put(made.path, LARGE, content_type="image/png", if_match='W/"other"').status_code == 412
+        assert fhir.get(made.path).content == SMALL
