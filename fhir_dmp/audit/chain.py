@@ -17,15 +17,15 @@ START = bytes(32)
 SALT_BYTES = 16
 # Subtrees of 2^8, 2^16, ... leaves have their hashes stored: a proof reads at most 255 hashes of each of these heights.
 STEP = 8
-_POSITION = Struct(">16sqq")
+_POSITION = Struct(">16sq16s")
 
 
 class Position(NamedTuple):
-    """Place of a trace. chain: 16 bytes. number: counts from 0 in that chain, without gaps. dossier: whose key seals the trace."""
+    """Place of a trace. chain: 16 bytes. number: from 0 in that chain, without gaps. key: of its row; begins with the dossier."""
 
     chain: bytes
     number: int
-    dossier: int
+    key: bytes
 
 
 # Leaves and chains
@@ -43,7 +43,7 @@ def leaf_data(position: Position, committed: bytes) -> bytes:
 
 def hole_data(chain: bytes, number: int) -> bytes:
     """The entry for a trace that was gone before it was merged: the log goes on and shows the hole for ever."""
-    return b"missing" + _POSITION.pack(chain, number, 0)
+    return b"missing" + _POSITION.pack(chain, number, bytes(16))
 
 
 def leaf_hash(data: bytes) -> bytes:

@@ -23,31 +23,35 @@ from fhir_dmp.store.vault import seal, unseal, version_row
 CHAINS = "journal.chains"
 _SALT = b" salt"
 _LENGTH = Struct("<i")
-# {j: {w: chain, q: number, h: link}}: one more element at the end of an encoded row.
-_PLACE = Struct("<c2si c2sic16s c2sq c2sic32s c")
+# {j: {w: chain, q: number, m: commitment, h: link}}: one more element at the end of an encoded row.
+_PLACE = Struct("<c2si c2sic16s c2sq c2sic32s c2sic32s c")
 
 
 class Entry(NamedTuple):
     """A trace that is sealed and encoded and only lacks its place. data: BSON of its row."""
 
     data: bytes
-    dossier: int
+    key: bytes
     committed: bytes
 
 
 class Place(NamedTuple):
-    """Where a stored trace stands, as its row tells. link: of the chain up to it."""
+    """Where a stored trace stands, as its row tells. committed: to its body. link: of the chain up to it."""
 
-    chain: bytes
-    number: int
+    position: Position
+    committed: bytes
     link: bytes
+
+    @property
+    def leaf(self) -> bytes:
+        return leaf_hash(leaf_data(self.position, self.committed))
 
 
 def entry(row: NewRow, document: dict, key, random: Callable[[int], bytes]) -> Entry:
     """A trace ready to join a batch. document: its row, sealed with `key`."""
     salt = random(SALT_BYTES)
     document["salt"] = Binary(seal(key, salt, version_row(row.key, row.version) + _SALT))
-    return Entry(encode(document).raw, row.dossier, commitment(salt, row.body))
+    return Entry(encode(document).raw, row.key, commitment(salt, row.body))
 
 
 def salt_of(document: dict, key) -> bytes:
@@ -59,7 +63,7 @@ def place_of(document: dict) -> Place | None:
     """Where a stored trace stands; None for what is none, or has lost its place."""
     found = document.get("j")
     try:
-        return Place(bytes(found["w"]), int(found["q"]), bytes(found["h"]))
+        return Place(Position(bytes(found["w"]), int(found["q"]), document["_id"]), bytes(found["m"]), bytes(found["h"]))
     except (TypeError, KeyError, ValueError):
         return None
 
@@ -88,11 +92,11 @@ class Lane:
     def place(self, one: Entry) -> RawBSONDocument:
         """The row of a trace with its place in the chain."""
         number, previous = self._draft
-        linked = link(previous, leaf_hash(leaf_data(Position(self.chain, number, one.dossier), one.committed)))
+        linked = link(previous, leaf_hash(leaf_data(Position(self.chain, number, one.key), one.committed)))
         self._draft = (number + 1, linked)
         place = _PLACE.pack(
             b"\3", b"j\0", _PLACE.size - 3, b"\5", b"w\0", 16, b"\0", self.chain,
-            b"\x12", b"q\0", number, b"\5", b"h\0", 32, b"\0", linked, b"\0",
+            b"\x12", b"q\0", number, b"\5", b"m\0", 32, b"\0", one.committed, b"\5", b"h\0", 32, b"\0", linked, b"\0",
         )  # fmt: skip
         data = one.data
         return RawBSONDocument(b"".join((_LENGTH.pack(len(data) + len(place)), data[4:-1], place, b"\0")), RAW)
@@ -129,7 +133,7 @@ class Lanes:
         if idle:
             chains = self._connection.database[CHAINS]
             try:
-                await chains.update_many({"_id": {"$in": [Binary(lane.chain) for lane in idle]}}, {"$set": {"open": False}})
+                await chains.update_many({"_id": {"$in": [Binary(lane.chain) for lane in idle]}}, {"$set": {"ended": True}})
             except PyMongoError:
                 return
 

@@ -28,6 +28,7 @@ from fhir_dmp.store.format import FORMAT as CURRENT_FORMAT
 from fhir_dmp.store.format import MIGRATIONS, Migration, Progress, Record, open_record
 from fhir_dmp.store.journal import Journal
 from fhir_dmp.store.lanes import Lanes, Turn, entry
+from fhir_dmp.store.merging import Log
 from fhir_dmp.store.reading import Reader
 from fhir_dmp.store.rows import INLINE_BODY_BYTES, Change, Content, NewRow, current_document, deletion_document, encode
 from fhir_dmp.store.vault import COMMON, Vault, dossier_row, is_dossier_row
@@ -68,6 +69,7 @@ class Store(Reader):
         self._commits = batcher("commit", self._commit_batch, 2, 200)
         self._lanes = Lanes(connection, os.urandom, clock)
         self.journal = Journal(connection, vault, self._lanes, self._documents, os.urandom, partial(observe, "trace"))
+        self.log = Log(connection, vault, self._documents)
         self._locks = Locks()
 
     @classmethod

@@ -129,7 +129,7 @@ def test_completed_subtrees_are_the_roots_of_their_leaves():
 def test_a_commitment_tells_nothing_without_its_salt():
     body = b'{"resourceType":"AuditEvent"}'
     assert chain.commitment(os.urandom(16), body) != chain.commitment(os.urandom(16), body)
-    place = Position(bytes(16), 0, 0)
+    place = Position(bytes(16), 0, bytes(16))
     assert chain.leaf_data(place, bytes(32)) != chain.leaf_data(place._replace(number=1), bytes(32))
 
 
