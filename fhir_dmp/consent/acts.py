@@ -3,12 +3,9 @@
 Code de la santé publique L1111-14 to L1111-19, R1111-46 to R1111-53; https://interop.esante.gouv.fr/ig/fhir/pdsm/st_maj.html
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
-from fhir_dmp.consent import rules
+from fhir_dmp.consent import companions, rules
 from fhir_dmp.consent.predicate import ALWAYS, All, DepositedBy, Labelled, Not, Predicate, StatusIn, TypeIn, when
-from fhir_dmp.consent.rules import MACHINES, PERMIT, REFUSE, Rule, own
+from fhir_dmp.consent.rules import DEPOSIT, DOCUMENT, DOSSIER, MACHINES, PERMIT, REFUSE, Act, Rule, own, permit, refuse
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp import spaces
 from fhir_dmp.dmp.documents import WITHDRAWN
@@ -16,25 +13,7 @@ from fhir_dmp.dmp.habilitation import FEED, PATIENT, WRITE
 from fhir_dmp.dmp.lifecycle import GESTIONNAIRE_REASONS, step
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT
 
-DOSSIER, DOCUMENT, DEPOSIT = "dossier", "document", "deposit"
-
-
-class Act(NamedTuple):
-    """on: DOSSIER, a stored DOCUMENT (first he must see it) or a DEPOSIT (the facts are those of the new document)."""
-
-    on: str
-    rules: tuple[Rule, ...]
-
-
 # ---- conditions used by several acts
-
-
-def permit(name: str, holds: Callable[[Standing], bool]) -> Rule:
-    return Rule(name, PERMIT, lambda s: when(holds(s)))
-
-
-def refuse(name: str, holds: Callable[[Standing], bool]) -> Rule:
-    return Rule(name, REFUSE, lambda s: when(holds(s)))
 
 
 def serves_himself(s: Standing) -> bool:
@@ -274,6 +253,8 @@ ACTS: dict[str, Act] = {
         GESTIONNAIRE,
     ),
 }
+
+ACTS |= companions.ACTS
 
 # Opening is judged without a dossier: who may, before there is anything to protect.
 MAY_OPEN = frozenset({"professional", "structure", "patient", "representative"})

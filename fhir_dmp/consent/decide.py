@@ -154,6 +154,6 @@ def labels_shown(request: Request, dossier: Dossier, document: Facts, now_ms: in
     """The visibility labels of a document that this asker may know of; none when something cannot be evaluated."""
     try:
         shown = rules.labels_shown(Standing(request, dossier, now_ms, law))
-        return frozenset(label for label in document.labels if matches(shown[label], document))
+        return frozenset(label for label in document.labels if matches(shown.get(label, NEVER), document))
     except Exception:  # what cannot be evaluated is not shown
         return frozenset()

@@ -136,6 +136,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "justification-missing": ("Le bris de glace se justifie.", "Breaking the glass needs a justification."),
     "only-for-himself": ("Un professionnel n'autorise que lui-même.", "A professional authorises himself alone."),
     "consent-not-attested": ("L'accord du titulaire doit être attesté.", "The holder's consent must be attested."),
+    # consents and traces
+    "masks-are-the-holders": ("Les masquages ne sont connus que du titulaire.", "Masks are known to the holder's side alone."),
+    "mandataire-manages-access-alone": ("Un mandataire ne voit que les droits d'accès.", "A mandataire sees access rights alone."),
+    "names-others": ("Ce consentement nomme une autre personne.", "This Consent names somebody else."),
+    "names-him": ("Ce consentement le nomme.", "This Consent names him."),
+    "traces-of-others": ("Trace d'une autre personne.", "Somebody else's trace."),
     "nothing-permits": ("Aucune règle ne le permet.", "No rule permits it."),
     "rule-cannot-be-evaluated": ("Une règle n'a pu être évaluée : refus.", "A rule could not be evaluated: refused."),
 }

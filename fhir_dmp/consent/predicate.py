@@ -4,7 +4,8 @@ https://profiles.ihe.net/ITI/PCF/ (residual rules of a consent decision)
 
 What a row keeps for visibility, all of it in the sub-document `y`, written with the row and changed by acts about visibility alone:
 
-    lb  int     visibility labels of the lineage, as bits: 1 MASQUE_PS, 2 INVISIBLE_PATIENT, 4 INVISIBLE_REPRESENTANTS_LEGAUX
+    lb  int     visibility labels of the lineage, as bits: 1 MASQUE_PS, 2 INVISIBLE_PATIENT, 4 INVISIBLE_REPRESENTANTS_LEGAUX; and 8 on
+                traces of a minor's secret session
     ty  int64   keyed hash of the type (spaces.type_token); the class and the space follow from it and are not kept
     au  int64[] keyed hashes of the authors at deposit ("ps:IDNPS", "holder")
     og  int64   keyed hash of the depositing organisation ("org:IDNST"), 0 for none
@@ -13,6 +14,10 @@ What a row keeps for visibility, all of it in the sub-document `y`, written with
     st  int     0 current, 1 superseded, 2 entered-in-error
     rt  int64   keyed hash of the address of the first document of the lineage
     pa, pb int64  the act's own period, half-open, ms UTC
+
+Everything that a deposit creates, and every trace about a document, carries the `rt` and `lb` of its lineage: an act about visibility is
+one update of all rows of the dossier with that `rt`. Of a Consent, `ty` is the hash of "consent:CATEGORY" and `au` those it names; of a
+trace, `au` its agents (facts: companions).
 
 A row without `y` is no document and meets no residual: `st` is always asked for positively. Clocks are asked for as "released by now",
 so that a row that lacks one stays hidden.
@@ -27,7 +32,8 @@ from fhir_dmp.dmp.documents import STATUSES, Facts
 from fhir_dmp.dmp.visibility import VISIBILITY
 
 Hash64 = Callable[[bytes], int]
-LABEL_BITS = {label: 1 << position for position, label in enumerate(VISIBILITY)}
+SECRET_SESSION = "SECRET_SESSION"
+LABEL_BITS = {label: 1 << position for position, label in enumerate((*VISIBILITY, SECRET_SESSION))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,27 @@ class Rule(NamedTuple):
     speaks: Callable[[Standing], Predicate]
 
 
+# What an act is done on: the dossier, a stored document (first he must see it), a new one (the facts are its own), a companion row.
+DOSSIER, DOCUMENT, DEPOSIT, COMPANION = "dossier", "document", "deposit", "companion"
+
+
+class Act(NamedTuple):
+    """on: DOSSIER, DOCUMENT, DEPOSIT or COMPANION."""
+
+    on: str
+    rules: tuple[Rule, ...]
+
+
+def permit(name: str, holds: Callable[[Standing], bool]) -> Rule:
+    """A permission that depends on the standing alone."""
+    return Rule(name, PERMIT, lambda s: when(holds(s)))
+
+
+def refuse(name: str, holds: Callable[[Standing], bool]) -> Rule:
+    """A refusal that depends on the standing alone."""
+    return Rule(name, REFUSE, lambda s: when(holds(s)))
+
+
 # ---- predicates
 
 
