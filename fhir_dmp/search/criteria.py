@@ -305,8 +305,9 @@ def _references(parameter: Parameter, modifier: str, value: str, asking: Asking)
 def reference_tests(parameter: Parameter, type_name: str, text: str, base_urls: Sequence[str]) -> Sequence[Test]:
     """`id`, `Type/id`, with version, absolute, urn or `canonical|version`. type_name: of the `:[type]` modifier, or ""."""
     targets = (type_name,) if type_name else parameter.targets
+    canonical = any(b.type in ("canonical", "uri") for b in parameter.branches)
     if is_id(text):
-        return [ReferenceIs(target, text) for target in targets]
+        return [*(ReferenceIs(target, text) for target in targets), *([ReferenceUrl(text)] if canonical else [])]
     url, _, version = text.partition("|")
     said = parse_reference(url, base_urls)
     match said.kind:
@@ -316,7 +317,7 @@ def reference_tests(parameter: Parameter, type_name: str, text: str, base_urls: 
             return [ReferenceIs(said.type, said.id, said.version or version or None)]
         case "absolute" | "urn":
             return [ReferenceUrl(url, version or None)]
-    if any(b.type in ("canonical", "uri") for b in parameter.branches) and "?" not in text and "#" not in text:
+    if canonical and "?" not in text and "#" not in text:
         return [ReferenceUrl(url, version or None)]
     raise bad("a reference is `id`, `Type/id` or an absolute address")
 
