@@ -95,7 +95,7 @@ class Query:
 
     def self_link(self) -> str:
         """Query part of the address that asks for the same, e.g. "name=martin&_count=10"."""
-        return "&".join(f"{quote(name, safe=':._-')}={quote(value, safe=':._-,|$/')}" for name, value in self.understood)
+        return "&".join(f"{quote(name, safe=':._-')}={quote(value, safe=':._-,$/')}" for name, value in self.understood)
 
     def digest(self, scope: str = "") -> bytes:
         """16 bytes that name this search, whatever its page. scope: what else it depends on, e.g. a compartment."""
