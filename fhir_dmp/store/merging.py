@@ -179,9 +179,10 @@ class Log:
             documents.append(document)
         await database[LEAVES].insert_many(documents, session=session)
         frontier = [Binary(node) for node in append(state.frontier, state.size, hashes)]
-        await database["meta"].update_one(
-            {**STATE, "size": state.size}, {"$set": {"size": state.size + len(hashes), "frontier": frontier}}, session=session
-        )
+        after = {"size": state.size + len(hashes), "frontier": frontier}
+        stored = await database["meta"].update_one({**STATE, "size": state.size}, {"$set": after}, upsert=state.size == 0, session=session)
+        if not stored.matched_count and stored.upserted_id is None:
+            raise Broken("the journal grew while it was being merged")
         return True
 
     async def _below(self, size: int, end: int, session: AsyncClientSession | None) -> dict[Subtree, bytes]:
