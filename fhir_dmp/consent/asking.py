@@ -84,6 +84,5 @@ def asking(actor, action: str = READ, *, patient: str = "", **about) -> Request:
 
 def knowing(request: Request, document: Facts) -> Request:
     """The request once a document is loaded: to be its author is to have authored in this dossier."""
-    if request.authored_here or not request.person or document.of("author", request.person) not in document.authors:
-        return request
-    return replace(request, authored_here=True)
+    own = document.of("author", frozenset({request.person} - {""}))
+    return request if request.authored_here or own.isdisjoint(document.authors) else replace(request, authored_here=True)

@@ -61,10 +61,11 @@ def decide(request: Request, dossier: Dossier | None, document: Facts | None, no
         return opening(request, law)
     standing, facts = Standing(request, dossier, now_ms, law), document or Facts()
     for rule in rules_for(request.action):
-        predicate = said(rule, standing)
-        if predicate is None:
+        try:
+            predicate = rule.speaks(standing)
+        except Exception:  # whatever went wrong: it denies
             return Decision(REFUSE, NOT_EVALUABLE)
-        if matches(predicate, facts):
+        if predicate is not NEVER and matches(predicate, facts):
             return Decision(rule.effect, rule.name, obligations(standing, rule, document))
     return Decision(REFUSE, NOTHING_SAID)
 
@@ -126,7 +127,7 @@ def obligations(s: Standing, rule: Rule, document: Facts | None) -> tuple[str, .
     if rule.effect != PERMIT:
         return ()
     action, found = s.request.action, {"trace"}
-    if action in (READ, SEARCH) and document is not None:
+    if action in (READ, SEARCH) and document is not None and document.labels:
         found |= {f"warn:{label}" for label, p in rules.warnings(s).items() if label in document.labels and matches(p, document)}
     if action == "break-glass" or (action in (READ, SEARCH) and s.professional and s.emergency):
         found |= {"notify-holder", "notify-medecin-traitant", "review"}

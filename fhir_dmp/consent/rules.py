@@ -7,6 +7,7 @@ request and dossier alone: their predicate is ALWAYS or NEVER. Rules that HIDE a
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from fhir_dmp.consent.asking import SEARCH
@@ -78,6 +79,7 @@ def own(s: Standing) -> Predicate:
     return AuthoredBy(s.person) if s.professional and s.person else NEVER
 
 
+@lru_cache(maxsize=1024)
 def outside(allowed: TypeSet) -> Predicate:
     """Documents of no allowed type."""
     if allowed.others:

@@ -3,8 +3,9 @@
 Code de la santé publique L1111-16, L1111-17, R1111-46
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 from fhir_dmp.consent.asking import Request
 from fhir_dmp.consent.dossier import Dossier, Title
@@ -12,6 +13,17 @@ from fhir_dmp.consent.law import Law
 from fhir_dmp.dmp.lifecycle import Status, is_minor
 
 TREAT, ETREAT, BTG = "TREAT", "ETREAT", "BTG"
+
+
+class once:
+    """A property computed at most once. Without the lock of functools.cached_property, which costs more than most of these."""
+
+    def __init__(self, compute: Callable[["Standing"], Any]) -> None:
+        self.compute, self.name, self.__doc__ = compute, compute.__name__, compute.__doc__
+
+    def __get__(self, standing: "Standing", owner: type) -> Any:
+        value = standing.__dict__[self.name] = self.compute(standing)
+        return value
 
 
 @dataclass(frozen=True)
@@ -35,19 +47,19 @@ class Standing:
         """The host's own physician, under a ticket."""
         return self.request.kind == "operator" and self.request.role == "physician" and bool(self.request.ticket)
 
-    @cached_property
+    @once
     def names(self) -> frozenset[str]:
         """His name and that of his structure."""
         return frozenset(name for name in (self.request.person, self.request.organization) if name)
 
-    @cached_property
+    @once
     def person(self) -> frozenset[str]:
         """His own name alone."""
         return frozenset({self.request.person} - {""})
 
     # ---- the holder's side
 
-    @cached_property
+    @once
     def minor(self) -> bool:
         """The holder is under 18. Raises when the birth date says nothing: the rule that asked then denies."""
         return is_minor(self.dossier.birth_date, self.now_ms)
@@ -72,7 +84,7 @@ class Standing:
         """The token is the holder's own."""
         return self.request.kind == "patient" and bool(self.request.patient) and self.request.patient == self.dossier.patient
 
-    @cached_property
+    @once
     def title(self) -> Title | None:
         """The valid title of a representative or mandataire, checked now whatever the token."""
         request = self.request
@@ -96,24 +108,24 @@ class Standing:
         """A mandataire within his mandate."""
         return self.request.kind == "mandataire" and self.title is not None
 
-    @cached_property
+    @once
     def under_guardianship(self) -> bool:
         """An adult whose guardian acts for him."""
         return any(t.kind == "guardian" and t.holds(self.now_ms) for t in self.dossier.titles)
 
-    @cached_property
+    @once
     def gestionnaire(self) -> bool:
         """The adult holder, or the parent or guardian of a minor or protected adult."""
         if self.holder:
             return not self.minor and not self.under_guardianship
         return self.representative
 
-    @cached_property
+    @once
     def minor_accompanied(self) -> bool:
         """The minor holder together with a professional who is not blocked."""
         return self.holder and self.minor and bool(self.request.beside) and not self.beside_blocked
 
-    @cached_property
+    @once
     def beside_blocked(self) -> bool:
         """The professional beside the minor is blocked in this dossier."""
         beside = frozenset({self.request.beside} - {""})
@@ -121,49 +133,49 @@ class Standing:
 
     # ---- professionals
 
-    @cached_property
+    @once
     def physician(self) -> bool:
         """Of a profession that may ask in an emergency."""
         return self.professional and bool(self.request.professions & self.law.emergency_professions)
 
-    @cached_property
+    @once
     def occupational(self) -> bool:
         """Occupational or fire-service physician: nothing without the holder's express Consent for him."""
         asked = self.request.traits & self.law.occupational_specialties or self.request.sector in self.law.occupational_sectors
         return self.professional and bool(asked) and not self.traitant and not self.assimilated
 
-    @cached_property
+    @once
     def blocked(self) -> bool:
         """He, or his structure, is blocked."""
         return any(right.covers(self.names, self.now_ms) for right in self.dossier.blocks)
 
-    @cached_property
+    @once
     def traitant(self) -> bool:
         """The declared médecin traitant."""
         return self.professional and bool(self.person & self.dossier.traitant)
 
-    @cached_property
+    @once
     def assimilated(self) -> bool:
         """Given the rights of the médecin traitant."""
         return self.professional and any(right.covers(self.person, self.now_ms) for right in self.dossier.assimilated)
 
-    @cached_property
+    @once
     def care_team(self) -> bool:
         """A member by his own name; an organisation in the team adds nobody. Ends with the holder's death."""
         return self.professional and not self.occupational and any(r.covers(self.person, self.now_ms) for r in self.dossier.team)
 
-    @cached_property
+    @once
     def consented(self) -> bool:
         """The holder's Consent names him or, unless it must be express, his structure."""
         names = self.person if self.occupational else self.names
         return self.professional and any(right.covers(names, self.now_ms) for right in self.dossier.access)
 
-    @cached_property
+    @once
     def grant(self) -> bool:
         """A break-glass grant of his is open."""
         return self.professional and any(right.covers(self.person, self.now_ms) for right in self.dossier.grants)
 
-    @cached_property
+    @once
     def mode(self) -> str:
         """TREAT, ETREAT or BTG. An open grant makes his requests BTG whatever the token; to claim a purpose alone gives nothing."""
         if self.grant:
@@ -177,7 +189,7 @@ class Standing:
         """He asks in an emergency that the holder does not oppose."""
         return (self.mode == ETREAT and self.dossier.regulation) or (self.mode == BTG and self.dossier.break_glass)
 
-    @cached_property
+    @once
     def authorised(self) -> bool:
         """Someone or something but an emergency lets him in."""
         return self.traitant or self.assimilated or self.care_team or self.consented

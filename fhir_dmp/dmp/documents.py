@@ -41,17 +41,18 @@ JUDGED_AS = {
     "Specimen": "11502-2",
 }
 
-Token = Callable[[str, str], Hashable]
+Tokens = Callable[[str, frozenset[str]], frozenset[Hashable]]
 
 
-def plain(kind: str, value: str) -> Hashable:
+def plain(kind: str, values: frozenset[str]) -> frozenset[Hashable]:
     """Facts in the clear: a value stands for itself."""
-    return value
+    return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """One document, as rules see it. type, authors, organization and root are tokens: of(kind, value), the value itself or its keyed hash.
+    """One document, as rules see it. type, authors, organization and root are tokens: the value itself or its
+    keyed hash, as of(kind, values) says.
 
     type: spaces.type_token, "" for none. authors: professionals at deposit (identity.ps) and identity.HOLDER. organization: of the
     depositor's token (identity.org). labels: visibility labels of the whole lineage. release_ms: when INVISIBLE_PATIENT ends by itself.
@@ -67,7 +68,7 @@ class Facts:
     status: str = CURRENT
     root: Hashable = ""
     period: tuple[int, int] = (MIN_MS, MAX_MS)
-    of: Token = field(default=plain, compare=False, repr=False)
+    of: Tokens = field(default=plain, compare=False, repr=False)
 
 
 def facts_of(

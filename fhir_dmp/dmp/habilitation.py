@@ -7,7 +7,7 @@ The rows and their sources are in profiles/habilitations.json.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 from fhir_dmp.dmp.spaces import PROFILES, class_of, types
 
@@ -112,10 +112,8 @@ class Matrix:
 
     def allowed(self, professions: Iterable[str], traits: frozenset[str], action: str) -> TypeSet:
         """Every type that one of the professions may read or write."""
-        found = NO_TYPES
-        for profession in professions:
-            found = found.union(_allowed(self, profession, traits, action))
-        return found
+        found = [_allowed(self, profession, traits, action) for profession in professions]
+        return found[0] if len(found) == 1 else reduce(TypeSet.union, found, NO_TYPES)
 
 
 @lru_cache(maxsize=4096)

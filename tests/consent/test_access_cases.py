@@ -108,9 +108,9 @@ async def test_residual_on_mongodb(mongod, database):
     assert leaks == [], "a row without facts is no document and meets no residual"
 
 
-def test_every_rule_has_words_and_every_rule_of_reading_has_a_case():
+def test_every_rule_has_words_and_a_case():
     named = {rule.name for rule in rules.READING} | {rule.name for act in ACTS.values() for rule in act.rules}
     assert named <= set(WORDS)
     tested = {case["expect"].get("rule") for case in CASES}
-    assert {rule.name for rule in rules.READING} - tested == set()
-    assert set(WORDS) - tested - named <= {"nothing-permits", "rule-cannot-be-evaluated", "no-dossier", "opening"}
+    assert named - tested == set()
+    assert set(WORDS) - named == {"nothing-permits", "rule-cannot-be-evaluated", "no-dossier", "opening"}
