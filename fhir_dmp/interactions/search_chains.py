@@ -6,7 +6,7 @@ Two ways, the same answer. From the far end: which resources of the whole store 
 From the near end, where the other criteria leave few resources (those of a dossier): where do their references lead, and is it right.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fhir_dmp.errors import FhirError
@@ -15,9 +15,9 @@ from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, plan
 from fhir_dmp.interactions.search_rows import Opened, addressed, candidates, limits_of, matching, opened
+from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.search.parameters import parameters
 from fhir_dmp.search.predicate import (
-    EVERYTHING,
     NOTHING,
     All,
     AnyOf,
@@ -37,41 +37,33 @@ from fhir_dmp.search.query import needs_resolving
 from fhir_dmp.search.values import Reference, Uri
 from fhir_dmp.store.rows import Row
 
-# What the asker may see of a type: joins every lookup, so that a chain tells nothing of what is hidden.
-Residual = Callable[[str], Predicate]
 
-
-def unrestricted(type_name: str) -> Predicate:
-    """The residual of who may see everything."""
-    return EVERYTHING
-
-
-async def resolved(context: Context, alternatives: Alternatives, residual: Residual = unrestricted) -> Alternatives:
+async def resolved(context: Context, alternatives: Alternatives, sight: Sight = UNRESTRICTED) -> Alternatives:
     """Alternatives without chains, reverse chains and lists."""
-    return [(name, await _whole(context, name, part, residual)) for name, part in alternatives]
+    return [(name, await _whole(context, name, part, sight)) for name, part in alternatives]
 
 
-async def _whole(context: Context, type_name: str | None, predicate: Predicate, residual: Residual) -> Predicate:
+async def _whole(context: Context, type_name: str | None, predicate: Predicate, sight: Sight) -> Predicate:
     if not needs_resolving(predicate):
         return predicate
     limits = limits_of(context)
-    if type_name is not None and plan(context, [(type_name, predicate)]).anchored:
-        near = await _near(context, type_name, predicate, min(limits.followed, limits.candidates))
+    if type_name is not None and plan(context, [(type_name, predicate)], sight).anchored:
+        near = await _near(context, type_name, predicate, sight, min(limits.followed, limits.candidates))
         if near is not None:
-            return await _Lookup(context, residual, near).of(type_name, predicate)
+            return await _Lookup(context, sight, near).of(type_name, predicate)
     try:
-        return await _Lookup(context, residual, None).of(type_name, predicate)
+        return await _Lookup(context, sight, None).of(type_name, predicate)
     except FhirError as error:
-        near = await _near(context, type_name, predicate, limits.candidates) if error.kind == "too-costly" and type_name else None
+        near = await _near(context, type_name, predicate, sight, limits.candidates) if error.kind == "too-costly" and type_name else None
         if near is None:
             raise
-    return await _Lookup(context, residual, near).of(type_name, predicate)
+    return await _Lookup(context, sight, near).of(type_name, predicate)
 
 
-async def _near(context: Context, type_name: str, predicate: Predicate, limit: int) -> list[Opened] | None:
+async def _near(context: Context, type_name: str, predicate: Predicate, sight: Sight, limit: int) -> list[Opened] | None:
     """What the other criteria leave, opened; None when that is more than the limit."""
     try:
-        rows = [row async for row in candidates(context, plan(context, [(type_name, predicate)]), limit=limit)]
+        rows = [row async for row in candidates(context, plan(context, [(type_name, predicate)], sight), limit=limit)]
     except FhirError as error:
         if error.kind != "too-costly":
             raise
@@ -84,7 +76,7 @@ class _Lookup:
     """near: resources of the type asked for among which all matches are; None when they are too many to follow."""
 
     context: Context
-    residual: Residual
+    sight: Sight
     near: list[Opened] | None
 
     async def of(self, type_name: str | None, predicate: Predicate) -> Predicate:
@@ -105,23 +97,22 @@ class _Lookup:
 
     async def chain(self, type_name: str | None, code: str, target: str, part: Predicate) -> list[Predicate]:
         """Through the store, and through what the resource contains."""
-        inner = All((part, self.residual(target)))
         if self.near is None:
-            inner = await _whole(self.context, target, inner, self.residual)
-            rows = await addressed(self.context, target, [(target, inner)], limit=limits_of(self.context).intermediates)
+            inner = await _whole(self.context, target, part, self.sight)
+            rows = await addressed(self.context, target, [(target, inner)], self.sight, limit=limits_of(self.context).intermediates)
             urls = await self.urls(type_name, code, target, inner)
         else:
-            rows, urls = await self.followed(code, target, inner), []
+            rows, urls = await self.followed(code, target, part), []
         dossiers = frozenset(row.dossier for row in rows) if target == "Patient" else None
         contained = await self.of(None, under(part, f"{code}>{target}."))
         return [Has(code, ReferenceTo(frozenset(row.self64 for row in rows), dossiers)), *(Has(code, url) for url in urls), contained]
 
-    async def followed(self, code: str, target: str, inner: Predicate) -> list[Row]:
+    async def followed(self, code: str, target: str, part: Predicate) -> list[Row]:
         """Resources of the target that the near ones refer to and that are right."""
         vault = self.context.store.vault
         keys = {vault.locate(target, value.id): None for value in self.references(code, target)}
-        found = [opened(self.context, row) for row in await alive(self.context, keys, target)]
-        inner = await _Lookup(self.context, self.residual, found).of(target, inner)
+        found = [opened(self.context, row) for row in await alive(self.context, keys, target, self.sight)]
+        inner = await _Lookup(self.context, self.sight, found).of(target, part)
         return [each.row for each in found if matches(inner, each.index, vault.hash64)]
 
     def references(self, code: str, target: str) -> list[Reference]:
@@ -137,18 +128,18 @@ class _Lookup:
         parameter = parameters(type_name).get(code) if type_name else None
         if parameter is None or "url" not in parameters(target) or not any(b.type in ("canonical", "uri") for b in parameter.branches):
             return []
-        found = await matching(self.context, [(target, inner)], limit=limits_of(self.context).intermediates)
+        found = await matching(self.context, [(target, inner)], self.sight, limit=limits_of(self.context).intermediates)
         return [ReferenceUrl(value.value) for each in found for value in each.index.get("url", ()) if isinstance(value, Uri)]
 
     async def referred(self, type_name: str | None, source: str, code: str, part: Predicate) -> frozenset[str]:
         """Ids of the resources of a type that matches of the source refer to by a parameter."""
-        inner = All((part, self.residual(source)))
+        inner = part
         if self.near is not None:
             rows = [each.row for each in self.near]
             dossiers = frozenset(row.dossier for row in rows) if type_name == "Patient" else None
-            inner = All((Has(code, ReferenceTo(frozenset(row.self64 for row in rows), dossiers)), inner))
-        inner = await _whole(self.context, source, inner, self.residual)
-        found = await matching(self.context, [(source, inner)], limit=limits_of(self.context).intermediates)
+            inner = All((Has(code, ReferenceTo(frozenset(row.self64 for row in rows), dossiers)), part))
+        inner = await _whole(self.context, source, inner, self.sight)
+        found = await matching(self.context, [(source, inner)], self.sight, limit=limits_of(self.context).intermediates)
         return frozenset(
             value.id
             for each in found
@@ -157,8 +148,7 @@ class _Lookup:
         )
 
     async def listed(self, type_name: str | None, list_id: str) -> Predicate:
-        wanted = All((Has("_id", IdIn(frozenset([list_id]))), self.residual("List")))
-        lists = await matching(self.context, [("List", wanted)], limit=1)
+        lists = await matching(self.context, [("List", Has("_id", IdIn(frozenset([list_id]))))], self.sight, limit=1)
         if not lists or lists[0].row.body is None:
             return NOTHING
         ids: set[str] = set()
@@ -170,7 +160,7 @@ class _Lookup:
         return Has("_id", IdIn(frozenset(ids)))
 
 
-async def alive(context: Context, keys: Iterable[bytes], type_name: str) -> list[Row]:
-    """The resources of a type at these keys that exist and can be read."""
+async def alive(context: Context, keys: Iterable[bytes], type_name: str, sight: Sight) -> list[Row]:
+    """The resources of a type at these keys that exist, can be read and may be seen."""
     loaded = await context.reads.load_many(list(keys))
-    return [row for row in loaded.values() if row.type == type_name and not row.deleted and row.body is not None]
+    return [row for row in loaded.values() if row.type == type_name and not row.deleted and row.body is not None and sight.sees(row)]

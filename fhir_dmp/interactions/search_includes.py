@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import tables
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.search_chains import Residual
 from fhir_dmp.interactions.search_rows import limits_of, matching, opened
+from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search.parameters import parameters
-from fhir_dmp.search.predicate import All, AnyOf, Has, ReferenceTo, UriIs, matches
+from fhir_dmp.search.predicate import AnyOf, Has, ReferenceTo, UriIs
 from fhir_dmp.search.query import Include, Query
 from fhir_dmp.search.values import Index, Reference
 from fhir_dmp.store.rows import Row
 
 
-async def included(context: Context, query: Query, found: Sequence[Row], residual: Residual) -> list[Row]:
+async def included(context: Context, query: Query, found: Sequence[Row], sight: Sight) -> list[Row]:
     """What `_include` and `_revinclude` add to a page, each resource once, matches excepted. Beyond the limit: 400, never a part of it."""
     limits = limits_of(context)
     known = {row.key for row in found}
@@ -25,7 +25,7 @@ async def included(context: Context, query: Query, found: Sequence[Row], residua
     fresh: Sequence[Row] = found
     forward, backward = query.includes, query.revincludes
     while fresh and (forward or backward):
-        step = [*await _referred(context, forward, fresh, residual), *await _referring(context, backward, fresh, residual)]
+        step = [*await _referred(context, forward, fresh, sight), *await _referring(context, backward, fresh, sight)]
         fresh = []
         for row in step:
             if row.key not in known:
@@ -39,7 +39,7 @@ async def included(context: Context, query: Query, found: Sequence[Row], residua
     return added
 
 
-async def _referred(context: Context, includes: Sequence[Include], rows: Sequence[Row], residual: Residual) -> list[Row]:
+async def _referred(context: Context, includes: Sequence[Include], rows: Sequence[Row], sight: Sight) -> list[Row]:
     keys: dict[bytes, str] = {}
     urls: dict[str, dict[UriIs, None]] = {}
     for row in rows:
@@ -51,16 +51,15 @@ async def _referred(context: Context, includes: Sequence[Include], rows: Sequenc
                     urls.setdefault(reference.type, {})[UriIs(reference.url)] = None
     loaded = await context.reads.load_many(keys) if keys else {}
     shown = [row for key, row in loaded.items() if not row.deleted and row.body is not None and row.type == keys[key]]
-    shown += await _named(context, urls) if urls else []
-    return [row for row in shown if matches(residual(row.type), opened(context, row).index, context.store.vault.hash64)]
+    return [*(row for row in shown if sight.sees(row)), *await _named(context, urls, sight)]
 
 
-async def _named(context: Context, urls: dict[str, dict[UriIs, None]]) -> list[Row]:
+async def _named(context: Context, urls: dict[str, dict[UriIs, None]], sight: Sight) -> list[Row]:
     """Definitions by canonical address. urls: type -> tests of their url."""
     found = []
     for type_name, tests in urls.items():
         asked = [(type_name, AnyOf(tuple(Has("url", test) for test in tests)))]
-        found += [each.row for each in await matching(context, asked, limit=limits_of(context).included)]
+        found += [each.row for each in await matching(context, asked, sight, limit=limits_of(context).included)]
     return found
 
 
@@ -82,7 +81,7 @@ def _references(type_name: str, index: Index, includes: Sequence[Include]) -> li
     return [value for value in found if tables.known_type(value.type)]
 
 
-async def _referring(context: Context, includes: Sequence[Include], rows: Sequence[Row], residual: Residual) -> list[Row]:
+async def _referring(context: Context, includes: Sequence[Include], rows: Sequence[Row], sight: Sight) -> list[Row]:
     by_type: dict[str, list[Has]] = {}
     for include in includes:
         for code, parameter in parameters(include.type).items():
@@ -92,8 +91,8 @@ async def _referring(context: Context, includes: Sequence[Include], rows: Sequen
     found: list[Row] = []
     for type_name, tests in by_type.items():
         if tests:
-            alternatives = [(type_name, All((AnyOf(tuple(tests)), residual(type_name))))]
-            found += [each.row for each in await matching(context, alternatives, limit=limits_of(context).candidates)]
+            alternatives = [(type_name, AnyOf(tuple(tests)))]
+            found += [each.row for each in await matching(context, alternatives, sight, limit=limits_of(context).candidates)]
     return found
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.search_chains import unrestricted
 from fhir_dmp.interactions.search_plan import plan
 from fhir_dmp.interactions.search_rows import limits_of, matching
+from fhir_dmp.interactions.search_sight import UNRESTRICTED
 from fhir_dmp.interactions.search_type import alternatives_of, entry_of, understood
 from fhir_dmp.search.query import Query
 from fhir_dmp.store.rows import Row
@@ -19,14 +19,14 @@ from fhir_dmp.store.vault import version_id
 async def run(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
     """(id, versionId) of at most `most` resources that meet the criteria; each must be understood, and none may only shape an answer."""
     query = strict(context, type_name, criteria)
-    alternatives = await alternatives_of(context, query, None, unrestricted)
+    alternatives = await alternatives_of(context, query, None, UNRESTRICTED)
     found = plan(context, alternatives)
     rows: list[Row] = []
     if found.exact:
         for segment in found.segments:
             rows += await context.reads.find(**segment.asked(), limit=most)
     else:
-        rows = [each.row for each in await matching(context, alternatives, limit=limits_of(context).candidates)]
+        rows = [each.row for each in await matching(context, alternatives, UNRESTRICTED, limit=limits_of(context).candidates)]
     return [(entry_of(row, "match").id, version_id(row.version)) for row in rows[:most]]
 
 

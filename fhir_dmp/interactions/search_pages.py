@@ -7,7 +7,7 @@ is the current content. When that moment is too far back for the database, the r
 """
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fhir_dmp.interactions.context import Context
@@ -103,20 +103,20 @@ async def _current(context: Context, plan: Plan, rows: Sequence[Row], *, first_p
         current = now.get(row.key)
         if current is None or current.deleted or current.body is None:
             continue
-        if current.version == row.version or _still_meets(context, plan, current):
+        if plan.sight.sees(current) and (current.version == row.version or _still_meets(context, plan, current)):
             result.append(current)
     return result
 
 
 def _still_meets(context: Context, plan: Plan, row: Row) -> bool:
-    """A row changed since the first page is shown only if it is still what is asked for and may be seen."""
+    """A row changed since the first page is shown only if it is still what is asked for."""
     return matches(plan.judge(row.type), opened(context, row).index, context.store.vault.hash64)
 
 
-async def by_decision(context: Context, query: Query, alternatives: Alternatives, cursor: Cursor | None) -> Page:
+async def by_decision(context: Context, query: Query, alternatives: Alternatives, plan: Plan, cursor: Cursor | None) -> Page:
     """Where the index cannot decide, or the order is another than time: all matches are found, ordered, and a page is cut out."""
     moment = Moment(cursor.moment if cursor else None)
-    found = await matching(context, alternatives, limit=limits_of(context).candidates, moment=moment)
+    found = await matching(context, alternatives, plan.sight, limit=limits_of(context).candidates, moment=moment)
     total = cursor.total if cursor and cursor.total is not None else len(found)
     if query.only_count:
         return Page((), total, examined=len(found))
@@ -124,11 +124,11 @@ async def by_decision(context: Context, query: Query, alternatives: Alternatives
     places = sorted(((_place(each, query), each.row) for each in found), key=lambda pair: by_place(keys)(pair[0]))
     back = cursor is not None and cursor.back
     start, stop = _window(places, cursor, keys, query.count)
-    rows = await _now(context, alternatives, [row for _, row in places[start:stop]], first_page=cursor is None)
+    rows = await _current(context, plan, [row for _, row in places[start:stop]], first_page=cursor is None)
     step = -1 if back else 1
     while len(rows) < query.count and (start > 0 if back else stop < len(places)):
         at = start - 1 if back else stop
-        extra = await _now(context, alternatives, [places[at][1]], first_page=False)
+        extra = await _current(context, plan, [places[at][1]], first_page=cursor is None)
         rows = extra + rows if back else rows + extra
         start, stop = (start + step, stop) if back else (start, stop + step)
     after = Cursor(moment.time or 0, total, False, places[stop - 1][0]) if 0 < stop < len(places) else None
@@ -148,7 +148,3 @@ def _window(places: Sequence[tuple[tuple, Row]], cursor: Cursor | None, keys: tu
         return max(0, stop - count), stop
     start = sum(1 for place, _ in places if compare(place, cursor.place, keys) <= 0)
     return start, min(start + count, len(places))
-
-
-async def _now(context: Context, alternatives: Alternatives, rows: Iterable[Row], *, first_page: bool) -> list[Row]:
-    return await _current(context, Plan((), False, dict(alternatives)), list(rows), first_page=first_page)

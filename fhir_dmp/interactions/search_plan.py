@@ -2,19 +2,20 @@
 
 https://hl7.org/fhir/R4/search.html
 
-The one place where what is asked, the compartment it is asked in and what the asker may see (the residual) become one predicate.
+The one place where what is asked, the compartment it is asked in and what the asker may see become one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import tables
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.search.narrow import EVERY_TYPE, Narrow, to_mongo
 from fhir_dmp.search.parameters import parameters
-from fhir_dmp.search.predicate import EVERYTHING, NOTHING, All, AnyOf, Has, Predicate, ReferenceIs, TokenIs, simplified
+from fhir_dmp.search.predicate import NOTHING, All, AnyOf, Has, Predicate, ReferenceIs, TokenIs, simplified
 from fhir_dmp.store.vault import COMMON
 
 Alternatives = Sequence[tuple[str | None, Predicate]]
@@ -43,11 +44,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """segments: no row is in two of them. exact: whether they decide. judges: type of a row -> predicate, key None for any other."""
+    """segments: no row is in two of them, and the asker sees every one. exact: whether they decide.
+
+    judges: type of a row -> predicate, key None for any other.
+    """
 
     segments: tuple[Segment, ...]
     exact: bool
     judges: Mapping[str | None, Predicate]
+    sight: Sight = UNRESTRICTED
 
     def judge(self, type_name: str) -> Predicate:
         """What a row of this type must meet."""
@@ -66,19 +71,15 @@ class Plan:
         ]
 
 
-def asked(alternatives: Alternatives, compartment: Compartment | None = None, residual: Predicate = EVERYTHING) -> Alternatives:
-    """The query, inside the compartment, as far as the asker may see."""
-    return [(type_name, simplified(All((part, residual)))) for type_name, part in _inside(alternatives, compartment)]
-
-
-def _inside(alternatives: Alternatives, compartment: Compartment | None) -> Alternatives:
+def inside(alternatives: Alternatives, compartment: Compartment | None) -> Alternatives:
+    """The query, inside a compartment. All types: those the compartment has, and the resource it is of."""
     if compartment is None:
         return alternatives
     members = tables.compartment(compartment.type)
     found: list[tuple[str | None, Predicate]] = []
     for type_name, part in alternatives:
         for each in (type_name,) if type_name is not None else sorted({*members, compartment.type}):
-            found.append((each, All((part, _membership(each, compartment, members)))))
+            found.append((each, simplified(All((part, _membership(each, compartment, members))))))
     return found
 
 
@@ -93,15 +94,23 @@ def _membership(type_name: str, compartment: Compartment, members: Mapping[str, 
     return AnyOf(tuple(parts))
 
 
-def plan(context: Context, alternatives: Alternatives) -> Plan:
-    """The plan of predicates. Of chains not yet looked up it leads to a superset."""
+def plan(context: Context, alternatives: Alternatives, sight: Sight = UNRESTRICTED) -> Plan:
+    """The plan of predicates, as far as the asker sees. Of chains not yet looked up it leads to a superset."""
     vault = context.store.vault
-    narrows = [(name, to_mongo(part, name or EVERY_TYPE, vault.hash64, vault.locate)) for name, part in alternatives]
+    narrows = [
+        (name, _seen(to_mongo(part, name or EVERY_TYPE, vault.hash64, vault.locate), sight.filter(name))) for name, part in alternatives
+    ]
     together: dict[frozenset[str], list[tuple[str | None, Narrow]]] = {}
     for name, narrow in narrows:
         together.setdefault(frozenset(anchor.kind for anchor in narrow.anchors or ()), []).append((name, narrow))
     segments = [segment for members in together.values() for segment in _segments(members, context.sandbox)]
-    return Plan(tuple(segments), all(narrow.exact for _, narrow in narrows), dict(alternatives))
+    return Plan(tuple(segments), all(narrow.exact for _, narrow in narrows), dict(alternatives), sight)
+
+
+def _seen(narrow: Narrow, filter: dict) -> Narrow:
+    if not filter:
+        return narrow
+    return replace(narrow, filter={"$and": [narrow.filter, filter]} if narrow.filter else filter)
 
 
 def _segments(members: list[tuple[str | None, Narrow]], sandbox: bool) -> list[Segment]:

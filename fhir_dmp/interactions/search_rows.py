@@ -11,6 +11,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, Plan, plan
+from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search.extract import extract
 from fhir_dmp.search.limits import DEFAULTS, Limits
 from fhir_dmp.search.parameters import TEXTS
@@ -69,10 +70,10 @@ async def candidates(context: Context, found: Plan, *, limit: int, moment: Momen
 
 
 async def matching(
-    context: Context, alternatives: Alternatives, *, limit: int, moment: Moment | None = None, texts: bool = False
+    context: Context, alternatives: Alternatives, sight: Sight, *, limit: int, moment: Moment | None = None, texts: bool = False
 ) -> list[Opened]:
     """Every match with its index, decided by the pure evaluator. The order is not that of the search."""
-    found = plan(context, alternatives)
+    found = plan(context, alternatives, sight)
     texts = texts or reads_texts(alternatives)
     hash64 = context.store.vault.hash64
     result: list[Opened] = []
@@ -87,11 +88,11 @@ async def matching(
     return result
 
 
-async def addressed(context: Context, type_name: str, alternatives: Alternatives, *, limit: int) -> list[Row]:
+async def addressed(context: Context, type_name: str, alternatives: Alternatives, sight: Sight, *, limit: int) -> list[Row]:
     """Every match, bodies closed where the index decides: for chains."""
-    found = plan(context, alternatives)
+    found = plan(context, alternatives, sight)
     if not found.exact:
-        return [each.row for each in await matching(context, alternatives, limit=limit)]
+        return [each.row for each in await matching(context, alternatives, sight, limit=limit)]
     rows: list[Row] = []
     for segment in found.segments:
         rows += await context.reads.find(**segment.asked(), limit=limit + 1 - len(rows), bodies=False)

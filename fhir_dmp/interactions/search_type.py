@@ -16,14 +16,14 @@ from fhir_dmp.fhir.bundle import Hit, searchset
 from fhir_dmp.fhir.references import is_id
 from fhir_dmp.interactions import octets
 from fhir_dmp.interactions.context import Answer, Context, admit
-from fhir_dmp.interactions.search_chains import Residual, resolved, unrestricted
+from fhir_dmp.interactions.search_chains import resolved
 from fhir_dmp.interactions.search_includes import included
 from fhir_dmp.interactions.search_pages import Page, by_decision, by_index
-from fhir_dmp.interactions.search_plan import Alternatives, Compartment, Plan, asked, plan
+from fhir_dmp.interactions.search_plan import Alternatives, Compartment, Plan, inside, plan
 from fhir_dmp.interactions.search_rows import limits_of
+from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.search import paging
 from fhir_dmp.search.paging import Cursor
-from fhir_dmp.search.predicate import EVERYTHING, Predicate
 from fhir_dmp.search.query import CURSOR, Query, parse
 from fhir_dmp.search.terminology import shipped
 from fhir_dmp.store.rows import Row
@@ -63,10 +63,10 @@ async def run(
     pairs: Pairs,
     *,
     compartment: tuple[str, str] | None = None,
-    residual: Residual = unrestricted,
+    sight: Sight = UNRESTRICTED,
 ) -> Answer:
     """The searchset of one page, as bytes. Arguments as those of `search`."""
-    result = await search(context, type_name, pairs, compartment=compartment, residual=residual)
+    result = await search(context, type_name, pairs, compartment=compartment, sight=sight)
     budget = octets.Budget(context)
     hits = []
     for entry in result.entries:
@@ -95,13 +95,13 @@ async def search(
     *,
     compartment: tuple[str, str] | None = None,
     lenient: bool | None = None,
-    residual: Residual = unrestricted,
+    sight: Sight = UNRESTRICTED,
 ) -> Result:
     """One page. type_name: None for all types. pairs: decoded parameters in order. lenient: by default as the context says.
 
     compartment: (type, id), e.g. ("Patient", "p1").
 
-    residual: what the asker may see of a type; it joins the query, its chains and its includes.
+    sight: what the asker may see; it joins the query, its chains and its includes.
     """
     admit(context, type_name, "s")
     if compartment is not None:
@@ -113,11 +113,11 @@ async def search(
     reader = reader_digest(context)
     scope = "/".join(compartment) if compartment else ""
     cursor = paging.decode(query.cursor, context.store.vault.open_token, query.digest(scope), reader) if query.cursor else None
-    alternatives = await alternatives_of(context, query, compartment, residual)
-    found = plan(context, alternatives)
+    alternatives = await alternatives_of(context, query, compartment, sight)
+    found = plan(context, alternatives, sight)
     page = await _page(context, query, alternatives, found, cursor)
     matches = [entry_of(row, "match") for row in page.rows]
-    others = await included(context, query, page.rows, residual) if page.rows and (query.includes or query.revincludes) else []
+    others = await included(context, query, page.rows, sight) if page.rows and (query.includes or query.revincludes) else []
     entries = [*matches, *(entry_of(row, "include") for row in others), *_warnings(query)]
     seal = context.store.vault.seal_token
     address = _address(context, query, compartment)
@@ -144,25 +144,15 @@ def understood(context: Context, type_name: str | None, pairs: Pairs, lenient: b
     )
 
 
-async def alternatives_of(context: Context, query: Query, compartment: Compartment | None, residual: Residual) -> Alternatives:
-    """What rows must meet: the query in its compartment, chains looked up, joined with what the asker may see."""
-    within = asked(query.alternatives, compartment)
-    looked_up = await resolved(context, within, residual)
-    return [(name, joined) for name, part in looked_up for _, joined in asked([(name, part)], None, _residual(residual, name))]
-
-
-def _residual(residual: Residual, type_name: str | None) -> Predicate:
-    if type_name is not None:
-        return residual(type_name)
-    if residual is unrestricted:
-        return EVERYTHING
-    raise FhirError("forbidden", "a search over all types names the types it wants: `_type`")
+async def alternatives_of(context: Context, query: Query, compartment: Compartment | None, sight: Sight) -> Alternatives:
+    """What rows must meet: the query in its compartment, chains looked up through what the asker may see."""
+    return await resolved(context, inside(query.alternatives, compartment), sight)
 
 
 async def _page(context: Context, query: Query, alternatives: Alternatives, found: Plan, cursor: Cursor | None) -> Page:
     if query.by_time and found.exact:
         return await by_index(context, query, found, cursor)
-    return await by_decision(context, query, alternatives, cursor)
+    return await by_decision(context, query, alternatives, found, cursor)
 
 
 class _Identity(msgspec.Struct):

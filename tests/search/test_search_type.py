@@ -4,8 +4,8 @@ import pytest
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions import search_chains, search_match
+from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search.limits import Limits
-from fhir_dmp.search.predicate import EVERYTHING, Has, Not, TokenIs
 from tests.search.hosting import BASE, ask, context_on, found, ids, put
 
 LOINC = "http://loinc.org"
@@ -242,13 +242,16 @@ async def test_more_candidates_than_the_limit_is_too_costly_and_never_a_part(war
 
 
 async def test_what_the_asker_may_not_see_is_in_no_result_chain_or_include(ward):
-    def residual(type_name):
-        return Not(Has("_id", TokenIs(None, "p1", True))) if type_name == "Patient" else EVERYTHING
-
-    assert await ids(ward, "Patient", residual=residual) == ["p3", "p2"]
-    assert await ids(ward, "Observation?patient.name=martin", residual=residual) == []
-    result = await ask(ward, "Observation?_include=Observation:subject", residual=residual)
+    hidden = ward.store.vault.locate("Patient", "p1")
+    sight = Sight(lambda type_name: {"_id": {"$ne": hidden}}, lambda row: row.key != hidden)
+    assert await ids(ward, "Patient", sight=sight) == ["p3", "p2"]
+    assert await ids(ward, "Observation?patient.name=martin", sight=sight) == []
+    result = await ask(ward, "Observation?_include=Observation:subject", sight=sight)
     assert found(result, "include") == ["Patient/p2"]
+    assert await ids(ward, "Observation?patient=p1&subject:Patient.name=martin", sight=sight) == []
+    assert await ids(ward, "?_type=Patient,Group", sight=sight) == ["g1", "p3", "p2"]
+    back = await ask(ward, "Group?_revinclude=Patient:link&_include=Group:member", sight=sight)
+    assert found(back, "include") == ["Patient/p2"]
 
 
 async def test_criteria_of_conditional_interactions(ward):
