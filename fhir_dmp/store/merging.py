@@ -269,6 +269,18 @@ class Log:
             seen = [*seen, *here] if len(here) == len(found) else here
             filter = {"$or": [{"j.w": last["w"], "j.q": {"$gte": last["q"]}, "_id": {"$nin": seen}}, {"j.w": {"$gt": last["w"]}}]}
 
+    async def every_row(self, collection: str, batch: int = 500) -> AsyncIterator[list[dict[str, Any]]]:
+        """All documents of `resources` or `versions`, by key."""
+        filter: dict[str, Any] = {}
+        while True:
+            order = {"sort": {"_id": 1}, "limit": batch, "batchSize": batch, "hint": "_id_"}
+            found = await self._connection.read({"find": collection, "filter": filter, **order})
+            if found:
+                yield found
+                filter = {"_id": {"$gt": found[-1]["_id"]}}
+            if len(found) < batch:
+                return
+
 
 def piece_of(chain: bytes, start: int, linked: bytes, documents: Sequence[Mapping[str, Any]]) -> Piece:
     """What a chain adds to the log. linked: the chain up to `start`. documents: its traces from there on, by number."""

@@ -1,0 +1,61 @@
+"""`fhir-dmp verify`: the journal and every stored row, derived again; what differs is named.
+
+See fhir_dmp/audit/verify.py.
+"""
+
+import asyncio
+import json
+import sys
+import time
+
+import click
+from rich.console import Console
+
+from fhir_dmp.audit.verify import Report, Verifier
+from fhir_dmp.audit.verify_rows import rows
+from fhir_dmp.commands import Failed, with_settings
+from fhir_dmp.commands.serve import mongodb
+from fhir_dmp.errors import FhirError
+from fhir_dmp.settings import Loaded, Settings
+from fhir_dmp.store.failures import StoreError
+from fhir_dmp.store.resources import Store
+
+DIFFERS = 1
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="one JSON line for each fault, and one for the summary")
+@click.option("--journal-only", is_flag=True, help="leave out the rows that are no traces")
+@with_settings()
+def command(loaded: Loaded, as_json: bool, journal_only: bool) -> None:
+    """Verify traces, log, checkpoints and stored rows. Exit 0 when all is sound, 1 with a list when anything differs."""
+    begun = time.monotonic()
+    try:
+        with mongodb(loaded.settings) as running:
+            report = asyncio.run(verified(running, journal_only))
+    except (StoreError, FhirError) as error:
+        raise Failed(str(error)) from None
+    for fault in report.faults:
+        click.echo(json.dumps(fault._asdict(), ensure_ascii=False) if as_json else str(fault))
+    summary = {name: getattr(report, name) for name in ("traces", "unmerged", "erased", "heads", "rows")} | {"faults": len(report.faults)}
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        told = ", ".join(f"{number} {name}" for name, number in summary.items())
+        click.echo(f"{told} in {time.monotonic() - begun:.1f} s", err=bool(report.faults))
+    if report.faults:
+        sys.exit(DIFFERS)
+
+
+async def verified(settings: Settings, journal_only: bool) -> Report:
+    """The report on the store of these settings."""
+    store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=settings.sandbox or None)
+    console = Console(stderr=True)
+    try:
+        with console.status("journal") as status:
+            report = await Verifier(store, settings.data).run()
+            if not journal_only:
+                await rows(store, report, lambda done: status.update(f"{done} rows"))
+            return report
+    finally:
+        await store.close()

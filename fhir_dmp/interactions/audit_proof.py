@@ -1,0 +1,94 @@
+"""AuditEvent/[id]/$proof: that a trace is in the log, as a proof that anybody can check with nothing but the host's public key.
+
+https://www.rfc-editor.org/rfc/rfc6962#section-2.1.1
+
+Whoever may read the trace may have its proof; the rules decide before this is called. To check: leaf = SHA-256(0x00 || chain || number,
+8 octets || row, 16 octets || HMAC-SHA-256(salt, body)), body being the AuditEvent as it was answered; then the path, then the head.
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fhir_dmp.audit import chain
+from fhir_dmp.audit.checkpoint import Head, opened
+from fhir_dmp.audit.merger import signer
+from fhir_dmp.errors import FhirError
+from fhir_dmp.store.lanes import Place, place_of, salt_of
+from fhir_dmp.store.resources import Store
+from fhir_dmp.store.vault import dossier_in
+
+
+class Proof(NamedTuple):
+    """place: of the trace in its chain. salt: 16 bytes. index, path: in the tree of `head`. checkpoint: signed. public: DER key."""
+
+    place: Place
+    salt: bytes
+    index: int
+    path: tuple[bytes, ...]
+    head: Head
+    checkpoint: str
+    public: bytes
+
+    def holds(self, body: bytes, origin: str) -> bool:
+        """Whether it proves that this AuditEvent is in the log of that name."""
+        position = self.place.position
+        leaf = chain.leaf_hash(chain.leaf_data(position, chain.commitment(self.salt, body)))
+        signed = opened(self.checkpoint, origin, self.public)
+        return signed is not None and chain.is_included(leaf, self.index, signed.size, self.path, signed.root)
+
+
+async def proof_of(store: Store, id: str) -> Proof:
+    """The proof of AuditEvent/`id` in the latest signed head. 404 without such a trace, 503 while no head covers it yet."""
+    document = await store.log.row(store.vault.locate("AuditEvent", id))
+    place = place_of(document) if document else None
+    if document is None or place is None:
+        raise FhirError("not-found", "no such resource")
+    dossier = dossier_in(document["_id"])
+    key = (await store.log.keys({dossier}))[dossier]
+    if key is None:
+        raise FhirError("not-found", "no such resource")
+    position = place.position
+    found, latest = await store.log.find(position.chain, position.number), await store.log.latest_head()
+    if found is None or latest is None or latest["_id"] <= found[0]:
+        raise FhirError("transient", "the trace is not under a signed head yet, please repeat", headers={"Retry-After": "5"})
+    index, _ = found
+    head = Head(latest["_id"], bytes(latest["root"]), latest["at"])
+    path = await store.log.hashes(chain.inclusion_ranges(index, head.size))
+    return Proof(place, salt_of(document, key), index, tuple(path), head, latest["text"], signer(store).public)
+
+
+def parameters(proof: Proof) -> bytes:
+    """The answer: Parameters."""
+    position = proof.place.position
+    binaries = [("chain", position.chain), ("row", position.key), ("salt", proof.salt), *(("path", part) for part in proof.path)]
+    binaries += [("root", proof.head.root), ("publicKey", proof.public)]
+    # Texts, since R4 has no integers of 64 bits.
+    numbers = [("number", position.number), ("index", proof.index), ("size", proof.head.size)]
+    named = [{"name": name, "valueBase64Binary": _text(value)} for name, value in binaries]
+    named += [{"name": name, "valueString": str(value)} for name, value in numbers]
+    named.append({"name": "checkpoint", "valueString": proof.checkpoint})
+    return msgspec.json.encode({"resourceType": "Parameters", "parameter": named})
+
+
+async def consistency(store: Store, old: int, new: int) -> Mapping[str, Any]:
+    """Proof that the log of `old` entries is the beginning of that of `new` entries, as plain JSON. 404 beyond the signed log."""
+    latest = await store.log.latest_head()
+    if not 0 <= old <= new <= (latest["_id"] if latest else 0):
+        raise FhirError("not-found", "the log has no such size")
+    path = await store.log.hashes(chain.consistency_ranges(old, new))
+    return {"old": old, "new": new, "path": [_text(part) for part in path]}
+
+
+async def checkpoint(store: Store) -> str:
+    """The latest signed head as text, for witnesses; 404 before the first one."""
+    latest = await store.log.latest_head()
+    if latest is None:
+        raise FhirError("not-found", "nothing was signed yet")
+    return latest["text"]
+
+
+def _text(value: bytes) -> str:
+    return base64.b64encode(value).decode()
