@@ -25,6 +25,9 @@ from fhir_dmp.store.failures import StoreError
 log = logging.getLogger("fhir_dmp.store")
 
 SOCKET = "mongodb-27017.sock"
+# A name of the socket that exists only once mongod accepts writes. A driver that connects earlier learns that this server knows no
+# sessions, and keeps that connection: every later command on it would fail.
+OPEN = "open.sock"
 LOCK = "owner.lock"
 LOG = "mongod.log"
 # Relative to mongod's working directory: an absolute path would be written into the data, and the folder could not be moved.
@@ -134,10 +137,10 @@ class Embedded:
 
     @property
     def uri(self) -> str:
-        path = str(self.folder / SOCKET)
+        path = str(self.folder / OPEN)
         if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
             # By way of an open folder of this process: short, and good for child processes too.
-            path = f"/proc/{os.getpid()}/fd/{self._directory}/{SOCKET}"
+            path = f"/proc/{os.getpid()}/fd/{self._directory}/{OPEN}"
         return f"mongodb://{quote(path, safe='')}/?directConnection=true"
 
     def stop(self) -> None:
@@ -185,8 +188,9 @@ class Embedded:
                 return
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.folder / SOCKET)
+            for name in (OPEN, SOCKET):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.folder / name)
             self._rotate()
             # What mongod says before it opens its log goes to its standard output.
             output = os.open(self.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -228,12 +232,19 @@ class Embedded:
         try:
             hello = self._ask({"hello": 1})
             if hello.get("isWritablePrimary"):
-                return self._owner_lives()
+                return self._owner_lives() and self._let_in()
             if self.owned and not hello.get("setName"):
                 self._initiate()
         except (OSError, EOFError):
             pass  # not listening yet, or no longer
         return False
+
+    def _let_in(self) -> bool:
+        """Open the name that drivers use. Whoever joined waits until the owner has done so."""
+        name = self.folder / OPEN
+        if self.owned and not name.is_symlink():
+            os.symlink(SOCKET, name)
+        return name.is_symlink()
 
     def _owner_lives(self) -> bool:
         """False when the starter of a joined mongod is dead: that mongod is about to stop."""

@@ -71,7 +71,7 @@ def test_endless_chunked_body_is_stopped_at_the_limit(server):
     piece = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
     received = exchange(server, head(server, "Transfer-Encoding: chunked"), (piece for _ in range(1000)))
     assert status(received) in (413, None)
-    assert resident(server) - before < 400
+    assert resident(server) - before < 300
     assert server.client.get("/health/live").status_code == 200
 
 
@@ -81,14 +81,14 @@ def test_endless_chunked_body_is_answered_when_the_client_listens(server):
     assert status(received) == 413 and b'"too-long"' in received
 
 
-def test_small_gzip_body_that_unfolds_into_a_gigabyte_is_stopped(server):
+def test_small_gzip_body_that_unfolds_into_a_huge_one_is_stopped(server):
     squeeze = zlib.compressobj(9, wbits=31)
-    bomb = b"".join([*(squeeze.compress(b" " * 2**20) for _ in range(1024)), squeeze.flush()])
-    assert len(bomb) < 2**21
+    bomb = b"".join([*(squeeze.compress(b" " * 2**20) for _ in range(256)), squeeze.flush()])
+    assert len(bomb) < 2**19
     before = resident(server)
     answer = server.client.post("/fhir/Basic", content=bomb, headers={**server.auth, **JSON, "Content-Encoding": "gzip"})
     assert (answer.status_code, issue(answer)) == (413, ("error", "too-long"))
-    assert resident(server) - before < 400
+    assert resident(server) - before < 300
 
 
 def test_gzip_body_is_read(server):

@@ -3,9 +3,11 @@
 Each test starts mongods of its own; they are small and stop with it.
 """
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -184,3 +186,18 @@ def test_the_log_is_rotated(tmp_path, monkeypatch):
         assert embedded._rotate()
         embedded._ask({"logRotate": 1})
         wait_until((tmp_path / "mongodb" / "mongod.log").exists)
+
+
+def test_drivers_are_let_in_only_when_writes_are_accepted(tmp_path):
+    """A connection made earlier would stay in the driver's pool, without sessions, for good."""
+    with running(tmp_path) as embedded:
+        name = tmp_path / "mongodb" / module.OPEN
+        for _ in range(2):
+            embedded.process.kill()
+            met, end = False, time.monotonic() + 30
+            while not met and time.monotonic() < end:
+                with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(str(name))
+                    met = embedded._ask({"hello": 1})["isWritablePrimary"]
+                    assert met
+            assert met
