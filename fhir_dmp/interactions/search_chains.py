@@ -128,7 +128,7 @@ class _Lookup:
         parameter = parameters(type_name).get(code) if type_name else None
         if parameter is None or "url" not in parameters(target) or not any(b.type in ("canonical", "uri") for b in parameter.branches):
             return []
-        found = await matching(self.context, [(target, inner)], self.sight, limit=limits_of(self.context).intermediates)
+        found = await matching(self.context, [(target, inner)], self.sight, limit=limits_of(self.context).intermediates, reads=("url",))
         return [ReferenceUrl(value.value) for each in found for value in each.index.get("url", ()) if isinstance(value, Uri)]
 
     async def referred(self, type_name: str | None, source: str, code: str, part: Predicate) -> frozenset[str]:
@@ -139,7 +139,7 @@ class _Lookup:
             dossiers = frozenset(row.dossier for row in rows) if type_name == "Patient" else None
             inner = All((Has(code, ReferenceTo(frozenset(row.self64 for row in rows), dossiers)), part))
         inner = await _whole(self.context, source, inner, self.sight)
-        found = await matching(self.context, [(source, inner)], self.sight, limit=limits_of(self.context).intermediates)
+        found = await matching(self.context, [(source, inner)], self.sight, limit=limits_of(self.context).intermediates, reads=(code,))
         return frozenset(
             value.id
             for each in found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, Plan
-from fhir_dmp.interactions.search_rows import Opened, limits_of, matching, opened
+from fhir_dmp.interactions.search_rows import Opened, codes_of, limits_of, matching, opened
 from fhir_dmp.search.paging import Cursor
 from fhir_dmp.search.predicate import matches
 from fhir_dmp.search.query import Query
@@ -110,13 +110,14 @@ async def _current(context: Context, plan: Plan, rows: Sequence[Row], *, first_p
 
 def _still_meets(context: Context, plan: Plan, row: Row) -> bool:
     """A row changed since the first page is shown only if it is still what is asked for."""
-    return matches(plan.judge(row.type), opened(context, row).index, context.store.vault.hash64)
+    return matches(plan.judge(row.type), opened(context, row, codes_of(list(plan.judges.items()))).index, context.store.vault.hash64)
 
 
 async def by_decision(context: Context, query: Query, alternatives: Alternatives, plan: Plan, cursor: Cursor | None) -> Page:
     """Where the index cannot decide, or the order is another than time: all matches are found, ordered, and a page is cut out."""
     moment = Moment(cursor.moment if cursor else None)
-    found = await matching(context, alternatives, plan.sight, limit=limits_of(context).candidates, moment=moment)
+    sort_codes = {key.code for key in query.sort}
+    found = await matching(context, alternatives, plan.sight, limit=limits_of(context).candidates, moment=moment, reads=sort_codes)
     total = cursor.total if cursor and cursor.total is not None else len(found)
     if query.only_count:
         return Page((), total, examined=len(found))

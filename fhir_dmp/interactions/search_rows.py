@@ -4,7 +4,7 @@ https://hl7.org/fhir/R4/search.html
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 
 from fhir_dmp.errors import FhirError
@@ -12,10 +12,10 @@ from fhir_dmp.fhir import json
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, Plan, plan
 from fhir_dmp.interactions.search_sight import Sight
-from fhir_dmp.search.extract import extract
+from fhir_dmp.search.extract import extract, some
 from fhir_dmp.search.limits import DEFAULTS, Limits
 from fhir_dmp.search.parameters import TEXTS
-from fhir_dmp.search.predicate import Has, matches, walk
+from fhir_dmp.search.predicate import Has, Present, matches, walk
 from fhir_dmp.search.values import Index
 from fhir_dmp.store.reading import Moment
 from fhir_dmp.store.rows import Row
@@ -42,15 +42,20 @@ def limits_of(context: Context) -> Limits:
     )
 
 
-def opened(context: Context, row: Row, *, texts: bool = False) -> Opened:
-    """The index of a row, extracted again from its body."""
+def opened(context: Context, row: Row, codes: Collection[str] | None = None) -> Opened:
+    """The index of a row, extracted again from its body. codes: what of it is needed, None for all but the words of texts."""
     value = json.parse(row.body) if row.body is not None else {}
-    return Opened(row, extract(row.type, value, base_urls=(context.base_url,), texts=texts))
+    base_urls = (context.base_url,)
+    if codes is not None and any(code in TEXTS for code in codes):
+        return Opened(row, extract(row.type, value, base_urls=base_urls, texts=True))
+    if codes is None or any(">" in code for code in codes):
+        return Opened(row, extract(row.type, value, base_urls=base_urls))
+    return Opened(row, some(row.type, value, codes, base_urls=base_urls))
 
 
-def reads_texts(alternatives: Alternatives) -> bool:
-    """Whether deciding needs the words of the whole body."""
-    return any(isinstance(part, Has) and part.code in TEXTS for _, whole in alternatives for part in walk(whole))
+def codes_of(alternatives: Alternatives) -> set[str]:
+    """Parameters that deciding these predicates reads."""
+    return {part.code for _, whole in alternatives for part in walk(whole) if isinstance(part, Has | Present)}
 
 
 def too_many(limit: int) -> FhirError:
@@ -70,11 +75,11 @@ async def candidates(context: Context, found: Plan, *, limit: int, moment: Momen
 
 
 async def matching(
-    context: Context, alternatives: Alternatives, sight: Sight, *, limit: int, moment: Moment | None = None, texts: bool = False
+    context: Context, alternatives: Alternatives, sight: Sight, *, limit: int, moment: Moment | None = None, reads: Collection[str] = ()
 ) -> list[Opened]:
-    """Every match with its index, decided by the pure evaluator. The order is not that of the search."""
+    """Every match, decided by the pure evaluator; not in the order of the search. reads: what the caller wants of each index."""
     found = plan(context, alternatives, sight)
-    texts = texts or reads_texts(alternatives)
+    codes = set(reads) if found.exact else {*reads, *codes_of(alternatives)}
     hash64 = context.store.vault.hash64
     result: list[Opened] = []
     examined = 0
@@ -82,7 +87,7 @@ async def matching(
         examined += 1
         if examined % 50 == 0:
             await asyncio.sleep(0)  # extraction is work: let others through
-        each = opened(context, row, texts=texts)
+        each = opened(context, row, codes) if codes else Opened(row, {})
         if found.exact or matches(found.judge(row.type), each.index, hash64):
             result.append(each)
     return result
