@@ -41,7 +41,7 @@ GESTIONNAIRE = permit("gestionnaire", lambda s: s.gestionnaire)
 MANDATAIRE = permit("mandataire", lambda s: s.mandataire)
 SELF_SERVING = refuse("mandataire-serves-himself", serves_himself)
 TRAITANT_NOT_BLOCKED = refuse("medecin-traitant-is-changed-not-blocked", lambda s: bool(s.request.about & s.dossier.traitant))
-NEVER_SERVED = tuple(r for r in rules.ADMISSION if r.name in ("insurer-or-employer", "blocked"))
+NEVER_SERVED = tuple(r for r in rules.ADMISSION if r.name in ("insurer-or-employer", "professional-not-identified", "blocked"))
 ENDED = (
     refuse("holder-deceased", lambda s: s.deceased),
     refuse("dossier-closed", lambda s: s.closed),

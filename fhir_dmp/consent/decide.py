@@ -151,6 +151,14 @@ TRACES = {
 }
 
 
+def searched_label(request: Request, dossier: Dossier, label: str, now_ms: int, law: Law = LAW) -> Predicate:
+    """The part of a search that `security-label` or `_security` asks for; joins the residual. Nothing when it cannot be evaluated."""
+    try:
+        return simplified(rules.searched_label(Standing(request, dossier, now_ms, law), label))
+    except Exception:  # what cannot be evaluated is not found
+        return NEVER
+
+
 def labels_shown(request: Request, dossier: Dossier, document: Facts, now_ms: int, law: Law = LAW) -> frozenset[str]:
     """The visibility labels of a document that this asker may know of; none when something cannot be evaluated."""
     try:

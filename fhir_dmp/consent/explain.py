@@ -17,6 +17,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Aucun accès n'est possible pour un assureur ou un employeur, même avec accord.",
         "Insurers and employers have no access, not even with consent.",
     ),
+    "professional-not-identified": ("Le professionnel n'est pas identifié.", "The professional is not identified."),
     "purpose-is-not-care": ("La finalité annoncée n'est pas le soin.", "The purpose claimed is not care."),
     "holder-deceased": ("Le titulaire est décédé.", "The holder is deceased."),
     "dossier-closed": ("Le dossier est fermé.", "The dossier is closed."),

@@ -130,6 +130,11 @@ def never_served(s: Standing) -> Predicate:
     return when(s.professional and s.request.sector in s.law.never_served_sectors)
 
 
+def unnamed(s: Standing) -> Predicate:
+    # Whoever cannot be named cannot be blocked.
+    return when(s.professional and not s.request.person)
+
+
 def not_care(s: Standing) -> Predicate:
     return when(s.professional and bool(s.request.purposes) and not s.request.purposes & s.law.care_purposes)
 
@@ -238,6 +243,7 @@ def hidden_from_representatives(s: Standing) -> Predicate:
 ADMISSION = (
     Rule("staff-without-ticket", REFUSE, staff),
     Rule("insurer-or-employer", REFUSE, never_served),
+    Rule("professional-not-identified", REFUSE, unnamed),
     Rule("purpose-is-not-care", REFUSE, not_care),
     Rule("holder-deceased", REFUSE, deceased),
     Rule("dossier-closed", REFUSE, closed),
@@ -301,6 +307,11 @@ def labels_shown(s: Standing) -> dict[str, Predicate]:
         INVISIBLE_PATIENT: waiting(s) if s.professional or s.host_physician else NEVER,
         INVISIBLE_RL: when(s.request.kind != "representative"),
     }
+
+
+def searched_label(s: Standing, label: str) -> Predicate:
+    """What a search by a visibility label finds: documents that carry it and whose label the asker is shown."""
+    return All((Labelled(label), labels_shown(s).get(label, NEVER)))
 
 
 def warnings(s: Standing) -> dict[str, Predicate]:
