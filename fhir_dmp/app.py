@@ -1,15 +1,18 @@
 """The application: routes, what surrounds them, and what one worker opens and closes.
 
-https://asgi.readthedocs.io/ ; why no framework above the routes: ig/decisions/0001-asgi-server.md
+[base] is plain ASGI, the pages around it a FastAPI application; https://asgi.readthedocs.io/ ; ig/decisions/0001-asgi-server.md
 """
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fhir_dmp.errors import FhirError
 from fhir_dmp.http import fhir, health, keys, portal, problems
 from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
@@ -22,6 +25,9 @@ from fhir_dmp.store.resources import Store
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CORS_SENT = ("Authorization", "Content-Type", "Prefer", "If-Match", "If-None-Match", "If-None-Exist", "If-Modified-Since", "X-Request-Id")
 CORS_SEEN = ("ETag", "Location", "Content-Location", "Last-Modified", "Retry-After", "X-Request-Id", "X-Sandbox")
+
+# FastAPI would send addresses with their queries to a collector that it finds in the environment.
+SILENT = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
 def create(settings: Settings | None = None, started: Callable[[], object] = lambda: None) -> ASGIApp:
@@ -50,14 +56,21 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
             store, services.store = services.store, None
             await store.close()
 
-    # FHIR first: routes are tried in this order.
-    routes = [*fhir.routes(services), *health.routes(services), *keys.routes(services), *portal.routes(services)]
-    router = Router(routes, redirect_slashes=False, lifespan=lifespan)
+    base = Router(fhir.routes(services), redirect_slashes=False)
+    around = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=SILENT)
+    for route in (*health.routes(services), *keys.routes(services), *portal.routes(services)):
+        around.add_api_route(route.path, route.endpoint, methods=list(route.methods), name=route.name, response_model=None)
+    around.add_exception_handler(HTTPException, problems.refused)
+    around.add_exception_handler(FhirError, problems.refused)
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
-        # With an application named, the router raises what it refuses instead of answering in its own words.
-        scope["app"] = router
-        await router(scope, receive, send)
+        # [base] does without the layers of the framework: they cost as much as a read, and what they do the envelope does.
+        if scope["type"] == "http" and scope["path"].startswith(fhir.BASE):
+            # With an application named, the router raises what it refuses instead of answering in its own words.
+            scope["app"] = around
+            await base(scope, receive, send)
+        else:
+            await around(scope, receive, send)
 
     app: ASGIApp = front
     if settings.cors_origins:

@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/http.html#summary ; https://hl7.org/fhir/R4/operationout
 """
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,6 +28,11 @@ def not_routed(method: str, error: HTTPException) -> FhirError:
         return FhirError("not-found", "there is nothing at this address")
     kind = {400: "invalid", 413: "too-long", 415: "media-type", 422: "unprocessable"}.get(error.status_code, "exception")
     return FhirError(kind, "the request cannot be served")
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """Exception handler of the pages around [base]: the same words as everywhere."""
+    return answer(error if isinstance(error, FhirError) else not_routed(request.method, error))
 
 
 def unforeseen(reference: str) -> FhirError:
