@@ -1,0 +1,1 @@
+"""The benchmark: data, floors, load drivers, workloads, report. Nothing of it runs in a server."""
