@@ -20,6 +20,7 @@ from pymongo.errors import BulkWriteError, PyMongoError, WriteConcernError
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.store import records
+from fhir_dmp.store.acts import Acts
 from fhir_dmp.store.batching import Batcher, Failed
 from fhir_dmp.store.connection import Connection, repeated
 from fhir_dmp.store.contents import Contents
@@ -46,7 +47,12 @@ def wall_clock_ms() -> int:
 
 
 class Store(Reader):
-    """One open store; one per process and event loop."""
+    """One open store; one per process and event loop.
+
+    journal: traces that stand alone. log: the Merkle log of all traces. acts: protective acts, kept outside of the database.
+    """
+
+    acts: Acts
 
     def __init__(
         self,
@@ -110,7 +116,9 @@ class Store(Reader):
             await connection.close()
             raise
         records.bind(connection)
-        return cls(connection, vault, record, clock, random, observe)
+        store = cls(connection, vault, record, clock, random, observe)
+        store.acts = Acts(connection, vault, Path(data_dir))
+        return store
 
     async def close(self) -> None:
         """Finish what waits, then disconnect."""

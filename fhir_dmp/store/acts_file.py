@@ -1,0 +1,161 @@
+"""The file of protective acts: it only grows, each frame sealed and bound to all before it, on the disk before anything is acknowledged.
+
+https://pubs.opengroup.org/onlinepubs/9699919799/functions/fsync.html ; AES-GCM https://csrc.nist.gov/pubs/sp/800/38/d/final
+
+A header of 32 octets (16 of name, 16 of identity), then frames: length (4 octets) || nonce || ciphertext || tag. The associated data of a
+frame is the hash of everything before it: a frame taken out, altered or put elsewhere keeps all later ones from opening. A frame that was
+cut short when the machine died was never acknowledged; the next writer removes it.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from fhir_dmp.store.failures import Broken, StoreError
+from fhir_dmp.store.vault import OVERHEAD, seal, unseal
+
+NAME = b"fhir-dmp acts 1\n"
+HEADER = len(NAME) + 16
+_LENGTH = Struct(">I")
+LONGEST = 64 * 1024 * 1024
+
+
+class End(NamedTuple):
+    """How far a file was read. offset: octets. hashed: hash of everything before it."""
+
+    offset: int
+    hashed: bytes
+
+
+class Frame(NamedTuple):
+    """One act, opened. end: where it ends."""
+
+    value: bytes
+    end: End
+
+
+def begin(header: bytes) -> End:
+    """The end of an empty file; StoreError when it is none of ours."""
+    if len(header) != HEADER or not header.startswith(NAME):
+        raise StoreError("the journal of protective acts is not such a file, or of another version")
+    return End(HEADER, sha256(header).digest())
+
+
+def sealed(key: AESGCM, end: End, value: bytes) -> tuple[bytes, End]:
+    """The octets of one more frame, and the end after it."""
+    box = seal(key, value, end.hashed)
+    data = _LENGTH.pack(len(box)) + box
+    return data, End(end.offset + len(data), sha256(end.hashed + data).digest())
+
+
+def frames(key: AESGCM, data: bytes, end: End) -> Iterator[Frame]:
+    """Frames of `data`, which stands at `end`. What was cut short at the very end is left out; StoreError for what was altered."""
+    place = 0
+    while place + _LENGTH.size <= len(data):
+        (length,) = _LENGTH.unpack_from(data, place)
+        if not OVERHEAD <= length <= LONGEST:
+            raise altered(end)
+        stop = place + _LENGTH.size + length
+        if stop > len(data):
+            return
+        box = data[place + _LENGTH.size : stop]
+        try:
+            value = unseal(key, box, end.hashed)
+        except Broken as error:
+            raise altered(end) from error
+        end = End(end.offset + stop - place, sha256(end.hashed + data[place:stop]).digest())
+        yield Frame(value, end)
+        place = stop
+
+
+def altered(end: End) -> StoreError:
+    return StoreError(f"the journal of protective acts was altered at octet {end.offset}: restore this file from a copy before serving")
+
+
+class ActsFile:
+    """One such file, written by any number of processes; one writes at a time."""
+
+    def __init__(self, path: Path, key: AESGCM) -> None:
+        self._path, self._key = path, key
+        self._end: End | None = None
+
+    def identity(self) -> str:
+        """Name of this file, made with it."""
+        descriptor = self._open()
+        try:
+            return os.pread(descriptor, 16, len(NAME)).hex()
+        finally:
+            os.close(descriptor)
+
+    def append(self, value: bytes) -> End:
+        """One more act; on the disk when it returns. Blocks."""
+        descriptor = self._open()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            end = self._find_end(descriptor)
+            os.ftruncate(descriptor, end.offset)
+            data, after = sealed(self._key, end, value)
+            written = 0
+            while written < len(data):
+                written += os.pwrite(descriptor, data[written:], end.offset + written)
+            os.fsync(descriptor)
+            self._end = after
+            return after
+        finally:
+            os.close(descriptor)
+
+    def read(self, offset: int = 0) -> tuple[list[Frame], End]:
+        """Acts that end after `offset`, and the end of the file. All frames are checked from the first one on. Blocks."""
+        descriptor = self._open()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            end = begin(os.pread(descriptor, HEADER, 0))
+            found = list(frames(self._key, _rest(descriptor, HEADER), end))
+            return [frame for frame in found if frame.end.offset > offset], found[-1].end if found else end
+        finally:
+            os.close(descriptor)
+
+    def _find_end(self, descriptor: int) -> End:
+        """Where the last whole frame ends: others may have written since."""
+        end = self._end or begin(os.pread(descriptor, HEADER, 0))
+        if os.fstat(descriptor).st_size < end.offset:
+            raise StoreError("the journal of protective acts became shorter: restore this file from a copy")
+        for frame in frames(self._key, _rest(descriptor, end.offset), end):
+            end = frame.end
+        return end
+
+    def _open(self) -> int:
+        """A descriptor of the file, which is made with its header when there is none."""
+        if not self._path.exists():
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                os.write(descriptor, NAME + os.urandom(16))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            try:
+                os.link(draft, self._path)
+            except FileExistsError:
+                pass  # another process was first
+            finally:
+                os.unlink(draft)
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        return os.open(self._path, os.O_RDWR)
+
+
+def _rest(descriptor: int, offset: int) -> bytes:
+    parts = []
+    while part := os.pread(descriptor, 1 << 20, offset):
+        parts.append(part)
+        offset += len(part)
+    return b"".join(parts)
