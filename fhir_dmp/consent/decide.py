@@ -13,7 +13,7 @@ from fhir_dmp.consent import acts, rules
 from fhir_dmp.consent.asking import READ, SEARCH, Request
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
-from fhir_dmp.consent.predicate import ALWAYS, NEVER, All, AnyOf, Not, Predicate, StatusIn, matches, simplified
+from fhir_dmp.consent.predicate import ALWAYS, NEVER, All, AnyOf, Labelled, Not, Predicate, StatusIn, matches, simplified
 from fhir_dmp.consent.rules import PERMIT, REFUSE, Rule
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import STATUSES, Facts
@@ -151,18 +151,34 @@ TRACES = {
 }
 
 
-def searched_label(request: Request, dossier: Dossier, label: str, now_ms: int, law: Law = LAW) -> Predicate:
-    """The part of a search that `security-label` or `_security` asks for; joins the residual. Nothing when it cannot be evaluated."""
-    try:
-        return simplified(rules.searched_label(Standing(request, dossier, now_ms, law), label))
-    except Exception:  # what cannot be evaluated is not found
-        return NEVER
+class View(NamedTuple):
+    """How one asker sees the documents he may read; computed once a request. shown, warned: label -> documents; duties: of any answer."""
+
+    shown: dict[str, Predicate]
+    warned: dict[str, Predicate]
+    duties: tuple[str, ...]
+
+    def labels(self, document: Facts) -> frozenset[str]:
+        """The visibility labels of a document that the asker may know of."""
+        return frozenset(label for label in document.labels if matches(self.shown.get(label, NEVER), document))
+
+    def warnings(self, document: Facts) -> frozenset[str]:
+        """The visibility labels for which a document comes with a warning."""
+        return frozenset(label for label in document.labels if matches(self.warned.get(label, NEVER), document))
+
+    def searched(self, label: str) -> Predicate:
+        """What a search by a visibility label finds, to be joined with the residual."""
+        return simplified(All((Labelled(label), self.shown.get(label, NEVER))))
 
 
-def labels_shown(request: Request, dossier: Dossier, document: Facts, now_ms: int, law: Law = LAW) -> frozenset[str]:
-    """The visibility labels of a document that this asker may know of; none when something cannot be evaluated."""
+NOTHING_SHOWN = View({}, {}, ("trace",))
+
+
+def view(request: Request, dossier: Dossier, now_ms: int, law: Law = LAW) -> View:
+    """The view of one asker; nothing is shown when something cannot be evaluated."""
     try:
-        shown = rules.labels_shown(Standing(request, dossier, now_ms, law))
-        return frozenset(label for label in document.labels if matches(shown.get(label, NEVER), document))
+        standing = Standing(request, dossier, now_ms, law)
+        any_permit = Rule("", PERMIT, lambda s: ALWAYS)
+        return View(rules.labels_shown(standing), rules.warnings(standing), obligations(standing, any_permit, None))
     except Exception:  # what cannot be evaluated is not shown
-        return frozenset()
+        return NOTHING_SHOWN

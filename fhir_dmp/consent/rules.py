@@ -309,11 +309,6 @@ def labels_shown(s: Standing) -> dict[str, Predicate]:
     }
 
 
-def searched_label(s: Standing, label: str) -> Predicate:
-    """What a search by a visibility label finds: documents that carry it and whose label the asker is shown."""
-    return All((Labelled(label), labels_shown(s).get(label, NEVER)))
-
-
 def warnings(s: Standing) -> dict[str, Predicate]:
     """For each visibility label, the documents whose reading comes with a warning on screen."""
     if not s.professional:

@@ -12,7 +12,7 @@ from pymongo import AsyncMongoClient
 
 from fhir_dmp.consent import rules
 from fhir_dmp.consent.acts import ACTS
-from fhir_dmp.consent.decide import Decision, decide, labels_shown, residual
+from fhir_dmp.consent.decide import Decision, decide, residual, view
 from fhir_dmp.consent.explain import WORDS, text
 from fhir_dmp.consent.predicate import facts_of, matches, row_of, to_mongo
 from tests.consent import worlds
@@ -60,7 +60,7 @@ def fault_of_decision(case) -> str:
         and decision.rule == expected.get("rule", decision.rule)
         and warned == sorted(expected.get("warn", warned))
         and set(expected.get("obligations", ())) <= set(decision.obligations)
-        and ("labelsShown" not in expected or sorted(labels_shown(request, dossier, document, now)) == sorted(expected["labelsShown"]))
+        and ("labelsShown" not in expected or sorted(view(request, dossier, now).labels(document)) == sorted(expected["labelsShown"]))
         and bool(text(decision, "fr") and text(decision, "en"))
     )
     return "" if agrees else f"{case['description']}: {decision} instead of {expected}"

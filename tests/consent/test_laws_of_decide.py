@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo import AsyncMongoClient
 
-from fhir_dmp.consent.decide import Decision, decide, labels_shown, residual
+from fhir_dmp.consent.decide import Decision, decide, residual, view
 from fhir_dmp.consent.dossier import pack, unpack
 from fhir_dmp.consent.explain import text
 from fhir_dmp.consent.predicate import facts_of, matches, row_of, simplified, to_mongo
-from fhir_dmp.dmp.visibility import MASKED
+from fhir_dmp.dmp.visibility import MASKED, VISIBILITY
 from tests.consent.strategies import acting, askers, documents, dossiers, now, restrictions
 from tests.consent.worlds import hash64
 
@@ -72,13 +72,17 @@ def test_decide_is_total_deterministic_and_every_decision_has_words(request, dos
 
 @some
 @given(askers, dossiers, documents, now)
-def test_a_mask_is_never_shown_to_its_author_nor_to_who_may_not_read(request, dossier, document, now_ms):
-    shown = labels_shown(request, dossier, document, now_ms)
+def test_a_mask_is_never_shown_to_its_author_and_a_view_says_what_decide_says(request, dossier, document, now_ms):
+    seen = view(request, dossier, now_ms)
+    shown = seen.labels(document)
     assert shown <= document.labels
+    assert {label for label in VISIBILITY if matches(seen.searched(label), document)} == shown
     if request.kind == "professional" and request.person in document.authors and request.person not in dossier.traitant:
         assert MASKED not in shown or any(right.who == request.person for right in dossier.assimilated)
-    warned = {o[5:] for o in decide(request, dossier, document, now_ms).obligations if o.startswith("warn:")}
-    assert warned <= document.labels
+    decision = decide(request, dossier, document, now_ms)
+    if decision.permits:
+        assert {o[5:] for o in decision.obligations if o.startswith("warn:")} == seen.warnings(document)
+        assert {o for o in decision.obligations if not o.startswith("warn:")} == set(seen.duties)
 
 
 @some
