@@ -20,6 +20,7 @@ from fhir_dmp.store.vault import COMMON, version_id
 
 # Longer than a failover that goes well; a client is told to repeat rather than kept waiting.
 PATIENCE_SECONDS = 10.0
+_KEPT = 10_000
 
 
 class Recorder:
@@ -29,6 +30,7 @@ class Recorder:
         self, store: Store, address: str = "localhost", *, name: str = "fhir-dmp", patience_seconds: float = PATIENCE_SECONDS
     ) -> None:
         self._store, self._patience = store, patience_seconds
+        self._dossiers: dict[str, int] = {}
         self.indexer = Indexer(store.vault.hash64, Server(store.record.identity, name, address))
 
     async def record(self, traces: Sequence[Trace]) -> Receipt | None:
@@ -45,8 +47,8 @@ class Recorder:
             raise untraceable() from error
 
     async def _record(self, traces: Sequence[Trace]) -> Receipt:
-        vault, journal = self._store.vault, self._store.journal
-        dossiers = [vault.dossier_of_patient(trace.patient) if trace.patient else COMMON for trace in traces]
+        journal = self._store.journal
+        dossiers = [self._dossier(trace.patient) for trace in traces]
         keys: dict[int, AESGCM] = await journal.keys({*dossiers, COMMON})
         rows = [
             self.row(trace, dossier) if dossier in keys else self.row(replace(trace, patient=""), COMMON)
@@ -56,16 +58,26 @@ class Recorder:
 
     def changes(self, traces: Sequence[Trace]) -> list[Change]:
         """Traces of writes, to be stored in the same commit or transaction as the writes themselves."""
-        dossier = self._store.vault.dossier_of_patient
-        return [Change(self.row(trace, dossier(trace.patient) if trace.patient else COMMON), None) for trace in traces]
+        return [Change(self.row(trace, self._dossier(trace.patient)), None) for trace in traces]
+
+    def _dossier(self, patient: str) -> int:
+        if not patient:
+            return COMMON
+        dossier = self._dossiers.get(patient)
+        if dossier is None:
+            if len(self._dossiers) >= _KEPT:
+                self._dossiers.clear()
+            dossier = self._dossiers[patient] = self._store.vault.dossier_of_patient(patient)
+        return dossier
 
     def row(self, trace: Trace, dossier: int) -> NewRow:
         """A trace as a row of its dossier."""
         vault, random = self._store.vault, self._store.random
-        id, version = vault.new_id(dossier, random), vault.new_version(random)
+        key, version = vault.new_key(dossier, random), vault.new_version(random)
+        id = vault.seal_id(key)
         body, entries = self.indexer.build(trace, id, version_id(version))
         return NewRow(
-            key=vault.locate("AuditEvent", id),
+            key=key,
             dossier=dossier,
             type="AuditEvent",
             version=version,

@@ -112,10 +112,15 @@ class Vault:
 
     def new_id(self, dossier: int, random: Random = os.urandom) -> str:
         """A new public id inside `dossier`; that of a new Patient inside a new_dossier."""
+        return self.seal_id(self.new_key(dossier, random))
+
+    @staticmethod
+    def new_key(dossier: int, random: Random = os.urandom) -> bytes:
+        """The key of a new row inside `dossier`, whose public id is its seal_id."""
         tail = random(8)
         while not any(tail):  # eight zero bytes are the dossier row
             tail = random(8)
-        return self.seal_id(_INT64.pack(dossier) + tail)
+        return _INT64.pack(dossier) + tail
 
     def new_dossier(self, random: Random = os.urandom) -> int:
         while True:
