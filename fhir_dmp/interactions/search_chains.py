@@ -27,6 +27,7 @@ from fhir_dmp.search.predicate import (
     Listed,
     Not,
     Predicate,
+    Present,
     ReferenceTo,
     ReferenceUrl,
     ReverseChain,
@@ -104,7 +105,8 @@ class _Lookup:
         else:
             rows, urls = await self.followed(code, target, part), []
         dossiers = frozenset(row.dossier for row in rows) if target == "Patient" else None
-        contained = await self.of(None, under(part, f"{code}>{target}."))
+        inner = await self.of(None, under(part, f"{code}>{target}."))
+        contained = All((Present(f"{code}>{target}"), inner))
         return [Has(code, ReferenceTo(frozenset(row.self64 for row in rows), dossiers)), *(Has(code, url) for url in urls), contained]
 
     async def followed(self, code: str, target: str, part: Predicate) -> list[Row]:

@@ -3,7 +3,8 @@
 https://hl7.org/fhir/R4/search.html#ptypes
 
 Names in the index are parameter codes. What a reference to a contained resource leads to is found under
-`author>Practitioner.family`: the parameter, the type of the contained resource, its own parameter.
+`author>Practitioner.family`: the parameter, the type of the contained resource, its own parameter; that there is one at all under
+`author>Practitioner`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -14,7 +15,7 @@ from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.search.convert import Context, Convert, converter
 from fhir_dmp.search.expressions import Branch, after_first, branches, contained, flat, getter
 from fhir_dmp.search.parameters import TEXTS, Parameter, parameters
-from fhir_dmp.search.values import Composite, Index, Value
+from fhir_dmp.search.values import Composite, Index, Reference, Value
 from fhir_dmp.search.words import content, narrative
 
 MAX_CONTAINED_DEPTH = 2
@@ -77,6 +78,7 @@ def _contained(type_name: str, resource: dict, container: dict, context: Context
             if inner is None or inner is resource or not tables.known_type(inner.get("resourceType")):
                 continue
             name = inner["resourceType"]
+            found.setdefault(f"{code}>{name}", {})[Reference(name)] = None
             for inner_code, values in _extract(name, inner, container, context, False, depth + 1).items():
                 if not inner_code.startswith("_"):  # id and meta of a contained resource identify nothing outside
                     found.setdefault(f"{code}>{name}.{inner_code}", {}).update(dict.fromkeys(values))

@@ -127,7 +127,7 @@ class _Narrowing:
             return Narrow({})
         if ">" in code:
             holds = self.hash(*holder(code))
-            return Narrow({"x": holds}, False, (Anchor("selective", holds),))
+            return Narrow({"x": holds}, "." not in code, (Anchor("selective", holds),))
         return Narrow({"x": self.hash(code, "present", "")})
 
     def undecided(self, code: str) -> Narrow:
@@ -142,7 +142,7 @@ class _Narrowing:
             anchors = (Anchor("selective", self.hash(*holder(code))),)
             return Narrow({"x": hashes[0]} if len(hashes) == 1 else {"x": {"$in": list(hashes)}}, exact, anchors)
         kind = "" if parameter is None or not weighty else "selective" if parameter.selective else "coded" if parameter.coded else ""
-        anchors = tuple(Anchor(kind, each) for each in hashes) if kind else None
+        anchors = tuple(Anchor(kind, each) for each in hashes) if kind and len(hashes) <= _MAX_ANCHORS else None
         return Narrow({"x": hashes[0]} if len(hashes) == 1 else {"x": {"$in": list(hashes)}}, exact, anchors)
 
     def interval(self, code: str, what: str, condition: dict) -> Narrow:
@@ -255,6 +255,8 @@ class _Narrowing:
             return Narrow(narrow.filter)
         anchors = [Anchor("dossier", dossier) for dossier in sorted(dossiers)]
         anchors += [Anchor("outside", anchor.value) for anchor in narrow.anchors]
+        if len(anchors) > _MAX_ANCHORS:
+            return Narrow(narrow.filter)
         return Narrow(narrow.filter, True, tuple(anchors))
 
     def calendar(self, code: str, test: DateIs) -> Narrow:

@@ -493,7 +493,7 @@ def walk(predicate: Predicate) -> Iterator[Predicate]:
 
 
 def under(predicate: Predicate, prefix: str) -> Predicate:
-    """The same asked of a contained resource. prefix: e.g. "author>Practitioner."; what cannot be asked there is never met."""
+    """The same asked of a contained resource that is there. prefix: e.g. "author>Practitioner."; what it has no values for is never met."""
     match predicate:
         case Has(code, test):
             return NOTHING if code.startswith("_") else Has(prefix + code, test)

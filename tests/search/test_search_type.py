@@ -92,6 +92,12 @@ QUESTIONS = [
     ("DocumentReference?author.given=eve", ["t1"]),
     ("DocumentReference?author:Practitioner.family=lefevre&patient=p1", ["t1"]),
     ("DocumentReference?author.family=moreau", []),
+    ("DocumentReference?author:Practitioner.given:missing=true", []),
+    ("DocumentReference?author:Practitioner.family:missing=false", ["t1"]),
+    ("DocumentReference?author:Practitioner.address-city:missing=true", ["t1"]),
+    ("Observation?patient.birthdate:missing=true", []),
+    ("Observation?patient.gender:not=male", ["b2", "b1"]),
+    ("Observation?subject:Patient.organization:missing=true", ["b2", "b1"]),
     # backwards
     ("Patient?_has:Observation:patient:code=29463-7", ["p1"]),
     ("Patient?_has:Observation:patient:code=8302-2", ["p2", "p1"]),
