@@ -82,7 +82,8 @@ class Envelope:
         """Count and log the answer, by template and name only."""
         now = time.perf_counter()
         route = scope.get("route")
-        interaction = scope.get("fhir_dmp.interaction") or getattr(route, "name", "none")
+        page = getattr(scope.get("endpoint"), "__name__", "none")
+        interaction = scope.get("fhir_dmp.interaction") or getattr(route, "name", page)
         self.services.metrics.answered(interaction, status, now - begun)
         if self.in_flight != self.told and (not self.in_flight or now - self.told_at > 0.5):
             self.told, self.told_at = self.in_flight, now
