@@ -153,8 +153,9 @@ def agents(
             text(address or "unknown"),
             b"2" if address[:1].isdigit() or ":" in address else b"1",
         ),
-        b'{"type":%b,"who":{"identifier":{"system":"%b","value":%b},"display":%b},"requestor":false,"network":{"address":%b,"type":"5"}}'
-        % (concept(*host), LOCAL_HOST.encode(), text(server.identity), text(server.name), text(server.address)),
+        # Its identifier is told once, by the source: every identifier of an agent is looked for across dossiers, so it has a price.
+        b'{"type":%b,"who":{"display":%b},"requestor":false,"network":{"address":%b,"type":"5"}}'
+        % (concept(*host), text(server.name), text(server.address)),
     ]
     if actor:
         listed.append(user(actor, actor.purposes if purposes is None else purposes, own))
