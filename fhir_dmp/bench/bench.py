@@ -29,6 +29,7 @@ from fhir_dmp.store.embedded import find_mongod
 BEFORE = {"small": "tiny", "medium": "small", "large": "medium"}
 NAMES = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W9", "search")
 IMPORT_A_SECOND = 800
+LEAST_SECONDS = {"W5x100": 3, "W5x1000": 10}
 
 Progress = Callable[[str, int, int], None]
 
@@ -111,9 +112,11 @@ def measure_workloads(findings: Findings, world: World, place: Path, mode: Mode,
         for repetition in range(1, options.repetitions + 1):
             for target, connections in plan:
                 progress(f"{target.name} at {connections}", done, total)
+                # A few of the longest answers must fit.
+                seconds = max(options.seconds, LEAST_SECONDS.get(target.name, 0))
                 if repetition == 1:
-                    warm(target, connections, options.seconds)
-                findings.points.append(measure(options.driver, target, connections, options.seconds, repetition))
+                    warm(target, connections, seconds)
+                findings.points.append(measure(options.driver, target, connections, seconds, repetition))
                 done += 1
             if imports or any(one.floor == "B" for one in workloads):
                 progress("B", done, total)

@@ -51,6 +51,8 @@ class Point(NamedTuple):
         found = dict(self.outcome.errors)
         found |= {f"status {status}": count for status, count in self.answered.items() if int(status) > 399 and status != CLIENT_GONE}
         found |= {what: 1 for what in self.wrong}
+        if not self.outcome.requests:
+            found["no answer within the time"] = 1
         if self.answered:
             # Those under way when the driver hangs up are answered, or given up, without the driver counting them.
             more = sum(self.answered.values()) - self.outcome.requests - self.samples

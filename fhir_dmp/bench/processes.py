@@ -74,7 +74,7 @@ def settle(pid: int, seconds: float = 30) -> None:
     """Wait until a process and those below it have nothing to do: a load that was stopped leaves requests under way."""
     members, end = family(pid), time.monotonic() + seconds
     before, quiet = sum(map(cpu_seconds, members)), 0
-    while quiet < 2 and time.monotonic() < end:
+    while quiet < 3 and time.monotonic() < end:
         time.sleep(0.1)
         now = sum(map(cpu_seconds, members))
         quiet = quiet + 1 if now - before < QUIET * 0.1 else 0

@@ -15,6 +15,8 @@ import uvloop
 
 from fhir_dmp.bench.driver import read_requests
 
+DRAIN_SECONDS = 60
+
 
 class Answers:
     """Cuts a stream of bytes into answers: by `Content-Length`, by chunks, or with no body at all."""
@@ -125,8 +127,8 @@ async def measure(host: str, port: int, requests: list[bytes], connections: int,
             run.errors["connect"] += 1
             continue
         opened.append((connection, over))
-    # Answers that are still under way when the time is over are not counted and not waited for.
-    await asyncio.sleep(run.until - time.perf_counter())
+    # Answers that are still under way when the time is over are waited for, so that the server is at rest afterwards, but not counted.
+    await asyncio.wait([over for _, over in opened], timeout=seconds + DRAIN_SECONDS) if opened else None
     for connection, _ in opened:
         connection.stop()
     times = sorted(run.times_ms)
