@@ -24,7 +24,11 @@ async def included(context: Context, query: Query, found: Sequence[Row], sight: 
     added: list[Row] = []
     fresh: Sequence[Row] = found
     forward, backward = query.includes, query.revincludes
+    rounds = 0
     while fresh and (forward or backward):
+        rounds += 1
+        if rounds > limits.include_rounds:
+            raise FhirError("too-costly", f"`:iterate` goes through more than {limits.include_rounds} references: include less")
         step = [*await _referred(context, forward, fresh, sight), *await _referring(context, backward, fresh, sight)]
         fresh = []
         for row in step:
@@ -44,7 +48,7 @@ async def _referred(context: Context, includes: Sequence[Include], rows: Sequenc
     urls: dict[str, dict[UriIs, None]] = {}
     for row in rows:
         if wanted := [include for include in includes if include.type in ("*", row.type)]:
-            for reference in _references(row.type, opened(context, row).index, wanted):
+            for reference in _references(row.type, opened(context, row, _codes(row.type, wanted)).index, wanted):
                 if reference.id is not None:
                     keys[context.store.vault.locate(reference.type, reference.id)] = reference.type
                 else:
@@ -52,6 +56,14 @@ async def _referred(context: Context, includes: Sequence[Include], rows: Sequenc
     loaded = await context.reads.load_many(keys) if keys else {}
     shown = [row for key, row in loaded.items() if not row.deleted and row.body is not None and row.type == keys[key]]
     return [*(row for row in shown if sight.sees(row)), *await _named(context, urls, sight)]
+
+
+def _codes(type_name: str, includes: Sequence[Include]) -> set[str]:
+    """Reference parameters that the includes follow from a type."""
+    known = parameters(type_name)
+    if any(include.code == "*" for include in includes):
+        return {code for code, parameter in known.items() if parameter.type == "reference"}
+    return {include.code for include in includes}
 
 
 async def _named(context: Context, urls: dict[str, dict[UriIs, None]], sight: Sight) -> list[Row]:

@@ -128,7 +128,7 @@ def _segments(members: list[tuple[str | None, Narrow]], sandbox: bool) -> list[S
     found: list[Segment] = []
     before: list[dict] = []
     for kind, (hint, field) in _WAYS.items():
-        if kind not in values or (kind == "outside" and not sandbox):  # only in a sandbox do rows name several patients
+        if kind not in values or (kind in ("outside", "common") and not sandbox):  # only in a sandbox do rows name several patients
             continue
         way = {field: {"$in": values[kind]}}
         if kind == "outside":
@@ -137,7 +137,7 @@ def _segments(members: list[tuple[str | None, Narrow]], sandbox: bool) -> list[S
             [{"$nor": list(before)}] if before else []
         )
         where = {"$and": rest} if rest else {}
-        if kind == "dossier":
+        if kind in ("dossier", "common"):
             found.append(Segment(where, types, tuple(values[kind]), hint))
         else:
             found.append(Segment({field: way[field], **where}, types, None, hint))
@@ -149,6 +149,7 @@ _WAYS = {
     "key": ("id", "_id"),
     "dossier": ("dossier", "d"),
     "outside": ("selective", "g"),
+    "common": ("dossier", "d"),
     "selective": ("selective", "g"),
     "coded": ("code", "c"),
 }

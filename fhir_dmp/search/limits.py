@@ -12,7 +12,7 @@ class Limits:
 
     candidates: rows that the index could not decide and that are opened for it. intermediates: resources a chain may go through.
     followed: resources whose own references are followed, instead of asking which resources of the whole store a chain could lead to.
-    included: resources that _include and _revinclude may add to one page.
+    included: resources that _include and _revinclude may add to one page. include_rounds: how often `:iterate` goes on from what was added.
     """
 
     parameters: int = 60
@@ -20,6 +20,7 @@ class Limits:
     value_chars: int = 20_000
     chain_depth: int = 5
     includes: int = 20
+    include_rounds: int = 20
     sort_keys: int = 5
     filter_depth: int = 20
     filter_terms: int = 50

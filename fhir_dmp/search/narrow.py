@@ -62,14 +62,14 @@ class Anchor(NamedTuple):
     """Where a match is found by an index.
 
     kind: key (value: row key), dossier (value: its number), outside (value: token in `g` of a row outside dossiers),
-    selective (value: token in `g`), coded (value: token in `c`).
+    common (whatever is outside dossiers, where no such token is kept), selective (value: token in `g`), coded (value: token in `c`).
     """
 
     kind: str
     value: int | bytes
 
 
-_WORTH = {"key": 0, "dossier": 1, "outside": 1, "selective": 1, "coded": 2}
+_WORTH = {"key": 0, "dossier": 1, "outside": 1, "common": 1, "selective": 1, "coded": 2}
 _MAX_ANCHORS = 2_000
 
 
@@ -251,10 +251,10 @@ class _Narrowing:
         """Rows that name these Patients by a parameter that places them: in their dossiers, whose own patient is no selective token;
         rows naming several patients are outside dossiers, found by such a token."""
         narrow = self.tokens(code, "ref", [signed(address) for address in addresses])
-        if dossiers is None or narrow.anchors is None or any(found == COMMON for found in dossiers):
+        if dossiers is None or len(addresses) > _MAX_ANCHORS or any(found == COMMON for found in dossiers):
             return Narrow(narrow.filter)
         anchors = [Anchor("dossier", dossier) for dossier in sorted(dossiers)]
-        anchors += [Anchor("outside", anchor.value) for anchor in narrow.anchors]
+        anchors += [Anchor("outside", anchor.value) for anchor in narrow.anchors or ()] or [Anchor("common", COMMON)]
         if len(anchors) > _MAX_ANCHORS:
             return Narrow(narrow.filter)
         return Narrow(narrow.filter, True, tuple(anchors))

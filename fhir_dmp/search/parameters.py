@@ -22,6 +22,8 @@ TEXTS = frozenset({"_text", "_content"})
 
 # Dates whose day, month and year are hashed instead of kept as intervals.
 _PERSONAL_DATES = frozenset({"birthdate", "death-date", "deathdate"})
+# A trace names everything that was disclosed at once; it is looked for within a dossier, by its agent or by time.
+_CROWDED = frozenset({("AuditEvent", "entity")})
 _NAMED = frozenset({"Patient", "Practitioner", "Person", "RelatedPerson", "Organization"})
 
 
@@ -150,9 +152,9 @@ def _is_selective(type_name: str, row: tables.SearchParameter, leaves: Iterable[
         case "token":
             return set(leaves) == {"Identifier"}
         case "reference":
-            return True
+            return (type_name, row.code) not in _CROWDED
         case "uri":
-            return row.code not in ("_profile", "_source")
+            return row.code not in ("_profile", "_source", "policy")
         case "string":
             return type_name in _NAMED and row.code in ("name", "family", "given")
     return False

@@ -56,6 +56,8 @@ async def ward(sandbox_store):
         observation("b3", "Patient/p2", "8302-2", "30", performer=[to("Organization/o1")]),
         observation("b4", "Device/d1", "8302-2", "40"),
         plain("DocumentReference", "t1", status="current", subject=to("Patient/p1"), contained=made, author=[to("#a")]),
+        plain("AuditEvent", "e1", entity=[{"what": to("Patient/p1")}, {"what": to("Observation/b1")}]),
+        plain("AuditEvent", "e2", entity=[{"what": to("Patient/p1")}, {"what": to("Patient/p2")}]),
         plain("Provenance", "v1", target=[to("DocumentReference/t1")]),
         plain("Provenance", "v2", target=[to("Provenance/v1")]),
         plain("List", "l1", status="current", entry=[{"item": to("Observation/b2")}]),
@@ -113,9 +115,11 @@ QUESTIONS = [
     ("Observation?subject=d1", ["b4"]),
     ("Observation?subject=Device/d1,Patient/p2", ["b4", "b3"]),
     ("Group?member=Patient/p1", ["g1"]),
+    ("AuditEvent?entity=Patient/p1", ["e2", "e1"]),
+    ("AuditEvent?entity=Observation/b1", ["e1"]),
     ("Patient/p1/Observation", ["b2", "b1"]),
     ("Patient/p1/Observation?code=8302-2", ["b1"]),
-    ("Patient/p1/*", ["g1", "t1", "b2", "b1", "p1"]),
+    ("Patient/p1/*", ["g1", "e2", "e1", "t1", "b2", "b1", "p1"]),
     ("Practitioner/dr1/Observation", ["b1"]),
     # across
     ("Observation?code=8302-2&_count=1", ["b4", "b3", "b1"]),
@@ -150,6 +154,15 @@ async def test_a_chain_inside_a_dossier_follows_the_references_of_that_dossier(w
     monkeypatch.setattr(search_chains, "addressed", None)
     assert await ids(ward, "Observation?patient=p1&performer.name=petit") == ["b2"]
     assert await ids(ward, "Observation?patient=p1&performer.name:missing=false") == ["b2", "b1"]
+
+
+async def test_iteration_over_a_long_chain_of_references_is_refused(ward):
+    derived = [plain("Observation", f"c{n}", status="final", derivedFrom=[to(f"Observation/c{n + 1}")]) for n in range(30)]
+    await put(ward.store, *derived)
+    with pytest.raises(FhirError, match=":iterate"):
+        await ask(ward, "Observation?_id=c0&_include:iterate=Observation:derived-from")
+    near_the_end = await ask(ward, "Observation?_id=c20&_include:iterate=Observation:derived-from")
+    assert found(near_the_end, "include") == [f"Observation/c{n}" for n in range(21, 30)]
 
 
 async def test_canonical_references_chain_and_include(ward):
