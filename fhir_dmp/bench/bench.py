@@ -6,6 +6,7 @@ Repetitions are the outer loop: S F I W2 W3 ... then again S F I W2 W3 ..., so t
 import contextlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -68,6 +69,7 @@ def run(options: Options, progress: Progress) -> Findings:
     """Load what is missing, measure everything."""
     mode, began = MODES[options.mode], time.monotonic()
     (options.folder / "runs").mkdir(mode=0o700, parents=True, exist_ok=True)
+    forget_dead(options.folder / "runs")
     place = options.folder / "runs" / str(os.getpid())
     before = BEFORE.get(options.size) if "search" in options.names else None
     stores = [loaded(size, options.folder, mode.sandbox, progress) for size in (options.size, before) if size]
@@ -86,6 +88,13 @@ def run(options: Options, progress: Progress) -> Findings:
         measure_workloads(findings, world, place, mode, progress)
     findings.seconds = time.monotonic() - began
     return findings
+
+
+def forget_dead(runs: Path) -> None:
+    """Remove what benchmarks left that were killed."""
+    for left in runs.iterdir():
+        if not Path("/proc", left.name.partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def chosen(names: Sequence[str]) -> list[Workload]:
@@ -131,7 +140,7 @@ def measure_workloads(findings: Findings, world: World, place: Path, mode: Mode,
 
 def _plan(options: Options, workloads: list[Workload], targets: list[Target]) -> Iterator[tuple[Target, int]]:
     own = {one.name: one.connections for one in workloads}
-    every = sorted(set(options.connections) | {c for one in workloads if one.floor != "B" for c in one.connections})
+    every = {*options.connections, *(c for one in workloads if one.floor in ("S", "F", "I") for c in one.connections)}
     for connections in sorted({*every, *(c for one in workloads for c in one.connections)}):
         for target in targets:
             if connections in (own.get(target.name) or (options.connections if target.name in own else every)):

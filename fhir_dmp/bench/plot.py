@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 from fhir_dmp.bench.figures import Figure
 
-WIDTH, LEFT, RIGHT, BAR, GAP, HEAD, FOOT = 860, 250, 180, 15, 12, 56, 40
+WIDTH, LEFT, RIGHT, BAR, GAP, HEAD, FOOT = 860, 240, 200, 15, 12, 56, 40
 SHADES = ("#9ecae1", "#4292c6", "#08519c", "#041f3d")
 
 

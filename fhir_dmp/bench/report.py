@@ -53,7 +53,7 @@ def heading(findings: Findings) -> list[str]:
     patients = SIZES[options.size]
     return [
         f"{findings.begun:%Y-%m-%d %H:%M} UTC, size {options.size}: {patients:,} patients, {patients * DOCUMENTS:,} documents; "
-        f"{options.repetitions} repetitions of {options.seconds:g} s, interleaved; {findings.seconds / 60:.0f} minutes in all; "
+        f"repetitions {options.repetitions}, interleaved, {options.seconds:g} s a measurement, {findings.seconds / 60:.1f} minutes in all; "
         f"load average {findings.load:.2f} at the start.",
         *(f"{name.capitalize()}: {value}." for name, value in findings.machine.items()),
     ]
@@ -108,8 +108,11 @@ def text(findings: Findings, peers: list[Peer]) -> str:
 def beside(found: list[Figure], peers: list[Peer]) -> list[tuple[str, ...]]:
     """Our rates beside those of others, best repetition of each; [] when nothing is in common."""
     ours = {(row.name, row.connections): max(row.rates) for row in found}
-    servers = sorted({peer.server for peer in peers if (peer.name, peer.connections) in ours and peer.size == "small"})
     theirs = {(peer.server, peer.name, peer.connections): peer.rate for peer in peers if peer.size == "small"}
+    works = {(server, name) for server, name, connections in theirs if (name, connections) in ours}
+    # Whoever has one workload only is no server but a floor of that day.
+    most = max((sum(one == server for one, _ in works) for server, _ in works), default=0)
+    servers = sorted({server for server, _ in works if sum(one == server for one, _ in works) > most / 2})
     table = []
     for (name, connections), rate in ours.items():
         cells = [theirs.get((server, name, connections)) for server in servers]

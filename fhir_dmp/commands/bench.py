@@ -6,6 +6,8 @@ See ig/performance.md.
 import contextlib
 import json
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,6 +72,8 @@ def command(
         raise Failed("bench measures the embedded MongoDB of this machine: leave --mongodb-uri out")
     compared = peers.read(others) if others else []
     private_folder(settings.data)
+    # What was started is stopped also when this is told to stop.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = Options(
         names=tuple(dict.fromkeys(names)) or NAMES,
         size=size,
