@@ -53,7 +53,7 @@ class Merger:
     async def close(self) -> None:
         """Give the lease back."""
         try:
-            await asyncio.shield(self._store.log.release(self._holder))
+            await asyncio.shield(self._store.log.give_back(self._holder))
         except Exception as error:
             log.info("the lease of the journal runs out by itself: %s", error)
 
@@ -70,16 +70,10 @@ class Merger:
     async def merge_all(self) -> int:
         """Merge every open chain to its end."""
         self._round += 1
-        merged = 0
-        for chain in await self._store.log.chains(only_open=True):
-            name, begun = bytes(chain["_id"]), chain["n"]
-            if self._quiet.get(name, 0) > QUIET_ROUNDS and self._round % QUIET_ROUNDS:
-                continue
-            while moved := await self._store.log.merge(chain):
-                chain = moved
-            self._quiet[name] = self._quiet.get(name, 0) + 1 if chain["n"] == begun else 0
-            merged += chain["n"] - begun
-        return merged
+        found = await self._store.log.merge_all(lambda chain: self._quiet.get(chain, 0) > QUIET_ROUNDS and self._round % QUIET_ROUNDS > 0)
+        for chain, number in found.items():
+            self._quiet[chain] = 0 if number else self._quiet.get(chain, 0) + 1
+        return sum(found.values())
 
     async def sign(self) -> str | None:
         """Sign the head when the log has grown since the last one; the text of the checkpoint."""

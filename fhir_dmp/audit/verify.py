@@ -17,6 +17,9 @@ from fhir_dmp.store.merging import committed_in
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.vault import COMMON, dossier_in
 
+# Leaves without their trace that are held before erased dossiers are told from deleted traces.
+ERASED_AT_ONCE = 5000
+
 
 class Fault(NamedTuple):
     """kind: altered, deleted, reordered, duplicated, inserted, truncated, forged, broken. what: which trace or row. why: in words."""
@@ -44,30 +47,38 @@ class Report:
         self.faults.append(Fault(kind, what, why))
 
 
-class _Known(NamedTuple):
-    """A leaf of the log."""
+class _Leaf(NamedTuple):
+    """A leaf of the log, as read by place. key, committed: None for a hole."""
 
     index: int
-    key: bytes
-    committed: bytes
+    chain: bytes
+    number: int
+    key: bytes | None
+    committed: bytes | None
+
+    @property
+    def order(self) -> tuple[int, bytes, int]:
+        return len(self.chain), self.chain, self.number
 
 
 class Verifier:
-    """One verification of one store. folder: the data folder, whose checkpoints bear witness; None to do without."""
+    """One verification of one store. folder: the data folder, whose checkpoints bear witness; None to do without.
+
+    Leaves and traces are read side by side in the order of their places, so memory holds only what does not fit.
+    """
 
     def __init__(self, store: Store, folder: Path | None = None) -> None:
         self._store, self._log, self._folder = store, store.log, folder
         self.report = Report()
-        self._leaves: dict[tuple[bytes, int], _Known] = {}
-        self._holes: set[tuple[bytes, int]] = set()
-        self._places: dict[bytes, tuple[bytes, int]] = {}
-        self._seen: set[tuple[bytes, int]] = set()
+        # Row key -> the leaf nobody stands at; row key -> where a row stands that does not belong there.
+        self._unplaced: dict[bytes, _Leaf] = {}
+        self._misplaced: dict[bytes, tuple[bytes, int]] = {}
 
     async def run(self) -> Report:
         """Everything about the journal."""
         await self._tree()
         await self._traces()
-        await self._missing()
+        await self._judge()
         return self.report
 
     def _name(self, key: bytes) -> str:
@@ -76,11 +87,14 @@ class Verifier:
     # The tree
 
     async def _tree(self) -> None:
-        heads = await self._heads()
+        # In this order: the log may grow meanwhile, and nothing signed or said is then beyond what is read.
+        heads, state = await self._heads(), await self._log.state()
         frontier: tuple[bytes, ...] = ()
         size = 0
         sound = True
         async for leaf in _each(self._log.leaves()):
+            if leaf["_id"] >= state.size:
+                break
             if leaf["_id"] != size:
                 self.report.add("truncated", f"entries {size} to {leaf['_id'] - 1} of the log", "they are gone from the database")
                 sound = False
@@ -97,28 +111,20 @@ class Verifier:
                 self.report.add(
                     "truncated", f"the log ends at {size}", f"a checkpoint ({where}) of {head.at_ms} ms says {head.size} entries"
                 )
-        state = await self._log.state()
         if sound and (state.size, state.root) != (size, fold(frontier)):
             self.report.add("forged", "the state of the log", f"it says {state.size} entries, {size} are stored")
 
     def _leaf(self, leaf: Mapping[str, Any]) -> bytes:
-        chain, number = bytes(leaf["w"]), leaf["q"]
-        key, committed = leaf.get("k"), leaf.get("m")
-        place = (chain, number)
-        if key is None or committed is None:
-            hashed = leaf_hash(hole_data(chain, number))
-            self._holes.add(place)
-            self.report.add(
-                "deleted", f"trace {number} of chain {chain.hex()}", f"gone before it was merged, entry {leaf['_id']} of the log"
-            )
+        """Hash of a leaf from what it says."""
+        one = _read(leaf)
+        if one.key is None or one.committed is None:
+            hashed = leaf_hash(hole_data(one.chain, one.number))
+            why = f"gone before it was merged, entry {one.index} of the log"
+            self.report.add("deleted", f"trace {one.number} of chain {one.chain.hex()}", why)
         else:
-            hashed = leaf_hash(leaf_data(Position(chain, number, bytes(key)), bytes(committed)))
-            if place in self._leaves:
-                self.report.add("duplicated", f"entry {leaf['_id']} of the log", "its place in a chain is taken twice")
-            self._leaves[place] = _Known(leaf["_id"], bytes(key), bytes(committed))
-            self._places[bytes(key)] = place
+            hashed = leaf_hash(leaf_data(Position(one.chain, one.number, one.key), one.committed))
         if hashed != bytes(leaf["h"]):
-            self.report.add("altered", f"entry {leaf['_id']} of the log", "its hash is not that of what it says")
+            self.report.add("altered", f"entry {one.index} of the log", "its hash is not that of what it says")
         return hashed
 
     async def _heads(self) -> dict[int, list[tuple[Head, str]]]:
@@ -152,60 +158,68 @@ class Verifier:
     # The traces
 
     async def _traces(self) -> None:
-        chains = {bytes(chain["_id"]): chain for chain in await self._log.chains()}
+        chains = {bytes(chain["_id"]): chain["n"] for chain in await self._log.chains()}
+        leaves = _each(self._log.leaves_by_place())
+        leaf = await _next(leaves)
+        previous: tuple[int, bytes, int] | None = None
         chain, number, linked = b"", 0, START
         async for documents in self._log.every_trace():
             keys = await self._log.keys({dossier_in(document["_id"]) for document in documents} | {COMMON})
             for document in documents:
-                place = place_of(document)
+                self.report.traces += 1
+                place, name = place_of(document), self._name(document["_id"])
                 if place is None:
-                    self.report.add("altered", self._name(document["_id"]), "its place in the journal does not read")
+                    self.report.add("altered", name, "its place in the journal does not read")
                     continue
-                if place.position.chain != chain:
-                    chain, number, linked = place.position.chain, 0, START
+                at = (place.position.chain, place.position.number)
+                order = (len(at[0]), *at)
+                if order == previous:
+                    self.report.add("duplicated", name, f"another trace stands at {_at(at)}")
+                    continue
+                previous = order
+                while leaf is not None and leaf.order < order:
+                    await self._nobody(leaf)
+                    leaf = await _next(leaves)
+                known = leaf if leaf is not None and leaf.order == order else None
+                if known is not None:
+                    leaf = await _next(leaves)
+                if at[0] != chain:
+                    chain, number, linked = at[0], 0, START
                     if chain not in chains:
                         self.report.add("inserted", f"chain {chain.hex()}", "no writer registered it")
-                number, linked = self._trace(document, place, number, linked, keys[dossier_in(document["_id"])])
+                for missing in range(max(number, chains.get(chain, 0)), at[1]):
+                    if await self._is_there(chain, missing):
+                        continue
+                    self.report.add("deleted", f"trace {missing} of chain {chain.hex()}", "gone, and not yet in the log")
+                follows = at[1] != number or link(linked, place.leaf) == place.link
+                await self._trace(document, place, known, name, keys[dossier_in(document["_id"])], follows)
+                number, linked = at[1] + 1, place.link
+        while leaf is not None:
+            await self._nobody(leaf)
+            leaf = await _next(leaves)
 
-    def _trace(self, document: Mapping[str, Any], place: Place, number: int, linked: bytes, key) -> tuple[int, bytes]:
-        """Check one trace; (number expected next, link up to it)."""
+    async def _trace(self, document: Mapping[str, Any], place: Place, known: _Leaf | None, name: str, key, follows: bool) -> None:
+        """Check one trace. known: the leaf at its place, None before it is merged. follows: it is linked to the one before."""
         at = (place.position.chain, place.position.number)
-        name = self._name(document["_id"])
-        self.report.traces += 1
-        if at in self._seen:
-            self.report.add("duplicated", name, f"another trace stands at {at[1]} of chain {at[0].hex()}")
-            return number, linked
-        self._seen.add(at)
-        known = self._leaves.get(at)
-        if at[1] > number:
-            self._gap(at[0], number, at[1])
-        committed = self._committed(document, place, name, key)
-        self.report.unmerged += known is None and at not in self._holes
-        if at in self._holes:
-            self.report.add("inserted", name, f"it stands at {at[1]} of chain {at[0].hex()}, where a trace was already missing")
-        elif self._is_moved(document, name, at, known):
-            pass
-        elif committed is not None and committed != (known.committed if known else place.committed):
+        committed = self._committed(document, name, key)
+        if known is None:
+            self.report.unmerged += 1
+        elif known.key is None:
+            self.report.add("inserted", name, f"it stands at {_at(at)}, where a trace was already missing")
+            return
+        elif known.key != document["_id"]:
+            self._misplaced[bytes(document["_id"])] = at
+            await self._nobody(known)
+            return
+        written = known.committed if known else place.committed
+        if committed is not None and committed != written:
             self.report.add("altered", name, "what it says is not what was written")
-        elif place.committed != (known.committed if known else place.committed):
+        elif place.committed != written:
             self.report.add("altered", name, "its place in the journal was changed")
-        elif at[1] == number and link(linked, place.leaf) != place.link:
+        elif not follows:
             self.report.add("altered", name, "it is not linked to the trace before it")
-        return at[1] + 1, place.link
 
-    def _is_moved(self, document: Mapping[str, Any], name: str, at: tuple[bytes, int], known: _Known | None) -> bool:
-        """Whether this row stands elsewhere than the log says, or where the log has another one."""
-        written = self._places.get(document["_id"])
-        if written is not None and written != at:
-            said = f"it stands at {at[1]} of chain {at[0].hex()}, it was written at {written[1]} of chain {written[0].hex()}"
-            self.report.add("reordered", name, said)
-            return True
-        if known is not None and known.key != document["_id"]:
-            self.report.add("inserted", name, f"it stands at {at[1]} of chain {at[0].hex()}, which belongs to {self._name(known.key)}")
-            return True
-        return False
-
-    def _committed(self, document: Mapping[str, Any], place: Place, name: str, key) -> bytes | None:
+    def _committed(self, document: Mapping[str, Any], name: str, key) -> bytes | None:
         """Commitment to what the trace says now; None when it cannot be told, which is a fault unless the dossier was erased."""
         if key is None:
             self.report.erased += 1
@@ -216,25 +230,54 @@ class Verifier:
             self.report.add("altered", name, "it does not open under the key of its dossier")
             return None
 
-    def _gap(self, chain: bytes, start: int, end: int) -> None:
-        """Numbers without a row. Merged ones are judged against the log, see _missing."""
-        for number in range(start, end):
-            if (chain, number) not in self._leaves and (chain, number) not in self._holes:
-                self.report.add("deleted", f"trace {number} of chain {chain.hex()}", "gone, and not yet in the log")
+    async def _is_there(self, chain: bytes, number: int) -> bool:
+        """Asked again: while others write, an index may show a later trace before an earlier one."""
+        return any(found["j"]["q"] == number for found in await self._log.placed(chain, number, 1))
 
-    async def _missing(self) -> None:
-        """Leaves whose trace is gone: deleted, unless its dossier was erased."""
-        missing = {place: leaf for place, leaf in self._leaves.items() if place not in self._seen}
-        moved = {place for place in missing if self._places_seen(missing[place].key)}
-        keys = await self._log.keys({dossier_in(leaf.key) for leaf in missing.values()})
-        for (chain, number), leaf in missing.items():
-            if keys[dossier_in(leaf.key)] is None:
-                self.report.erased += 1
-            elif (chain, number) not in moved:
-                self.report.add("deleted", self._name(leaf.key), f"trace {number} of chain {chain.hex()}, entry {leaf.index} of the log")
+    async def _nobody(self, leaf: _Leaf) -> None:
+        """A leaf at whose place its trace does not stand."""
+        if leaf.key is None:
+            return
+        self._unplaced[leaf.key] = leaf
+        if len(self._unplaced) >= ERASED_AT_ONCE:
+            await self._forget_erased()
 
-    def _places_seen(self, key: bytes) -> bool:
-        return any(fault.kind == "reordered" and fault.what == self._name(key) for fault in self.report.faults)
+    async def _forget_erased(self) -> None:
+        """Traces of erased dossiers are gone by right."""
+        keys = await self._log.keys({dossier_in(key) for key in self._unplaced})
+        erased = [key for key in self._unplaced if keys[dossier_in(key)] is None]
+        for key in erased:
+            del self._unplaced[key]
+        self.report.erased += len(erased)
+
+    async def _judge(self) -> None:
+        """What stands elsewhere was moved, what stands nowhere was deleted, what belongs nowhere was inserted."""
+        await self._forget_erased()
+        for key, at in self._misplaced.items():
+            written = self._unplaced.pop(key, None)
+            if written is None:
+                self.report.add("inserted", self._name(key), f"it stands at {_at(at)}, which belongs to another trace")
+            else:
+                said = f"it stands at {_at(at)}, it was written at {_at((written.chain, written.number))}"
+                self.report.add("reordered", self._name(key), said)
+        for key, leaf in self._unplaced.items():
+            self.report.add(
+                "deleted", self._name(key), f"it was written at {_at((leaf.chain, leaf.number))}, entry {leaf.index} of the log"
+            )
+
+
+def _read(leaf: Mapping[str, Any]) -> _Leaf:
+    key, committed = leaf.get("k"), leaf.get("m")
+    return _Leaf(leaf["_id"], bytes(leaf["w"]), leaf["q"], key and bytes(key), committed and bytes(committed))
+
+
+def _at(at: tuple[bytes, int]) -> str:
+    return f"{at[1]} of chain {at[0].hex()}"
+
+
+async def _next(leaves: AsyncIterator[dict[str, Any]]) -> _Leaf | None:
+    found = await anext(leaves, None)
+    return None if found is None else _read(found)
 
 
 async def _each(batches: AsyncIterator[list[dict[str, Any]]]) -> AsyncIterator[dict[str, Any]]:

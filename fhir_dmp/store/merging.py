@@ -101,7 +101,7 @@ class Log:
         taken = await repeated(lambda: meta.update_one(free, {"$set": {"holder": holder, "until": now_ms + lease_ms}}))
         return bool(taken.matched_count)
 
-    async def release(self, holder: str) -> None:
+    async def give_back(self, holder: str) -> None:
         """Let somebody else go on at once."""
         await self._connection.database["meta"].update_one({**STATE, "holder": holder}, {"$unset": {"until": ""}})
 
@@ -111,6 +111,33 @@ class Log:
         """Registered chains with how far each is merged."""
         filter = {"open": True} if only_open else {}
         return await self._connection.read({"find": CHAINS, "filter": filter, "hint": "open" if only_open else "_id_", "batchSize": 1000})
+
+    async def merge_all(self, skip: Callable[[bytes], bool] = lambda chain: False) -> dict[bytes, int]:
+        """Merge every open chain to its end; how many traces of each."""
+        merged: dict[bytes, int] = {}
+        for chain in await self.chains(only_open=True):
+            name, begun = bytes(chain["_id"]), chain["n"]
+            if not skip(name):
+                while moved := await self.merge(chain):
+                    chain = moved
+                merged[name] = chain["n"] - begun
+        return merged
+
+    async def release(self, dossier: int) -> None:
+        """Remove the traces of an erased dossier that are in the log: it stays provable without them."""
+        resources = self._connection.database["resources"]
+        while True:
+            await self.merge_all()
+            merged = {bytes(chain["_id"]): chain["n"] for chain in await self.chains()}
+            filter = {"d": dossier, "j": {"$exists": True}}
+            found = await self._connection.read(
+                {"find": "resources", "filter": filter, "projection": {"j": 1}, "limit": 1000, "hint": "dossier"}
+            )
+            places = [place.position for document in found if (place := place_of({"j": {}, **document}))]
+            done = [Binary(place.key) for place in places if place.number < merged.get(place.chain, 0)]
+            if not done:
+                return
+            await repeated(lambda done=done: resources.delete_many({"_id": {"$in": done}}))
 
     async def merge(self, chain: dict[str, Any]) -> dict[str, Any] | None:
         """Merge a piece, at most BATCH, of what a chain has and the log has not; the chain as it is then, None when there was nothing.
@@ -250,6 +277,19 @@ class Log:
             if found:
                 yield found
                 after = found[-1]["_id"]
+            if len(found) < batch:
+                return
+
+    async def leaves_by_place(self, batch: int = BATCH) -> AsyncIterator[list[dict[str, Any]]]:
+        """All leaves by chain and number."""
+        filter: dict[str, Any] = {}
+        while True:
+            order = {"sort": {"w": 1, "q": 1}, "limit": batch, "batchSize": batch, "hint": "place"}
+            found = await self._connection.read({"find": LEAVES, "filter": filter, **order})
+            if found:
+                yield found
+                last = found[-1]
+                filter = {"$or": [{"w": last["w"], "q": {"$gt": last["q"]}}, {"w": {"$gt": last["w"]}}]}
             if len(found) < batch:
                 return
 

@@ -234,8 +234,11 @@ class Store(Reader):
         if dossier == COMMON:
             raise ValueError("the common key is not destroyed")
         await self.destroy_key(dossier)
+        # Traces only once the log has them, else it would show a hole.
+        others = {"d": dossier, "j": {"$exists": False}}
         for collection in ("resources", "versions"):
-            await repeated(lambda name=collection: self._connection.database[name].delete_many({"d": dossier}, hint="dossier"))
+            await repeated(lambda name=collection: self._connection.database[name].delete_many(others, hint="dossier"))
+        await self.log.release(dossier)
         await self.contents.remove_dossier(dossier)
 
     @translated

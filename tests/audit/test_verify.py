@@ -1,5 +1,6 @@
 """Tampering: whatever is altered, deleted, reordered or cut off in the database is named, precisely."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -148,11 +149,11 @@ async def test_a_forged_checkpoint_is_named(journal):
 async def test_an_erased_dossier_leaves_the_log_provable(journal):
     other = await new_patient(journal.store)
     await journal.recorder.record([read_of(other)])
-    await journal.merger.round()
     await journal.store.destroy_dossier(journal.store.vault.dossier_of_patient(journal.patient))
     report = await Verifier(journal.store, journal.folder).run()
     assert report.faults == []
     assert (report.erased, report.traces) == (35, 1)
+    assert await journal.rows.count_documents({"d": journal.store.vault.dossier_of_patient(journal.patient)}, hint="dossier") == 0
 
 
 async def test_checkpoints_grow_consistently(journal):
@@ -171,4 +172,23 @@ async def test_a_torn_checkpoint_does_not_hide_the_next_one(journal):
         file.write(f"{signer(journal.store).origin}\n77\nAAAA")
     await journal.merger.round()
     assert len(checkpoints(path, signer(journal.store).origin)) == 2
+    assert await journal.faults() == []
+
+
+async def test_a_journal_in_use_is_found_sound_while_it_grows(journal):
+    going = True
+
+    async def write() -> None:
+        while going:
+            await journal.recorder.record([read_of(journal.patient) for _ in range(3)])
+
+    async def merge() -> None:
+        while going:
+            await journal.merger.round()
+
+    tasks = [asyncio.create_task(one) for one in (write(), write(), merge())]
+    for _ in range(8):
+        assert await journal.faults() == []
+    going = False
+    await asyncio.gather(*tasks)
     assert await journal.faults() == []
