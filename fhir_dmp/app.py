@@ -18,13 +18,14 @@ from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
 from fhir_dmp.http.services import Services
 from fhir_dmp.identity.tokens import Tokens
+from fhir_dmp.interactions import export_job
 from fhir_dmp.settings import Settings, load
 from fhir_dmp.store.resources import Store
 
 # What a browser may send and see across origins, when `cors_origins` names any.
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CORS_SENT = ("Authorization", "Content-Type", "Prefer", "If-Match", "If-None-Match", "If-None-Exist", "If-Modified-Since", "X-Request-Id")
-CORS_SEEN = ("ETag", "Location", "Content-Location", "Last-Modified", "Retry-After", "X-Request-Id", "X-Sandbox")
+CORS_SEEN = ("ETag", "Location", "Content-Location", "Last-Modified", "Retry-After", "X-Progress", "X-Request-Id", "X-Sandbox")
 
 # FastAPI would send addresses with their queries to a collector that it finds in the environment.
 SILENT = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
@@ -53,6 +54,7 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
             started()
             yield
         finally:
+            await export_job.stop()
             store, services.store = services.store, None
             await store.close()
 
@@ -60,8 +62,8 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
     around = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=SILENT)
     for route in (*health.routes(services), *keys.routes(services), *portal.routes(services)):
         around.add_api_route(route.path, route.endpoint, methods=list(route.methods), name=route.name, response_model=None)
-    around.add_exception_handler(HTTPException, problems.refused)
-    around.add_exception_handler(FhirError, problems.refused)
+    for kind in (HTTPException, FhirError, Exception):
+        around.add_exception_handler(kind, problems.passed_on)
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         # [base] does without the layers of the framework: they cost as much as a read, and what they do the envelope does.

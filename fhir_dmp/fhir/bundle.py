@@ -315,11 +315,15 @@ def _full_urls(entries: Iterable[Entry]) -> tuple[list[FhirError], dict[str, int
 
 
 class Hit(NamedTuple):
-    """An entry of a searchset. full_url: "" leaves it out. body: JSON of the resource, spliced as it is."""
+    """An entry of a searchset. full_url: "" leaves it out. body: JSON of the resource, spliced as it is.
+
+    search: further members of `search`, a JSON object, e.g. b'{"score":0.9}'.
+    """
 
     full_url: str
     body: bytes
     mode: Literal["match", "include", "outcome"] = "match"
+    search: bytes = b""
 
 
 class Version(NamedTuple):
@@ -357,7 +361,10 @@ def searchset(
     >>> searchset([Hit("", b'{"resourceType":"Patient"}')], total=1)
     b'{"resourceType":"Bundle","type":"searchset","total":1,"entry":[{"resource":{"resourceType":"Patient"},"search":{"mode":"match"}}]}'
     """
-    entries = [_object(_full(hit.full_url), b'"resource":' + hit.body, b'"search":{"mode":"%s"}' % hit.mode.encode()) for hit in hits]
+    entries = [
+        _object(_full(hit.full_url), b'"resource":' + hit.body, b'"search":' + _object(_text("mode", hit.mode), hit.search[1:-1]))
+        for hit in hits
+    ]
     return _bundle("searchset", entries, total, links, id, last_updated_ms)
 
 

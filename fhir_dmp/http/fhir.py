@@ -19,8 +19,9 @@ from fhir_dmp.fhir.http_types import (
     parse_prefer,
     patch_form,
 )
-from fhir_dmp.http import binary, conformance
+from fhir_dmp.http import binary, bulk, conformance
 from fhir_dmp.http.answers import send_answer, send_bytes, shape_of
+from fhir_dmp.http.envelope import announces_body
 from fhir_dmp.http.requests import actor_of, base_url, read_body
 from fhir_dmp.http.services import Services
 from fhir_dmp.interactions import batch, dispatch, octets, transaction
@@ -63,7 +64,10 @@ class Fhir:
         scope["fhir_dmp.interaction"] = name = dispatch.name_of(asked)
         if url.type == "Binary" and name in binary.SERVED and await binary.serve(request, send, self.services, context, url, name):
             return
-        await self.interaction(request, send, context, url, name)
+        if name == "operation":
+            await self.operation(request, send, context, url)
+        else:
+            await self.interaction(request, send, context, url, name)
 
     async def context(self, request: Request) -> Context:
         """Who asks comes before anything else of the request is looked at."""
@@ -109,6 +113,19 @@ class Fhir:
         if answer.content is not None and shape.prefer not in ("minimal", "OperationOutcome"):
             answer = replace(answer, body=await octets.whole(context, answer.body, answer.content))
         await send_answer(send, answer, shape, context.base_url, wrote=name in WRITING)
+
+    async def operation(self, request: Request, send: Send, context: Context, url: bundle.Url) -> None:
+        """An operation; its input is in the query, or in a body."""
+        body = b""
+        if request.method == "POST" and announces_body(request.scope["headers"]):
+            check_resource_type(request.headers.get("content-type"))
+            body = await read_body(request, self.services)
+        if bulk.concerns(url):
+            await bulk.serve(request, send, context, url, body)
+            return
+        shape = shape_of(request, url.query)
+        answer = await dispatch.run(context, dispatch.Request(request.method, url, body))
+        await send_answer(send, answer, shape, context.base_url, wrote=answer.location is not None)
 
     async def form(self, request: Request) -> bundle.Pairs:
         """Parameters of POST _search."""

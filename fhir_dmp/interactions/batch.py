@@ -9,7 +9,7 @@ from itertools import groupby
 from fhir_dmp.errors import FhirError, outcome
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.http_types import http_date
-from fhir_dmp.interactions import dispatch, octets
+from fhir_dmp.interactions import dispatch, octets, operations
 from fhir_dmp.interactions.context import Answer, Context
 
 # Entries of one method go together, so that the store can gather them; more at a time would only queue.
@@ -63,7 +63,8 @@ def request_of(entry: bundle.Entry, resource: dict | None = None) -> dispatch.Re
 
 async def entry_answer(context: Context, entry: bundle.Entry, answer: Answer, prefer: str) -> bundle.Answer:
     """An interaction's answer as an entry of a response Bundle. Reads give their resource, writes only on request."""
-    reads = entry.method in ("GET", "HEAD") or entry.target.tail[-1:] == ("_search",)
+    asks = entry.target.tail[-1:] == ("_search",) or operations.is_operation(entry.target)
+    reads = entry.method in ("GET", "HEAD") or asks
     shows = entry.method != "HEAD" if reads else prefer == "representation"
     return bundle.Answer(
         status=answer.status,

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/capabilitystatement.html
 from fhir_dmp import __version__
 from fhir_dmp.fhir.http_types import FHIR_JSON, JSON_PATCH
 from fhir_dmp.fhir.tables import RESOURCE_TYPES
+from fhir_dmp.interactions import operations
 from fhir_dmp.search.parameters import Parameter, parameters
 
 CANONICAL = "https://fhir-dmp.example.org/fhir/CapabilityStatement/fhir-dmp"
@@ -50,6 +51,7 @@ def statement(date: str, *, sandbox: bool, base_url: str) -> dict:
                 "resource": [_resource(name) for name in types],
                 "interaction": [{"code": code} for code in SYSTEM],
                 "searchParam": [_parameter(p) for p in parameters("Basic").values() if p.code.startswith("_")],
+                "operation": operations.declared(None),
             }
         ],
     }
@@ -78,7 +80,7 @@ def _resource(type_name: str) -> dict:
         "searchInclude": ["*", *references],
         "searchParam": [_parameter(p) for p in known.values()],
     }
-    return listed
+    return listed | {"operation": operations.declared(type_name)}
 
 
 def _parameter(parameter: Parameter) -> dict:

@@ -9,7 +9,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import summary
 from fhir_dmp.fhir.bundle import Pairs, Url
 from fhir_dmp.fhir.http_types import not_modified, parse_tags
-from fhir_dmp.interactions import conditional, create, delete, history, octets, patch, read, search_type, update, vread
+from fhir_dmp.interactions import conditional, create, delete, history, octets, operations, patch, read, search_type, update, vread
 from fhir_dmp.interactions.context import Answer, Context
 
 
@@ -30,7 +30,7 @@ class Request:
 def name_of(request: Request) -> str:
     """Name of the interaction, one of a fixed set, for counters and logs."""
     url, tail = request.url, request.url.tail
-    if tail and tail[-1].startswith("$"):
+    if tail and "$" in (tail[0][0], tail[-1][0]):
         return "operation"
     level = "instance" if url.id else "type" if url.type else "system"
     if tail[:1] == ("_history",):
@@ -47,6 +47,8 @@ def name_of(request: Request) -> str:
 async def run(context: Context, request: Request) -> Answer:
     """Do what is asked. Anything that is no interaction of this server is refused."""
     url = request.url
+    if operations.is_operation(url):
+        return await operations.run(context, request.method, url, request.body)
     if request.method in ("GET", "HEAD"):
         return await _get(context, request)
     if request.method == "POST":

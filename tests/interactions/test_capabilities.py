@@ -13,6 +13,7 @@ import pytest
 from fhir_dmp.fhir.json import dump
 from fhir_dmp.fhir.tables import RESOURCE_TYPES
 from fhir_dmp.interactions.capabilities import INSTANCE, SYSTEM, TYPE
+from fhir_dmp.interactions.operations import OPERATIONS, operations_of
 from fhir_dmp.search.parameters import parameters
 from tests.fhir.generated import resource
 from tests.interactions.making import bundle, statuses, stored
@@ -113,9 +114,44 @@ def test_declared_system_interactions_work(fhir, declared):
     assert fhir.get("_history?_count=1").status_code == 200
 
 
-@pytest.mark.parametrize("address", ["Patient/$everything", "$process-message", "Patient/1/$everything"])
-def test_an_operation_that_is_not_declared_is_not_served(fhir, declared, address):
-    named = {op["name"] for entry in declared["rest"][0]["resource"] for op in entry.get("operation", ())}
-    assert address.rpartition("$")[2] not in named
-    assert fhir.get(address).status_code in (404, 405)
-    assert fhir.post(address, {"resourceType": "Parameters"}).status_code in (404, 405)
+LEVELS = {"system": "", "type": "{}/", "instance": "{}/none/"}
+
+
+def test_declared_operations_are_those_of_the_table(declared):
+    told = {None: declared["rest"][0]["operation"], **{name: entry["operation"] for name, entry in by_type(declared).items()}}
+    for name, listed in told.items():
+        assert [(o["name"], o["definition"]) for o in listed] == [(o.name, o.url) for o in operations_of(name)]
+    assert {o.name for o in OPERATIONS} == {o["name"] for listed in told.values() for o in listed}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.name}-{'-'.join(o.levels)}")
+def test_every_declared_operation_is_served_at_its_levels_and_by_its_methods(fhir, operation):
+    for level in operation.levels:
+        for type_name in operation.types or ("Basic",):
+            address = f"{LEVELS[level].format(type_name)}${operation.name}"
+            for method in ("GET", "POST", "PUT", "DELETE"):
+                answer = fhir.send(method, address)
+                if method in operation.methods:
+                    # Refused for what is missing, never for the address or the method.
+                    assert answer.status_code in (200, 400) or (level == "instance" and answer.status_code == 404), answer.text
+                    assert "there is no operation" not in answer.text
+                else:
+                    assert answer.status_code == 405
+                    assert "POST" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "Patient/$everything",
+        "$process-message",
+        "$everything",
+        "Basic/$lastn",
+        "Patient/1/$match",
+        "Observation/1/$export",
+        "Group/$export",
+    ],
+)
+def test_an_operation_that_is_not_declared_is_not_served(fhir, address):
+    assert fhir.get(address).status_code == 404
+    assert fhir.post(address, {"resourceType": "Parameters"}).status_code == 404

@@ -1,0 +1,167 @@
+"""FHIR operation Patient/[id]/$everything: the compartment of a patient, and what it refers to outside of it.
+
+https://hl7.org/fhir/R4/patient-operation-everything.html
+
+First the compartment, newest first, then what it refers to, each resource once over all pages; all pages look at one moment.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir.bundle import Hit, Url, searchset
+from fhir_dmp.fhir.instants import from_instant
+from fhir_dmp.fhir.parameters import Given, Parameter
+from fhir_dmp.fhir.tables import compartment, known_type
+from fhir_dmp.interactions import care_dates, octets, read, sets
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.prepare import patients_named
+from fhir_dmp.interactions.search_pages import Page, by_decision, by_index
+from fhir_dmp.interactions.search_plan import Alternatives, Compartment, inside, plan
+from fhir_dmp.interactions.search_rows import limits_of, opened
+from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
+from fhir_dmp.interactions.search_type import entry_of
+from fhir_dmp.search.paging import Cursor
+from fhir_dmp.search.predicate import EVERYTHING, All, DateIs, Has, Predicate
+from fhir_dmp.search.query import CURSOR, Query
+from fhir_dmp.store.reading import Moment
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import COMMON
+
+PARAMETERS = (
+    Parameter("start", "date"),
+    Parameter("end", "date"),
+    Parameter("_since", "instant"),
+    Parameter("_type", "code", many=True),
+    Parameter("_count", "integer"),
+    Parameter(CURSOR),
+)
+# Contents are read one by one, each traced.
+LEFT_OUT = frozenset({"Binary"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """inside: types of the compartment that are wanted. outside: whether another type is. since_ms: None for all."""
+
+    context: Context
+    id: str
+    given: Given
+    sight: Sight
+    inside: tuple[str, ...]
+    types: frozenset[str] | None
+    since_ms: int | None
+
+    def alternatives(self, types: Iterable[str], *, since: bool) -> Alternatives:
+        """What is in the compartment, of these types, within the dates asked for."""
+        changed: Predicate = EVERYTHING
+        if since and self.since_ms is not None:
+            changed = Has("_lastUpdated", DateIs("ge", self.since_ms, self.since_ms + 1))
+        start, end = self.given.one("start"), self.given.one("end")
+        wanted = [(each, All((changed, care_dates.within(each, start, end, undated=True)))) for each in types]
+        return inside(wanted, Compartment("Patient", self.id))
+
+    def shows(self, row: Row) -> bool:
+        """Whether a resource outside the compartment may be in the answer: it exists, is no other patient's, and may be seen."""
+        if row.deleted or row.body is None or row.dossier != COMMON or row.type in LEFT_OUT or not self.context.actor.allows(row.type, "r"):
+            return False
+        return self.sight.sees(row) and not patients_named(row.type, opened(self.context, row).index)
+
+
+async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRICTED) -> Answer:
+    """One page. Without `_count` as much as a page may hold."""
+    admit(context, "Patient", "r")
+    await _check_patient(context, url.id, sight)
+    work = _asked(context, url.id, given, sight)
+    cursor = sets.opened_cursor(context, url, given.pairs)
+    most = context.settings.max_count
+    count = min(given.number("_count", most), most)
+    page = Page((), cursor.total if cursor else 0)
+    if work.inside and not (cursor and len(cursor.place) == 1):
+        page = await _compartment(work, count, cursor)
+    rows = [*page.rows]
+    following, moment = page.next, Moment((page.next or cursor).moment if page.next or cursor else None)
+    others: list[Row] = []
+    if following is None and count:
+        others = await _outside(work, moment)
+        after = cursor.place[0] if cursor and len(cursor.place) == 1 else b""
+        others = [row for row in others if row.key > after]
+        room = count - len(rows)
+        if len(others) > room:
+            last = others[room - 1].key if room else after
+            following = Cursor(moment.time or 0, page.total, False, (last,))
+        others = others[:room]
+    budget = octets.Budget(context)
+    shown = [*(entry_of(row, "match") for row in rows), *(entry_of(row, "include") for row in others)]
+    hits = [Hit(f"{context.base_url}/{entry.type}/{entry.id}", await sets.hit_body(budget, entry.row), entry.mode) for entry in shown]
+    links = [("self", sets.address(context, url, given.pairs, given.one(CURSOR)))]
+    if following is not None:
+        links.append(("next", sets.address(context, url, given.pairs, sets.sealed(context, url, given.pairs, following))))
+    return Answer(200, searchset(hits, total=page.total, links=links))
+
+
+async def _check_patient(context: Context, id: str, sight: Sight) -> None:
+    row = await read.current(context, "Patient", id)
+    if row is None or (not row.deleted and not sight.sees(row)):
+        raise read.absent()
+    if row.deleted:
+        raise read.deleted(row)
+
+
+def _asked(context: Context, id: str, given: Given, sight: Sight) -> _Asked:
+    members = {*compartment("Patient"), "Patient"}
+    named = given.listed("_type")
+    if unknown := [each for each in named if not known_type(each)]:
+        raise FhirError("invalid", f"parameter `_type`: `{unknown[0][:60]}` is not a resource type")
+    for each in named:
+        admit(context, each, "r")
+    inside = [each for each in sorted(members) if (each in named if named else context.actor.allows(each, "r"))]
+    since = given.one("_since")
+    since_ms = None if since is None else from_instant(since)
+    return _Asked(context, id, given, sight, tuple(inside), frozenset(named) or None, since_ms)
+
+
+async def _compartment(work: _Asked, count: int, cursor: Cursor | None) -> Page:
+    alternatives = work.alternatives(work.inside, since=True)
+    query = Query(None, tuple(alternatives), count=count)
+    found = plan(work.context, alternatives, work.sight)
+    if found.exact:
+        return await by_index(work.context, query, found, cursor)
+    return await by_decision(work.context, query, alternatives, found, cursor)
+
+
+async def _outside(work: _Asked, moment: Moment) -> list[Row]:
+    """What the compartment refers to outside of it, directly or through others, by key.
+
+    With `_since`: what a changed resource leads to, and what has changed itself.
+    """
+    members = {*compartment("Patient"), "Patient"}
+    if work.types is not None and work.types <= members | LEFT_OUT:
+        return []
+    readable = sorted(each for each in members if work.context.actor.allows(each, "r"))
+    rows = await sets.all_rows(work.context, work.alternatives(readable, since=False), work.sight, moment)
+    since = work.since_ms or 0
+    known = {row.key for row in rows}
+    led = await _closure(work, [row for row in rows if row.updated_ms >= since], known)
+    led += [row for row in await _closure(work, [row for row in rows if row.updated_ms < since], known) if row.updated_ms >= since]
+    return sorted((row for row in led if work.types is None or row.type in work.types), key=lambda row: row.key)
+
+
+async def _closure(work: _Asked, rows: list[Row], known: set[bytes]) -> list[Row]:
+    """Resources that these lead to; known: keys that were met already, added to."""
+    context = work.context
+    found: list[Row] = []
+    while rows:
+        keys: dict[bytes, str] = {}
+        for row in rows:
+            for _, type_name, id in sets.local_references(context, row.body):
+                key = context.store.vault.locate(type_name, id)
+                if key not in known and type_name not in LEFT_OUT:
+                    keys[key] = type_name
+        known |= keys.keys()
+        loaded = await context.reads.load_many(keys) if keys else {}
+        rows = [row for key, row in loaded.items() if row.type == keys[key] and work.shows(row)]
+        found += rows
+        if len(found) > limits_of(context).included:
+            raise FhirError("too-costly", f"the compartment refers to more than {limits_of(context).included} others: name types, `_type`")
+    return found

@@ -1,0 +1,85 @@
+"""FHIR operation Patient/$match: which stored patients are probably this person; never an arbitrary pick.
+
+https://hl7.org/fhir/R4/patient-operation-match.html
+"""
+
+from fhir_dmp.dmp import matching as scoring
+from fhir_dmp.errors import FhirError, Issue, outcome
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.bundle import Hit, Url, searchset
+from fhir_dmp.fhir.instants import interval
+from fhir_dmp.fhir.parameters import Given, Parameter
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.search_rows import limits_of, matching
+from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
+from fhir_dmp.interactions.search_type import entry_of
+from fhir_dmp.search.predicate import All, AnyOf, DateIs, Has, Predicate, StringStarts, TokenIs, simplified
+from fhir_dmp.search.spelling import fold
+from fhir_dmp.store.rows import Row
+
+PARAMETERS = (
+    Parameter("resource", "Resource", required=True),
+    Parameter("onlyCertainMatches", "boolean"),
+    Parameter("count", "positiveInt"),
+)
+GRADE = "http://hl7.org/fhir/StructureDefinition/match-grade"
+MOST = 20
+
+
+async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRICTED) -> Answer:
+    """A searchset from the most to the least likely, each with score and grade. Nobody found: an empty one."""
+    admit(context, "Patient", "s")
+    asked, _ = given.resources["resource"]
+    if asked.get("resourceType") != "Patient":
+        raise FhirError("invalid", "what is matched is a Patient", "Parameters.parameter.resource")
+    rows = await _candidates(context, asked, sight)
+    ranked = scoring.ranked(asked, [json.parse(row.body) for row in rows])
+    said: list[Issue] = []
+    if given.flag("onlyCertainMatches"):
+        certain = [each for each in ranked if each.match.grade == scoring.CERTAIN]
+        if ranked and not certain:
+            said.append(Issue("information", "informational", "there are matches, none of them certain"))
+        ranked = certain
+    most = min(given.number("count", MOST), context.settings.max_count)
+    if len(ranked) > most:
+        said.append(Issue("warning", "incomplete", f"{len(ranked) - most} less likely matches are left out: tell more of the patient"))
+        ranked = ranked[:most]
+    hits = []
+    for place, match in ranked:
+        entry = entry_of(rows[place], "match")
+        extra = {"extension": [{"url": GRADE, "valueCode": match.grade}], "score": match.score}
+        hits.append(Hit(f"{context.base_url}/Patient/{entry.id}", entry.body, "match", json.dump(extra)))
+    total = len(hits)
+    if said:
+        hits.append(Hit("", outcome(said), "outcome"))
+    return Answer(200, searchset(hits, total=total, links=[("self", f"{context.base_url}/Patient/$match")]))
+
+
+async def _candidates(context: Context, asked: dict, sight: Sight) -> list[Row]:
+    """Everybody who could be meant: an identifier in common, or two of family name, given name and birth date."""
+    parts = [*_by_identifier(asked), *_by_traits(asked)]
+    if not parts:
+        raise FhirError("invalid", "too little to match: an identifier, or two of family name, given name and birth date", "Patient")
+    found = await matching(context, [("Patient", simplified(AnyOf(tuple(parts))))], sight, limit=limits_of(context).candidates)
+    return sorted((each.row for each in found), key=lambda row: row.key)
+
+
+def _by_identifier(asked: dict) -> list[Predicate]:
+    found = asked.get("identifier")
+    listed = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    told = [(one.get("system"), one.get("value")) for one in listed if one.get("use") != "old"]
+    return [Has("identifier", TokenIs(s, v.casefold())) for s, v in told if isinstance(s, str) and isinstance(v, str) and s and v]
+
+
+def _by_traits(asked: dict) -> list[Predicate]:
+    families, givens = scoring.names(asked, "family")[:5], scoring.names(asked, "given")[:5]
+    family = AnyOf(tuple(Has("family", StringStarts(fold(name))) for name in families)) if families else None
+    given = AnyOf(tuple(Has("given", StringStarts(fold(name))) for name in givens)) if givens else None
+    born = None
+    if isinstance(asked.get("birthDate"), str):
+        try:
+            born = Has("birthdate", DateIs("eq", *interval(asked["birthDate"])))
+        except FhirError as error:
+            raise FhirError("invalid", error.message, "Patient.birthDate") from None
+    pairs = ((family, born), (family, given), (given, born))
+    return [All(pair) for pair in pairs if None not in pair]

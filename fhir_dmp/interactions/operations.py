@@ -1,0 +1,110 @@
+"""FHIR operations: the one table of what is served at which address, for dispatch, HTTP and the CapabilityStatement.
+
+https://hl7.org/fhir/R4/operations.html
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import parameters
+from fhir_dmp.fhir.bundle import Url
+from fhir_dmp.fhir.parameters import Given, Parameter
+from fhir_dmp.interactions import docref, document, everything, export, lastn, match, meta, validate
+from fhir_dmp.interactions.context import Answer, Context
+
+R4 = "http://hl7.org/fhir/OperationDefinition/"
+BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/"
+
+Run = Callable[[Context, Url, Given], Awaitable[Answer]]
+
+
+class Operation(NamedTuple):
+    """name: without `$`. url: of its OperationDefinition. levels: system, type, instance. types: () for every type.
+
+    methods: GET, POST. affects: whether it changes what is stored; such an operation has no GET. parameters: what it takes.
+    open: it also takes search parameters. versions: it may be asked of a version in a history.
+    """
+
+    name: str
+    url: str
+    levels: tuple[str, ...]
+    types: tuple[str, ...]
+    run: Run
+    parameters: Sequence[Parameter]
+    methods: tuple[str, ...] = ("GET", "POST")
+    affects: bool = False
+    open: bool = False
+    versions: bool = False
+
+
+OPERATIONS = (
+    Operation("everything", R4 + "Patient-everything", ("instance",), ("Patient",), everything.run, everything.PARAMETERS),
+    Operation("document", R4 + "Composition-document", ("type", "instance"), ("Composition",), document.run, document.PARAMETERS),
+    Operation("docref", docref.URL, ("type",), ("DocumentReference",), docref.run, docref.PARAMETERS),
+    Operation("match", R4 + "Patient-match", ("type",), ("Patient",), match.run, match.PARAMETERS, methods=("POST",)),
+    Operation("lastn", R4 + "Observation-lastn", ("type",), ("Observation",), lastn.run, lastn.PARAMETERS, open=True),
+    Operation("meta", R4 + "Resource-meta", ("system", "type", "instance"), (), meta.run, (), versions=True),
+    Operation("validate", R4 + "Resource-validate", ("type", "instance"), (), validate.run, validate.PARAMETERS),
+    Operation("export", BULK + "export", ("system",), (), export.run, export.PARAMETERS),
+    Operation("export", BULK + "patient-export", ("type",), ("Patient",), export.run, export.PARAMETERS),
+    Operation("export", BULK + "group-export", ("instance",), ("Group",), export.run, export.PARAMETERS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An operation that an address names, and what it was given."""
+
+    operation: Operation
+    given: Given
+
+
+def is_operation(url: Url) -> bool:
+    """Whether the address is that of an operation."""
+    return bool(url.tail) and url.tail[-1].startswith("$")
+
+
+def level_of(url: Url) -> str:
+    return "instance" if url.id else "type" if url.type else "system"
+
+
+def operations_of(type_name: str | None) -> list[Operation]:
+    """Operations that concern a type; None: those of the whole system."""
+    if type_name is None:
+        return [each for each in OPERATIONS if "system" in each.levels]
+    return [each for each in OPERATIONS if type_name in each.types or (not each.types and set(each.levels) - {"system"})]
+
+
+def find(url: Url) -> Operation:
+    """The operation an address names; 404 when there is none."""
+    name, before = url.tail[-1][1:], url.tail[:-1]
+    for each in OPERATIONS:
+        if each.name == name and level_of(url) in each.levels and (not each.types or url.type in each.types):
+            version = each.versions and url.id and len(before) == 2 and before[0] == "_history"
+            if not before or version:
+                return each
+    raise FhirError("not-found", f"there is no operation `${name[:40]}` at this address")
+
+
+def declared(type_name: str | None) -> list[dict]:
+    """As the CapabilityStatement lists them."""
+    return [{"name": each.name, "definition": each.url} for each in operations_of(type_name)]
+
+
+def understood(context: Context, method: str, url: Url, body: bytes) -> Asked:
+    """The operation and its input, checked. body: of a POST, b"" for none."""
+    operation = find(url)
+    if ("GET" if method == "HEAD" else method) not in operation.methods:
+        allowed = ", ".join(["GET, HEAD" if each == "GET" else each for each in operation.methods])
+        raise FhirError("method", f"`{method[:16]}` does not ask for `${operation.name}`", headers={"Allow": allowed})
+    body = body if method == "POST" else b""
+    depth = context.settings.max_depth
+    return Asked(operation, parameters.read(operation.parameters, url.query, body, open=operation.open or context.lenient, max_depth=depth))
+
+
+async def run(context: Context, method: str, url: Url, body: bytes) -> Answer:
+    """Do what an address with an operation asks for."""
+    asked = understood(context, method, url, body)
+    return await asked.operation.run(context, url, asked.given)

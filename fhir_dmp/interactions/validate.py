@@ -1,0 +1,78 @@
+"""FHIR operation $validate: whether a resource would be accepted, with every fault at once; nothing is stored.
+
+https://hl7.org/fhir/R4/resource-operation-validate.html
+"""
+
+from collections.abc import Awaitable
+
+from fhir_dmp.errors import FhirError, Issue, outcome
+from fhir_dmp.fhir import schema
+from fhir_dmp.fhir.bundle import Url
+from fhir_dmp.fhir.parameters import Given, Parameter
+from fhir_dmp.interactions import read
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.prepare import Checked, check_body_id, check_value, place_of
+from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
+from fhir_dmp.store.rows import Row
+
+PARAMETERS = (Parameter("resource", "Resource"), Parameter("mode", "code"), Parameter("profile", "uri"))
+LETTERS = {"create": "c", "update": "u", "delete": "d"}
+BASE = "http://hl7.org/fhir/StructureDefinition/"
+
+
+async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRICTED) -> Answer:
+    """An OperationOutcome with status 200, whether or not the resource is valid."""
+    mode, profile = given.one("mode"), given.one("profile")
+    if mode not in (None, "profile", *LETTERS):
+        raise FhirError("invalid", f"parameter `mode`: `{(mode or '')[:40]}` is none of create, update, delete, profile")
+    admit(context, url.type, LETTERS.get(mode or "", "r"))
+    if mode in ("update", "delete") and not url.id:
+        raise FhirError("invalid", f"mode `{mode}` is asked of one resource: `{url.type}/[id]/$validate`")
+    if mode == "profile" and profile is None:
+        raise FhirError("invalid", "mode `profile` needs the parameter `profile`")
+    if profile is not None and profile.partition("|")[0] != BASE + url.type:
+        raise FhirError("not-supported", f"this server cannot validate against `{profile[:200]}`")
+    if mode == "delete":
+        return _answer(await _faults(_existing(context, url, sight)))
+    if "resource" not in given.resources:
+        raise FhirError("invalid", "there is no resource to validate: send it as the body, or as parameter `resource`")
+    value, body = given.resources["resource"]
+    issues = [issue for issue in schema.validate(value) if issue.severity not in ("error", "fatal")]
+    return _answer([*issues, *await _faults(_acceptable(context, url, mode, value, body, sight))])
+
+
+async def _acceptable(context: Context, url: Url, mode: str | None, value: dict, body: bytes, sight: Sight) -> None:
+    """Refused as the interaction would be."""
+    checked: Checked = check_value(context, body, value, url.type)
+    if mode == "update":
+        check_body_id(checked, url.id)
+        row = await _existing(context, url, sight, must=not context.sandbox)
+        place_of(context, checked, url.id)
+        if row is not None and not context.sandbox and row.dossier != place_of(context, checked, url.id).dossier:
+            raise FhirError("business-rule", "a resource cannot move to the dossier of another patient", url.type)
+    elif mode == "create":
+        place_of(context, checked, None)
+
+
+async def _existing(context: Context, url: Url, sight: Sight, *, must: bool = True) -> Row | None:
+    row = await read.current(context, url.type, url.id)
+    if row is not None and not row.deleted and row.body is not None and sight.sees(row):
+        return row
+    if must:
+        raise read.absent()
+    return None
+
+
+async def _faults(check: Awaitable[object]) -> list[Issue]:
+    """What the check refuses for, [] when it does not."""
+    try:
+        await check
+    except FhirError as error:
+        if error.status >= 500:
+            raise
+        return list(error.issues)
+    return []
+
+
+def _answer(issues: list[Issue]) -> Answer:
+    return Answer(200, outcome(issues or [Issue("information", "informational", "no fault was found")]))
