@@ -30,9 +30,9 @@ def not_routed(method: str, error: HTTPException) -> FhirError:
     return FhirError(kind, "the request cannot be served")
 
 
-async def refused(request: Request, error: Exception) -> Response:
-    """Exception handler of the pages around [base]: the same words as everywhere."""
-    return answer(error if isinstance(error, FhirError) else not_routed(request.method, error))
+async def passed_on(request: Request, error: Exception) -> Response:
+    """Exception handler of the pages around [base]: the envelope has the words for every refusal and fault."""
+    raise error
 
 
 def unforeseen(reference: str) -> FhirError:

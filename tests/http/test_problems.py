@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import struct
 
 import pytest
 from starlette.requests import Request
@@ -222,3 +223,16 @@ async def test_large_bodies_beyond_the_memory_for_them_wait_outside():
     scope = {"type": "http", "method": "POST", "path": "/x", "raw_path": b"/x", "query_string": b"", "headers": []}
     await Envelope(reading, services)(scope, receive, send)
     assert answered[0]["status"] == 503 and services.reading_bytes == 0
+
+
+def test_a_fault_in_a_page_around_the_base_is_an_outcome_too(server):
+    broken = server.data / "tmp" / "metrics" / str(server.process.pid) / "counter_999999.db"
+    broken.write_bytes(struct.pack("<iii", 48, 0, 16) + b"\xff" * 60)
+    try:
+        answer = server.client.get("/metrics")
+    finally:
+        broken.unlink()
+    assert answer.status_code == 500
+    assert answer.json()["resourceType"] == "OperationOutcome"
+    assert answer.headers["x-request-id"] in answer.json()["issue"][0]["diagnostics"]
+    assert server.client.get("/metrics").status_code == 200
