@@ -26,7 +26,6 @@ BALP_ENTITY = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType
 SPECIALTY = "https://mos.esante.gouv.fr/NOS/TRE_R38-SpecialiteOrdinale/FHIR/TRE-R38-SpecialiteOrdinale"
 ACTOR_KINDS = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-actor-kind"
 LOCAL_PATIENT = "https://fhir-dmp.example.org/fhir/sid/patient"
-LOCAL_HOST = "https://fhir-dmp.example.org/fhir/sid/host"
 JTI = "urn:ietf:params:oauth:jti:"
 SUCCESS, MINOR, SERIOUS, MAJOR = "0", "4", "8", "12"
 
@@ -142,18 +141,18 @@ def agents(
 ) -> bytes:
     """Client, server, user, organisation, professional beside a minor. own: the actor is the patient of the trace."""
     software = (actor.software or actor.client_id) if actor else ""
-    name = (actor.client_id or actor.software) if actor else ""
+    # Software and host by name, in altId by identifier: references are looked for across dossiers, so each has a price in every trace.
+    known = b',"altId":' + text(actor.client_id) if actor and actor.client_id else b""
     listed = [
-        b'{"type":%b,"who":{"identifier":{"value":%b},"display":%b},"requestor":%b,"network":{"address":%b,"type":"%b"}}'
+        b'{"type":%b,"who":{"display":%b}%b,"requestor":%b,"network":{"address":%b,"type":"%b"}}'
         % (
             concept(*client),
-            text(name or "unknown"),
             text(software or "unknown"),
+            known,
             b"false" if actor else b"true",
             text(address or "unknown"),
             b"2" if address[:1].isdigit() or ":" in address else b"1",
         ),
-        # Its identifier is told once, by the source: every identifier of an agent is looked for across dossiers, so it has a price.
         b'{"type":%b,"who":{"display":%b},"requestor":false,"network":{"address":%b,"type":"5"}}'
         % (concept(*host), text(server.name), text(server.address)),
     ]
@@ -214,8 +213,7 @@ def identified(type_name: str, system: str, value: str) -> bytes:
 @cache
 def source(server: Server) -> bytes:
     """The `source` member: this host watched."""
-    return b'"source":{"observer":{"identifier":{"system":"%b","value":%b},"display":%b},"type":[%b]}' % (
-        LOCAL_HOST.encode(),
+    return b'"source":{"observer":{"identifier":{"value":%b},"display":%b},"type":[%b]}' % (
         text(server.identity),
         text(server.name),
         coding("http://terminology.hl7.org/CodeSystem/security-source-type", "4", "Application Server"),
