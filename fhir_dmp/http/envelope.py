@@ -119,7 +119,7 @@ class Reply:
         """Answer with this refusal, unless an answer has begun: then it can only be cut off."""
         if self.status:
             raise ConnectionAbortedError("the answer had begun") from None
-        answer = problems.answer(error)
+        answer = problems.answer(error, self.scope["query_string"])
         if not self.scope.get("fhir_dmp.body_read") and announces_body(self.scope["headers"]):
             # The rest of the body stays unread, and a connection with half a request on it serves no other: the client must know.
             answer.headers["connection"] = "close"

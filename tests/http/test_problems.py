@@ -236,3 +236,9 @@ def test_a_fault_in_a_page_around_the_base_is_an_outcome_too(server):
     assert answer.json()["resourceType"] == "OperationOutcome"
     assert answer.headers["x-request-id"] in answer.json()["issue"][0]["diagnostics"]
     assert server.client.get("/metrics").status_code == 200
+
+
+def test_a_refusal_is_pretty_on_request(server):
+    plain = server.client.get("/fhir/Patient/x")
+    pretty = server.client.get("/fhir/Patient/x?_pretty=true")
+    assert plain.json() == pretty.json() and b"\n" not in plain.content and b"\n" in pretty.content
