@@ -11,6 +11,7 @@ import pytest
 
 from fhir_dmp.store.embedded import Embedded
 from fhir_dmp.store.resources import Store
+from tests.exchange.loading import imported  # noqa: F401  a fixture
 
 _numbers = itertools.count(1)
 

@@ -4,6 +4,7 @@ A transaction is all or nothing. Entries of other Bundles, and single resources,
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,7 +15,10 @@ from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.references import rewrite
 from fhir_dmp.interactions import batch, dispatch, transaction
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.store.resources import Locks
 from fhir_dmp.store.vault import COMMON
+
+log = logging.getLogger("fhir_dmp.exchange")
 
 # Items under way at a time: enough for the store to gather, little enough for memory.
 AT_ONCE = 48
@@ -68,6 +72,7 @@ class Counts:
 async def run(context: Context, items: Iterable[Item], told: Callable[[Result], None], consumed: Callable[[int], None]) -> Counts:
     """Import items in order, several at a time. told: called with each final result. consumed: with the bytes of input done."""
     counts = Counts()
+    turns = Locks()
     again: list[Item] = []
 
     def tell(results: list[Result]) -> None:
@@ -76,7 +81,7 @@ async def run(context: Context, items: Iterable[Item], told: Callable[[Result], 
             told(result)
 
     async def first(item: Item) -> None:
-        results = await one(context, item)
+        results = await one(context, item, turns)
         if any(result.status in WORTH_ANOTHER_TRY for result in results):
             again.append(item)
         else:
@@ -90,7 +95,7 @@ async def run(context: Context, items: Iterable[Item], told: Callable[[Result], 
         before = counts.accepted
         kept: list[tuple[Item, list[Result]]] = []
         for item in waiting:
-            results = await one(context, item)
+            results = await one(context, item, turns)
             if all(result.accepted for result in results):
                 tell(results)
             else:
@@ -119,18 +124,24 @@ async def _side_by_side(items: Iterable[Item], work: Callable) -> None:
             task.cancel()
 
 
-async def one(context: Context, item: Item) -> list[Result]:
-    """One resource or Bundle. Results in the order of its entries."""
+async def one(context: Context, item: Item, turns: Locks) -> list[Result]:
+    """One resource or Bundle. Results in the order of its entries. turns: held while a resource is written, by its address."""
+    if item.fault is not None:
+        return [Result(item.place, item.fault.status, issues=item.fault.issues)]
     try:
         tree = json.parse_exact(item.body, max_depth=context.settings.max_depth + 3)
         kind = tree.get("type") if tree.get("resourceType") == "Bundle" else None
         if kind in ("transaction", "batch"):
             return await _processed(context, item, tree)
         if kind in OPENED:
-            return [result async for result in _entries(context, item, tree)]
-        return [await _resource(context, item.place, tree, item.body)]
+            return [result async for result in _entries(context, item, tree, turns)]
+        return [await _resource(context, item.place, tree, item.body, turns)]
     except FhirError as error:
         return [Result(item.place, error.status, issues=error.issues)]
+    except Exception as error:
+        # What nobody foresaw about one resource must not stop the others: it is told as a fault of this program.
+        log.error("unforeseen fault, import of %s", item.place, exc_info=error)
+        return [Result(item.place, 500, issues=(Issue("fatal", "exception", f"this program failed: {type(error).__name__}"),))]
 
 
 async def _processed(context: Context, item: Item, tree: dict) -> list[Result]:
@@ -149,9 +160,12 @@ async def _processed(context: Context, item: Item, tree: dict) -> list[Result]:
     return results
 
 
-async def _entries(context: Context, item: Item, tree: dict) -> AsyncIterator[Result]:
+async def _entries(context: Context, item: Item, tree: dict, turns: Locks) -> AsyncIterator[Result]:
     """Entries of a collection, searchset or history one by one; links between them that are urns are replaced."""
-    entries = [entry if isinstance(entry, dict) else {} for entry in tree.get("entry", ())]
+    listed = tree.get("entry", [])
+    if not isinstance(listed, list):
+        raise FhirError("invalid", "entry is not a list", "Bundle.entry")
+    entries = [entry if isinstance(entry, dict) else {"resource": entry} for entry in listed]
     links = {}
     for entry in entries:
         resource, full_url = entry.get("resource"), entry.get("fullUrl")
@@ -165,22 +179,39 @@ async def _entries(context: Context, item: Item, tree: dict) -> AsyncIterator[Re
     for index, entry in reversed(numbered) if tree["type"] == "history" else numbered:
         place = f"{item.place} entry[{index}]"
         resource = entry.get("resource")
-        if resource is None or (entry.get("search") or {}).get("mode") == "outcome":
+        deleted = tree["type"] == "history" and "resource" not in entry and _within(entry, "request").get("method") == "DELETE"
+        if ("resource" not in entry and not deleted) or _within(entry, "search").get("mode") == "outcome":
             continue
         try:
+            if deleted:
+                yield await _deletion(context, place, _within(entry, "request"))
+                continue
             if not isinstance(resource, dict):
                 raise FhirError("invalid", "an entry holds a resource", f"Bundle.entry[{index}].resource")
             linked = rewrite(resource, links)
-            yield await _resource(context, place, linked, json.dump(linked))
+            yield await _resource(context, place, linked, json.dump(linked), turns)
         except FhirError as error:
             yield Result(place, error.status, issues=error.issues)
 
 
-async def _resource(context: Context, place: str, tree: dict, body: bytes) -> Result:
-    """One resource: under its own id when it has one, else under a new one."""
+def _within(entry: dict, name: str) -> dict:
+    found = entry.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+async def _deletion(context: Context, place: str, request: dict) -> Result:
+    """A version of a history that says that the resource is gone."""
+    url = bundle.parse_url(str(request.get("url")))
+    answer = await dispatch.run(context, dispatch.Request("DELETE", url._replace(query=(), conditional=False)))
+    return Result(place, answer.status)
+
+
+async def _resource(context: Context, place: str, tree: dict, body: bytes, turns: Locks) -> Result:
+    """One resource: under its own id when it has one, else under a new one. Several of one id are written in the order of the input."""
     type_name, id = tree.get("resourceType"), tree.get("id")
     if not isinstance(type_name, str):
         raise FhirError("invalid", "the resource has no `resourceType`", "resourceType")
     url = bundle.parse_url(f"{type_name}/{id}" if id is not None else type_name)
-    answer = await dispatch.run(context, dispatch.Request("POST" if id is None else "PUT", url, body))
+    async with turns.hold([] if id is None else [url.identity.encode()]):
+        answer = await dispatch.run(context, dispatch.Request("POST" if id is None else "PUT", url, body))
     return Result(place, answer.status, answer.location or "")

@@ -5,24 +5,35 @@ https://hl7.org/fhir/R4/nd-json.html
 
 import gzip
 import io
+import lzma
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from fhir_dmp.errors import FhirError
 
-SUFFIXES = (".json", ".ndjson", ".json.gz", ".ndjson.gz", ".zip")
+PLAIN = (".json", ".ndjson", ".gz")
+SUFFIXES = (*PLAIN, ".zip")
+# What reading a damaged file, archive or archive member raises; RuntimeError: it wants a password.
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 # One resource or Bundle in memory.
 LARGEST = 256 * 1024 * 1024
 
 
 class Item(NamedTuple):
-    """One resource as found. place: file, then line or member, e.g. "Patient.ndjson:3". consumed: bytes of input used up by it."""
+    """One resource as found.
+
+    place: file, then line or member, e.g. "Patient.ndjson:3". consumed: bytes of input used up by it. fault: why there is nothing to
+    read at this place, or no further.
+    """
 
     place: str
     body: bytes
     consumed: int
+    fault: FhirError | None = None
 
 
 class Input(NamedTuple):
@@ -46,7 +57,8 @@ def inputs(paths: list[str]) -> list[Input]:
             found.append(Input("standard input", None))
         elif path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith(SUFFIXES))
-            found += [Input(str(p.relative_to(path)), p) for p in inside]
+            above = path.parent if len(paths) > 1 else path
+            found += [Input(str(p.relative_to(above)), p) for p in inside]
         elif path.is_file():
             found.append(Input(path.name, path))
         else:
@@ -55,18 +67,40 @@ def inputs(paths: list[str]) -> list[Input]:
 
 
 def items(source: Input, stdin: BinaryIO) -> Iterator[Item]:
-    """The resources of one input, in order."""
+    """The resources of one input, in order. What cannot be read is an item with a fault, and the next file or member follows."""
     if source.path is None:
-        yield from _sniffed(source.name, stdin)
+        yield from _told(source.name, lambda: _sniffed(source.name, stdin))
     elif source.path.name.lower().endswith(".zip"):
-        with zipfile.ZipFile(source.path) as archive:
-            for member in sorted(archive.infolist(), key=lambda info: info.filename):
-                if member.filename.lower().endswith(SUFFIXES[:-1]) and not member.is_dir():
-                    with archive.open(member) as stream:
-                        yield from _members(f"{source.name}!{member.filename}", member.filename, stream)
+        yield from _told(source.name, lambda: _archived(source))
     else:
-        with source.path.open("rb") as stream:
-            yield from _members(source.name, source.path.name, stream)
+        yield from _told(source.name, lambda: _opened(source))
+
+
+def _told(place: str, read: Callable[[], Iterator[Item]]) -> Iterator[Item]:
+    try:
+        yield from read()
+    except FhirError as fault:
+        yield Item(place, b"", 0, fault)
+    except UNREADABLE as error:
+        yield Item(place, b"", 0, FhirError("invalid", f"cannot be read: {error or type(error).__name__}"))
+
+
+def _opened(source: Input) -> Iterator[Item]:
+    with source.path.open("rb") as stream:
+        yield from _members(source.name, source.path.name, stream)
+
+
+def _archived(source: Input) -> Iterator[Item]:
+    with zipfile.ZipFile(source.path) as archive:
+        for member in sorted(archive.infolist(), key=lambda info: info.filename):
+            if member.filename.lower().endswith(PLAIN) and not member.is_dir():
+                place = f"{source.name}!{member.filename}"
+                yield from _told(place, partial(_member, archive, member, place))
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: str) -> Iterator[Item]:
+    with archive.open(member) as stream:
+        yield from _members(place, member.filename, stream)
 
 
 def _members(name: str, file_name: str, stream: BinaryIO) -> Iterator[Item]:
@@ -75,8 +109,10 @@ def _members(name: str, file_name: str, stream: BinaryIO) -> Iterator[Item]:
         stream, lower = gzip.GzipFile(fileobj=stream), lower.removesuffix(".gz")
     if lower.endswith(".ndjson"):
         yield from _lines(name, stream)
-    else:
+    elif lower.endswith(".json"):
         yield from _whole(name, stream)
+    else:
+        yield from _sniffed(name, stream)
 
 
 def _lines(name: str, stream: BinaryIO, first: bytes = b"") -> Iterator[Item]:
