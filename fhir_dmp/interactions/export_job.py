@@ -29,9 +29,10 @@ log = logging.getLogger("fhir_dmp.export")
 # Exports that one server process runs at a time.
 AT_ONCE = 4
 BEAT_SECONDS = 2
+TOO_LONG = "the export takes longer than the database keeps one moment: ask for less at a time, by `_type`, `_since` or `_typeFilter`"
 STOPPED = "the server was stopped while this export ran: delete it and ask again"
 
-_running: set[asyncio.Task] = set()
+_running: dict[asyncio.Task, "_Export"] = {}
 
 
 async def start(context: Context, asked: export.Plan) -> str:
@@ -60,17 +61,21 @@ async def start(context: Context, asked: export.Plan) -> str:
         },
     )
     await job.insert()
-    task = asyncio.create_task(_Export(context, job, asked, moment).run())
-    _running.add(task)
-    task.add_done_callback(_running.discard)
+    work = _Export(context, job, asked, moment)
+    task = asyncio.create_task(work.run())
+    _running[task] = work
+    task.add_done_callback(lambda done: _running.pop(done, None))
+    await asyncio.sleep(0)  # a task that is stopped before its first step could not say so
     return job.id
 
 
 async def stop() -> None:
     """End what still runs, before the store closes."""
-    for task in list(_running):
+    tasks = list(_running)
+    for task in tasks:
+        _running[task].stopped = True
         task.cancel()
-    await asyncio.gather(*_running, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _forget_old(context: Context) -> None:
@@ -81,12 +86,16 @@ async def _forget_old(context: Context) -> None:
 
 
 class _Export:
-    """One running export. done: resources so far. types: types that are finished."""
+    """One running export. done: resources so far. types: types that are finished.
+
+    stopped: told to end; a cancellation alone may get lost in the driver, which takes it for a broken connection.
+    """
 
     def __init__(self, context: Context, job: Job, asked: export.Plan, moment: Moment) -> None:
         self.context, self.id, self.asked, self.moment = context, job.id, asked, moment
         self.dossier = int(job.detail["dossier"])
         self.done = self.types = 0
+        self.stopped = False
         self.outputs: list[dict] = []
 
     async def run(self) -> None:
@@ -102,7 +111,10 @@ class _Export:
         except asyncio.CancelledError:
             await self._failed("exception", STOPPED)
         except FhirError as error:
-            await self._failed(error.kind, error.message)
+            if error.kind == "deleted":
+                await self._failed("too-costly", TOO_LONG)
+            else:
+                await self._failed(error.kind, error.message)
         except Exception as error:
             log.error("an export failed", exc_info=error)
             await self._failed("exception", "the export failed: delete it and ask again")
@@ -128,6 +140,7 @@ class _Export:
                 log.warning("an export could not tell its progress", exc_info=error)
                 continue
             if not alive:
+                self.stopped = True
                 work.cancel()
                 return
 
@@ -152,6 +165,8 @@ class _Export:
         context, found = self.context, plan(self.context, alternatives, self.asked.sight)
         for segment in found.segments:
             async for row in context.reads.scan(**segment.asked(), batch=BATCH, moment=self.moment):
+                if self.stopped:
+                    raise FhirError("exception", STOPPED)
                 if row.body is None or not self._wanted(row, found.exact, found.judge(row.type)):
                     continue
                 self.done += 1
