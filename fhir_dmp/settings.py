@@ -68,6 +68,7 @@ SETTINGS = (
     Setting("token_seconds", 3600, int, "lifetime of tokens of the host's own issuer", 1, 366 * 86_400),
     Setting("token_skew_seconds", 60, int, "clock difference tolerated in tokens", 0, 60),
     Setting("jwks_seconds", 600, int, "how long keys fetched from an issuer are kept before they are fetched again", 10, 86_400),
+    Setting("journal_seconds", 5, int, "time between two signed heads of the journal of traces", 1, 3600),
     Setting("mongod_cache_gb", 1.0, float, "cache of the embedded MongoDB, in gigabytes", 0.25, 10_000),
 )
 BY_NAME = {setting.name: setting for setting in SETTINGS}

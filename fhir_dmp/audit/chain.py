@@ -18,6 +18,7 @@ SALT_BYTES = 16
 # Subtrees of 2^8, 2^16, ... leaves have their hashes stored: a proof reads at most 255 hashes of each of these heights.
 STEP = 8
 _POSITION = Struct(">16sq16s")
+_HOLE = Struct(">16sqq")
 
 
 class Position(NamedTuple):
@@ -41,9 +42,9 @@ def leaf_data(position: Position, committed: bytes) -> bytes:
     return _POSITION.pack(*position) + committed
 
 
-def hole_data(chain: bytes, number: int) -> bytes:
-    """The entry for a trace that was gone before it was merged: the log goes on and shows the hole for ever."""
-    return b"missing" + _POSITION.pack(chain, number, bytes(16))
+def hole_data(chain: bytes, start: int, end: int) -> bytes:
+    """The entry for traces start to end (left out) that were gone before they were merged: the log goes on and shows the hole for ever."""
+    return b"missing" + _HOLE.pack(chain, start, end)
 
 
 def leaf_hash(data: bytes) -> bytes:

@@ -48,11 +48,12 @@ class Report:
 
 
 class _Leaf(NamedTuple):
-    """A leaf of the log, as read by place. key, committed: None for a hole."""
+    """A leaf of the log, as read by place. key, committed: None for a hole, which goes from number to `end`."""
 
     index: int
     chain: bytes
     number: int
+    end: int
     key: bytes | None
     committed: bytes | None
 
@@ -73,6 +74,9 @@ class Verifier:
         # Row key -> the leaf nobody stands at; row key -> where a row stands that does not belong there.
         self._unplaced: dict[bytes, _Leaf] = {}
         self._misplaced: dict[bytes, tuple[bytes, int]] = {}
+        # The same for rows at places that the log does not have, as those not merged yet.
+        self._strays: dict[bytes, tuple[bytes, int]] = {}
+        self._hole: _Leaf | None = None
 
     async def run(self) -> Report:
         """Everything about the journal."""
@@ -118,9 +122,8 @@ class Verifier:
         """Hash of a leaf from what it says."""
         one = _read(leaf)
         if one.key is None or one.committed is None:
-            hashed = leaf_hash(hole_data(one.chain, one.number))
-            why = f"gone before it was merged, entry {one.index} of the log"
-            self.report.add("deleted", f"trace {one.number} of chain {one.chain.hex()}", why)
+            hashed = leaf_hash(hole_data(one.chain, one.number, one.end))
+            self.report.add("deleted", _gap(one.chain, one.number, one.end), f"gone before it was merged, entry {one.index} of the log")
         else:
             hashed = leaf_hash(leaf_data(Position(one.chain, one.number, one.key), one.committed))
         if hashed != bytes(leaf["h"]):
@@ -187,10 +190,9 @@ class Verifier:
                     chain, number, linked = at[0], 0, START
                     if chain not in chains:
                         self.report.add("inserted", f"chain {chain.hex()}", "no writer registered it")
-                for missing in range(max(number, chains.get(chain, 0)), at[1]):
-                    if await self._is_there(chain, missing):
-                        continue
-                    self.report.add("deleted", f"trace {missing} of chain {chain.hex()}", "gone, and not yet in the log")
+                missing = max(number, chains.get(chain, at[1]))
+                if missing < at[1] and not await self._is_there(chain, missing):
+                    self.report.add("deleted", _gap(chain, missing, at[1]), "gone, and not yet in the log")
                 follows = at[1] != number or link(linked, place.leaf) == place.link
                 await self._trace(document, place, known, name, keys[dossier_in(document["_id"])], follows)
                 number, linked = at[1] + 1, place.link
@@ -202,11 +204,14 @@ class Verifier:
         """Check one trace. known: the leaf at its place, None before it is merged. follows: it is linked to the one before."""
         at = (place.position.chain, place.position.number)
         committed = self._committed(document, name, key)
-        if known is None:
-            self.report.unmerged += 1
-        elif known.key is None:
+        if known is not None and known.key is None:
+            self._hole = known
+        if self._hole is not None and self._hole.chain == at[0] and self._hole.number <= at[1] < self._hole.end:
             self.report.add("inserted", name, f"it stands at {_at(at)}, where a trace was already missing")
             return
+        if known is None:
+            self.report.unmerged += 1
+            self._strays[bytes(document["_id"])] = at
         elif known.key != document["_id"]:
             self._misplaced[bytes(document["_id"])] = at
             await self._nobody(known)
@@ -237,6 +242,7 @@ class Verifier:
     async def _nobody(self, leaf: _Leaf) -> None:
         """A leaf at whose place its trace does not stand."""
         if leaf.key is None:
+            self._hole = leaf
             return
         self._unplaced[leaf.key] = leaf
         if len(self._unplaced) >= ERASED_AT_ONCE:
@@ -261,6 +267,10 @@ class Verifier:
                 said = f"it stands at {_at(at)}, it was written at {_at((written.chain, written.number))}"
                 self.report.add("reordered", self._name(key), said)
         for key, leaf in self._unplaced.items():
+            if key in self._strays:
+                said = f"it stands at {_at(self._strays[key])}, it was written at {_at((leaf.chain, leaf.number))}"
+                self.report.add("reordered", self._name(key), said)
+                continue
             self.report.add(
                 "deleted", self._name(key), f"it was written at {_at((leaf.chain, leaf.number))}, entry {leaf.index} of the log"
             )
@@ -268,7 +278,11 @@ class Verifier:
 
 def _read(leaf: Mapping[str, Any]) -> _Leaf:
     key, committed = leaf.get("k"), leaf.get("m")
-    return _Leaf(leaf["_id"], bytes(leaf["w"]), leaf["q"], key and bytes(key), committed and bytes(committed))
+    return _Leaf(leaf["_id"], bytes(leaf["w"]), leaf["q"], leaf.get("e", leaf["q"] + 1), key and bytes(key), committed and bytes(committed))
+
+
+def _gap(chain: bytes, start: int, end: int) -> str:
+    return f"trace {start} of chain {chain.hex()}" if end == start + 1 else f"traces {start} to {end - 1} of chain {chain.hex()}"
 
 
 def _at(at: tuple[bytes, int]) -> str:

@@ -3,7 +3,7 @@
 https://www.rfc-editor.org/rfc/rfc6962#section-3
 
 `journal.leaves` {_id: index, w, q, k: row key, m: commitment, h: leaf hash, t: {height: subtree hash}}; t: subtrees that this leaf
-completes; without k and m it is a hole. `journal.heads` {_id: size, at, root, text}.
+completes; with e instead of k and m it is a hole from q to e. `journal.heads` {_id: size, at, root, text}.
 `journal.chains` {_id: chain, n: merged numbers, h: link up to there, open, ended: its writer said so}.
 `meta` {_id: "journal", size, frontier, holder, until}: each merge is one transaction that finds `size` as it expects, so two who merge at
 once, or one that is killed at any point, do no harm; the lease only keeps them from getting in each other's way.
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo import DESCENDING
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from fhir_dmp.audit.chain import Subtree, append, commitment, completed, cover, fold, hole_data, leaf_hash, link, root
+from fhir_dmp.audit.chain import Subtree, append, commitment, completed, cover, fold, hole_data, leaf_hash, root
 from fhir_dmp.audit.checkpoint import Head
 from fhir_dmp.store.connection import Connection, repeated
 from fhir_dmp.store.failures import Broken, Gone
@@ -45,10 +45,11 @@ class State(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """One entry of the log. place None: a hole, the trace was gone before it was merged."""
+    """One entry of the log. place None: a hole, traces from number to `end` were gone before they were merged."""
 
     chain: bytes
     number: int
+    end: int
     hash: bytes
     place: Place | None = None
 
@@ -199,7 +200,9 @@ class Log:
         documents = []
         for index, leaf in enumerate(piece.leaves, state.size):
             document = {"_id": index, "w": Binary(leaf.chain), "q": leaf.number, "h": Binary(leaf.hash)}
-            if leaf.place is not None:
+            if leaf.place is None:
+                document["e"] = leaf.end
+            else:
                 document |= {"k": Binary(leaf.place.position.key), "m": Binary(leaf.place.committed)}
             if index in subtrees:
                 document["t"] = subtrees[index]
@@ -330,11 +333,10 @@ def piece_of(chain: bytes, start: int, linked: bytes, documents: Sequence[Mappin
         place = place_of(document)
         if place is None or place.position.number < number:
             continue  # a second row that claims a number: the verification names it
-        while number < place.position.number:
-            hashed = leaf_hash(hole_data(chain, number))
-            leaves.append(Leaf(chain, number, hashed))
-            linked, number = link(linked, hashed), number + 1
-        leaves.append(Leaf(chain, number, place.leaf, place))
+        if number < place.position.number:
+            leaves.append(Leaf(chain, number, place.position.number, leaf_hash(hole_data(chain, number, place.position.number))))
+            number = place.position.number
+        leaves.append(Leaf(chain, number, number + 1, place.leaf, place))
         # As the writer linked it: one row that was altered is one fault, not the end of the chain.
         linked, number = place.link, number + 1
     return Piece(tuple(leaves), number, linked)

@@ -192,3 +192,31 @@ async def test_a_journal_in_use_is_found_sound_while_it_grows(journal):
     going = False
     await asyncio.gather(*tasks)
     assert await journal.faults() == []
+
+
+CHANGES = {
+    "b": lambda value: Binary(bytes(value[:-1]) + bytes([value[-1] ^ 1])),
+    "v": lambda value: value + 1,
+    "salt": lambda value: Binary(bytes([value[0] ^ 1]) + bytes(value[1:])),
+    "j.q": lambda value: value + 1000,
+    "j.m": lambda value: Binary(bytes(32)),
+    "j.h": lambda value: Binary(bytes(32)),
+    "j.w": lambda value: Binary(bytes(16)),
+    "j": lambda value: None,
+}
+
+
+@pytest.mark.parametrize("path", CHANGES)
+@pytest.mark.parametrize("merged", [True, False])
+async def test_no_part_of_a_stored_trace_can_be_changed_unseen(journal, path, merged):
+    rows = await journal.placed()
+    known = {row["_id"] for row in await journal.merged()}
+    row = [row for row in rows if (row["_id"] in known) == merged][2]
+    value = row
+    for name in path.split("."):
+        value = value[name]
+    await journal.rows.update_one({"_id": row["_id"]}, {"$set": {path: CHANGES[path](value)}})
+    faults = await journal.faults()
+    place = f"trace {row['j']['q']} of chain {bytes(row['j']['w']).hex()}"
+    assert {what for _, what in faults} & {journal.name(row), place}
+    assert len(faults) <= 3
