@@ -41,7 +41,9 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
     if len(rows) > count and page:
         links.append(("next", _url(path, [*asked, (PAGE, _seal(context, path, asked, page[-1]))])))
     budget = octets.Budget(context)
-    return Answer(200, history_bundle([await _version(context, row, budget) for row in page], total=total, links=links))
+    # Of an erased dossier there is nothing left to tell, not even an id.
+    versions = [await _version(context, row, budget) for row in page if not row.erased]
+    return Answer(200, history_bundle(versions, total=total, links=links))
 
 
 async def _version(context: Context, row: Row, budget: octets.Budget) -> Version:
