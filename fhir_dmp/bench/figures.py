@@ -19,7 +19,7 @@ FLOORS = {
 TITLES = {one.name: one.title for one in WORKLOADS} | FLOORS | {"W7": "import of NDJSON"}
 FLOOR_OF = {one.name: one.floor for one in WORKLOADS} | {"W7": "B"}
 RESOURCES = {one.name: one.resources for one in WORKLOADS}
-ORDER = [*FLOORS, *sorted(name for name in TITLES if name not in FLOORS)]
+ORDER = [*FLOORS, *sorted((name for name in TITLES if name not in FLOORS), key=lambda name: (name[:2], len(name), name))]
 
 # (mode, workload, connections) -> least ratio to its floor
 TARGETS = {("sandbox", "W2", 64): 4.0, ("sandbox", "W2", 1): 0.9}
