@@ -73,6 +73,7 @@ def mongodb(settings: Settings) -> Iterator[Settings]:
 async def prepare(settings: Settings) -> None:
     """Open everything once before the workers do: what is wrong is said in clear words, migrations and indexes are done once."""
     from fhir_dmp.identity.tokens import Tokens
+    from fhir_dmp.interactions import reindex
     from fhir_dmp.store.resources import Store
 
     Tokens.open(settings)
@@ -81,7 +82,11 @@ async def prepare(settings: Settings) -> None:
         click.echo(f"\rfhir-dmp: {what}, {done} of {total}", nl=done >= total, err=True)
 
     store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=settings.sandbox, progress=progress)
-    await store.close()
+    try:
+        if await reindex.is_stale(store):
+            await reindex.run(store, (settings.base_url,) if settings.base_url else (), partial(progress, "indexing"))
+    finally:
+        await store.close()
 
 
 def serve(settings: Settings) -> None:

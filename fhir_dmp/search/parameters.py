@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/searchparameter-registry.html
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -104,6 +105,16 @@ def parameters(type_name: str) -> Mapping[str, Parameter]:
 def common() -> Mapping[str, Parameter]:
     """Parameters of every type: what a search over all types may ask."""
     return MappingProxyType({code: p for code, p in parameters("Basic").items() if code.startswith("_")})
+
+
+# Raised when values are found or spelled in another way than before: stored rows are then indexed again.
+SPELLING = 1
+
+
+@cache
+def definitions_digest() -> str:
+    """What the index of a stored row depends on besides the resource: 32 hex characters."""
+    return hashlib.blake2b(f"{SPELLING} {rows()!r}".encode(), digest_size=16).hexdigest()
 
 
 @cache

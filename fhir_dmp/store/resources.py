@@ -137,6 +137,11 @@ class Store(Reader):
         return bool(hello.get("isWritablePrimary"))
 
     @property
+    def connection(self) -> Connection:
+        """The database, for the other files of this room."""
+        return self._connection
+
+    @property
     def sandbox(self) -> bool:
         return self.record.sandbox
 

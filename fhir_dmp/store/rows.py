@@ -3,7 +3,7 @@
 https://bsonspec.org/spec.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -139,14 +139,15 @@ def current_document(row: NewRow, key: AESGCM, large: Content | None) -> dict[st
     if not row.deleted:
         if row.self64:
             document["s"] = row.self64
-        # A field that is empty is left out: its index then has no entry for this row.
-        for name, values in (("x", row.x), ("g", row.g), ("c", row.c)):
-            if values:
-                document[name] = list(values)
-        if row.n:
-            document["n"] = [{"p": p, "a": low, "b": high} for p, low, high in row.n]
+        document.update(index_fields(row.x, row.g, row.c, row.n))
     document.update(_body_fields(row, key, large))
     return document
+
+
+def index_fields(x: Iterable[int], g: Iterable[int], c: Iterable[int], n: Iterable[tuple]) -> dict[str, Any]:
+    """The blind index in a document. What is empty is left out: its index then has no entry for this row."""
+    fields = {"x": list(x), "g": list(g), "c": list(c), "n": [{"p": p, "a": low, "b": high} for p, low, high in n]}
+    return {name: values for name, values in fields.items() if values}
 
 
 def deletion_document(row: NewRow, key: AESGCM) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""The index of every stored resource, computed again, while the server runs or not.
+
+Needed when search parameters or the way values are spelled have changed: searches ask by the new spelling, rows answer by the old.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from fhir_dmp.fhir import json
+from fhir_dmp.interactions.prepare import patients_named
+from fhir_dmp.search import blind, extract
+from fhir_dmp.search.parameters import definitions_digest
+from fhir_dmp.store import reindexing
+from fhir_dmp.store.reindexing import Reindexed
+from fhir_dmp.store.resources import Store
+from fhir_dmp.store.rows import Row
+
+BATCH = 500
+STRIDE = 20
+
+
+async def is_stale(store: Store) -> bool:
+    """Whether rows may have been indexed by other definitions than those of this program. A store without rows is not; it is marked."""
+    if await reindexing.computed_by(store) == definitions_digest():
+        return False
+    if await store.count(limit=1):
+        return True
+    await reindexing.set_computed_by(store, definitions_digest())
+    return False
+
+
+async def run(store: Store, base_urls: tuple[str, ...], progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+    """Compute every index anew; how many rows. progress: called with (done, total)."""
+    total, done = await store.count(), 0
+    batch: list[Reindexed] = []
+    async for row in store.scan(batch=BATCH):
+        if row.body is not None:
+            batch.append(Reindexed(row, entries_of(store, row, base_urls)))
+        done += 1
+        if len(batch) % STRIDE == 0:
+            await asyncio.sleep(0)
+        if len(batch) >= BATCH:
+            await reindexing.replace_entries(store, batch)
+            progress(done, max(total, done))
+            batch = []
+    await reindexing.replace_entries(store, batch)
+    await reindexing.set_computed_by(store, definitions_digest())
+    progress(done, done)
+    return done
+
+
+def entries_of(store: Store, row: Row, base_urls: tuple[str, ...]) -> blind.Entries:
+    """The index of a stored row, from its body."""
+    index = extract.extract(row.type, json.parse(row.body), base_urls=base_urls)
+    named = () if row.type in ("Patient", "Binary") else patients_named(row.type, index)
+    patient = f"Patient/{next(iter(named))}" if len(named) == 1 else None
+    return blind.entries(row.type, index, store.vault.hash64, patient)
