@@ -158,3 +158,37 @@ def test_scopes_narrow_it(fhir, server, dossier):
     assert sorted(entries(asked("system/Patient.r system/Observation.r system/Practitioner.r"))) == paths(dossier, "patient", "old", "new")
     assert asked("system/Observation.r").status_code == 403
     assert asked("system/Patient.r", "?_type=Observation").status_code == 403
+
+
+def test_a_large_record_is_paged_by_itself_and_whole(fhir):
+    who = fhir.new(patient("EPAIS"))
+    doctors = [fhir.new({"resourceType": "Practitioner", "identifier": [{"value": str(n)}]}) for n in range(3)]
+    made = [observation(who.path, performer=[{"reference": doctors[n % 3].path}]) for n in range(1100)]
+    statuses(fhir.post("", bundle("transaction", *(entry("POST", "Observation", each) for each in made))))
+    found = pages(fhir, f"{who.path}/$everything")
+    assert [len(page) for page in found] == [1000, 104]
+    assert len({each for page in found for each in page}) == 1104
+
+
+def test_pages_stay_what_they_were_while_others_write(fhir):
+    who = fhir.new(patient("PENDANT"))
+    made = [fhir.new(observation(who.path)) for _ in range(12)]
+    address, seen = f"{who.path}/$everything?_count=5", []
+    while address:
+        answer = fhir.get(address)
+        seen += entries(answer)
+        # One moves to the front, one is new, one disappears.
+        fhir.put(made[4].path, {**made[4].value, "valueInteger": len(seen)})
+        fhir.new(observation(who.path))
+        if len(seen) == 5:
+            fhir.delete(made[0].path)
+        address = next((link["url"] for link in answer.json()["link"] if link["relation"] == "next"), None)
+    assert sorted(seen) == sorted([who.path, *(each.path for each in made[1:])])
+
+
+def test_what_belongs_to_several_patients_is_in_each_record(fhir):
+    one, two = fhir.new(patient("UN")), fhir.new(patient("DEUX"))
+    both = [{"entity": {"reference": each.path}} for each in (one, two)]
+    group = fhir.new({"resourceType": "Group", "type": "person", "actual": True, "member": both})
+    for each in (one, two):
+        assert sorted(entries(fhir.get(f"{each.path}/$everything"))) == sorted([each.path, group.path])
