@@ -60,7 +60,7 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
             admit(context, entry.target.type, LETTERS[entry.method])
     faults = [issue for entry in plan.entries for issue in bundle.unresolved(entry, plan.full_urls)]
     if faults:
-        raise FhirError.many("unprocessable", faults)
+        raise _every_fault(context, plan, [FhirError.many("unprocessable", faults)])
     claims = _claims(context, plan)
     if claims or any(entry.method not in WRITES or not _plain(entry) for entry in plan.entries):
 
@@ -110,40 +110,63 @@ async def _committed(context: Context, plan: bundle.Plan, prefer: str) -> list[b
 
 async def _prepared(context: Context, plan: bundle.Plan) -> _Work:
     work = _Work(context, plan)
-    await _identities(work)
-    if faults := bundle.overlaps(plan.entries, work.ids):
-        raise FhirError.many("unprocessable", [issue for fault in faults for issue in fault.issues])
-    work.links.update(await _conditional_references(work))
+    faults = await _identities(work) + await _conditional_references(work) + bundle.overlaps(plan.entries, work.ids)
+    if faults:
+        raise _every_fault(context, plan, faults)
     _new_ids(work)
     work.links.update(plan.links(work.ids))
     await _writes(work)
     return work
 
 
-async def _identities(work: _Work) -> None:
-    """Which existing resource each entry is about."""
+def _every_fault(context: Context, plan: bundle.Plan, found: list[FhirError]) -> FhirError:
+    """The refusal of the whole, with what is wrong in its resources too, so that the client need not find out one by one."""
+    faults = list(found)
+    for entry in plan.entries:
+        if entry.creates or entry.method == "PUT":
+            try:
+                with _at(entry):
+                    _checked(context, json.dump(entry.resource), entry)
+            except FhirError as fault:
+                faults.append(fault)
+    return FhirError.many(found[0].kind, [issue for fault in faults for issue in fault.issues])
+
+
+async def _identities(work: _Work) -> list[FhirError]:
+    """Which existing resource each entry is about; what is wrong with that."""
     context = work.context
+    faults: list[FhirError] = []
     asked: dict[tuple, int] = {}
     for entry in work.entries(*WRITES):
-        criteria = entry.if_none_exist if entry.method == "POST" else entry.target.query if entry.target.conditional else None
-        with _at(entry):
-            if criteria is not None:
-                admit(context, entry.target.type, "s")
-                found = await conditional.one(context, entry.target.type, criteria)
-                if found is not None:
-                    work.ids[entry.index] = f"{entry.target.type}/{found.id}"
-                elif entry.method == "PATCH":
-                    raise read.absent()
-                elif entry.method != "DELETE":
-                    _alike(work, entry, asked.setdefault((entry.target.type, *sorted(criteria)), entry.index))
-            elif entry.method != "POST":
-                work.ids[entry.index] = entry.target.identity
+        try:
+            with _at(entry):
+                await _identity(work, entry, asked)
+        except FhirError as fault:
+            faults.append(_told(fault))
     keys = {index: context.store.vault.locate(*identity.split("/")) for index, identity in work.ids.items()}
     rows = await context.reads.load_many(keys.values()) if keys else {}
     for index, key in keys.items():
         row = rows.get(key)
         entry = work.plan.entries[index]
         work.rows[index] = row if row is not None and row.type == entry.target.type and not row.erased else None
+    return faults
+
+
+async def _identity(work: _Work, entry: bundle.Entry, asked: dict[tuple, int]) -> None:
+    """asked: criteria that no resource meets -> the first entry that has them."""
+    criteria = entry.if_none_exist if entry.method == "POST" else entry.target.query if entry.target.conditional else None
+    if criteria is None:
+        if entry.method != "POST":
+            work.ids[entry.index] = entry.target.identity
+        return
+    admit(work.context, entry.target.type, "s")
+    found = await conditional.one(work.context, entry.target.type, criteria)
+    if found is not None:
+        work.ids[entry.index] = f"{entry.target.type}/{found.id}"
+    elif entry.method == "PATCH":
+        raise read.absent()
+    elif entry.method != "DELETE":
+        _alike(work, entry, asked.setdefault((entry.target.type, *sorted(criteria)), entry.index))
 
 
 def _alike(work: _Work, entry: bundle.Entry, first: int) -> None:
@@ -155,21 +178,34 @@ def _alike(work: _Work, entry: bundle.Entry, first: int) -> None:
     work.same[entry.index] = first
 
 
-async def _conditional_references(work: _Work) -> dict[str, str]:
-    """Text of each reference that is a search -> the one resource it finds."""
-    found: dict[str, str] = {}
+async def _conditional_references(work: _Work) -> list[FhirError]:
+    """Which resource each reference that is a search means; what is wrong with those that mean none or several."""
+    faults: list[FhirError] = []
     for entry in work.entries("POST", "PUT"):
         for place, text, type_name, criteria in bundle.conditional_references(entry.resource or {}):
-            if text in found:
-                continue
-            where = f"{entry.place}.{_inside(place, entry.target.type)}"
-            admit(work.context, type_name, "s")
-            matches = await conditional.matching(work.context, type_name, criteria)
-            if len(matches) != 1:
-                said = "no resource meets" if not matches else "several resources meet"
-                raise FhirError("multiple-matches" if matches else "precondition", f"{said} `{text[:200]}`; exactly one is needed", where)
-            found[text] = f"{type_name}/{matches[0].id}"
-    return found
+            if text not in work.links:
+                try:
+                    work.links[text] = await _meant(work.context, text, type_name, criteria)
+                except FhirError as fault:
+                    # Whatever place of the search itself it names, the client looks for the reference.
+                    faults.append(FhirError(_told(fault).kind, fault.message, f"{entry.place}.{_inside(place, entry.target.type)}"))
+    return faults
+
+
+async def _meant(context: Context, text: str, type_name: str, criteria: bundle.Pairs) -> str:
+    admit(context, type_name, "s")
+    matches = await conditional.matching(context, type_name, criteria)
+    if len(matches) != 1:
+        said = "no resource meets" if not matches else "several resources meet"
+        raise FhirError("multiple-matches" if matches else "precondition", f"{said} `{text[:200]}`; exactly one is needed")
+    return f"{type_name}/{matches[0].id}"
+
+
+def _told(fault: FhirError) -> FhirError:
+    """A fault of the client, to be told with the others; one of the server ends the attempt at once."""
+    if fault.status >= 500:
+        raise fault
+    return fault
 
 
 def _new_ids(work: _Work) -> None:

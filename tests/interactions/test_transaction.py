@@ -168,6 +168,30 @@ def test_every_fault_of_every_entry_is_told_and_nothing_is_stored(fhir):
     assert fhir.get(f"Basic/{id}").status_code == 404 and fhir.get(made.path).headers["etag"] == made.etag
 
 
+def test_faults_of_every_kind_are_told_together(fhir):
+    value, missing = unique(), unique()
+    for _ in range(2):
+        fhir.new(identified("Basic", value))
+    answer = transaction(
+        fhir,
+        entry("POST", "Patient", {"resourceType": "Patient", "gender": "f"}),
+        entry("POST", "Observation", observation(f"Patient?identifier=urn:x-test|{missing}")),
+        entry("DELETE", f"Basic?identifier=urn:x-test|{value}"),
+        entry("PATCH", f"Basic?identifier=urn:x-test|{missing}", json_patch()),
+    )
+    assert answer.status_code in (404, 412)
+    assert set(places(answer)) == {
+        "Bundle.entry[0].resource.gender",
+        "Bundle.entry[1].resource.subject.reference",
+        "Bundle.entry[2]",
+        "Bundle.entry[3]",
+    }
+    wrong = entry("POST", "Patient", {"resourceType": "Patient", "gender": "f"})
+    answer = transaction(fhir, wrong, entry("POST", "Observation", observation(B)))
+    assert answer.status_code == 422
+    assert set(places(answer)) == {"Bundle.entry[0].resource.gender", "Bundle.entry[1].resource.subject.reference"}
+
+
 @pytest.mark.parametrize(
     ("entries", "status", "place"),
     [
@@ -354,6 +378,16 @@ async def test_concurrent_transactions_on_one_resource_lose_nothing(fhir, crowd)
     outcomes = await asyncio.gather(*(add(number) for number in range(16)))
     assert set(outcomes) <= {200, 409, 412, 503} and outcomes.count(200) >= 4
     assert len(fhir.get(made.path).json()["identifier"]) == 1 + outcomes.count(200)
+
+
+async def test_of_many_transactions_with_one_condition_one_creates(fhir, crowd):
+    value = unique()
+    create = entry("POST", "Patient", identified("Patient", value), A, ifNoneExist=f"identifier=urn:x-test|{value}")
+    body = dumped(bundle("transaction", create, entry("POST", "Observation", observation(A))))
+    answers = await asyncio.gather(*(crowd.post(fhir.base, content=body, headers={"content-type": FHIR_JSON}) for _ in range(16)))
+    assert sorted(status for answer in answers for status in statuses(answer)) == ["200"] * 15 + ["201"] * 17
+    assert len({located(answer)[0] for answer in answers}) == 1
+    assert fhir.get(f"Observation?subject={located(answers[0])[0]}").json()["total"] == 16
 
 
 async def test_of_many_transactions_with_one_if_match_one_wins(fhir, crowd):
