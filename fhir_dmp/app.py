@@ -3,6 +3,8 @@
 [base] is plain ASGI, the pages around it a FastAPI application; https://asgi.readthedocs.io/ ; ig/decisions/0001-asgi-server.md
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -27,8 +29,20 @@ CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CORS_SENT = ("Authorization", "Content-Type", "Prefer", "If-Match", "If-None-Match", "If-None-Exist", "If-Modified-Since", "X-Request-Id")
 CORS_SEEN = ("ETag", "Location", "Content-Location", "Last-Modified", "Retry-After", "X-Progress", "X-Request-Id", "X-Sandbox")
 
+log = logging.getLogger("fhir_dmp.app")
+TIDY_SECONDS = 3600
 # FastAPI would send addresses with their queries to a collector that it finds in the environment.
 SILENT = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+
+
+async def tidy(store: Store) -> None:
+    """Every hour, remove sealed contents that no version names: of uploads that were cut off, of writes that failed. Any worker may."""
+    while True:
+        try:
+            await store.sweep_contents()
+        except FhirError as error:
+            log.warning("contents were not swept: %s", error.message)
+        await asyncio.sleep(TIDY_SECONDS)
 
 
 def create(settings: Settings | None = None, started: Callable[[], object] = lambda: None) -> ASGIApp:
