@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, Plan
-from fhir_dmp.interactions.search_rows import Opened, codes_of, limits_of, matching, opened
+from fhir_dmp.interactions.search_rows import codes_of, limits_of, matching, opened, shown
 from fhir_dmp.search.paging import Cursor
 from fhir_dmp.search.predicate import matches
 from fhir_dmp.search.query import Query
-from fhir_dmp.search.sorting import DEFAULT, by_place, compare, sort_values
+from fhir_dmp.search.sorting import DEFAULT, Shown, compare, in_order, shown_values, sort_values
 from fhir_dmp.store.reading import Moment
 from fhir_dmp.store.rows import Row
 
@@ -41,12 +41,12 @@ async def by_index(context: Context, query: Query, plan: Plan, cursor: Cursor | 
     descending = query.descending
     back = cursor is not None and cursor.back
     place = cursor.place if cursor else None
-    shown: list[Row] = []
+    there: list[Row] = []
     first = last = None
     more = True
     # Rows deleted since the first page fall out; read on until the page is full.
-    while more and len(shown) < query.count:
-        wanted = query.count - len(shown) + 1
+    while more and len(there) < query.count:
+        wanted = query.count - len(there) + 1
         found = await _segments(context, plan, moment, place, back, descending, wanted)
         more = len(found) == wanted
         found = (found[1:] if back else found[:-1]) if more else found
@@ -54,13 +54,13 @@ async def by_index(context: Context, query: Query, plan: Plan, cursor: Cursor | 
             break
         place = found[0 if back else -1].place
         current = await _current(context, plan, found, first_page=cursor is None)
-        shown = current + shown if back else shown + current
+        there = current + there if back else there + current
         first = found[0].place if back or first is None else first
         last = found[-1].place if not back or last is None else last
     if cursor is None and query.total != "none":
         # What fits on one page need not be counted.
-        total = await _count(context, plan, moment) if more else len(shown)
-    return Page(tuple(shown), total, *_neighbours(moment, total, first, last, more, back, cursor is not None))
+        total = await _count(context, plan, moment) if more else len(there)
+    return Page(tuple(there), total, *_neighbours(moment, total, first, last, more, back, cursor is not None))
 
 
 def _neighbours(
@@ -113,39 +113,53 @@ def _still_meets(context: Context, plan: Plan, row: Row) -> bool:
     return matches(plan.judge(row.type), opened(context, row, codes_of(list(plan.judges.items()))).index, context.store.vault.hash64)
 
 
+async def by_rows(context: Context, query: Query, plan: Plan, shown_at: Shown, cursor: Cursor | None) -> Page:
+    """Where the index decides and rows show what the order goes by: only those of the page are opened. shown_at: see shown_by."""
+    moment = Moment(cursor.moment if cursor else None)
+    rows = await shown(context, plan, limit=limits_of(context).candidates, moment=moment)
+    places = [(*shown_values(row.intervals, row.updated_ms, shown_at[row.type], query.sort), row.updated_ms, row.key, row) for row in rows]
+    return await _cut(context, query, plan, places, moment, cursor, as_read=False)
+
+
 async def by_decision(context: Context, query: Query, alternatives: Alternatives, plan: Plan, cursor: Cursor | None) -> Page:
-    """Where the index cannot decide, or the order is another than time: all matches are found, ordered, and a page is cut out."""
+    """Where the index cannot decide, or the order is by what rows do not show: all matches are found, ordered, and a page is cut out."""
     moment = Moment(cursor.moment if cursor else None)
     sort_codes = {key.code for key in query.sort}
     found = await matching(context, alternatives, plan.sight, limit=limits_of(context).candidates, moment=moment, reads=sort_codes)
-    total = cursor.total if cursor and cursor.total is not None else len(found)
-    if query.only_count:
-        return Page((), total, examined=len(found))
     keys = query.sort or DEFAULT
-    places = sorted(((_place(each, query), each.row) for each in found), key=lambda pair: by_place(keys)(pair[0]))
+    places = [(*sort_values(each.index, keys), *each.row.place, each.row) for each in found]
+    return await _cut(context, query, plan, places, moment, cursor, as_read=cursor is None)
+
+
+async def _cut(
+    context: Context, query: Query, plan: Plan, places: list[tuple], moment: Moment, cursor: Cursor | None, *, as_read: bool
+) -> Page:
+    """A page of all matches. places: values of the sort keys, place of the row, the row. as_read: rows are open, and show what is now."""
+    examined = len(places)
+    total = cursor.total if cursor and cursor.total is not None else len(places)
+    if query.only_count:
+        return Page((), total, examined=examined)
+    keys = query.sort or DEFAULT
+    places = in_order(places, keys)
     back = cursor is not None and cursor.back
     start, stop = _window(places, cursor, keys, query.count)
-    rows = await _current(context, plan, [row for _, row in places[start:stop]], first_page=cursor is None)
-    step = -1 if back else 1
+    rows = await _current(context, plan, [place[-1] for place in places[start:stop]], first_page=as_read)
     while len(rows) < query.count and (start > 0 if back else stop < len(places)):
-        at = start - 1 if back else stop
-        extra = await _current(context, plan, [places[at][1]], first_page=cursor is None)
+        wanted = query.count - len(rows)
+        least, most = (max(0, start - wanted), start) if back else (stop, min(len(places), stop + wanted))
+        extra = await _current(context, plan, [place[-1] for place in places[least:most]], first_page=as_read)
         rows = extra + rows if back else rows + extra
-        start, stop = (start + step, stop) if back else (start, stop + step)
-    after = Cursor(moment.time or 0, total, False, places[stop - 1][0]) if 0 < stop < len(places) else None
-    before = Cursor(moment.time or 0, total, True, places[start][0]) if 0 < start < len(places) else None
-    return Page(tuple(rows), total, after, before, examined=len(found))
+        start, stop = (least, stop) if back else (start, most)
+    after = Cursor(moment.time or 0, total, False, places[stop - 1][:-1]) if 0 < stop < len(places) else None
+    before = Cursor(moment.time or 0, total, True, places[start][:-1]) if 0 < start < len(places) else None
+    return Page(tuple(rows), total, after, before, examined=examined)
 
 
-def _place(each: Opened, query: Query) -> tuple:
-    return (*sort_values(each.index, query.sort or DEFAULT), each.row.updated_ms, each.row.key)
-
-
-def _window(places: Sequence[tuple[tuple, Row]], cursor: Cursor | None, keys: tuple, count: int) -> tuple[int, int]:
+def _window(places: Sequence[tuple], cursor: Cursor | None, keys: tuple, count: int) -> tuple[int, int]:
     if cursor is None:
         return 0, min(count, len(places))
     if cursor.back:
-        stop = sum(1 for place, _ in places if compare(place, cursor.place, keys) < 0)
+        stop = sum(1 for place in places if compare(place[:-1], cursor.place, keys) < 0)
         return max(0, stop - count), stop
-    start = sum(1 for place, _ in places if compare(place, cursor.place, keys) <= 0)
+    start = sum(1 for place in places if compare(place[:-1], cursor.place, keys) <= 0)
     return start, min(start + count, len(places))

@@ -64,14 +64,26 @@ def too_many(limit: int) -> FhirError:
 
 async def candidates(context: Context, found: Plan, *, limit: int, moment: Moment | None = None) -> AsyncIterator[Row]:
     """Every row the segments lead to, opened; 400 beyond the limit. Newest first within each segment."""
+    async for row in _scanned(context, found, limit, moment):
+        if row.body is not None:
+            yield row
+
+
+async def shown(context: Context, found: Plan, *, limit: int, moment: Moment | None = None) -> list[Row]:
+    """The same, closed, with their intervals."""
+    return [row async for row in _scanned(context, found, limit, moment, batch=limit + 1, bodies=False, intervals=True)]
+
+
+async def _scanned(
+    context: Context, found: Plan, limit: int, moment: Moment | None, *, batch: int = BATCH, bodies: bool = True, intervals: bool = False
+) -> AsyncIterator[Row]:
     seen = 0
     for segment in found.segments:
-        async for row in context.reads.scan(**segment.asked(), batch=BATCH, moment=moment):
+        async for row in context.reads.scan(**segment.asked(), batch=batch, bodies=bodies, intervals=intervals, moment=moment):
             seen += 1
             if seen > limit:
                 raise too_many(limit)
-            if row.body is not None:
-                yield row
+            yield row
 
 
 async def matching(

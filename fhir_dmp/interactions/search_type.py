@@ -18,13 +18,14 @@ from fhir_dmp.interactions import octets
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_chains import resolved
 from fhir_dmp.interactions.search_includes import included
-from fhir_dmp.interactions.search_pages import Page, by_decision, by_index
+from fhir_dmp.interactions.search_pages import Page, by_decision, by_index, by_rows
 from fhir_dmp.interactions.search_plan import Alternatives, Compartment, Plan, inside, plan
 from fhir_dmp.interactions.search_rows import limits_of
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.search import paging
 from fhir_dmp.search.paging import Cursor
 from fhir_dmp.search.query import CURSOR, Query, parse
+from fhir_dmp.search.sorting import shown_by
 from fhir_dmp.search.terminology import shipped
 from fhir_dmp.store.rows import Row
 
@@ -150,8 +151,10 @@ async def alternatives_of(context: Context, query: Query, compartment: Compartme
 
 
 async def _page(context: Context, query: Query, alternatives: Alternatives, found: Plan, cursor: Cursor | None) -> Page:
-    if query.by_time and found.exact:
+    if found.exact and (query.by_time or query.only_count):
         return await by_index(context, query, found, cursor)
+    if found.exact and (places := shown_by([name for name, _ in alternatives], query.sort, context.store.vault.hash64)) is not None:
+        return await by_rows(context, query, found, places, cursor)
     return await by_decision(context, query, alternatives, found, cursor)
 
 

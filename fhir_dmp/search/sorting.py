@@ -3,10 +3,13 @@
 https://hl7.org/fhir/R4/search.html#sort
 """
 
-from collections.abc import Callable
-from functools import cmp_to_key
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 
+from fhir_dmp.search.parameters import parameters
+from fhir_dmp.search.predicate import Hash64
 from fhir_dmp.search.query import SortKey
+from fhir_dmp.search.spelling import key as token_key
 from fhir_dmp.search.values import DateRange, Index, Number, Quantity, Reference, String, Token, Uri, Value
 
 # Newest first, as when nothing is said.
@@ -58,6 +61,60 @@ def compare(a: tuple, b: tuple, keys: tuple[SortKey, ...]) -> int:
     return (a[len(keys) :] < b[len(keys) :]) - (a[len(keys) :] > b[len(keys) :])
 
 
-def by_place(keys: tuple[SortKey, ...]) -> Callable[[tuple], object]:
-    """Key function for sorted() over places."""
-    return cmp_to_key(lambda a, b: compare(a, b, keys))
+def in_order(places: Iterable[tuple], keys: tuple[SortKey, ...]) -> list[tuple]:
+    """Places in the order of `compare`.
+
+    >>> in_order([(1, 5, b"a"), (None, 9, b"b"), (2, 6, b"c"), (1, 7, b"d")], (SortKey("date", True),))
+    [(2, 6, b'c'), (1, 7, b'd'), (1, 5, b'a'), (None, 9, b'b')]
+    """
+    found = sorted(places, key=lambda place: place[len(keys) : len(keys) + 2], reverse=True)
+    for at in reversed(range(len(keys))):
+        there = [place for place in found if place[at] is not None]
+        missing = [place for place in found if place[at] is None]
+        found = [*sorted(there, key=lambda place, at=at: place[at], reverse=keys[at].descending), *missing]
+    return found
+
+
+# ---- the same, read from what a row shows
+
+Shown = Mapping[str, tuple[int | None, ...]]
+
+
+def shown_by(types: Iterable[str | None], keys: Sequence[SortKey], hash64: Hash64) -> Shown | None:
+    """Where the rows of each type show the values of the keys: hash of their intervals, None for the time of the row.
+
+    None as a whole when a key is of what rows do not show: text, codes, quantities, dates of birth and death.
+    """
+    found: dict[str, tuple[int | None, ...]] = {}
+    for type_name in types:
+        if type_name is None:
+            return None
+        places: list[int | None] = []
+        for key in keys:
+            parameter = parameters(type_name)[key.code]
+            if key.code == "_lastUpdated":
+                places.append(None)
+            elif parameter.type in ("date", "number") and not parameter.calendar:
+                places.append(hash64(token_key(type_name, key.code, "n", "")))
+            else:
+                return None
+        found[type_name] = tuple(places)
+    return found
+
+
+def shown_values(
+    intervals: Sequence[tuple[int, int | Decimal, int | Decimal]],
+    updated_ms: int,
+    places: tuple[int | None, ...],
+    keys: Sequence[SortKey],
+) -> tuple:
+    """sort_values of a resource, from the intervals of its row. places: of its type, see shown_by.
+
+    >>> shown_values([(7, 10, 20), (7, 30, 40), (8, 1, 2)], 0, (7,), (SortKey("date", True),))
+    (30,)
+    """
+    found = []
+    for key, place in zip(keys, places, strict=True):
+        values = [updated_ms] if place is None else [lo for what, lo, _ in intervals if what == place]
+        found.append((max if key.descending else min)(values) if values else None)
+    return tuple(found)

@@ -84,13 +84,14 @@ class Reader:
         descending: bool = True,
         limit: int = 50,
         bodies: bool = True,
+        intervals: bool = False,
         moment: Moment | None = None,
     ) -> list[Row]:
         """Current rows that match, without deletions, ordered by (updated_ms, key).
 
         where: a filter over x, g, c, n, s, l, _id. types, dossiers: all when None. after, before: the place of a row that comes just
         before or after the page. hint: index to use, one of HINTS; without it that of the dossier, the type or the time. bodies: False
-        leaves them closed. moment: look at that moment, see Moment; keys of dossiers are always those of now.
+        leaves them closed. intervals: with `n`. moment: look at that moment, see Moment; keys of dossiers are always those of now.
         """
         backwards = before is not None and after is None
         filter = _filter(where, types, dossiers)
@@ -98,13 +99,14 @@ class Reader:
             if place is not None:
                 filter = _beyond(filter, place, older=towards_older)
         direction = -1 if descending != backwards else 1
+        left_out = {name: 0 for name in (*INDEX_FIELDS, "b") if (name != "b" or not bodies) and (name != "n" or not intervals)}
         command = {
             "find": "resources",
             "filter": filter,
             "sort": {"l": direction, "_id": direction},
             "limit": limit,
             "batchSize": limit,
-            "projection": INDEX_FIELDS if bodies else {**INDEX_FIELDS, "b": 0},
+            "projection": left_out,
             "hint": _index(hint, types, dossiers),
             "allowDiskUse": True,
         }
@@ -164,12 +166,23 @@ class Reader:
         hint: str | None = None,
         batch: int = 500,
         bodies: bool = True,
+        intervals: bool = False,
         moment: Moment | None = None,
     ) -> AsyncIterator[Row]:
         """All rows that match, newest first, read in batches: what is written meanwhile may be missed, unless all look at one moment."""
         after: Place | None = None
         while True:
-            rows = await self.find(where, types=types, dossiers=dossiers, hint=hint, after=after, limit=batch, bodies=bodies, moment=moment)
+            rows = await self.find(
+                where,
+                types=types,
+                dossiers=dossiers,
+                hint=hint,
+                after=after,
+                limit=batch,
+                bodies=bodies,
+                intervals=intervals,
+                moment=moment,
+            )
             for row in rows:
                 yield row
             if len(rows) < batch:

@@ -71,6 +71,7 @@ class Row:
     """One version as read. updated_ms: UTC. version: int64, see vault.version_id.
 
     body: final JSON bytes, wherever they were kept; None when the dossier was erased (`erased`), or when it was not asked for.
+    intervals: `n` of NewRow, where it was asked for.
     """
 
     key: bytes
@@ -84,6 +85,7 @@ class Row:
     content: Content | None = None
     self64: int = 0
     erased: bool = False
+    intervals: tuple[tuple[int, int | Decimal, int | Decimal], ...] = ()
 
     @property
     def place(self) -> tuple[int, bytes]:
@@ -211,4 +213,9 @@ def row_of(document: Mapping[str, Any], key: AESGCM | None, *, large: bytes | No
         content=next((Content(item["i"], item["z"]) for item in document.get("f", ()) if not item.get("w")), None),
         self64=document.get("s", 0),
         erased=erased,
+        intervals=tuple((item["p"], _number(item["a"]), _number(item["b"])) for item in document.get("n", ())),
     )
+
+
+def _number(value: int | Decimal128) -> int | Decimal:
+    return value.to_decimal() if isinstance(value, Decimal128) else value
