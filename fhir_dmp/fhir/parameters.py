@@ -62,12 +62,18 @@ class Given:
 
 
 def read(
-    known: Sequence[Parameter], pairs: Iterable[tuple[str, str]], body: bytes = b"", *, open: bool = False, max_depth: int = json.MAX_DEPTH
+    known: Sequence[Parameter],
+    pairs: Iterable[tuple[str, str]],
+    body: bytes = b"",
+    *,
+    open: bool = False,
+    lenient: bool = False,
+    max_depth: int = json.MAX_DEPTH,
 ) -> Given:
     """The input of an operation, checked: every unknown, repeated or malformed parameter is told in one pass.
 
     pairs: of the query. body: Parameters, or where the operation takes one resource that resource itself. open: parameters that are not
-    listed are left to the operation, e.g. those of a search.
+    listed are left to the operation, e.g. those of a search. lenient: they are left out.
 
     >>> read([Parameter("max", "positiveInt")], [("max", "3"), ("_pretty", "true")]).number("max", 1)
     3
@@ -78,6 +84,8 @@ def read(
     if body:
         more, resources = _body(by_name, body, max_depth)
         said += more
+    if lenient and not open:
+        said = [pair for pair in said if pair[0] in by_name]
     faults = []
     for name, text in said:
         faults += [Issue("error", *fault) for fault in _faults(by_name.get(name), name, text, open)]

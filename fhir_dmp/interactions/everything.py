@@ -83,12 +83,14 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     following, moment = page.next, Moment((page.next or cursor).moment if page.next or cursor else None)
     others: list[Row] = []
     if following is None and count:
-        others = await _outside(work, moment)
+        others = await _outside(work, moment, rows if cursor is None else None)
         after = cursor.place[0] if cursor and len(cursor.place) == 1 else b""
         others = [row for row in others if row.key > after]
         room = count - len(rows)
         if len(others) > room:
             last = others[room - 1].key if room else after
+            if not moment.time:  # nothing was read at a moment yet: later pages look at this one
+                await context.reads.count(types=("Patient",), limit=1, moment=moment)
             following = Cursor(moment.time or 0, page.total, False, (last,))
         others = others[:room]
     budget = octets.Budget(context)
@@ -130,8 +132,8 @@ async def _compartment(work: _Asked, count: int, cursor: Cursor | None) -> Page:
     return await by_decision(work.context, query, alternatives, found, cursor)
 
 
-async def _outside(work: _Asked, moment: Moment) -> list[Row]:
-    """What the compartment refers to outside of it, directly or through others, by key.
+async def _outside(work: _Asked, moment: Moment, whole: list[Row] | None) -> list[Row]:
+    """What the compartment refers to outside of it, directly or through others, by key. whole: what was found of it, when on one page.
 
     With `_since`: what a changed resource leads to, and what has changed itself.
     """
@@ -139,7 +141,10 @@ async def _outside(work: _Asked, moment: Moment) -> list[Row]:
     if work.types is not None and work.types <= members | LEFT_OUT:
         return []
     readable = sorted(each for each in members if work.context.actor.allows(each, "r"))
-    rows = await sets.all_rows(work.context, work.alternatives(readable, since=False), work.sight, moment)
+    if whole is not None and work.since_ms is None and list(work.inside) == readable:
+        rows = whole
+    else:
+        rows = await sets.all_rows(work.context, work.alternatives(readable, since=False), work.sight, moment)
     since = work.since_ms or 0
     known = {row.key for row in rows}
     led = await _closure(work, [row for row in rows if row.updated_ms >= since], known)

@@ -38,7 +38,8 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     others = await included(context, query, rows, sight) if rows and (query.includes or query.revincludes) else []
     entries = [*(entry_of(row, "match") for row in rows), *(entry_of(row, "include") for row in others)]
     hits = [Hit(f"{context.base_url}/{entry.type}/{entry.id}", shaped(entry, query), entry.mode) for entry in entries]
-    return Answer(200, searchset(hits, total=len(rows), links=[("self", sets.address(context, url, given.pairs))]))
+    told = [*query.understood, *((name, text) for name, text in given.pairs if name == "max")]
+    return Answer(200, searchset(hits, total=len(rows), links=[("self", sets.address(context, url, told))]))
 
 
 def _check(names: Iterable[str]) -> None:

@@ -100,8 +100,8 @@ def understood(context: Context, method: str, url: Url, body: bytes) -> Asked:
         allowed = ", ".join(["GET, HEAD" if each == "GET" else each for each in operation.methods])
         raise FhirError("method", f"`{method[:16]}` does not ask for `${operation.name}`", headers={"Allow": allowed})
     body = body if method == "POST" else b""
-    depth = context.settings.max_depth
-    return Asked(operation, parameters.read(operation.parameters, url.query, body, open=operation.open or context.lenient, max_depth=depth))
+    settings = {"open": operation.open, "lenient": context.lenient, "max_depth": context.settings.max_depth}
+    return Asked(operation, parameters.read(operation.parameters, url.query, body, **settings))
 
 
 async def run(context: Context, method: str, url: Url, body: bytes) -> Answer:

@@ -143,6 +143,12 @@ def test_what_is_not_understood_is_refused(fhir, dossier, query, words):
     assert any(words in issue["diagnostics"] for issue in issues(answer))
 
 
+def test_what_is_not_known_may_be_left_out(fhir, dossier):
+    answer = fhir.get(f"{dossier['patient'].path}/$everything?begin=2026&_type=Patient", prefer="handling=lenient")
+    assert entries(answer) == [dossier["patient"].path]
+    assert answer.json()["link"][0]["url"].endswith("/$everything?_type=Patient")
+
+
 def test_nobody_has_nothing(fhir):
     gone = fhir.new(patient("PARTI"))
     fhir.delete(gone.path)
