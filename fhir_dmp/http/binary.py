@@ -10,7 +10,7 @@ from starlette.types import Send
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.bundle import Url
-from fhir_dmp.fhir.http_types import binary_form, media_types, not_modified, parse_range, parse_tags
+from fhir_dmp.fhir.http_types import binary_form, http_date, media_types, not_modified, parse_range, parse_tags
 from fhir_dmp.fhir.json import members, parse
 from fhir_dmp.http.answers import Shape, answer_headers, send_answer, send_bytes, send_stream, shape_of
 from fhir_dmp.http.requests import stream_body
@@ -60,13 +60,20 @@ async def _read(request: Request, send: Send, context: Context, url: Url, answer
     headers += [*INERT, (b"content-type", content_type.encode("utf-8", "replace")), (b"accept-ranges", b"bytes")]
     held = None if answer.content else octets.data_of(answer.body)[1]
     size = len(held) if held is not None else answer.content.size
-    part = parse_range(request.headers.get("range"), size)
+    part = parse_range(request.headers.get("range"), size) if same_as_before(request, answer) else None
     start, end = part or (0, size)
     if part:
         headers.append((b"content-range", f"bytes {start}-{end - 1}/{size}".encode()))
     pieces = one(held[start:end]) if held is not None else context.store.contents.read(answer.content.id, start, end)
     await send_stream(send, 206 if part else 200, headers, end - start, pieces, head=head)
     return True
+
+
+def same_as_before(request: Request, answer: Answer) -> bool:
+    """Whether a part may be sent to a client who has other parts: If-Range names this version, or is absent. RFC 9110 13.1.5"""
+    condition = request.headers.get("if-range", "").strip()
+    # A version never changes, so its tag compares as a strong one.
+    return not condition or condition.removeprefix("W/") == f'"{answer.version}"' or condition == http_date(answer.updated_ms)
 
 
 async def _write(request: Request, send: Send, services: Services, context: Context, url: Url, name: str) -> bool:

@@ -24,12 +24,18 @@ class Matched(NamedTuple):
 
 def claim(context: Context, type_name: str, criteria: Pairs) -> bytes:
     """What two requests with the same criteria must not do at once: 8 bytes, nothing readable."""
-    said = "\0".join([type_name, *(f"{name}={value}" for name, value in sorted(criteria))])
+    said = "\0".join([type_name, *(f"{name}={value}" for name, value in sorted(looked_for(criteria)))])
     return context.store.vault.hash64(b"claim\0" + said.encode()).to_bytes(8, "big", signed=True)
+
+
+def looked_for(criteria: Pairs) -> Pairs:
+    """Without what only says how the answer shall look; addresses carry both."""
+    return [pair for pair in criteria if pair[0] not in ("_format", "_pretty")]
 
 
 async def matching(context: Context, type_name: str, criteria: Pairs, *, most: int = 2) -> list[Matched]:
     """At most `most` resources of a type that meet the criteria. No criteria, or one that is not understood, is an error, never «all»."""
+    criteria = looked_for(criteria)
     if not criteria:
         raise FhirError("precondition", "a conditional interaction needs at least one search parameter")
     return [Matched(id, version) for id, version in await search_match.run(context, type_name, criteria, most)]

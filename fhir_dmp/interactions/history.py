@@ -65,7 +65,7 @@ def _parameters(context: Context, type_name: str | None, id: str | None, pairs: 
     since, count, token, asked = None, context.settings.default_count, None, []
     for name, value in pairs:
         if name == "_since":
-            since = interval(value)[0]
+            since = interval(value.replace(" ", "+"))[0]  # a zone whose `+` was not escaped
         elif name == "_count":
             if not (value.isascii() and value.isdigit() and len(value) < 10):
                 raise FhirError("invalid", f"`_count={value[:40]}` is not a whole number")

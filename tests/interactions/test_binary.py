@@ -102,6 +102,16 @@ def test_ranges_that_cannot_be_answered(fhir):
         assert (answer.status_code, answer.content) == (200, SMALL), whole
 
 
+def test_a_part_goes_only_to_who_has_the_other_parts_of_that_version(fhir):
+    made = stored(fhir.post("Binary", LARGE, content_type="application/pdf"))
+    date = fhir.get(made.path).headers["last-modified"]
+    for same in (made.etag, f'"{made.version}"', date):
+        assert fhir.get(made.path, range="bytes=0-9", if_range=same).status_code == 206
+    for other in ('W/"other"', '"other"', "Sat, 01 Jan 2000 00:00:00 GMT", "nonsense"):
+        answer = fhir.get(made.path, range="bytes=0-9", if_range=other)
+        assert (answer.status_code, answer.content) == (200, LARGE)
+
+
 def test_head_of_a_large_content(fhir):
     path = stored(fhir.post("Binary", LARGE, content_type="application/pdf")).path
     answer = fhir.send("HEAD", path)

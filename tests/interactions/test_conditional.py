@@ -134,6 +134,17 @@ def test_patch_on_condition(fhir):
     assert refused(fhir.patch(f"Basic?{query(value)}", operations)) == (412, "multiple-matches")
 
 
+def test_the_format_of_the_answer_is_no_criterion(fhir):
+    value = unique()
+    made = fhir.new(identified("Basic", value))
+    answer = fhir.put(f"Basic?{query(value)}&_format=json&_pretty=true", identified("Basic", value))
+    assert (answer.status_code, stored(answer).path) == (200, made.path) and answer.content.startswith(b"{\n")
+    for alone in ("_format=json", "_pretty=true", "_format=json&_pretty=true"):
+        assert fhir.delete(f"Basic?{alone}").status_code in (400, 412)
+    assert fhir.delete(f"Basic?{query(value)}&_format=json").status_code == 204
+    assert fhir.get(made.path).status_code == 410
+
+
 def test_delete_on_condition(fhir):
     value = unique()
     assert fhir.delete(f"Basic?{query(value)}").status_code == 204

@@ -83,6 +83,7 @@ def test_since_leaves_out_what_was_before(fhir):
     assert fhir.get(f"{made.path}/_history?_since=2999-01-01").json()["total"] == 0
     assert fhir.get(f"{made.path}/_history?_since=2000").json()["total"] == 2
     assert fhir.get(f"{made.path}/_history?_since=" + quote("2000-01-01T00:00:00+02:00")).json()["total"] == 2
+    assert fhir.get(f"{made.path}/_history?_since=2000-01-01T00:00:00+02:00").json()["total"] == 2
 
 
 def test_no_version_on_a_page_of_none(fhir, life):
