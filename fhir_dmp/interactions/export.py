@@ -179,9 +179,11 @@ async def job_of(context: Context, id: str) -> Job:
 async def state_of(context: Context, id: str) -> State:
     """How far it is. One that failed is refused with the reason."""
     job = await job_of(context, id)
+    # A server that is only slow stops too: it looks for its job with every beat.
     if job.state == "running" and context.now_ms() - job.detail["beat"] > SILENCE_MS:
         lost = "the server that ran this export has stopped: delete it and ask again"
-        await close(id, "failed", {"problem": "exception", "words": lost})
+        if await close(id, "failed", {"problem": "exception", "words": lost}):
+            await context.store.destroy_dossier(int(job.detail["dossier"]))
         job = await job_of(context, id)
     if job.state == "failed":
         raise FhirError(job.detail.get("problem", "exception"), job.detail.get("words", "the export failed: ask again"))
