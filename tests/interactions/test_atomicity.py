@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 
@@ -82,3 +83,41 @@ def test_an_import_killed_in_the_middle_of_transactions_leaves_each_of_them_whol
         process.wait()
         totals = {fhir.get(f"Basic?identifier=urn:x-test|bundle-{n}&_summary=count").json()["total"] for n in range(40)}
         assert totals <= {0, ENTRIES} and ENTRIES in totals
+
+
+def test_a_database_killed_in_the_middle_of_updates_loses_nothing_acknowledged(tmp_path):
+    told, acknowledged, answers = threading.Event(), {}, []
+    with serving(tmp_path) as server:
+
+        def work(number: int) -> None:
+            with httpx.Client(timeout=120, headers=server.auth) as http:
+                fhir = Fhir(server, http)
+                for count in range(100_000):
+                    answer = fhir.put(f"Basic/{number}", basic(id=f"{number}", code={"text": f"{count}"}))
+                    answers.append(answer)
+                    if answer.status_code in (200, 201):
+                        acknowledged[number] = count
+                    if told.is_set():
+                        return
+
+        workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for worker in workers:
+            worker.start()
+        time.sleep(0.5)
+        mongod = next(pid for pid in children(server.process.pid) if "mongod" in Path(f"/proc/{pid}/comm").read_text())
+        os.kill(mongod, signal.SIGKILL)
+        seen = len(answers)
+        end = time.monotonic() + 60
+        while len([answer for answer in answers[seen + 8 :] if answer.status_code == 200]) < 8 and time.monotonic() < end:
+            time.sleep(0.05)
+        told.set()
+        for worker in workers:
+            worker.join()
+        fhir = Fhir(server)
+        for number, count in acknowledged.items():
+            assert int(fhir.get(f"Basic/{number}").json()["code"]["text"]) >= count
+        statuses = {answer.status_code for answer in answers}
+        assert statuses <= {200, 201, 503}, [answer.text for answer in answers if answer.status_code not in (200, 201, 503)][:3]
+        for answer in answers:
+            if answer.status_code == 503:
+                assert answer.headers["retry-after"] and answer.json()["issue"][0]["code"] == "transient"
