@@ -12,13 +12,16 @@ import click
 from rich.console import Console
 
 from fhir_dmp.audit.verify import Report, Verifier
-from fhir_dmp.audit.verify_rows import rows
+from fhir_dmp.audit.verify_rows import Derive, rows
 from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.commands.serve import mongodb
 from fhir_dmp.errors import FhirError
+from fhir_dmp.interactions.reindex import entries_of
+from fhir_dmp.search.blind import Entries
 from fhir_dmp.settings import Loaded, Settings
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
+from fhir_dmp.store.rows import Row
 
 DIFFERS = 1
 
@@ -26,9 +29,9 @@ DIFFERS = 1
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="one JSON line for each fault, and one for the summary")
 @click.option("--journal-only", is_flag=True, help="leave out the rows that are no traces")
-@with_settings()
+@with_settings("base_url")
 def command(loaded: Loaded, as_json: bool, journal_only: bool) -> None:
-    """Verify traces, log, checkpoints and stored rows. Exit 0 when all is sound, 1 with a list when anything differs."""
+    """Verify traces, log, checkpoints, stored rows and their index. Exit 0 when all is sound, 1 with a list when anything differs."""
     begun = time.monotonic()
     try:
         with mongodb(loaded.settings) as running:
@@ -47,6 +50,18 @@ def command(loaded: Loaded, as_json: bool, journal_only: bool) -> None:
         sys.exit(DIFFERS)
 
 
+def derivation(store: Store, base_url: str) -> Derive:
+    """How the index of a row follows from its body."""
+
+    def derive(row: Row) -> Entries | None:
+        # Without the address of the server nobody can tell which absolute references are its own.
+        if not base_url and b'"reference":"http' in row.body.replace(b" ", b""):
+            return None
+        return entries_of(store, row, (base_url,) if base_url else ())
+
+    return derive
+
+
 async def verified(settings: Settings, journal_only: bool) -> Report:
     """The report on the store of these settings."""
     store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=settings.sandbox or None)
@@ -55,7 +70,7 @@ async def verified(settings: Settings, journal_only: bool) -> Report:
         with console.status("journal") as status:
             report = await Verifier(store, settings.data).run()
             if not journal_only:
-                await rows(store, report, lambda done: status.update(f"{done} rows"))
+                await rows(store, report, lambda done: status.update(f"{done} rows"), derivation(store, settings.base_url))
             return report
     finally:
         await store.close()

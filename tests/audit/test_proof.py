@@ -10,6 +10,7 @@ from fhir_dmp.audit.merger import Merger, signer
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.audit.verify import Report
 from fhir_dmp.audit.verify_rows import rows
+from fhir_dmp.commands.verify import derivation
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import schema
 from fhir_dmp.interactions import audit_proof
@@ -89,7 +90,7 @@ def test_the_command_is_calm_when_nothing_differs_and_exits_1_with_a_list_otherw
             (row,) = await store.find(types=["AuditEvent"], limit=1)
             await store._connection.database["resources"].delete_one({"_id": row.key})
         else:
-            await Recorder(store).record([read_of(await new_patient(store)) for _ in range(3)])
+            await Recorder(store).record([read_of("") for _ in range(3)])
             await Merger(store, data_dir / database).round()
         await store.close()
 
@@ -101,3 +102,16 @@ def test_the_command_is_calm_when_nothing_differs_and_exits_1_with_a_list_otherw
     found = CliRunner().invoke(cli, ["verify", "--json"], env=environment)
     assert found.exit_code == 1
     assert json.loads(found.output.splitlines()[0])["kind"] == "deleted"
+
+
+async def test_an_index_that_does_not_follow_from_the_body_is_named(sandbox_store):
+    from tests.search.hosting import put
+
+    (row,) = await put(sandbox_store, {"resourceType": "Observation", "id": "o1", "status": "final", "code": {"text": "x"}})
+    await Recorder(sandbox_store).record([read_of(await new_patient(sandbox_store))])
+    report, derive = Report(), derivation(sandbox_store, "")
+    await rows(sandbox_store, report, derive=lambda row: None if row.type == "Patient" else derive(row))
+    assert report.faults == []
+    await sandbox_store.connection.database["resources"].update_one({"_id": row.key}, {"$push": {"x": 5}})
+    await rows(sandbox_store, report, derive=lambda row: None if row.type == "Patient" else derive(row))
+    assert [(fault.kind, fault.what.partition("/")[0]) for fault in report.faults] == [("index", "Observation")]
