@@ -183,7 +183,10 @@ def parse_url(text: str, base_urls: Sequence[str] = ()) -> Url:
     if own is None and (":" in path or path.startswith("/")):
         raise FhirError("invalid", f"`{text[:100]}` is not an address relative to this server's base")
     segments = tuple(unquote(segment) for segment in path.split("/")) if path else ()
-    if "#" in text or not all(_SEGMENT.fullmatch(segment) and segment not in (".", "..") for segment in segments):
+    every = segments[2:3] == ("*",)  # Patient/1/*: every type of a compartment
+    if "#" in text or not all(
+        (_SEGMENT.fullmatch(segment) and segment not in (".", "..")) or (every and at == 2) for at, segment in enumerate(segments)
+    ):
         raise FhirError("invalid", f"`{text[:100]}` is not an address of a resource, type or operation")
     if segments and segments[0][0] in "$_" or segments == ("metadata",):
         return Url("", "", segments, parse_query(query), bool(asked))

@@ -11,7 +11,7 @@ from starlette.types import Send
 
 from fhir_dmp.errors import Issue, outcome
 from fhir_dmp.fhir.http_types import answer_format, etag, http_date, parse_prefer
-from fhir_dmp.fhir.json import pretty
+from fhir_dmp.fhir.json import dump, pretty
 from fhir_dmp.interactions.context import Answer
 
 Headers = list[tuple[bytes, bytes]]
@@ -45,7 +45,7 @@ async def send_answer(send: Send, answer: Answer, shape: Shape, base_url: str, *
 
 
 def answer_headers(answer: Answer, base_url: str, *, wrote: bool) -> Headers:
-    """ETag, Last-Modified, and Location of what was written or Content-Location of what was read."""
+    """ETag, Last-Modified, Location of what was written or Content-Location of what was read, X-Explain of a search."""
     headers: Headers = []
     if answer.version is not None:
         headers.append((b"etag", etag(answer.version).encode()))
@@ -54,6 +54,8 @@ def answer_headers(answer: Answer, base_url: str, *, wrote: bool) -> Headers:
     if answer.location is not None:
         name = b"location" if wrote else b"content-location"
         headers.append((name, f"{base_url}/{answer.location}".encode()))
+    if answer.explained is not None:
+        headers.append((b"x-explain", dump(answer.explained)))
     return headers
 
 

@@ -24,6 +24,7 @@ from fhir_dmp.http.answers import send_answer, send_bytes, shape_of
 from fhir_dmp.http.envelope import announces_body
 from fhir_dmp.http.requests import actor_of, base_url, read_body
 from fhir_dmp.http.services import Services
+from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import batch, dispatch, octets, transaction
 from fhir_dmp.interactions.context import Context
 
@@ -109,6 +110,8 @@ class Fhir:
             if_modified_since=headers.get("if-modified-since"),
             if_none_exist=criteria,
         )
+        if name.startswith("search") and headers.get("x-explain", "").lower() == "true" and explains(self.services, context.actor):
+            context = replace(context, explain=True)
         answer = await dispatch.run(context, asked)
         if answer.content is not None and shape.prefer not in ("minimal", "OperationOutcome"):
             answer = replace(answer, body=await octets.whole(context, answer.body, answer.content))
@@ -149,6 +152,11 @@ class Fhir:
         run = transaction.run if plan.kind == "transaction" else batch.run
         answered = await run(context, plan, shape.prefer)
         await send_bytes(send, 200, [], answered, shape)
+
+
+def explains(services: Services, actor: Actor) -> bool:
+    """Who is told which indexes a search went by: everybody in a sandbox, elsewhere this host's own administrators."""
+    return services.settings.sandbox or (actor.kind == "operator" and actor.role == "admin")
 
 
 def read_plan(context: Context, body: bytes) -> bundle.Plan:

@@ -21,7 +21,8 @@ class Context:
     """One request, seen from inside.
 
     base_url: address of [base], no slash at the end. now_ms: UTC milliseconds. random: n -> n random bytes; ids come from it.
-    lenient: Prefer: handling=lenient. transaction: the MongoDB transaction the interaction takes part in, if any.
+    lenient: Prefer: handling=lenient. explain: tell how a search was done.
+    transaction: the MongoDB transaction the interaction takes part in, if any.
     """
 
     store: Store
@@ -31,6 +32,7 @@ class Context:
     now_ms: Callable[[], int]
     random: Callable[[int], bytes]
     lenient: bool = False
+    explain: bool = False
     transaction: Transaction | None = None
 
     @property
@@ -63,6 +65,7 @@ class Answer:
 
     body: JSON or content bytes, None when there is none. version: public versionId. updated_ms: UTC milliseconds.
     location: "Type/id/_history/version". content: octets of a large Binary, which `body` then leaves out.
+    explained: how a search was done, where that was asked for.
     """
 
     status: int
@@ -71,6 +74,7 @@ class Answer:
     updated_ms: int | None = None
     location: str | None = None
     content: Content | None = None
+    explained: dict | None = None
 
 
 def admit(context: Context, type_name: str | None, letter: str) -> None:

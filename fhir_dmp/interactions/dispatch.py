@@ -81,8 +81,9 @@ async def _get(context: Context, request: Request) -> Answer:
 
 
 async def _search(context: Context, url: Url, tail: tuple[str, ...], pairs: Pairs) -> Answer:
-    if url.id and len(tail) == 1:
-        return await search_type.run(context, None if tail[0] == "*" else tail[0], pairs, compartment=(url.type, url.id))
+    if url.id and len(tail) <= 1:
+        type_name = None if tail in ((), ("*",)) else tail[0]
+        return await search_type.run(context, type_name, pairs, compartment=(url.type, url.id))
     if not url.id and not tail:
         return await search_type.run(context, url.type or None, pairs)
     raise FhirError("not-found", "there is nothing at this address")

@@ -8,11 +8,11 @@ is the current content. When that moment is too far back for the database, the r
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, Plan
-from fhir_dmp.interactions.search_rows import codes_of, limits_of, matching, opened, shown
+from fhir_dmp.interactions.search_rows import Seen, codes_of, limits_of, matching, opened, shown
 from fhir_dmp.search.paging import Cursor
 from fhir_dmp.search.predicate import matches
 from fhir_dmp.search.query import Query
@@ -23,13 +23,17 @@ from fhir_dmp.store.rows import Row
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """rows: current ones, in order. total: None when not counted. examined: rows opened to decide."""
+    """rows: current ones, in order. total: None when not counted.
+
+    decided: by the index alone, by what rows show, or by opened bodies. examined: how many of those.
+    """
 
     rows: tuple[Row, ...]
     total: int | None
     next: Cursor | None = None
     previous: Cursor | None = None
     examined: int = 0
+    decided: str = "index"
 
 
 async def by_index(context: Context, query: Query, plan: Plan, cursor: Cursor | None) -> Page:
@@ -118,27 +122,28 @@ async def by_rows(context: Context, query: Query, plan: Plan, shown_at: Shown, c
     moment = Moment(cursor.moment if cursor else None)
     rows = await shown(context, plan, limit=limits_of(context).candidates, moment=moment)
     places = [(*shown_values(row.intervals, row.updated_ms, shown_at[row.type], query.sort), row.updated_ms, row.key, row) for row in rows]
-    return await _cut(context, query, plan, places, moment, cursor, as_read=False)
+    return replace(await _cut(context, query, plan, places, moment, cursor, as_read=False), decided="rows")
 
 
 async def by_decision(context: Context, query: Query, alternatives: Alternatives, plan: Plan, cursor: Cursor | None) -> Page:
     """Where the index cannot decide, or the order is by what rows do not show: all matches are found, ordered, and a page is cut out."""
     moment = Moment(cursor.moment if cursor else None)
     sort_codes = {key.code for key in query.sort}
-    found = await matching(context, alternatives, plan.sight, limit=limits_of(context).candidates, moment=moment, reads=sort_codes)
+    limit, seen = limits_of(context).candidates, Seen()
+    found = await matching(context, alternatives, plan.sight, limit=limit, moment=moment, reads=sort_codes, seen=seen)
     keys = query.sort or DEFAULT
     places = [(*sort_values(each.index, keys), *each.row.place, each.row) for each in found]
-    return await _cut(context, query, plan, places, moment, cursor, as_read=cursor is None)
+    page = await _cut(context, query, plan, places, moment, cursor, as_read=cursor is None)
+    return replace(page, decided="bodies", examined=seen.rows)
 
 
 async def _cut(
     context: Context, query: Query, plan: Plan, places: list[tuple], moment: Moment, cursor: Cursor | None, *, as_read: bool
 ) -> Page:
     """A page of all matches. places: values of the sort keys, place of the row, the row. as_read: rows are open, and show what is now."""
-    examined = len(places)
     total = cursor.total if cursor and cursor.total is not None else len(places)
     if query.only_count:
-        return Page((), total, examined=examined)
+        return Page((), total)
     keys = query.sort or DEFAULT
     places = in_order(places, keys)
     back = cursor is not None and cursor.back
@@ -152,7 +157,7 @@ async def _cut(
         start, stop = (least, stop) if back else (start, most)
     after = Cursor(moment.time or 0, total, False, places[stop - 1][:-1]) if 0 < stop < len(places) else None
     before = Cursor(moment.time or 0, total, True, places[start][:-1]) if 0 < start < len(places) else None
-    return Page(tuple(rows), total, after, before, examined=examined)
+    return Page(tuple(rows), total, after, before)
 
 
 def _window(places: Sequence[tuple], cursor: Cursor | None, keys: tuple, count: int) -> tuple[int, int]:

@@ -63,13 +63,6 @@ class Plan:
         """Whether it stays with single resources and dossiers."""
         return all(segment.hint in ("id", "dossier", "selective") for segment in self.segments)
 
-    def explained(self) -> list[dict]:
-        """For X-Explain: the index of each segment and how it is bounded."""
-        return [
-            {"index": segment.hint, "types": list(segment.types or ("*",)), "dossiers": len(segment.dossiers or ()), "exact": self.exact}
-            for segment in self.segments
-        ]
-
 
 def inside(alternatives: Alternatives, compartment: Compartment | None) -> Alternatives:
     """The query, inside a compartment. All types: those the compartment has, and the resource it is of."""

@@ -31,6 +31,13 @@ class Opened:
     index: Index
 
 
+@dataclass(slots=True)
+class Seen:
+    """How many rows were opened to find matches."""
+
+    rows: int = 0
+
+
 def limits_of(context: Context) -> Limits:
     """The limits of searches, as far as they are settings of this host."""
     settings = context.settings
@@ -87,7 +94,14 @@ async def _scanned(
 
 
 async def matching(
-    context: Context, alternatives: Alternatives, sight: Sight, *, limit: int, moment: Moment | None = None, reads: Collection[str] = ()
+    context: Context,
+    alternatives: Alternatives,
+    sight: Sight,
+    *,
+    limit: int,
+    moment: Moment | None = None,
+    reads: Collection[str] = (),
+    seen: Seen | None = None,
 ) -> list[Opened]:
     """Every match, decided by the pure evaluator; not in the order of the search. reads: what the caller wants of each index."""
     found = plan(context, alternatives, sight)
@@ -102,6 +116,8 @@ async def matching(
         each = opened(context, row, codes) if codes else Opened(row, {})
         if found.exact or matches(found.judge(row.type), each.index, hash64):
             result.append(each)
+    if seen is not None:
+        seen.rows = examined
     return result
 
 

@@ -6,7 +6,7 @@ IHE MHD Find Document Lists [ITI-66], Find Document References [ITI-67]; DMP tra
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -17,6 +17,7 @@ from fhir_dmp.fhir.references import is_id
 from fhir_dmp.interactions import octets
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_chains import resolved
+from fhir_dmp.interactions.search_explain import explained
 from fhir_dmp.interactions.search_includes import included
 from fhir_dmp.interactions.search_pages import Page, by_decision, by_index, by_rows
 from fhir_dmp.interactions.search_plan import Alternatives, Compartment, Plan, inside, plan
@@ -48,14 +49,14 @@ class Entry:
 class Result:
     """What a search found. total: None when it was not counted. links: (relation, absolute address), self first.
 
-    explained: for X-Explain, which indexes were used.
+    explained: for X-Explain, how it was done; None when that was not asked for.
     """
 
     query: Query
     entries: tuple[Entry, ...]
     total: int | None
     links: tuple[tuple[str, str], ...]
-    explained: dict = field(default_factory=dict)
+    explained: dict | None = None
 
 
 async def run(
@@ -74,7 +75,7 @@ async def run(
         if entry.row is not None and entry.row.content is not None and not result.query.summary:
             entry = replace(entry, body=await budget.whole(entry.body, entry.row.content))
         hits.append(Hit(f"{context.base_url}/{entry.type}/{entry.id}" if entry.id else "", shaped(entry, result.query), entry.mode))
-    return Answer(200, searchset(hits, total=result.total, links=result.links))
+    return Answer(200, searchset(hits, total=result.total, links=result.links), explained=result.explained)
 
 
 def shaped(entry: Entry, query: Query) -> bytes:
@@ -128,8 +129,8 @@ async def search(
         for relation, place in (("next", page.next), ("previous", page.previous)):
             if place is not None:
                 links.append((relation, _with_cursor(address, paging.encode(place, seal, query.digest(scope), reader))))
-    explained = {"segments": found.explained(), "decidedByIndex": found.exact, "examined": page.examined}
-    return Result(query, tuple(entries), page.total if query.total != "none" or query.only_count else None, tuple(links), explained)
+    told = await explained(context, query, found, cursor, page) if context.explain else None
+    return Result(query, tuple(entries), page.total if query.total != "none" or query.only_count else None, tuple(links), told)
 
 
 def understood(context: Context, type_name: str | None, pairs: Pairs, lenient: bool) -> Query:

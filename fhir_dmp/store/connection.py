@@ -103,6 +103,13 @@ class Connection:
                 raise FhirError("deleted", "this page is no longer kept, please begin the search again") from error
             raise
 
+    async def explain(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
+        """executionStats of a command. https://www.mongodb.com/docs/manual/reference/command/explain/"""
+        answer = await repeated(
+            lambda: self.database.command({"explain": command, "verbosity": "executionStats"}), patience=READ_PATIENCE_SECONDS
+        )
+        return answer["executionStats"]
+
     async def _read_alone(self, command: Mapping[str, Any], moment: Moment | None) -> list[dict]:
         async with self.session() as session:
             return await self._read({**command, "readConcern": moment.concern() if moment else READ_MAJORITY}, session, moment)

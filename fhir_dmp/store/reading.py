@@ -94,22 +94,7 @@ class Reader:
         leaves them closed. intervals: with `n`. moment: look at that moment, see Moment; keys of dossiers are always those of now.
         """
         backwards = before is not None and after is None
-        filter = _filter(where, types, dossiers)
-        for place, towards_older in ((after, descending), (before, not descending)):
-            if place is not None:
-                filter = _beyond(filter, place, older=towards_older)
-        direction = -1 if descending != backwards else 1
-        left_out = {name: 0 for name in (*INDEX_FIELDS, "b") if (name != "b" or not bodies) and (name != "n" or not intervals)}
-        command = {
-            "find": "resources",
-            "filter": filter,
-            "sort": {"l": direction, "_id": direction},
-            "limit": limit,
-            "batchSize": limit,
-            "projection": left_out,
-            "hint": _index(hint, types, dossiers),
-            "allowDiskUse": True,
-        }
+        command = _find(where, types, dossiers, hint, after, before, descending, limit, bodies, intervals)
         documents = await self._connection.read(command, self._session, moment)
         if backwards:
             documents.reverse()
@@ -134,6 +119,12 @@ class Reader:
         command = {"aggregate": "resources", "pipeline": stages, "cursor": {}, "hint": _index(hint, types, dossiers)}
         answer = await self._connection.read(command, self._session, moment)
         return answer[0]["n"] if answer else 0
+
+    @translated
+    async def examined(self, *, limit: int, **asked: Any) -> dict[str, int]:
+        """What MongoDB examines for a `find` with these arguments: {"keys", "rows", "found"}. It is run for that, so only when asked."""
+        told = await self._connection.explain(_find(**asked, limit=limit, bodies=False))
+        return {"keys": told["totalKeysExamined"], "rows": told["totalDocsExamined"], "found": told["nReturned"]}
 
     @translated
     async def selves(
@@ -319,6 +310,38 @@ def _filter(where: Mapping[str, Any] | None, types: Sequence[str] | None, dossie
             raise FhirError("exception", "a search filter names the type or dossier by itself")
         filter.update(where)
     return filter
+
+
+def _find(
+    where: Mapping[str, Any] | None,
+    types: Sequence[str] | None,
+    dossiers: Sequence[int] | None,
+    hint: str | None,
+    after: Place | None = None,
+    before: Place | None = None,
+    descending: bool = True,
+    limit: int = 50,
+    bodies: bool = True,
+    intervals: bool = False,
+) -> dict[str, Any]:
+    """The command of Reader.find; read backwards, its rows come in the opposite order."""
+    backwards = before is not None and after is None
+    filter = _filter(where, types, dossiers)
+    for place, towards_older in ((after, descending), (before, not descending)):
+        if place is not None:
+            filter = _beyond(filter, place, older=towards_older)
+    direction = -1 if descending != backwards else 1
+    left_out = {name: 0 for name in (*INDEX_FIELDS, "b") if (name != "b" or not bodies) and (name != "n" or not intervals)}
+    return {
+        "find": "resources",
+        "filter": filter,
+        "sort": {"l": direction, "_id": direction},
+        "limit": limit,
+        "batchSize": limit,
+        "projection": left_out,
+        "hint": _index(hint, types, dossiers),
+        "allowDiskUse": True,
+    }
 
 
 def _history_parts(
