@@ -38,6 +38,8 @@ async def serve(request: Request, send: Send, context: Context, url: Url, body: 
         content, size = await export.output_of(context, url.tail[1], url.tail[2])
         pieces = context.store.contents.read(content)
         await send_stream(send, 200, [(b"content-type", NDJSON)], size, pieces, head=request.method == "HEAD")
+    elif len(url.tail) > 3:
+        raise FhirError("not-found", "there is nothing at this address")
     else:
         allowed = "GET, HEAD, DELETE" if len(url.tail) == 2 else "GET, HEAD"
         raise FhirError("method", f"`{request.method[:16]}` is not allowed at this address", headers={"Allow": allowed})

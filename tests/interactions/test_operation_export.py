@@ -2,12 +2,14 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
+from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import export, export_job
 from fhir_dmp.store.records import Job
 from tests.interactions.making import FHIR_JSON, INSTANT, bundle, entry, identified, issue, observation, patient, refused, unique
@@ -178,7 +180,9 @@ def test_a_file_can_be_asked_for_without_reading_it(fhir, world):
     answer = fhir.send("HEAD", output["url"])
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"", "application/fhir+ndjson")
     assert int(answer.headers["content-length"]) == len(fhir.get(output["url"]).content)
-    assert refused(fhir.get(f"{address}/7")) == refused(fhir.get(f"{address}/x")) == (404, "not-found")
+    assert (
+        refused(fhir.get(f"{address}/7")) == refused(fhir.get(f"{address}/x")) == refused(fhir.get(f"{address}/0/1")) == (404, "not-found")
+    )
     assert fhir.post(address, {"resourceType": "Parameters"}).headers["allow"] == "GET, HEAD, DELETE"
 
 
@@ -239,6 +243,24 @@ def test_what_is_not_understood_is_refused_before_anything_is_promised(fhir, pat
 
 def test_what_is_not_known_may_be_left_out(fhir):
     begun(fhir, "$export?_type=Basic&organizeOutputBy=Patient", prefer="respond-async, handling=lenient")
+
+
+def test_the_format_may_be_written_as_clients_write_it(fhir):
+    for form in ("application/fhir+ndjson", "application/fhir%2Bndjson", "application/ndjson", "ndjson"):
+        begun(fhir, f"$export?_type=VerificationResult&_outputFormat={form}")
+
+
+async def test_outside_of_a_sandbox_nobody_exports_yet(store):
+    with pytest.raises(FhirError) as refusal:
+        await export.planned(context_on(store), Url("", "", ("$export",), (), False), Given(), "https://dmp.example/fhir/$export")
+    assert refusal.value.status == 403
+
+
+async def test_in_a_sandbox_only_its_test_suites_do(sandbox_store):
+    context = replace(context_on(sandbox_store), actor=Actor(kind="professional", issuer="i", subject="s", expires=0))
+    with pytest.raises(FhirError) as refusal:
+        await export.planned(context, Url("", "", ("$export",), (), False), Given(), "https://dmp.example/fhir/$export")
+    assert refusal.value.status == 403
 
 
 def test_scopes_narrow_it(fhir, server, world):
