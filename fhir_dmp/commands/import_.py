@@ -53,6 +53,8 @@ def command(loaded: Loaded, paths: tuple[str, ...], source: str, report: Path | 
             counts, written = asyncio.run(load(running, listed, source, report))
     except (StoreError, FhirError) as error:
         raise Failed(str(error)) from None
+    except OSError as error:
+        raise Failed(f"{error.filename or 'import'}: {error.strerror or error}") from None
     if counts.refused:
         click.echo(f"{counts.refused} refused; each with its reason in {written}", err=True)
         sys.exit(SOME_REFUSED)
@@ -88,7 +90,9 @@ async def reported(context: Context, listed: list[Input], job: Job, report: Path
     """Import, with a bar, a report file, a record of the job, and a summary."""
     begun = time.monotonic()
     refused: list[Result] = []
-    with report.open("w", encoding="utf-8") as lines, progress(sum(one.size for one in listed)) as advance:
+    # What is wrong is told with the words that are wrong, and these may be about people.
+    private = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(private, "w", encoding="utf-8") as lines, progress(sum(one.size for one in listed)) as advance:
 
         def told(result: Result) -> None:
             lines.write(json.dumps(result.value(), ensure_ascii=False) + "\n")

@@ -370,7 +370,8 @@ def test_what_cannot_be_imported_at_all_exits_with_1(server, tmp_path):
     assert "nobody" in failed(str(path), "--source", "nobody", "--data", str(server.data))
     assert "absent.json" in failed(str(tmp_path / "absent.json"), "--data", str(server.data))
     assert "answer" in failed(str(path), "--mongodb-uri", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=300", "--data", str(server.data))
-    assert failed(str(path), "--data", str(tmp_path / "new"), "--source", "sandbox")
+    assert "there is no store" in failed(str(path), "--data", str(tmp_path / "new"))
+    assert "Is a directory" in failed(str(path), "--data", str(server.data), "--report", str(tmp_path))
 
 
 def test_the_report_lies_in_the_data_folder_and_is_for_its_owner_alone(server, tmp_path):
@@ -380,6 +381,9 @@ def test_the_report_lies_in_the_data_folder_and_is_for_its_owner_alone(server, t
     path = next(line.removeprefix("report: ") for line in done.stdout.splitlines() if line.startswith("report: "))
     assert path.startswith(str(server.data / "imports"))
     assert (server.data / "imports").stat().st_mode & 0o077 == 0
+    elsewhere = tmp_path / "elsewhere.ndjson"
+    assert run("import", str(tmp_path / "a.json"), "--data", str(server.data), "--report", str(elsewhere)).returncode == 0
+    assert elsewhere.stat().st_mode & 0o077 == 0
 
 
 def test_the_fixtures_are_there():
