@@ -4,9 +4,13 @@ import itertools
 import json
 import os
 import re
+import time
 from typing import NamedTuple
 
 import httpx
+
+from fhir_dmp.identity.tokens import Tokens
+from fhir_dmp.settings import Settings
 
 FHIR_JSON = "application/fhir+json"
 JSON_PATCH = "application/json-patch+json"
@@ -74,6 +78,13 @@ class Stored(NamedTuple):
     @property
     def etag(self) -> str:
         return f'W/"{self.version}"'
+
+
+def scoped(server, scope: str, **claims: str) -> dict[str, str]:
+    """Header of a `system` token of the server with these scopes, issued without a process of its own."""
+    tokens = Tokens.open(Settings(data=server.data, sandbox=True))
+    token = tokens.issue("system", {"scope": scope, **claims}, now_ms=time.time_ns() // 1_000_000, random=os.urandom)
+    return {"authorization": f"Bearer {token}"}
 
 
 def stored(answer: httpx.Response) -> Stored:

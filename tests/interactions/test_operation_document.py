@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.interactions.making import INSTANT, issues, observation, patient, places, refused
+from tests.interactions.making import INSTANT, issues, observation, patient, places, refused, scoped
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,6 @@ def test_what_is_not_served_is_said(fhir, letter):
 
 
 def test_scopes_narrow_it(fhir, server, letter):
-    token = {"authorization": f"Bearer {server.new_token('system', '--scope', 'system/*.rs')}"}
+    token = scoped(server, "system/*.rs")
     assert fhir.get(f"{letter['composition'].path}/$document", **token).status_code == 200
     assert fhir.get(f"{letter['composition'].path}/$document?persist=true", **token).status_code == 403

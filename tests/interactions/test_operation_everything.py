@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.interactions.making import bundle, entry, issues, observation, patient, refused, statuses
+from tests.interactions.making import bundle, entry, issues, observation, patient, refused, scoped, statuses
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +158,7 @@ def test_nobody_has_nothing(fhir):
 
 def test_scopes_narrow_it(fhir, server, dossier):
     def asked(scope, query=""):
-        token = server.new_token("system", "--scope", scope)
-        return fhir.get(f"{dossier['patient'].path}/$everything{query}", authorization=f"Bearer {token}")
+        return fhir.get(f"{dossier['patient'].path}/$everything{query}", **scoped(server, scope))
 
     assert sorted(entries(asked("system/Patient.r system/Observation.r system/Practitioner.r"))) == paths(dossier, "patient", "old", "new")
     assert asked("system/Observation.r").status_code == 403

@@ -12,7 +12,7 @@ from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import export, export_job
 from fhir_dmp.store.records import Job
-from tests.interactions.making import FHIR_JSON, INSTANT, bundle, entry, identified, issue, observation, patient, refused, unique
+from tests.interactions.making import FHIR_JSON, INSTANT, bundle, entry, identified, issue, observation, patient, refused, scoped, unique
 from tests.search.hosting import context_on, put
 
 ASYNC = {"prefer": "respond-async", "accept": FHIR_JSON}
@@ -166,7 +166,7 @@ def test_deleting_it_destroys_its_files(fhir, rows, world):
 def test_only_who_asked_may_know(fhir, server, world):
     address = begun(fhir, f"$export?_type=Patient&_typeFilter=Patient?_id={world['in'].id}")
     (output,) = finished(fhir, address)["output"]
-    other = {"authorization": f"Bearer {server.new_token('system', '--client-id', 'another')}"}
+    other = scoped(server, "system/*.cruds", client_id="another")
     for url in (address, output["url"]):
         assert refused(fhir.get(url, **other)) == (404, "not-found")
     assert refused(fhir.delete(address, **other)) == (404, "not-found")
@@ -264,11 +264,11 @@ async def test_in_a_sandbox_only_its_test_suites_do(sandbox_store):
 
 
 def test_scopes_narrow_it(fhir, server, world):
-    token = {"authorization": f"Bearer {server.new_token('system', '--scope', 'system/Patient.rs system/Observation.r')}"}
+    token = scoped(server, "system/Patient.rs system/Observation.r")
     assert refused(fhir.get("$export?_type=Observation", **ASYNC, **token)) == (403, "forbidden")
     address = begun(fhir, "$export", **token)
     assert [output["type"] for output in finished(fhir, address, **token)["output"]] == ["Patient"]
-    none = {"authorization": f"Bearer {server.new_token('system', '--scope', 'system/Patient.c')}"}
+    none = scoped(server, "system/Patient.c")
     assert refused(fhir.get("$export", **ASYNC, **none)) == (403, "forbidden")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.interactions.making import issues, observation, patient, refused
+from tests.interactions.making import issues, observation, patient, refused, scoped
 
 LOINC = "http://loinc.org"
 VITAL = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}]}]
@@ -107,5 +107,5 @@ def test_what_is_not_understood_is_refused(fhir, query, words):
 
 
 def test_scopes_narrow_it(fhir, server, dossier):
-    token = {"authorization": f"Bearer {server.new_token('system', '--scope', 'system/Observation.r')}"}
+    token = scoped(server, "system/Observation.r")
     assert refused(fhir.get(f"Observation/$lastn?patient={dossier['patient'].id}&code=8867-4", **token)) == (403, "forbidden")

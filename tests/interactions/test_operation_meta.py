@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.interactions.making import basic, refused, unique
+from tests.interactions.making import basic, refused, scoped, unique
 
 TAG = "urn:x-tag"
 
@@ -60,7 +60,7 @@ def test_what_is_not_there_has_none(fhir):
 
 
 def test_scopes_narrow_it(fhir, server, tagged):
-    token = {"authorization": f"Bearer {server.new_token('system', '--scope', 'system/Basic.r')}"}
+    token = scoped(server, "system/Basic.r")
     assert meta(fhir.get(f"{tagged['first'].path}/$meta", **token))
     for address in ("Basic/$meta", "$meta", "Patient/$meta"):
         assert refused(fhir.get(address, **token)) == (403, "forbidden")

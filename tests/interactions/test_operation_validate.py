@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.interactions.making import bundle, entry, issues, observation, patient, places, refused
+from tests.interactions.making import bundle, entry, issues, observation, patient, places, refused, scoped
 
 WRONG = {"resourceType": "Observation", "status": "done", "effectiveDateTime": "2026-02-30"}
 
@@ -98,6 +98,6 @@ def test_in_a_batch_it_is_an_entry(fhir):
 
 
 def test_scopes_narrow_it(fhir, server):
-    token = {"authorization": f"Bearer {server.new_token('system', '--scope', 'system/Patient.r')}"}
+    token = scoped(server, "system/Patient.r")
     assert said(fhir.post("Patient/$validate", patient(), **token)) == VALID
     assert refused(fhir.post("Patient/$validate?mode=create", patient(), **token)) == (403, "forbidden")
