@@ -18,24 +18,27 @@ from fhir_dmp.interactions.search_rows import Opened, addressed, candidates, lim
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.search.parameters import parameters
 from fhir_dmp.search.predicate import (
-    NOTHING,
     All,
     AnyOf,
     Chain,
+    CurrentlyListed,
     Has,
     IdIn,
     Listed,
     Not,
     Predicate,
     Present,
+    ReferenceIs,
     ReferenceTo,
     ReferenceUrl,
     ReverseChain,
+    TokenIn,
+    TokenIs,
     matches,
     under,
 )
 from fhir_dmp.search.query import needs_resolving
-from fhir_dmp.search.values import Reference, Uri
+from fhir_dmp.search.values import BEGINNING_MS, DateRange, Reference, Uri
 from fhir_dmp.store.rows import Row
 
 
@@ -94,6 +97,8 @@ class _Lookup:
                 return Has("_id", IdIn(await self.referred(type_name, source, code, part)))
             case Listed(list_id):
                 return await self.listed(type_name, list_id)
+            case CurrentlyListed(codes):
+                return await self.currently_listed(type_name, codes)
         return predicate
 
     async def chain(self, type_name: str | None, code: str, target: str, part: Predicate) -> list[Predicate]:
@@ -151,15 +156,42 @@ class _Lookup:
 
     async def listed(self, type_name: str | None, list_id: str) -> Predicate:
         lists = await matching(self.context, [("List", Has("_id", IdIn(frozenset([list_id]))))], self.sight, limit=1)
-        if not lists or lists[0].row.body is None:
-            return NOTHING
+        return Has("_id", IdIn(self.entries(type_name, lists)))
+
+    async def currently_listed(self, type_name: str | None, codes: frozenset) -> Predicate:
+        """In the newest of the current Lists of each patient, by their date, then by when they were stored."""
+        asked = All((Has("code", TokenIn(codes)), Has("status", TokenIs(None, "current"))))
+        if self.near is not None:
+            # Only patients whose Lists name one of these can have them in their newest one.
+            naming = Has("item", ReferenceTo(frozenset(each.row.self64 for each in self.near)))
+            patients = self.patients(await self.lists(All((asked, naming))))
+            asked = All((asked, AnyOf(tuple(Has("subject", ReferenceIs("Patient", id_)) for id_ in patients))))
+        found = await self.lists(asked)
+        newest: dict[str, tuple[tuple, Opened]] = {}
+        for each in found:
+            rank = (max((v.lo_ms for v in each.index.get("date", ()) if isinstance(v, DateRange)), default=BEGINNING_MS), each.row.place)
+            for id_ in self.patients([each]):
+                newest[id_] = max(newest.get(id_, (rank, each)), (rank, each), key=lambda pair: pair[0])
+        return Has("_id", IdIn(self.entries(type_name, [each for _, each in newest.values()])))
+
+    async def lists(self, asked: Predicate) -> list[Opened]:
+        limit = limits_of(self.context).intermediates
+        return await matching(self.context, [("List", asked)], self.sight, limit=limit, reads=("subject", "date"))
+
+    def patients(self, lists: list[Opened]) -> dict[str, None]:
+        """Ids of whom Lists are about."""
+        subjects = [value for each in lists for value in each.index.get("subject", ()) if isinstance(value, Reference)]
+        return dict.fromkeys(value.id for value in subjects if value.type == "Patient" and value.id is not None)
+
+    def entries(self, type_name: str | None, lists: list[Opened]) -> frozenset[str]:
+        """Ids of the resources of a type that Lists name, as far as they were not struck out."""
         ids: set[str] = set()
-        for entry in json.parse(lists[0].row.body).get("entry", ()):
+        for entry in (entry for each in lists if each.row.body is not None for entry in json.parse(each.row.body).get("entry", ())):
             item = entry.get("item") if not entry.get("deleted") else None
             said = parse_reference((item or {}).get("reference") or "", (self.context.base_url,))
             if said.kind == "local" and type_name in (None, said.type):
                 ids.add(said.id)
-        return Has("_id", IdIn(frozenset(ids)))
+        return frozenset(ids)
 
 
 async def alive(context: Context, keys: Iterable[bytes], type_name: str, sight: Sight) -> list[Row]:

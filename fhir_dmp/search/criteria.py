@@ -256,7 +256,7 @@ def _token(parameter: Parameter, modifier: str, value: str, asking: Asking) -> T
     match modifier:
         case "" | "not":
             test = token_test(value, cased=parameter.code == "_id")
-            if all(b.type == "boolean" for b in parameter.branches) and test.code not in ("true", "false"):
+            if parameter.branches and all(b.type == "boolean" for b in parameter.branches) and test.code not in ("true", "false"):
                 raise bad("the value is `true` or `false`")
             return test
         case "text":

@@ -1,9 +1,13 @@
 """`_filter`: the expression language of search, as a predicate.
 
 https://hl7.org/fhir/R4/search_filter.html
+
+A condition in brackets is met by the same thing as what comes after it: by the resource a reference leads to
+(`subject[gender eq male].name co "x"`), or by the element a composite stands on (`relationship[relation eq replaces].relatesto re x`).
 """
 
 import re
+from dataclasses import dataclass
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.search.criteria import Asking, UnknownParameter, bad, date_test, find, reference_tests, simple
@@ -15,6 +19,7 @@ from fhir_dmp.search.predicate import (
     DateIs,
     Has,
     Not,
+    PartsMeet,
     Predicate,
     Present,
     StringContains,
@@ -25,10 +30,31 @@ from fhir_dmp.search.predicate import (
 )
 from fhir_dmp.search.spelling import fold
 
-_LEXEME = re.compile(r'\s*(?:(")((?:[^"\\]|\\.)*)"|([()])|([^\s()"]+))')
+_QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"')
+_MARK = re.compile(r"\s*([()\[\]])")
+_NAME = re.compile(r"\s*([^\s()\"\[\].]+)")
+# A value may hold brackets that are closed again: 5|http://unitsofmeasure.org|mm[Hg]
+_WORD = re.compile(r"\s*((?:[^\s()\"\[\]]|\[[^\s()\"\[\]]*\])+)")
 _COMPARATORS = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
 _OPERATORS = _COMPARATORS | {"co", "sw", "ew", "pr", "po", "ss", "sb", "in", "ni", "re"}
 _STRINGS = {"eq": StringEquals, "co": StringContains, "sw": StringStarts, "ew": StringEnds}
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """kind: and | or | not."""
+
+    kind: str
+    parts: tuple
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """path: (name, condition in brackets or None) for each step."""
+
+    path: tuple[tuple[str, object], ...]
+    operator: str
+    value: str
 
 
 def filter_predicate(type_name: str | None, text: str, asking: Asking) -> Predicate:
@@ -37,104 +63,153 @@ def filter_predicate(type_name: str | None, text: str, asking: Asking) -> Predic
     >>> filter_predicate("Patient", 'gender eq male and not (name co "du")', Asking(0)).parts[1]
     Not(part=Has(code='name', test=StringContains(folded='du')))
     """
-    parser = _Parser(type_name, text, asking)
-    found = parser.disjunction(0)
-    if parser.at < len(parser.lexemes):
-        raise bad(f"not understood at `{parser.lexemes[parser.at][1]}`")
-    return simplified(found)
+    reader = _Reader(text, asking)
+    found = reader.joined(0)
+    if text[reader.at :].strip():
+        raise bad(f"not understood at `{text[reader.at : reader.at + 40].strip()}`")
+    return simplified(_Meaning(type_name, asking).of(found))
 
 
-class _Parser:
-    """lexemes: (quoted, text)."""
+class _Reader:
+    """What is written, not yet what it means."""
 
-    def __init__(self, type_name: str | None, text: str, asking: Asking) -> None:
-        self.type_name, self.asking, self.at, self.terms = type_name, asking, 0, 0
-        self.lexemes: list[tuple[bool, str]] = []
-        position, end = 0, len(text.rstrip())
-        while position < end:
-            found = _LEXEME.match(text, position)
-            if not found:
-                raise bad(f"not understood at `{text[position : position + 40]}`")
-            quoted = found[1] is not None
-            self.lexemes.append((quoted, re.sub(r"\\(.)", r"\1", found[2]) if quoted else found[3] or found[4]))
-            position = found.end()
+    def __init__(self, text: str, asking: Asking) -> None:
+        self.text, self.asking, self.at, self.terms = text, asking, 0, 0
 
-    def peek(self) -> str:
-        """The next word that is not a quoted text, "" at the end."""
-        if self.at < len(self.lexemes) and not self.lexemes[self.at][0]:
-            return self.lexemes[self.at][1]
-        return ""
+    def next(self, pattern: re.Pattern) -> str | None:
+        found = pattern.match(self.text, self.at)
+        if found is None:
+            return None
+        self.at = found.end()
+        return found[1]
 
-    def take(self) -> str:
-        if self.at >= len(self.lexemes):
-            raise bad("it ends early")
-        self.at += 1
-        return self.lexemes[self.at - 1][1]
+    def taken(self, pattern: re.Pattern, wanted: str) -> bool:
+        """Go past a mark or word if it comes next."""
+        found = pattern.match(self.text, self.at)
+        if found is None or found[1] != wanted:
+            return False
+        self.at = found.end()
+        return True
 
-    def disjunction(self, depth: int) -> Predicate:
+    def close(self, mark: str) -> None:
+        if not self.taken(_MARK, mark):
+            raise bad(f"`{mark}` is missing")
+
+    def joined(self, depth: int) -> object:
         if depth > self.asking.limits.filter_depth:
             raise FhirError("too-costly", "search parameter `_filter` is nested too deeply")
-        parts = [self.conjunction(depth)]
-        while self.peek() == "or":
-            self.take()
-            parts.append(self.conjunction(depth))
-        return AnyOf(tuple(parts))
-
-    def conjunction(self, depth: int) -> Predicate:
-        parts = [self.term(depth)]
-        while self.peek() == "and":
-            self.take()
-            parts.append(self.term(depth))
-        return All(tuple(parts))
-
-    def term(self, depth: int) -> Predicate:
-        match self.peek():
-            case "not":
-                self.take()
-                if self.peek() != "(":
-                    raise bad("`not` is followed by `(`")
-                return Not(self.term(depth))
-            case "(":
-                self.take()
-                found = self.disjunction(depth + 1)
-                if self.peek() != ")":
-                    raise bad("`)` is missing")
-                self.take()
+        # From left to right: neither `and` nor `or` goes before the other.
+        found = self.term(depth)
+        while True:
+            if self.taken(_WORD, "and"):
+                found = _Joined("and", (found, self.term(depth)))
+            elif self.taken(_WORD, "or"):
+                found = _Joined("or", (found, self.term(depth)))
+            else:
                 return found
-        return self.comparison()
 
-    def comparison(self) -> Predicate:
+    def term(self, depth: int) -> object:
+        if self.taken(_WORD, "not"):
+            if not self.taken(_MARK, "("):
+                raise bad("`not` is followed by `(`")
+            found = self.joined(depth + 1)
+            self.close(")")
+            return _Joined("not", (found,))
+        if self.taken(_MARK, "("):
+            found = self.joined(depth + 1)
+            self.close(")")
+            return found
+        return self.comparison(depth)
+
+    def comparison(self, depth: int) -> _Compared:
         self.terms += 1
         if self.terms > self.asking.limits.filter_terms:
             raise FhirError("too-costly", f"search parameter `_filter` has more than {self.asking.limits.filter_terms} comparisons")
-        path, operator = self.take(), self.take()
+        path = [self.step(depth)]
+        while self.text[self.at : self.at + 1] == ".":
+            self.at += 1
+            path.append(self.step(depth))
+        operator = self.next(_WORD)
         if operator not in _OPERATORS:
-            raise bad(f"`{operator}` is not an operator")
-        if "[" in path:
-            raise FhirError("not-supported", "search parameter `_filter`: conditions in brackets are not supported")
-        return self.path(self.type_name, path, operator, self.take(), 0)
+            raise bad(f"`{operator}` is not an operator" if operator else "it ends early")
+        value = self.next(_QUOTED)
+        value = self.next(_WORD) if value is None else re.sub(r"\\(.)", r"\1", value)
+        if value is None:
+            raise bad("it ends early")
+        return _Compared(tuple(path), operator, value)
 
-    def path(self, type_name: str | None, path: str, operator: str, value: str, depth: int) -> Predicate:
+    def step(self, depth: int) -> tuple[str, object]:
+        name = self.next(_NAME)
+        if name is None:
+            raise bad(f"not understood at `{self.text[self.at : self.at + 40]}`" if self.text[self.at :].strip() else "it ends early")
+        if self.text[self.at : self.at + 1] != "[":
+            return name, None
+        self.at += 1
+        condition = self.joined(depth + 1)
+        self.close("]")
+        if self.text[self.at : self.at + 1] != ".":
+            raise bad("a condition in brackets is followed by `.` and a name")
+        return name, condition
+
+
+class _Meaning:
+    """What is written, asked of a type; or of the parts of a composite, known: code -> parameter."""
+
+    def __init__(self, type_name: str | None, asking: Asking, known: dict[str, Parameter] | None = None) -> None:
+        self.type_name, self.asking, self.known = type_name, asking, known
+
+    def of(self, written: object, depth: int = 0) -> Predicate:
+        match written:
+            case _Joined("not", (part,)):
+                return Not(self.of(part, depth))
+            case _Joined("and", parts):
+                return All(tuple(self.of(part, depth) for part in parts))
+            case _Joined(_, parts):
+                return AnyOf(tuple(self.of(part, depth) for part in parts))
+        return self.path(written.path, written.operator, written.value, depth)
+
+    def find(self, code: str) -> Parameter:
+        if self.known is None:
+            return find(self.type_name, code)
+        if code not in self.known:
+            raise bad(f"`{code}` is none of {', '.join(self.known)}")
+        return self.known[code]
+
+    def path(self, path: tuple, operator: str, value: str, depth: int) -> Predicate:
         if depth > self.asking.limits.chain_depth:
             raise FhirError("too-costly", "search parameter `_filter`: the path is too long")
-        head, chained, rest = path.partition(".")
+        (head, condition), *rest = path
         code, _, target = head.partition(":")
-        parameter = find(type_name, code)
-        if not chained:
+        parameter = self.find(code)
+        if not rest:
             if target:
-                raise bad(f"`{path}` ends in a type")
+                raise bad(f"`{head}` ends in a type")
             return self.leaf(parameter, operator, value)
-        if parameter.type != "reference" or (target and target not in parameter.targets):
-            raise bad(f"`{head}` is not a reference to a type that `{rest}` could be asked of")
+        if operator == "pr" and value == "false":
+            return Not(self.path(path, operator, "true", depth))
+        if parameter.type == "composite" and self.known is None:
+            return self.composite(parameter, condition, tuple(rest), operator, value)
+        said = ".".join(name for name, _ in rest)
+        if parameter.type != "reference" or self.known is not None or (target and target not in parameter.targets):
+            raise bad(f"`{head}` is not a reference to a type that `{said}` could be asked of")
         found = []
         for each in (target,) if target else parameter.targets:
+            inner = _Meaning(each, self.asking)
             try:
-                found.append((each, self.path(each, rest, operator, value, depth + 1)))
+                parts = [inner.of(condition, depth + 1)] if condition is not None else []
+                found.append((each, All((*parts, inner.path(tuple(rest), operator, value, depth + 1)))))
             except UnknownParameter:
                 continue
         if not found:
-            raise bad(f"`{code}` refers to no type that has `{rest}`")
+            raise bad(f"`{code}` refers to no type that has `{said}`")
         return Chain(code, tuple(found))
+
+    def composite(self, parameter: Parameter, condition: object, rest: tuple, operator: str, value: str) -> Predicate:
+        """Parts of one element, by the codes of their own parameters."""
+        parts = {part.code: Parameter(part.code, part.type, "", (), part.targets) for part in parameter.components}
+        inner = _Meaning(None, self.asking, parts)
+        met = [inner.of(condition)] if condition is not None else []
+        return Has(parameter.code, PartsMeet(tuple(parts), All((*met, inner.path(rest, operator, value, 0)))))
 
     def leaf(self, parameter: Parameter, operator: str, value: str) -> Predicate:
         code, kind = parameter.code, parameter.type

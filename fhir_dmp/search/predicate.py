@@ -174,10 +174,18 @@ class CompositeIs:
     tests: tuple
 
 
+@dataclass(frozen=True, slots=True)
+class PartsMeet:
+    """A composite whose parts, taken as parameters of these codes, meet a predicate (brackets of _filter)."""
+
+    codes: tuple[str, ...]
+    part: "Predicate"
+
+
 Test = (
     TokenIs | IdIn | TokenText | TokenOfType | TokenIn | StringStarts | StringExact | StringContains | StringEnds | StringEquals
     | WordsAre | ReferenceIs | ReferenceUrl | ReferenceTo | ReferenceIdentifier | UriIs | UriBelow | UriAbove | DateIs | NumberIs
-    | QuantityIs | CompositeIs
+    | QuantityIs | CompositeIs | PartsMeet
 )  # fmt: skip
 
 
@@ -238,7 +246,14 @@ class Listed:
     list_id: str
 
 
-Predicate = Has | Present | Not | All | AnyOf | Chain | ReverseChain | Listed
+@dataclass(frozen=True, slots=True)
+class CurrentlyListed:
+    """Named by the newest current List of its patient that has one of these codes; to be resolved by the store."""
+
+    codes: frozenset[tuple[str | None, str]]
+
+
+Predicate = Has | Present | Not | All | AnyOf | Chain | ReverseChain | Listed | CurrentlyListed
 
 EVERYTHING = All()
 NOTHING = AnyOf()
@@ -473,6 +488,11 @@ def _(test: CompositeIs, value: Value) -> bool:
     return isinstance(value, Composite) and all(
         any(holds(part, found) for found in values) for part, values in zip(test.tests, value.parts, strict=True)
     )
+
+
+@holds.register
+def _(test: PartsMeet, value: Value) -> bool:
+    return isinstance(value, Composite) and matches(test.part, dict(zip(test.codes, value.parts, strict=True)))
 
 
 # ---- rewriting

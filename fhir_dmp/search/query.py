@@ -16,7 +16,20 @@ from fhir_dmp.search.criteria import Asking, UnknownParameter, criterion, find, 
 from fhir_dmp.search.filtering import filter_predicate
 from fhir_dmp.search.limits import DEFAULTS, Limits
 from fhir_dmp.search.parameters import TEXTS
-from fhir_dmp.search.predicate import All, AnyOf, Has, Listed, Not, Predicate, Present, simplified, walk
+from fhir_dmp.search.predicate import (
+    NOTHING,
+    All,
+    AnyOf,
+    CurrentlyListed,
+    Has,
+    Listed,
+    Not,
+    Predicate,
+    Present,
+    TokenIs,
+    simplified,
+    walk,
+)
 from fhir_dmp.search.terminology import Terminology
 
 CURSOR = "_cursor"
@@ -25,6 +38,14 @@ Pairs = Sequence[tuple[str, str]]
 # The format of the answer, of no concern here.
 _PRESENTATION = frozenset({"_format", "_pretty"})
 _SORTABLE = frozenset({"token", "reference", "string", "date", "number", "quantity", "uri"})
+_LISTS = "http://terminology.hl7.org/CodeSystem/list-example-codes"
+_LOINC = "http://loinc.org"
+# Codes of the Lists that functional lists are read from.
+CURRENT_LISTS = {
+    "$current-problems": frozenset({(_LISTS, "problems"), (_LOINC, "11450-4")}),
+    "$current-medications": frozenset({(_LISTS, "medications"), (_LOINC, "10160-0")}),
+    "$current-allergies": frozenset({(_LISTS, "allergies"), (_LOINC, "48765-2")}),
+}
 _ELEMENT = re.compile(r"(?:[A-Z][A-Za-z]*\.)?[a-z][A-Za-z0-9]*")
 
 
@@ -275,10 +296,11 @@ class _Reading:
         raise FhirError("not-supported", f"search parameter `_query`: no query is named `{short(value)}`")
 
     def list_of(self, name: str, value: str) -> str:
+        if value.startswith("$"):
+            self.parts.append({each: functional_list(each, value) for each in self.subjects()})
+            return value
         if not is_id(value):
-            raise FhirError(
-                "not-supported", f"search parameter `_list`: `{short(value)}` is not the id of a List; functional lists are not supported"
-            )
+            raise FhirError("invalid", f"search parameter `_list`: `{short(value)}` is not the id of a List")
         self.parts.append(dict.fromkeys(self.subjects(), Listed(value)))
         return value
 
@@ -334,6 +356,20 @@ class _Reading:
 
     def cursor(self, name: str, value: str) -> None:
         self.once("cursor", name, value)
+
+
+def functional_list(type_name: str | None, name: str) -> Predicate:
+    """What `_list=$current-...` asks for. https://hl7.org/fhir/R4/lifecycle.html#current
+
+    Drug allergies are those of the allergies that are to a medication.
+    """
+    drugs = name == "$current-drug-allergies"
+    codes = CURRENT_LISTS.get("$current-allergies" if drugs else name)
+    if codes is None:
+        raise FhirError("not-supported", f"search parameter `_list`: no list is called `{short(name)}`")
+    if not drugs:
+        return CurrentlyListed(codes)
+    return All((CurrentlyListed(codes), Has("category", TokenIs(None, "medication")))) if type_name == "AllergyIntolerance" else NOTHING
 
 
 _CONTROLS: dict[str, Callable[[_Reading, str, str], str | None]] = {

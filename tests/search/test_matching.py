@@ -151,11 +151,19 @@ CASES = [
     (VALUE_SET, "url:below", "http://a.example/fhi", False),
     (VALUE_SET, "url:above", "http://a.example/fhir/ValueSet/v/_history/5", True),
     (PATIENT, "_filter", 'family sw "lef" and (gender eq male or birthdate lt 1990)', True),
+    (PATIENT, "_filter", "gender eq female or gender eq male and active eq false", False),
+    (PATIENT, "_filter", "gender eq female or (gender eq male and active eq false)", True),
     (PATIENT, "_filter", "not (gender eq female)", False),
     (PATIENT, "_filter", "gender eq male and birthdate lt 1990 or active eq true", True),
     (PATIENT, "_filter", 'given co "arie" and given ew "anne" and death-date pr false', True),
     (PATIENT, "_filter", 'family eq "lefevre durand"', True),
     (PATIENT, "_filter", "birthdate po 1980-05 and general-practitioner re Practitioner/dr1", True),
+    (DOCUMENT, "_filter", "relationship[relation eq replaces].relatesto re DocumentReference/d1", True),
+    (DOCUMENT, "_filter", "relationship[relation eq replaces].relatesto re DocumentReference/d2", False),
+    (DOCUMENT, "_filter", 'relationship[relation eq "replaces" or relation eq signs].relatesto pr true', True),
+    (DOCUMENT, "_filter", "relationship[relation eq signs].relatesto pr false", True),
+    (OBSERVATION, "_filter", "component-code-value-quantity[component-code eq 8480-6].component-value-quantity gt 100", True),
+    (OBSERVATION, "_filter", "component-code-value-quantity[component-code eq 8462-4].component-value-quantity gt 100", False),
 ]
 
 
