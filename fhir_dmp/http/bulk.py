@@ -28,6 +28,8 @@ async def serve(request: Request, send: Send, context: Context, url: Url, body: 
     method = "GET" if request.method == "HEAD" else request.method
     shape = shape_of(request, url.query)._replace(prefer="")
     if len(url.tail) == 1:
+        if request.method == "HEAD":  # whoever only looks begins nothing
+            raise FhirError("method", "an export is asked for by GET or POST", headers={"Allow": "GET, POST"})
         await _begin(request, send, context, url, body, shape)
     elif len(url.tail) == 2 and method == "GET":
         await _state(send, context, url.tail[1], shape)

@@ -42,10 +42,12 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     return Answer(200, searchset(hits, total=len(rows), links=[("self", sets.address(context, url, told))]))
 
 
-def _check(names: Iterable[str]) -> None:
-    plain = [name.partition(":")[0].partition(".")[0] for name in names]
-    if misplaced := [name for name in plain if name in SHAPES]:
+def _check(names: list[str]) -> None:
+    if misplaced := [name for name in names if name in SHAPES]:
         raise FhirError("invalid", f"`{misplaced[0]}` has no meaning for `$lastn`, which answers in one Bundle, newest first")
+    # What says who or what it is not, or that nobody knows, does not say who or what it is.
+    telling = [name for name in names if name.partition(":")[2] not in ("missing", "not", "not-in")]
+    plain = [name.partition(":")[0].partition(".")[0] for name in telling]
     if not any(name in SUBJECTS for name in plain):
         raise FhirError("invalid", "`$lastn` needs to know of whom: `patient` or `subject`")
     if not any(name in CODES or name.startswith(("code-value", "combo-code", "component-code")) for name in plain):

@@ -272,6 +272,13 @@ def test_scopes_narrow_it(fhir, server, world):
     assert refused(fhir.get("$export", **ASYNC, **none)) == (403, "forbidden")
 
 
+def test_who_only_looks_begins_nothing(fhir, rows):
+    before = rows["host.jobs"].count_documents({}, hint="_id_")
+    answer = fhir.send("HEAD", "$export", **ASYNC)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+    assert rows["host.jobs"].count_documents({}, hint="_id_") == before
+
+
 def test_inside_a_batch_it_is_refused(fhir):
     answer = fhir.post("", bundle("batch", entry("GET", "$export"))).json()["entry"][0]["response"]
     assert answer["status"][:3] == "400"

@@ -95,6 +95,8 @@ def test_post_is_get(fhir, dossier):
     [
         ("code=8867-4", "needs to know of whom"),
         ("patient=a", "needs to know what to look for"),
+        ("patient:missing=true&code=b", "needs to know of whom"),
+        ("patient=a&code:not=b", "needs to know what to look for"),
         ("patient=a&code=b&max=0", "`0` is not of type positiveInt"),
         ("patient=a&code=b&_sort=date", "`_sort` has no meaning"),
         ("patient=a&code=b&_count=2", "`_count` has no meaning"),
