@@ -107,18 +107,21 @@ async def _gather(context: Context, composition: Row, sight: Sight) -> _Gathered
         if len(result.rows) > limits_of(context).included:
             raise FhirError("too-costly", f"the document would hold more than {limits_of(context).included} resources")
         if direct:
-            result.missing += _elsewhere(context, composition)
+            result.missing += _elsewhere(context, composition, result.rows)
     return result
 
 
-def _elsewhere(context: Context, composition: Row) -> list[Issue]:
-    """References of the Composition to other servers, from which nothing is fetched."""
-    said = "what is referred to here is on another server and cannot be put into the document"
-    return [
-        Issue("error", "not-found", said, place)
-        for place, reference in references(json.parse(composition.body))
-        if parse_reference(reference["reference"], (context.base_url,)).kind in ("absolute", "urn")
-    ]
+def _elsewhere(context: Context, composition: Row, rows: dict[bytes, Row]) -> list[Issue]:
+    """References of the Composition to other servers, from which nothing is fetched, and to versions that are no longer current."""
+    found = []
+    for place, reference in references(json.parse(composition.body)):
+        said = parse_reference(reference["reference"], (context.base_url,))
+        row = rows.get(context.store.vault.locate(said.type, said.id)) if said.kind == "local" else None
+        if said.kind in ("absolute", "urn"):
+            found.append(Issue("error", "not-found", "what is referred to here is on another server, not in the document", place))
+        elif row is not None and said.version and said.version != version_id(row.version):
+            found.append(Issue("error", "not-found", "the version referred to here is not the current one, which a document holds", place))
+    return found
 
 
 async def _bundle(context: Context, rows: list[Row], identifier: str) -> bytes:

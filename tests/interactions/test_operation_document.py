@@ -91,6 +91,16 @@ def test_what_the_composition_names_must_be_there(fhir, letter):
     assert sorted(places(answer)) == ["Composition.author[0]", "Composition.section[0].entry[0]", "Composition.section[0].entry[1]"]
 
 
+def test_a_version_that_is_no_longer_current_is_not_replaced_in_silence(fhir, letter):
+    result = fhir.new(observation(letter["patient"].path))
+    pinned = f"{result.path}/_history/{result.version}"
+    made = fhir.new(composition(letter["patient"].path, letter["role"].path, pinned))
+    assert result.path in held(fhir.get(f"{made.path}/$document"))
+    fhir.put(result.path, {**result.value, "valueInteger": 2})
+    answer = fhir.get(f"{made.path}/$document")
+    assert refused(answer) == (422, "not-found") and places(answer) == ["Composition.section[0].entry[0]"]
+
+
 def test_a_document_does_not_lead_into_another_dossier(fhir, letter):
     stranger = fhir.new(patient("ETRANGER"))
     linked = fhir.new(patient("LIE", link=[{"other": {"reference": stranger.path}, "type": "seealso"}]))
