@@ -238,22 +238,28 @@ def _dossier(work: _Work, entry: bundle.Entry) -> int:
     for code in compartment("Patient").get(entry.target.type, ()):
         for value in index.get(code, ()):
             text = value.url or f"{value.type}/{value.id}" if isinstance(value, Reference) else ""
-            if (identity := _resolved(work, text)).startswith("Patient/"):
+            if (identity := _resolved(work, text, entry.base)).startswith("Patient/"):
                 named.add(identity)
     if len(named) > 1 and not work.context.sandbox:
         raise FhirError("business-rule", "a resource may belong to one patient only; this one names several", f"{entry.place}.resource")
     return vault.dossier_of_patient(named.pop().partition("/")[2]) if len(named) == 1 else COMMON
 
 
-def _resolved(work: _Work, text: str) -> str:
-    """`Type/id` that a reference of an entry leads to, "" when it leads nowhere here."""
+def _resolved(work: _Work, text: str, base: str) -> str:
+    """`Type/id` that a reference of an entry leads to, "" when it leads nowhere here. base: of the entry, for relative references."""
     if (linked := work.links.get(text)) is not None:
         return linked
-    index = work.plan.full_urls.get(text)
-    if index is not None:
+    if (index := _linked_entry(work, text, base)) is not None:
         return work.ids.get(index, "")
     ref = parse_reference(text, (work.context.base_url,))
     return ref.relative if ref.kind == "local" else ""
+
+
+def _linked_entry(work: _Work, text: str, base: str) -> int | None:
+    """The entry whose fullUrl a link names, as `rewrite` will find it."""
+    text = text.partition("#")[0].partition("/_history/")[0]
+    found = work.plan.full_urls.get(text)
+    return work.plan.full_urls.get(f"{base}/{text}") if found is None and base and ":" not in text else found
 
 
 def _binary_ids(work: _Work, binaries: list[bundle.Entry]) -> None:
@@ -265,13 +271,13 @@ def _binary_ids(work: _Work, binaries: list[bundle.Entry]) -> None:
         if identity is not None:
             dossier = dossier_in(vault.locate(*identity.split("/"))) if entry.index in work.new else _dossier(work, entry)
             for url in _urls(entry.resource):
-                if (index := work.plan.full_urls.get(url)) is not None:
+                if (index := _linked_entry(work, url, entry.base)) is not None:
                     owners.setdefault(index, set()).add(dossier)
     for entry in binaries:
         context_of = (entry.resource.get("securityContext") or {}).get("reference")
         owner = owners.get(entry.index, {COMMON})
         dossier = next(iter(owner)) if len(owner) == 1 else COMMON
-        if isinstance(context_of, str) and (identity := _resolved(work, context_of)):
+        if isinstance(context_of, str) and (identity := _resolved(work, context_of, entry.base)):
             type_name, _, id = identity.partition("/")
             dossier = vault.dossier_of_patient(id) if type_name == "Patient" else dossier_in(vault.open_id(id) or bytes(8))
         id = vault.new_id(dossier, work.context.random)

@@ -327,7 +327,7 @@ def test_several_matches_fail_the_whole(fhir):
         assert refused(answer) == (412, "multiple-matches") and places(answer) == ["Bundle.entry[0]"]
 
 
-def test_relative_references_are_resolved_against_the_full_url(fhir):
+def test_relative_references_are_resolved_against_the_full_url(fhir, vault):
     base = "https://elsewhere.example/fhir"
     answer = transaction(
         fhir,
@@ -337,6 +337,19 @@ def test_relative_references_are_resolved_against_the_full_url(fhir):
     )
     person, first, second = located(answer)
     assert fhir.get(first).json()["subject"]["reference"] == person == fhir.get(second).json()["subject"]["reference"]
+    # Their ids are of the patient's dossier, and so is what these point to.
+    assert len({vault.locate(*path.split("/"))[:8] for path in (person, first, second)}) == 1
+    document = {"resourceType": "DocumentReference", "status": "current", "subject": {"reference": "Patient/7"}}
+    document["content"] = [{"attachment": {"contentType": "text/plain", "url": "Binary/9"}}]
+    answer = transaction(
+        fhir,
+        entry("POST", "Binary", {"resourceType": "Binary", "contentType": "text/plain", "data": "YQ=="}, f"{base}/Binary/9"),
+        entry("POST", "DocumentReference", document, f"{base}/DocumentReference/8"),
+        entry("POST", "Patient", patient(), f"{base}/Patient/7"),
+    )
+    paths = located(answer)
+    assert fhir.get(paths[1]).json()["content"][0]["attachment"]["url"] == paths[0]
+    assert len({vault.locate(*path.split("/"))[:8] for path in paths}) == 1
 
 
 def test_the_dossier_of_an_entry_is_that_of_its_patient(fhir, vault):
