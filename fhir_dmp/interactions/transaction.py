@@ -250,7 +250,7 @@ def _resolved(work: _Work, text: str, base: str) -> str:
     if (linked := work.links.get(text)) is not None:
         return linked
     if (index := _linked_entry(work, text, base)) is not None:
-        return work.ids.get(index, "")
+        return work.ids.get(work.same.get(index, index), "")
     ref = parse_reference(text, (work.context.base_url,))
     return ref.relative if ref.kind == "local" else ""
 

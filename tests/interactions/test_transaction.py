@@ -247,24 +247,31 @@ def test_a_search_and_a_history_inside_see_what_was_written(fhir):
     assert history["total"] == 2
 
 
-def test_conditional_create_inside(fhir):
+def test_conditional_create_inside(fhir, vault):
     value = unique()
     same = entry("POST", "Patient", identified("Patient", value), A, ifNoneExist=f"identifier=urn:x-test|{value}")
     about = entry("POST", "Observation", observation(A))
     first, second = transaction(fhir, same, about), transaction(fhir, about, same)
     assert statuses(first) == ["201", "201"] and statuses(second) == ["201", "200"]
     assert located(first)[0] == located(second)[1]
+    assert len(dossiers(vault, *located(first), *located(second))) == 1
     assert fhir.get(located(second)[0]).json()["subject"]["reference"] == located(first)[0]
     assert fhir.get(f"Patient?identifier=urn:x-test|{value}").json()["total"] == 1
 
 
-def test_two_creates_on_the_same_condition_make_one(fhir):
+def dossiers(vault, *paths: str) -> set[bytes]:
+    """Dossiers that the ids of these resources are sealed into."""
+    return {vault.locate(*path.split("/"))[:8] for path in paths}
+
+
+def test_two_creates_on_the_same_condition_make_one(fhir, vault):
     value = unique()
     one = entry("POST", "Patient", identified("Patient", value), A, ifNoneExist=f"identifier=urn:x-test|{value}")
     two = entry("POST", "Patient", identified("Patient", value), B, ifNoneExist=f"identifier=urn:x-test|{value}")
     answer = transaction(fhir, one, two, entry("POST", "Observation", observation(B)))
     assert statuses(answer) == ["201", "200", "201"]
     assert located(answer)[0] == located(answer)[1] == fhir.get(located(answer)[2]).json()["subject"]["reference"]
+    assert len(dossiers(vault, *located(answer))) == 1
     assert fhir.get(f"Patient?identifier=urn:x-test|{value}").json()["total"] == 1
 
 
@@ -301,11 +308,12 @@ def test_two_conditions_that_lead_to_one_resource_fail_the_whole(fhir):
     assert fhir.get(made.path).headers["etag"] == made.etag
 
 
-def test_conditional_references(fhir):
+def test_conditional_references(fhir, vault):
     value, missing = unique(), unique()
     person = fhir.new(identified("Patient", value))
     answer = transaction(fhir, entry("POST", "Observation", observation(f"Patient?identifier=urn:x-test|{value}")))
     assert fhir.get(located(answer)[0]).json()["subject"]["reference"] == person.path
+    assert len(dossiers(vault, person.path, *located(answer))) == 1
     answer = transaction(fhir, entry("POST", "Observation", observation(f"Patient?identifier=urn:x-test|{missing}")))
     assert refused(answer) == (412, "conflict") and places(answer) == ["Bundle.entry[0].resource.subject.reference"]
     fhir.new(identified("Patient", value))
@@ -338,7 +346,7 @@ def test_relative_references_are_resolved_against_the_full_url(fhir, vault):
     person, first, second = located(answer)
     assert fhir.get(first).json()["subject"]["reference"] == person == fhir.get(second).json()["subject"]["reference"]
     # Their ids are of the patient's dossier, and so is what these point to.
-    assert len({vault.locate(*path.split("/"))[:8] for path in (person, first, second)}) == 1
+    assert len(dossiers(vault, person, first, second)) == 1
     document = {"resourceType": "DocumentReference", "status": "current", "subject": {"reference": "Patient/7"}}
     document["content"] = [{"attachment": {"contentType": "text/plain", "url": "Binary/9"}}]
     answer = transaction(
@@ -349,7 +357,7 @@ def test_relative_references_are_resolved_against_the_full_url(fhir, vault):
     )
     paths = located(answer)
     assert fhir.get(paths[1]).json()["content"][0]["attachment"]["url"] == paths[0]
-    assert len({vault.locate(*path.split("/"))[:8] for path in paths}) == 1
+    assert len(dossiers(vault, *paths)) == 1
 
 
 def test_the_dossier_of_an_entry_is_that_of_its_patient(fhir, vault):
