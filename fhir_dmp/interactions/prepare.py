@@ -93,7 +93,7 @@ def place_of(context: Context, checked: Checked, id: str | None) -> Place:
     if checked.type == "Patient":
         return Place(vault.dossier_of_patient(id) if id else vault.new_dossier(context.random))
     if checked.type == "Binary":
-        return Place(_dossier_of_binary(context, checked))
+        return Place(_dossier_of_binary(context, checked, id))
     named = patients_named(checked.type, checked.index)
     if len(named) == 1:
         (patient,) = named
@@ -103,14 +103,15 @@ def place_of(context: Context, checked: Checked, id: str | None) -> Place:
     return Place(COMMON)
 
 
-def _dossier_of_binary(context: Context, checked: Checked) -> int:
+def _dossier_of_binary(context: Context, checked: Checked, id: str | None) -> int:
+    """Where its securityContext says; else a Binary stays where its id is, e.g. with the document it came with."""
+    vault = context.store.vault
     said = (checked.value.get("securityContext") or {}).get("reference", "")
     ref = parse_reference(said, (context.base_url,))
-    if ref.kind != "local":
-        return COMMON
-    if ref.type == "Patient":
-        return context.store.vault.dossier_of_patient(ref.id)
-    key = context.store.vault.open_id(ref.id)
+    if ref.kind == "local" and ref.type == "Patient":
+        return vault.dossier_of_patient(ref.id)
+    known = ref.id if ref.kind == "local" else id
+    key = vault.open_id(known) if known else None
     return dossier_in(key) if key else COMMON
 
 

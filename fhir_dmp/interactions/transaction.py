@@ -380,17 +380,18 @@ async def _patched(work: _Work, entry: bundle.Entry, row: Row, id: str) -> Check
 
 
 def _checked(context: Context, body: bytes, entry: bundle.Entry) -> Checked:
-    try:
-        return check(context, body, entry.target.type)
-    except FhirError as fault:
-        # "Patient.name[0]" of the resource is "resource.name[0]" of the entry.
-        moved = [issue._replace(expression=_inside(issue.expression, entry.target.type)) for issue in fault.issues]
-        raise FhirError.many(fault.kind, moved) from None
+    return check(context, body, entry.target.type)
 
 
 def _inside(expression: str, type_name: str) -> str:
     rest = expression.removeprefix(type_name).removeprefix(".")
     return f"resource.{rest}" if rest else "resource"
+
+
+def _inside_of(expression: str, type_name: str) -> str:
+    """The same place, seen from the entry; places that are not in its resource stay."""
+    is_inside = expression == type_name or expression.startswith(f"{type_name}.") or expression == "resourceType"
+    return _inside(expression, type_name) if type_name and is_inside else expression
 
 
 async def _answers(work: _Work, prefer: str) -> list[bundle.Answer]:
@@ -410,11 +411,13 @@ class _at:
     """Gives the refusals of an entry the entry's place."""
 
     def __init__(self, entry: bundle.Entry) -> None:
-        self.place = entry.place
+        self.place, self.type = entry.place, entry.target.type
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, FhirError) and not error.where.startswith("Bundle.entry"):
-            raise error.within(self.place) from None
+            # "Patient.name[0]" of the resource is "resource.name[0]" of the entry.
+            moved = [issue._replace(expression=_inside_of(issue.expression, self.type)) for issue in error.issues]
+            raise FhirError(error.kind, error.message, issues=moved, headers=error.headers).within(self.place) from None

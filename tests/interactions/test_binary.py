@@ -279,6 +279,21 @@ def test_the_dossier_of_a_binary_is_that_of_its_document(fhir, rows, vault):
         for content in content_ids(rows, vault, path):
             assert rows["contents.files"].find_one({"_id": content})["metadata"]["d"] == dossier
     assert [part["attachment"]["url"] for part in fhir.get(paths[1]).json()["content"]] == [paths[0], paths[3]]
+    # And it stays there whoever changes it, in whatever way.
+    for path in (paths[0], paths[3]):
+        id = path.split("/")[1]
+        changes = [{"op": "replace", "path": "/contentType", "value": "image/png"}]
+        for answer in (
+            fhir.put(path, LARGE, content_type="image/png"),
+            fhir.put(path, binary(SMALL, id=id)),
+            fhir.put(path, binary(LARGE, id=id)),
+            fhir.patch(path, changes),
+            fhir.post("", bundle("transaction", entry("PUT", path, binary(LARGE, id=id)))),
+        ):
+            assert answer.status_code == 200, answer.text
+            assert rows["resources"].find_one({"_id": vault.locate(*path.split("/"))})["d"] == dossier
+            for content in content_ids(rows, vault, path):
+                assert rows["contents.files"].find_one({"_id": content})["metadata"]["d"] == dossier
 
 
 def test_the_dossier_of_a_binary_sent_alone_is_that_of_its_security_context(fhir, rows, vault):
