@@ -47,6 +47,11 @@ async def resolved(context: Context, alternatives: Alternatives, sight: Sight = 
     return [(name, await _whole(context, name, part, sight)) for name, part in alternatives]
 
 
+async def looked_up(context: Context, type_name: str, predicate: Predicate, sight: Sight) -> Predicate:
+    """The same for resources that are nowhere by themselves: always from the far end."""
+    return await _Lookup(context, sight, None).of(type_name, predicate)
+
+
 async def _whole(context: Context, type_name: str | None, predicate: Predicate, sight: Sight) -> Predicate:
     if not needs_resolving(predicate):
         return predicate

@@ -7,8 +7,9 @@ is the current content. When that moment is too far back for the database, the r
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, Plan
@@ -23,12 +24,12 @@ from fhir_dmp.store.rows import Row
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """rows: current ones, in order. total: None when not counted.
+    """rows: current ones, in order (of a search for contained resources: Held). total: None when not counted.
 
     decided: by the index alone, by what rows show, or by opened bodies. examined: how many of those.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple
     total: int | None
     next: Cursor | None = None
     previous: Cursor | None = None
@@ -122,7 +123,7 @@ async def by_rows(context: Context, query: Query, plan: Plan, shown_at: Shown, c
     moment = Moment(cursor.moment if cursor else None)
     rows = await shown(context, plan, limit=limits_of(context).candidates, moment=moment)
     places = [(*shown_values(row.intervals, row.updated_ms, shown_at[row.type], query.sort), row.updated_ms, row.key, row) for row in rows]
-    return replace(await _cut(context, query, plan, places, moment, cursor, as_read=False), decided="rows")
+    return replace(await cut(query, places, moment, cursor, partial(_current, context, plan, first_page=False)), decided="rows")
 
 
 async def by_decision(context: Context, query: Query, alternatives: Alternatives, plan: Plan, cursor: Cursor | None) -> Page:
@@ -133,14 +134,15 @@ async def by_decision(context: Context, query: Query, alternatives: Alternatives
     found = await matching(context, alternatives, plan.sight, limit=limit, moment=moment, reads=sort_codes, seen=seen)
     keys = query.sort or DEFAULT
     places = [(*sort_values(each.index, keys), *each.row.place, each.row) for each in found]
-    page = await _cut(context, query, plan, places, moment, cursor, as_read=cursor is None)
+    page = await cut(query, places, moment, cursor, partial(_current, context, plan, first_page=cursor is None))
     return replace(page, decided="bodies", examined=seen.rows)
 
 
-async def _cut(
-    context: Context, query: Query, plan: Plan, places: list[tuple], moment: Moment, cursor: Cursor | None, *, as_read: bool
-) -> Page:
-    """A page of all matches. places: values of the sort keys, place of the row, the row. as_read: rows are open, and show what is now."""
+async def cut(query: Query, places: list[tuple], moment: Moment, cursor: Cursor | None, show: Callable[[list], Awaitable[list]]) -> Page:
+    """A page of all matches. places: values of the sort keys, (updated_ms, key), the match.
+
+    show: of some matches those that are still there, as they are now.
+    """
     total = cursor.total if cursor and cursor.total is not None else len(places)
     if query.only_count:
         return Page((), total)
@@ -148,11 +150,11 @@ async def _cut(
     places = in_order(places, keys)
     back = cursor is not None and cursor.back
     start, stop = _window(places, cursor, keys, query.count)
-    rows = await _current(context, plan, [place[-1] for place in places[start:stop]], first_page=as_read)
+    rows = await show([place[-1] for place in places[start:stop]])
     while len(rows) < query.count and (start > 0 if back else stop < len(places)):
         wanted = query.count - len(rows)
         least, most = (max(0, start - wanted), start) if back else (stop, min(len(places), stop + wanted))
-        extra = await _current(context, plan, [place[-1] for place in places[least:most]], first_page=as_read)
+        extra = await show([place[-1] for place in places[least:most]])
         rows = extra + rows if back else rows + extra
         start, stop = (least, stop) if back else (start, most)
     after = Cursor(moment.time or 0, total, False, places[stop - 1][:-1]) if 0 < stop < len(places) else None

@@ -17,6 +17,7 @@ from fhir_dmp.fhir.references import is_id
 from fhir_dmp.interactions import octets
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_chains import resolved
+from fhir_dmp.interactions.search_contained import Held, by_containers
 from fhir_dmp.interactions.search_explain import explained
 from fhir_dmp.interactions.search_includes import included
 from fhir_dmp.interactions.search_pages import Page, by_decision, by_index, by_rows
@@ -36,13 +37,22 @@ COMPARTMENTS = ("Patient", "Encounter", "Practitioner", "Device", "RelatedPerson
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a searchset. mode: match | include | outcome; an outcome has no id and no row."""
+    """One entry of a searchset. mode: match | include | outcome; an outcome has no id and no row.
+
+    within: "Type/id" of the row, where the entry is a resource it contains.
+    """
 
     type: str
     id: str
     body: bytes
     mode: str
     row: Row | None = None
+    within: str = ""
+
+    @property
+    def address(self) -> str:
+        """Below the base, "" where it has none."""
+        return f"{self.within}#{self.id}" if self.within else f"{self.type}/{self.id}" if self.id else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +82,9 @@ async def run(
     budget = octets.Budget(context)
     hits = []
     for entry in result.entries:
-        if entry.row is not None and entry.row.content is not None and not result.query.summary:
+        if entry.row is not None and entry.row.content is not None and not entry.within and not result.query.summary:
             entry = replace(entry, body=await budget.whole(entry.body, entry.row.content))
-        hits.append(Hit(f"{context.base_url}/{entry.type}/{entry.id}" if entry.id else "", shaped(entry, result.query), entry.mode))
+        hits.append(Hit(f"{context.base_url}/{entry.address}" if entry.address else "", shaped(entry, result.query), entry.mode))
     return Answer(200, searchset(hits, total=result.total, links=result.links), explained=result.explained)
 
 
@@ -111,15 +121,19 @@ async def search(
         if compartment.type not in COMPARTMENTS or not is_id(compartment.id):
             raise FhirError("not-found", f"there is no compartment `{compartment.type[:40]}/{compartment.id[:64]}`")
         admit(context, compartment.type, "s")
-    query = understood(context, type_name, pairs, context.lenient if lenient is None else lenient)
+    query = understood(context, type_name, pairs, context.lenient if lenient is None else lenient, contained=True)
     reader = reader_digest(context)
     scope = "/".join(compartment) if compartment else ""
     cursor = paging.decode(query.cursor, context.store.vault.open_token, query.digest(scope), reader) if query.cursor else None
-    alternatives = await alternatives_of(context, query, compartment, sight)
-    found = plan(context, alternatives, sight)
-    page = await _page(context, query, alternatives, found, cursor)
-    matches = [entry_of(row, "match") for row in page.rows]
-    others = await included(context, query, page.rows, sight) if page.rows and (query.includes or query.revincludes) else []
+    if query.contained:
+        page, found = await by_containers(context, query, inside(query.alternatives, compartment), sight, cursor)
+        rows, matches = [each.row for each in page.rows], [_entry_held(each) for each in page.rows]
+    else:
+        alternatives = await alternatives_of(context, query, compartment, sight)
+        found = plan(context, alternatives, sight)
+        page = await _page(context, query, alternatives, found, cursor)
+        rows, matches = page.rows, [entry_of(row, "match") for row in page.rows]
+    others = await included(context, query, rows, sight) if rows and (query.includes or query.revincludes) else []
     entries = [*matches, *(entry_of(row, "include") for row in others), *_warnings(query)]
     seal = context.store.vault.seal_token
     address = _address(context, query, compartment)
@@ -133,9 +147,9 @@ async def search(
     return Result(query, tuple(entries), page.total if query.total != "none" or query.only_count else None, tuple(links), told)
 
 
-def understood(context: Context, type_name: str | None, pairs: Pairs, lenient: bool) -> Query:
-    """The query of the pairs, with the limits and terminology of this host."""
-    return parse(
+def understood(context: Context, type_name: str | None, pairs: Pairs, lenient: bool, *, contained: bool = False) -> Query:
+    """The query of the pairs, with the limits and terminology of this host. contained: it may ask for contained resources."""
+    query = parse(
         type_name,
         pairs,
         now_ms=context.now_ms(),
@@ -144,6 +158,9 @@ def understood(context: Context, type_name: str | None, pairs: Pairs, lenient: b
         terminology=shipped(),
         lenient=lenient,
     )
+    if query.contained and not contained:
+        raise FhirError("not-supported", "search parameter `_contained` belongs to a search")
+    return query
 
 
 async def alternatives_of(context: Context, query: Query, compartment: Compartment | None, sight: Sight) -> Alternatives:
@@ -171,6 +188,11 @@ def entry_of(row: Row, mode: str) -> Entry:
     """The entry of a row; its id is read from the body."""
     said = _IDENTITY.decode(row.body or b"{}")
     return Entry(row.type, said.id, row.body or b"", mode, row)
+
+
+def _entry_held(each: Held) -> Entry:
+    entry = entry_of(each.row, "match")
+    return Entry(each.type, each.fragment, each.body, "match", each.row, entry.address) if each.body else entry
 
 
 def _warnings(query: Query) -> list[Entry]:

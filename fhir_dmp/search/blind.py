@@ -13,6 +13,7 @@ from decimal import Decimal
 from functools import cache
 
 from fhir_dmp.fhir import tables
+from fhir_dmp.search.extract import held
 from fhir_dmp.search.parameters import Parameter, parameters
 from fhir_dmp.search.predicate import Hash64
 from fhir_dmp.search.spelling import (
@@ -32,6 +33,7 @@ from fhir_dmp.search.values import Composite, DateRange, Index, Number, Quantity
 # Held by the row itself: its key and its time.
 OWN_FIELDS = frozenset({"_id", "_lastUpdated"})
 # Parameters of contained resources that get tokens; the others are narrowed by the reference alone.
+HOLDING = held("")
 CONTAINED = frozenset({"identifier", "name", "family", "given", "practitioner", "organization"})
 
 
@@ -89,9 +91,16 @@ def holder(code: str) -> tuple[str, str, str]:
     return outer, "holds", inner.partition(".")[0]
 
 
+def identifies(code: str) -> bool:
+    """Whether it is the identifier of what a resource holds: selective, in whatever container it is."""
+    return code.startswith(HOLDING) and code.endswith(".identifier")
+
+
 def is_indexed(code: str) -> bool:
     """Whether a code gets tokens: those of the resource itself, and a few of what it contains."""
-    return code not in OWN_FIELDS and code not in ("_text", "_content") and (">" not in code or code.rpartition(".")[2] in CONTAINED)
+    if ">" in code:
+        return "." in code and (code.startswith(HOLDING) or code.rpartition(".")[2] in CONTAINED)
+    return code not in OWN_FIELDS and code not in ("_text", "_content")
 
 
 def entries(type_name: str, index: Index, hash64: Hash64, patient: str | None = None) -> Entries:
@@ -105,8 +114,9 @@ def entries(type_name: str, index: Index, hash64: Hash64, patient: str | None = 
     n: dict[tuple, None] = {}
     known: Mapping[str, Parameter] = parameters(type_name)
     for code, values in index.items():
+        owner = "Resource" if code.startswith(HOLDING) else type_name
         if ">" in code:
-            holds = hash64(key(type_name, *holder(code)))
+            holds = hash64(key(owner, *holder(code)))
             x[holds] = g[holds] = None
         if not is_indexed(code):
             continue
@@ -117,8 +127,10 @@ def entries(type_name: str, index: Index, hash64: Hash64, patient: str | None = 
             continue  # asked as the conjunction of its parts
         for value in values:
             for kind, text, weight in tokens_of(code, value, parameter, hash64):
-                hashed = hash64(key(type_name, code, kind, text))
+                hashed = hash64(key(owner, code, kind, text))
                 x[hashed] = None
+                if weight and identifies(code):
+                    g[hashed] = None
                 if parameter is None or not weight:
                     continue
                 if parameter.selective and not (patient and _is_patient(value, patient) and code in locating(type_name)):

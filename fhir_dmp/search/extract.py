@@ -4,10 +4,10 @@ https://hl7.org/fhir/R4/search.html#ptypes
 
 Names in the index are parameter codes. What a reference to a contained resource leads to is found under
 `author>Practitioner.family`: the parameter, the type of the contained resource, its own parameter; that there is one at all under
-`author>Practitioner`.
+`author>Practitioner`. That the resource holds one, and what identifies it, under `contained>Practitioner`, whatever refers to it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
 
 from fhir_dmp.fhir import tables
@@ -19,6 +19,8 @@ from fhir_dmp.search.values import Composite, Index, Reference, Value
 from fhir_dmp.search.words import content, narrative
 
 MAX_CONTAINED_DEPTH = 2
+# What the index of a container tells of each resource it holds, whatever refers to it: see held().
+HELD = frozenset({"identifier", "code"})
 _Reader = Callable[[object, dict, Context], Iterable[Value]]
 
 
@@ -62,10 +64,42 @@ def _extract(type_name: str, resource: dict, container: dict, context: Context, 
             found.setdefault(code, {}).update(dict.fromkeys(values))
     if depth < MAX_CONTAINED_DEPTH and container.get("contained"):
         _contained(type_name, resource, container, context, found, depth)
-    index = {code: tuple(values) for code, values in found.items()}
+        if depth == 0:
+            _held(resource, context, found)
+    index = {code: tuple(values) for code, values in found.items() if values}
     if texts:
         index["_text"], index["_content"] = (narrative(resource),), (content(resource),)
     return index
+
+
+def held(type_name: str) -> str:
+    """Name in the index of a container of the resources of a type that it holds; their parameters come after a dot."""
+    return f"contained>{type_name}"
+
+
+def each_contained(resource: dict, *, base_urls: Sequence[str] = (), texts: bool = False) -> Iterator[tuple[int, str, Index]]:
+    """(position, type, index) of each contained resource by itself; it has no `_id` that could be asked for.
+
+    >>> [(at, name) for at, name, _ in each_contained({"contained": [{"resourceType": "Patient", "id": "p"}]})]
+    [(0, 'Patient')]
+    """
+    context = Context(tuple(base_urls), {})
+    for at, inner in enumerate(flat(resource.get("contained") or [])):
+        if type(inner) is dict and tables.known_type(inner.get("resourceType")):
+            index = _extract(inner["resourceType"], inner, resource, context, texts, 1)
+            index.pop("_id", None)
+            yield at, inner["resourceType"], index
+
+
+def _held(resource: dict, context: Context, found: dict) -> None:
+    for inner in flat(resource["contained"]):
+        if type(inner) is dict and tables.known_type(inner.get("resourceType")):
+            name = inner["resourceType"]
+            found.setdefault(held(name), {})[Reference(name)] = None
+            for member, value in inner.items():
+                for code, read in _plan(name)[0].get(member, ()):
+                    if code in HELD and value is not None:
+                        found.setdefault(f"{held(name)}.{code}", {}).update(dict.fromkeys(read(value, resource, context)))
 
 
 def _contained(type_name: str, resource: dict, container: dict, context: Context, found: dict, depth: int) -> None:

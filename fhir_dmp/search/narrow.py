@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fhir_dmp.fhir import tables
 from fhir_dmp.fhir.instants import interval, to_instant
-from fhir_dmp.search.blind import holder, is_indexed, locating, of_type_spelling
+from fhir_dmp.search.blind import holder, identifies, is_indexed, locating, of_type_spelling
 from fhir_dmp.search.parameters import Parameter, parameters
 from fhir_dmp.search.predicate import (
     All,
@@ -139,7 +139,8 @@ class _Narrowing:
         hashes = tuple(dict.fromkeys(self.hash(code, kind, text) for text in texts))
         parameter = self.parameters.get(code)
         if ">" in code:
-            anchors = (Anchor("selective", self.hash(*holder(code))),)
+            tell = weighty and identifies(code) and len(hashes) <= _MAX_ANCHORS
+            anchors = tuple(Anchor("selective", each) for each in (hashes if tell else (self.hash(*holder(code)),)))
             return Narrow({"x": hashes[0]} if len(hashes) == 1 else {"x": {"$in": list(hashes)}}, exact, anchors)
         kind = "" if parameter is None or not weighty else "selective" if parameter.selective else "coded" if parameter.coded else ""
         anchors = tuple(Anchor(kind, each) for each in hashes) if kind and len(hashes) <= _MAX_ANCHORS else None

@@ -74,6 +74,7 @@ class Query:
 
     type: of the address, None for all. alternatives: (type, predicate), a resource matches by that of its type; type None: any type.
     sort: () is newest first. total: None when not asked. count: page size; 0 asks for the number only. summary: "" or a `_summary` code.
+    contained: "", "true" (contained resources only) or "both". contained_type: what is answered of those.
     understood: the parameters as they were understood, in order. ignored: names a lenient search left out.
     """
 
@@ -86,6 +87,8 @@ class Query:
     elements: tuple[str, ...] = ()
     includes: tuple[Include, ...] = ()
     revincludes: tuple[Include, ...] = ()
+    contained: str = ""
+    contained_type: str = "container"
     cursor: str | None = None
     understood: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
@@ -93,6 +96,11 @@ class Query:
     @property
     def only_count(self) -> bool:
         return self.count == 0 or self.summary == "count"
+
+    @property
+    def answers_contained(self) -> bool:
+        """Whether contained resources are answered by themselves."""
+        return bool(self.contained) and self.contained_type == "contained"
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -279,17 +287,13 @@ class _Reading:
     def contained(self, name: str, value: str) -> str:
         if value not in ("false", "true", "both"):
             raise FhirError("invalid", f"search parameter `_contained`: `{short(value)}` is none of false, true, both")
-        if value != "false":
-            raise FhirError(
-                "not-implemented", "search parameter `_contained`: contained resources are found through the resource that holds them"
-            )
+        self.once("contained", name, "" if value == "false" else value)
         return value
 
     def contained_type(self, name: str, value: str) -> str:
         if value not in ("container", "contained"):
             raise FhirError("invalid", f"search parameter `_containedType`: `{short(value)}` is none of container, contained")
-        if value == "contained":
-            raise FhirError("not-implemented", "search parameter `_containedType`: contained resources are not answered by themselves")
+        self.once("contained_type", name, value)
         return value
 
     def query(self, name: str, value: str) -> str:

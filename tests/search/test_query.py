@@ -125,7 +125,7 @@ REFUSED = [
     ("Patient", "_include", "Foo:name", "invalid", "`Foo:name`"),
     ("Patient", "_include:foo", "Patient:link", "invalid", "`_include:foo`"),
     ("Patient", "_revinclude", "*", "too-costly", "`_revinclude`"),
-    ("Patient", "_contained", "true", "not-implemented", "`_contained`"),
+    ("Patient", "_contained", "yes", "invalid", "`_contained`"),
     ("Patient", "_query", "x", "not-supported", "`_query`"),
     ("Patient", "_type", "Patient", "invalid", "`_type`"),
     ("Patient", "_list", "$current-anything", "not-supported", "`_list`"),
