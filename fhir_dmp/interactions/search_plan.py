@@ -30,12 +30,16 @@ class Compartment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Rows by one index. where: filter over index fields. types, dossiers: None for all. hint: see Reader.find."""
+    """Rows by one index. where: filter over index fields. types, dossiers: None for all. hint: see Reader.find.
+
+    outside: of rows outside dossiers that name several patients, the tokens one of which each holds.
+    """
 
     where: dict
     types: tuple[str, ...] | None
     dossiers: tuple[int, ...] | None
     hint: str
+    outside: tuple[int, ...] = ()
 
     def asked(self) -> dict:
         """Arguments of the reading methods of the store."""
@@ -133,7 +137,8 @@ def _segments(members: list[tuple[str | None, Narrow]], sandbox: bool) -> list[S
         if kind in ("dossier", "common"):
             found.append(Segment(where, types, tuple(values[kind]), hint))
         else:
-            found.append(Segment({field: way[field], **where}, types, None, hint))
+            outside = tuple(values[kind]) if kind == "outside" else ()
+            found.append(Segment({field: way[field], **where}, types, None, hint, outside))
         before.append(way)
     return found
 

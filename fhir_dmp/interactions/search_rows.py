@@ -4,13 +4,13 @@ https://hl7.org/fhir/R4/search.html
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.search_plan import Alternatives, Plan, plan
+from fhir_dmp.interactions.search_plan import Alternatives, Plan, Segment, plan
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search.extract import extract, some
 from fhir_dmp.search.limits import DEFAULTS, Limits
@@ -71,22 +71,35 @@ def too_many(limit: int) -> FhirError:
 
 async def candidates(context: Context, found: Plan, *, limit: int, moment: Moment | None = None) -> AsyncIterator[Row]:
     """Every row the segments lead to, opened; 400 beyond the limit. Newest first within each segment."""
-    async for row in _scanned(context, found, limit, moment):
+    async for row in _scanned(context, found.segments, limit, moment):
         if row.body is not None:
             yield row
 
 
-async def shown(context: Context, found: Plan, *, limit: int, moment: Moment | None = None) -> list[Row]:
-    """The same, closed, with their intervals."""
-    return [row async for row in _scanned(context, found, limit, moment, batch=limit + 1, bodies=False, intervals=True)]
+async def shown(context: Context, found: Plan, *, limit: int, moment: Moment) -> list[Row]:
+    """The same, closed, with their intervals, in no order. A dossier is read together with those of other searches."""
+    first, *others = found.segments
+    dossiers, outside = first.dossiers or (), tuple(token for each in others for token in each.outside)
+    if len(dossiers) != 1 or any(not each.outside for each in others):
+        return [row async for row in _scanned(context, found.segments, limit, moment, bodies=False, intervals=True)]
+    asked = {"types": first.types, "dossier": dossiers[0], "outside": outside, "limit": limit + 1, "moment": moment}
+    rows, more = await context.reads.closed(first.where, **asked)
+    if len(rows) > limit:
+        raise too_many(limit)
+    if more:
+        left = limit - len(rows)
+        rows += [row async for row in _scanned(context, others, left, moment, bodies=False, intervals=True)]
+    return rows
 
 
 async def _scanned(
-    context: Context, found: Plan, limit: int, moment: Moment | None, *, batch: int = BATCH, bodies: bool = True, intervals: bool = False
+    context: Context, segments: Iterable[Segment], limit: int, moment: Moment | None, *, bodies: bool = True, intervals: bool = False
 ) -> AsyncIterator[Row]:
     seen = 0
-    for segment in found.segments:
-        async for row in context.reads.scan(**segment.asked(), batch=batch, bodies=bodies, intervals=intervals, moment=moment):
+    for segment in segments:
+        async for row in context.reads.scan(
+            **segment.asked(), batch=BATCH if bodies else limit + 1, bodies=bodies, intervals=intervals, moment=moment
+        ):
             seen += 1
             if seen > limit:
                 raise too_many(limit)

@@ -129,17 +129,19 @@ def _compiled(type_name: str, row: tables.SearchParameter) -> Parameter:
     if parts and not all(_fits(part, expression, branch) for part, expression in parts for branch in found):
         # DocumentReference.relationship names its two parts the wrong way round.
         parts = tuple((part, expression) for (part, _), (_, expression) in zip(reversed(parts), parts, strict=True))
+    # Where a composite stands on the resource itself, its parts are what their own parameters find: it equals their conjunction.
+    rooted = bool(parts) and all(not branch.steps for branch in found)
     return Parameter(
         row.code,
         row.type,
         row.url,
         found,
         _targets(row, found),
-        tuple(Component(part.code, part.type, expression, _targets(part, ())) for part, expression in parts),
+        tuple(Component(part.code, part.type, part.expression if rooted else expression, _targets(part, ())) for part, expression in parts),
         selective=_is_selective(type_name, row, leaves),
         calendar=row.type == "date" and row.code in _PERSONAL_DATES,
         coded=row.type == "token" and row.code in ("code", "type"),
-        rooted=bool(parts) and all(not branch.steps for branch in found),
+        rooted=rooted,
     )
 
 

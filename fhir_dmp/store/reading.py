@@ -112,13 +112,30 @@ class Reader:
         moment: Moment | None = None,
     ) -> int:
         """How many rows `find` would give; counting stops at `limit`."""
-        stages: list[dict] = [{"$match": _filter(where, types, dossiers)}]
+        stages: list[dict] = [{"$match": filter_of(where, types, dossiers)}]
         if limit is not None:
             stages.append({"$limit": limit})
         stages.append({"$count": "n"})
         command = {"aggregate": "resources", "pipeline": stages, "cursor": {}, "hint": _index(hint, types, dossiers)}
         answer = await self._connection.read(command, self._session, moment)
         return answer[0]["n"] if answer else 0
+
+    async def closed(
+        self,
+        where: Mapping[str, Any] | None,
+        *,
+        types: Sequence[str] | None,
+        dossier: int,
+        outside: tuple[int, ...],
+        limit: int,
+        moment: Moment | None = None,
+    ) -> tuple[list[Row], bool]:
+        """Rows of one dossier that match, closed, with their intervals, in no order, at most `limit`.
+
+        outside: selective tokens of which rows outside of dossiers may hold one; whether there may be such rows, which are not among these.
+        """
+        found = await self.find(where, types=types, dossiers=(dossier,), limit=limit, bodies=False, intervals=True, moment=moment)
+        return found, bool(outside)
 
     @translated
     async def examined(self, *, limit: int, **asked: Any) -> dict[str, int]:
@@ -140,7 +157,7 @@ class Reader:
         """The self hashes of the rows that match, in no order, for chains: a reference token is a hash of them."""
         command = {
             "find": "resources",
-            "filter": _filter(where, types, dossiers),
+            "filter": filter_of(where, types, dossiers),
             "projection": {"_id": 0, "s": 1},
             "limit": limit,
             "batchSize": limit,
@@ -297,7 +314,7 @@ def _index(hint: str | None, types: Sequence[str] | None, dossiers: Sequence[int
     return "time" if types is None else "type"
 
 
-def _filter(where: Mapping[str, Any] | None, types: Sequence[str] | None, dossiers: Sequence[int] | None) -> dict[str, Any]:
+def filter_of(where: Mapping[str, Any] | None, types: Sequence[str] | None, dossiers: Sequence[int] | None) -> dict[str, Any]:
     filter: dict[str, Any] = {}
     if dossiers is not None:
         filter["d"] = dossiers[0] if len(dossiers) == 1 else {"$in": list(dossiers)}
@@ -326,7 +343,7 @@ def _find(
 ) -> dict[str, Any]:
     """The command of Reader.find; read backwards, its rows come in the opposite order."""
     backwards = before is not None and after is None
-    filter = _filter(where, types, dossiers)
+    filter = filter_of(where, types, dossiers)
     for place, towards_older in ((after, descending), (before, not descending)):
         if place is not None:
             filter = _beyond(filter, place, older=towards_older)
@@ -352,7 +369,7 @@ def _history_parts(
     if key is not None:
         current = {"_id": Binary(key), "t": ANY_TYPE, **since}
         return [("resources", current, "_id_"), ("versions", {"k": Binary(key), **since}, "instance")]
-    filter, index = {**_filter(None, types, dossiers), **since}, _index(None, types, dossiers)
+    filter, index = {**filter_of(None, types, dossiers), **since}, _index(None, types, dossiers)
     return [("resources", filter, index), ("versions", filter, index)]
 
 

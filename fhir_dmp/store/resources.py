@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bson import Binary
 from bson.raw_bson import RawBSONDocument
@@ -22,7 +22,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.store import records
 from fhir_dmp.store.acts import Acts
 from fhir_dmp.store.batching import Batcher, Failed
-from fhir_dmp.store.connection import Connection, repeated
+from fhir_dmp.store.connection import Connection, Moment, repeated
 from fhir_dmp.store.contents import Contents
 from fhir_dmp.store.failures import AlreadyExists, Broken, is_transient, translated, unavailable
 from fhir_dmp.store.format import FORMAT as CURRENT_FORMAT
@@ -30,8 +30,9 @@ from fhir_dmp.store.format import MIGRATIONS, Migration, Progress, Record, open_
 from fhir_dmp.store.journal import Journal
 from fhir_dmp.store.lanes import Lanes, Turn, entry
 from fhir_dmp.store.merging import Log
-from fhir_dmp.store.reading import Reader
-from fhir_dmp.store.rows import INLINE_BODY_BYTES, Change, Content, NewRow, current_document, deletion_document, encode
+from fhir_dmp.store.reading import Reader, filter_of
+from fhir_dmp.store.rows import INLINE_BODY_BYTES, Change, Content, NewRow, Row, current_document, deletion_document, encode, row_of
+from fhir_dmp.store.together import Wanted, read_together
 from fhir_dmp.store.vault import COMMON, Vault, dossier_row, is_dossier_row
 from fhir_dmp.store.writing import Member, Prepared, apply, claim
 
@@ -71,6 +72,7 @@ class Store(Reader):
 
         self._loads = batcher("read", partial(self._load_batch, "resources"), 1, 400)
         self._old_loads = batcher("vread", partial(self._load_batch, "versions"), 1, 400)
+        self._searches = batcher("search", partial(read_together, connection), 2, 32)
         self._creates = batcher("create", self._insert_batch, 2, 1000, 32 * 1024 * 1024)
         self._commits = batcher("commit", self._commit_batch, 2, 200)
         self._lanes = Lanes(connection, os.urandom, clock)
@@ -122,7 +124,7 @@ class Store(Reader):
 
     async def close(self) -> None:
         """Finish what waits, then disconnect."""
-        for batcher in (self._loads, self._old_loads, self._creates, self._commits):
+        for batcher in (self._loads, self._old_loads, self._searches, self._creates, self._commits):
             await batcher.close()
         await self.journal.close()
         await self._connection.close()
@@ -292,6 +294,25 @@ class Store(Reader):
             return
 
     # Batches
+
+    @translated
+    async def closed(
+        self,
+        where: Mapping[str, Any] | None,
+        *,
+        types: Sequence[str] | None,
+        dossier: int,
+        outside: tuple[int, ...],
+        limit: int,
+        moment: Moment | None = None,
+    ) -> tuple[list[Row], bool]:
+        """As in Reader; searches that wait at the same time are read together, except at a moment that has been."""
+        if moment is not None and not moment.time:
+            found = await self._searches.submit(Wanted(dossier, filter_of(where, types, (dossier,)), outside))
+            if found.documents is not None and len(found.documents) <= limit:
+                moment.time = found.time
+                return [row_of(document, None) for document in found.documents], found.outside
+        return await super().closed(where, types=types, dossier=dossier, outside=outside, limit=limit, moment=moment)
 
     async def _documents(self, keys: tuple[bytes, ...]) -> dict[bytes, dict]:
         return await self._loads.submit(keys) if keys else {}
