@@ -12,13 +12,24 @@ The same source always gives the same bytes. Only names, types, numbers, codes a
 import argparse
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROFILE = "http://hl7.org/fhir/StructureDefinition/"
 SYSTEM_TYPE = "http://hl7.org/fhirpath/System."
 FHIR_TYPE = PROFILE + "structuredefinition-fhir-type"
-FILES = ("types.json", "elements.json", "bindings.json", "search_parameters.json", "compartments.json")
+FILES = (
+    "types.json",
+    "elements.json",
+    "bindings.json",
+    "search_parameters.json",
+    "compartments.json",
+    "value_sets.json",
+    "hierarchies.json",
+)
+# Value sets of more codes are left out: too many for one search.
+MOST_CODES = 500
 
 
 def read(source: Path, name: str) -> object:
@@ -122,6 +133,53 @@ def bindings(source: Path, tables: dict[str, list]) -> dict[str, dict | None]:
     return answer
 
 
+def terminology(source: Path, required: dict[str, dict | None]) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Value sets made of R4's own code systems, beside those some element requires; and code system -> code -> codes directly below."""
+    resources = [entry["resource"] for entry in read(source, "valuesets.json")["entry"]]
+    systems = {r["url"]: r for r in resources if r["resourceType"] == "CodeSystem" and r.get("content") == "complete"}
+    sets = {r["url"]: r for r in resources if r["resourceType"] == "ValueSet"}
+    below = {url: dict(children(r.get("concept", ()))) for url, r in systems.items()}
+
+    def part(include: dict, depth: int) -> set[tuple[str, str]] | None:
+        found = None
+        if "filter" in include or depth > 5:
+            return None
+        if system := include.get("system"):
+            listed = [concept["code"] for concept in include["concept"]] if "concept" in include else below.get(system)
+            if listed is None:
+                return None
+            found = {(system, code) for code in listed}
+        for url in include.get("valueSet", ()):
+            codes = whole(url.partition("|")[0], depth + 1)
+            if codes is None:
+                return None
+            found = codes if found is None else found & codes
+        return found
+
+    def whole(url: str, depth: int = 0) -> set[tuple[str, str]] | None:
+        compose = sets.get(url, {}).get("compose", {})
+        included, excluded = ([part(each, depth) for each in compose.get(name, ())] for name in ("include", "exclude"))
+        if not included or None in (*included, *excluded):
+            return None
+        return set().union(*included) - set().union(*excluded)
+
+    answer: dict[str, dict] = {}
+    for url in sorted(sets.keys() - required.keys()):
+        codes = whole(url)
+        if codes and len(codes) <= MOST_CODES:
+            answer[url] = {system: sorted(code for owner, code in codes if owner == system) for system in sorted({s for s, _ in codes})}
+    nested = {url: {code: list(inner) for code, inner in codes.items() if inner} for url, codes in sorted(below.items())}
+    return answer, {url: codes for url, codes in nested.items() if codes}
+
+
+def children(concepts: list[dict]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(code, codes directly below) of each concept of a code system."""
+    for concept in concepts:
+        inner = concept.get("concept", ())
+        yield concept["code"], tuple(each["code"] for each in inner)
+        yield from children(inner)
+
+
 def search_parameters(source: Path) -> list[dict]:
     """One row per SearchParameter, by url; expressions as published."""
     rows = []
@@ -164,7 +222,8 @@ def generate(source: Path) -> dict[str, bytes]:
     """File name -> content."""
     found = structures(source)
     tables = element_tables(found)
-    contents = (kinds(found), tables, bindings(source, tables), search_parameters(source), compartments(source))
+    required = bindings(source, tables)
+    contents = (kinds(found), tables, required, search_parameters(source), compartments(source), *terminology(source, required))
     return {name: lines(content) for name, content in zip(FILES, contents, strict=True)}
 
 

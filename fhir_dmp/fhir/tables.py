@@ -231,6 +231,24 @@ def codes(value_set: str) -> Mapping[str, tuple[str, ...]] | None:
     return None if listed is None else MappingProxyType({system: tuple(those) for system, those in listed.items()})
 
 
+@cache
+def known_codes(value_set: str) -> Mapping[str, tuple[str, ...]] | None:
+    """As codes, of value sets that R4 defines of its own code systems, required or not; None when they cannot be enumerated."""
+    listed = _more_value_sets().get(value_set)
+    return codes(value_set) if listed is None else MappingProxyType({system: tuple(those) for system, those in listed.items()})
+
+
+@cache
+def _more_value_sets() -> dict[str, dict[str, list[str]]]:
+    return _load("value_sets.json")
+
+
+@cache
+def hierarchies() -> Mapping[str, Mapping[str, list[str]]]:
+    """Code system of R4 -> code -> codes directly below it; systems without a hierarchy are absent."""
+    return MappingProxyType(_load("hierarchies.json"))
+
+
 def value_sets() -> tuple[str, ...]:
     """Urls of the value sets that some element requires."""
     return tuple(_bindings())

@@ -1,4 +1,4 @@
-"""Value sets and code hierarchies for `:in`, `:not-in`, `:above` and `:below`: those shipped with the guide and those R4 requires.
+"""Value sets and code hierarchies for `:in`, `:not-in`, `:above` and `:below`: those shipped with the guide and those R4 defines itself.
 
 https://hl7.org/fhir/R4/search.html#modifiers
 """
@@ -32,7 +32,7 @@ class Terminology:
         plain = url.partition("|")[0]
         if plain in self.value_sets:
             return self.value_sets[plain]
-        listed = tables.codes(plain)
+        listed = tables.known_codes(plain)
         if not listed:
             return None
         return frozenset((system, code.casefold()) for system, codes in listed.items() for code in codes)
@@ -125,6 +125,15 @@ def _part(part: dict, sets: Mapping[str, dict], systems: Mapping[str, Mapping], 
 
 @cache
 def shipped(folder: Path = PROFILES) -> Terminology:
-    """Terminology of the CodeSystem and ValueSet resources of a folder."""
+    """Terminology of the CodeSystem and ValueSet resources of a folder, and the hierarchies of R4."""
     files = sorted([*folder.glob("CodeSystem-*.json"), *folder.glob("ValueSet-*.json")])
-    return terminology_of(json.loads(file.read_bytes()) for file in files)
+    found = terminology_of(json.loads(file.read_bytes()) for file in files)
+    children, parents = dict(found.children), dict(found.parents)
+    for system, below in tables.hierarchies().items():
+        if system not in children:
+            children[system] = {code: tuple(inner) for code, inner in below.items()}
+            parents[system] = {}
+            for code, inner in below.items():
+                for each in inner:
+                    parents[system][each] = (*parents[system].get(each, ()), code)
+    return Terminology(found.value_sets, children, parents)

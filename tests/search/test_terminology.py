@@ -1,0 +1,52 @@
+"""Value sets and hierarchies of searches. https://hl7.org/fhir/R4/search.html#modifiers"""
+
+import json
+
+import pytest
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import tables
+from fhir_dmp.search.terminology import shipped
+from tests.search.hosting import ask, context_on, ids, put
+
+R4 = "http://hl7.org/fhir/ValueSet"
+
+
+def test_value_sets_that_r4_requires_and_those_of_its_own_codes_are_known():
+    known = shipped()
+    assert all(known.expand(url) for url in tables.value_sets() if tables.codes(url))
+    assert ("http://terminology.hl7.org/CodeSystem/observation-category", "vital-signs") in known.expand(f"{R4}/observation-category")
+    assert known.expand(f"{R4}/observation-status|4.0.1") == known.expand(f"{R4}/observation-status")
+    assert known.expand(f"{R4}/mimetypes") is None
+    clinical = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+    assert known.below(clinical, "active") == {(clinical, code) for code in ("active", "recurrence", "relapse")}
+    assert known.above(clinical, "relapse") == {(clinical, "relapse"), (clinical, "active")}
+
+
+def test_resources_of_the_guide_go_before(tmp_path):
+    value_set = {
+        "resourceType": "ValueSet",
+        "url": "http://v",
+        "compose": {"include": [{"system": "http://s", "concept": [{"code": "A"}]}]},
+    }
+    (tmp_path / "ValueSet-v.json").write_text(json.dumps(value_set))
+    assert shipped(tmp_path).expand("http://v") == {("http://s", "a")}
+
+
+async def test_value_sets_answer_and_those_only_stored_are_refused_by_name(sandbox_store):
+    context = context_on(sandbox_store)
+    category = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}]}]
+    stored = {"resourceType": "ValueSet", "id": "v", "status": "active", "url": "http://v.example/mine"}
+    await put(
+        sandbox_store,
+        {"resourceType": "Observation", "id": "o1", "status": "final", "category": category},
+        {"resourceType": "Observation", "id": "o2", "status": "final", "category": [{"coding": [{"system": "http://x", "code": "y"}]}]},
+        {**stored, "compose": {"include": [{"system": "http://x"}]}},
+    )
+    assert await ids(context, f"Observation?category:in={R4}/observation-category") == ["o1"]
+    assert await ids(context, f"Observation?category:not-in={R4}/observation-category") == ["o2"]
+    assert await ids(context, f"Observation?status:in={R4}/observation-status") == ["o2", "o1"]
+    assert await ids(context, "Observation?status:below=http://hl7.org/fhir/observation-status|registered") == []
+    with pytest.raises(FhirError, match="http://v.example/mine") as refused:
+        await ask(context, "Observation?category:in=http://v.example/mine")
+    assert refused.value.kind == "not-supported"
