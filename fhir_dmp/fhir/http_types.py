@@ -185,7 +185,7 @@ def parse_tags(header: str | None) -> Tags | None:
     >>> parse_tags('W/"1", "2"').match("2"), parse_tags("*").match(None)
     (True, False)
     """
-    if header is None or not header.strip():
+    if header is None:
         return None
     if header.strip() == "*":
         return Tags(any=True)

@@ -173,7 +173,10 @@ class _Rewriting:
             address = f"{self.base}/{address}"
         new = self.mapping.get(address)
         if new is None:
-            new = self.mapping.get(address.partition("/_history/")[0])
+            unversioned = address.partition("/_history/")[0]
+            new = self.mapping.get(unversioned)
+            if new is not None and f"/{unversioned}".endswith(f"/{new}"):
+                return text  # the resource keeps its id, so its versions are the ones meant
         return text if new is None else new + hash_mark + fragment
 
     def link(self, found: re.Match) -> str:

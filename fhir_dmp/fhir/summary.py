@@ -47,6 +47,16 @@ def elements(body: bytes, type_name: str, names: Iterable[str]) -> bytes:
     return _kept(exact.members(body), ALWAYS | wanted | tables.mandatory_elements(type_name))
 
 
+def shaped(body: bytes, type_name: str, pairs: Iterable[tuple[str, str]]) -> bytes:
+    """The resource as `_summary` and `_elements` among the parameters of a request want it."""
+    pairs = tuple(pairs)
+    modes = [value for name, value in pairs if name == "_summary"]
+    names = parse_elements(value for name, value in pairs if name == "_elements")
+    if modes:
+        body = summary(body, type_name, parse_mode(modes[0]))
+    return elements(body, type_name, names) if names else body
+
+
 def parse_mode(value: str) -> Mode:
     """The value of `_summary`; anything else is refused."""
     if value not in MODES:

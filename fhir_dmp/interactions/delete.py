@@ -17,9 +17,9 @@ async def run(context: Context, type_name: str, id: str, *, if_match: Tags | Non
     admit(context, type_name, "d")
     for turn in range(update.TURNS):
         row = await read.current(context, type_name, id)
-        if row is None:
-            raise read.absent()
         update.precondition(row, if_match)
+        if row is None:
+            return never_was(context)
         if row.deleted:
             return Answer(204, version=version_id(row.version))
         deletion = deletion_of(context, row, id)
@@ -31,6 +31,13 @@ async def run(context: Context, type_name: str, id: str, *, if_match: Tags | Non
             continue
         return Answer(204, version=version_id(deletion.row.version))
     raise update.changed_meanwhile()
+
+
+def never_was(context: Context) -> Answer:
+    """Deleting what never was is done already, says R4; where rules apply it answers like any other resource that is not there."""
+    if not context.sandbox:
+        raise read.absent()
+    return Answer(204)
 
 
 def deletion_of(context: Context, row: Row, id: str) -> Change:

@@ -6,10 +6,12 @@ https://hl7.org/fhir/R4/http.html#summary
 from dataclasses import dataclass, replace
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.fhir import summary
+from fhir_dmp.fhir import json, summary
 from fhir_dmp.fhir.bundle import Pairs, Url
 from fhir_dmp.fhir.http_types import not_modified, parse_tags
+from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.interactions import conditional, create, delete, history, octets, operations, patch, read, search_type, update, vread
+from fhir_dmp.interactions.capabilities import statement
 from fhir_dmp.interactions.context import Answer, Context
 
 
@@ -77,6 +79,8 @@ async def _get(context: Context, request: Request) -> Answer:
         if len(url.tail) == 1:
             return await history.run(context, url.type or None, url.id or None, url.query)
         raise not_an_interaction(request)
+    if url.tail == ("metadata",):
+        return Answer(200, json.dump(statement(to_instant(context.now_ms()), sandbox=context.sandbox, base_url=context.base_url)))
     return await _search(context, url, url.tail, url.query)
 
 
@@ -124,13 +128,7 @@ async def _whole(context: Context, answer: Answer) -> Answer:
 
 def _shaped(url: Url, answer: Answer) -> Answer:
     """The answer as `_summary` and `_elements` want it. https://hl7.org/fhir/R4/search.html#summary"""
-    modes = [value for name, value in url.query if name == "_summary"]
-    names = summary.parse_elements(value for name, value in url.query if name == "_elements")
-    body = answer.body
-    if modes:
-        body = summary.summary(body, url.type, summary.parse_mode(modes[0]))
-    if names:
-        body = summary.elements(body, url.type, names)
+    body = summary.shaped(answer.body, url.type, url.query)
     return answer if body is answer.body else replace(answer, body=body)
 
 

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from urllib.parse import urlencode
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.fhir import json
+from fhir_dmp.fhir import json, summary
 from fhir_dmp.fhir.bundle import Pairs, Version, history_bundle
 from fhir_dmp.fhir.instants import interval
 from fhir_dmp.interactions import octets, read
@@ -17,7 +17,8 @@ from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import version_id
 
 STATUS = {"POST": 201, "PUT": 200, "PATCH": 200, "DELETE": 204}
-IGNORED = ("_format", "_pretty", "_summary", "_elements")
+SHAPES = ("_summary", "_elements")
+IGNORED = ("_format", "_pretty")
 PAGE = "_page"
 
 
@@ -40,19 +41,21 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
     links = [("self", _url(path, asked))]
     if len(rows) > count and page:
         links.append(("next", _url(path, [*asked, (PAGE, _seal(context, path, asked, page[-1]))])))
+    if count == 0 or ("_summary", "count") in pairs:
+        return Answer(200, history_bundle((), total=total, links=links[:1]))
     budget = octets.Budget(context)
     # Of an erased dossier there is nothing left to tell, not even an id.
-    versions = [await _version(context, row, budget) for row in page if not row.erased]
+    versions = [await _version(context, row, budget, pairs) for row in page if not row.erased]
     return Answer(200, history_bundle(versions, total=total, links=links))
 
 
-async def _version(context: Context, row: Row, budget: octets.Budget) -> Version:
+async def _version(context: Context, row: Row, budget: octets.Budget, pairs: Pairs) -> Version:
     id = json.parse(bytes(json.members(row.body)["id"]), object_only=False) if row.body else ""
     created = row.method in ("POST", "PUT") and not row.deleted
     address = f"{row.type}/{id}"
     return Version(
         full_url=f"{context.base_url}/{address}",
-        body=None if row.deleted else await budget.whole(row.body, row.content),
+        body=None if row.deleted else summary.shaped(await budget.whole(row.body, row.content), row.type, pairs),
         method=row.method,
         url=row.type if row.method == "POST" else address,
         status=STATUS[row.method] if created or row.deleted else 200,
@@ -73,8 +76,11 @@ def _parameters(context: Context, type_name: str | None, id: str | None, pairs: 
         elif name == PAGE:
             token = value
             continue
+        elif name in SHAPES:
+            if name == "_summary":
+                summary.parse_mode(value)
         elif name not in IGNORED and not context.lenient:
-            raise FhirError("invalid", f"a history has no parameter `{name[:60]}`; it knows _since and _count")
+            raise FhirError("invalid", f"a history has no parameter `{name[:60]}`; it knows _since, _count, _summary and _elements")
         else:
             continue
         asked.append((name, value))

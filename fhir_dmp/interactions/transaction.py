@@ -358,9 +358,10 @@ async def _stamped(work: _Work, entry: bundle.Entry, checked: Checked) -> None:
 
 
 def _delete(work: _Work, entry: bundle.Entry, row: Row | None, id: str) -> None:
-    if row is None and not entry.target.conditional:
-        raise read.absent()
     update.precondition(row, parse_tags(entry.if_match))
+    if row is None and not entry.target.conditional:
+        work.answers[entry.index] = delete.never_was(work.context)
+        return
     if row is None or row.deleted:
         work.answers[entry.index] = Answer(204)
         return

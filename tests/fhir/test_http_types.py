@@ -151,7 +151,7 @@ def test_entity_tags(header, version, match):
     assert h.parse_tags(header).match(version) is match
 
 
-@pytest.mark.parametrize("header", ['W/"1', "W/1", '"1" "2"', "w x", '"1",,"2"'])
+@pytest.mark.parametrize("header", ["", " ", 'W/"1', "W/1", '"1" "2"', "w x", '"1",,"2"'])
 def test_malformed_entity_tags_are_refused(header):
     assert kind_of(h.parse_tags, header) == "invalid"
 

@@ -138,3 +138,8 @@ def test_faults_of_an_entry_are_told_with_their_place_in_the_resource(fhir):
     assert places(fhir.post("", bundle("transaction", entry("POST", "Patient", {"resourceType": "Patient", "gender": "f"})))) == [
         "Bundle.entry[0].resource.gender"
     ]
+
+
+def test_capabilities_may_be_asked_in_a_batch(fhir):
+    answer = fhir.post("", bundle("batch", entry("GET", "metadata")))
+    assert answer.json()["entry"][0]["resource"]["resourceType"] == "CapabilityStatement"

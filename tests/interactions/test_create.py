@@ -1,6 +1,8 @@
 """FHIR create. https://hl7.org/fhir/R4/http.html#create"""
 
+import base64
 import json
+import os
 
 import httpx
 import pytest
@@ -100,3 +102,16 @@ def test_post_to_an_id_is_no_interaction(fhir):
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "PUT", "PATCH", "DELETE"}
     assert fhir.put(f"{made.path}/_history", basic(id=made.id)).headers["allow"] == "GET, HEAD"
     assert fhir.put("", basic()).headers["allow"] == "GET, HEAD, POST"
+
+
+def test_an_attachment_of_twenty_megabytes_comes_back_whole(fhir):
+    data = base64.b64encode(os.urandom(15 * 1024 * 1024)).decode()
+    document = {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "content": [{"attachment": {"contentType": "application/pdf", "data": data}}],
+    }
+    made = fhir.new(document)
+    assert fhir.get(made.path).json()["content"][0]["attachment"]["data"] == data
+    found = fhir.get(f"DocumentReference?_id={made.id}").json()
+    assert found["entry"][0]["resource"]["content"][0]["attachment"]["data"] == data

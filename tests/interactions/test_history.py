@@ -170,3 +170,15 @@ def test_pretty_and_head(fhir, life):
     plain, pretty = fhir.get(f"{path}/_history"), fhir.get(f"{path}/_history?_pretty=true")
     assert b'\n  "type": "history"' in pretty.content and pretty.json()["entry"] == plain.json()["entry"]
     assert fhir.send("HEAD", f"{path}/_history").headers["content-length"] == plain.headers["content-length"]
+
+
+def test_a_history_is_shaped_as_asked(fhir):
+    made = fhir.new(patient("SHAPED", birthDate="1970-01-01"))
+    fhir.patch(made.path, [{"op": "replace", "path": "/gender", "value": "male"}])
+    whole = fhir.get(f"{made.path}/_history").json()
+    assert [e["resource"]["gender"] for e in whole["entry"]] == ["male", "female"]
+    parts = fhir.get(f"{made.path}/_history?_elements=gender").json()
+    assert [set(e["resource"]) for e in parts["entry"]] == [{"resourceType", "id", "meta", "gender"}] * 2
+    count = fhir.get(f"{made.path}/_history?_summary=count").json()
+    assert count["total"] == 2 and "entry" not in count
+    assert fhir.get(f"{made.path}/_history?_summary=some").status_code == 400

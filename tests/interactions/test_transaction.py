@@ -204,7 +204,7 @@ def test_faults_of_every_kind_are_told_together(fhir):
         ([entry("PUT", "Basic/a", basic(id="a")), entry("DELETE", "Basic/a")], 422, "Bundle.entry[1]"),
         ([entry("PUT", "Basic/..", basic())], 400, "Bundle.entry[0].request.url"),
         ([entry("PUT", "https://elsewhere.example/fhir/Basic/a", basic(id="a"))], 400, "Bundle.entry[0].request.url"),
-        ([entry("DELETE", "Basic/absent-in-transaction")], 404, "Bundle.entry[0]"),
+        ([entry("DELETE", "Basic/absent-in-transaction", ifMatch='W/"1"')], 412, "Bundle.entry[0]"),
         ([entry("PATCH", "Basic/absent-in-transaction", json_patch())], 404, "Bundle.entry[0]"),
         ([{"resource": basic()}], 400, "Bundle.entry[0].request"),
         ([{}], 400, "Bundle.entry[0].request"),
@@ -429,3 +429,22 @@ def test_thousand_entries(fhir):
     paths = located(answer)
     assert fhir.get(paths[999]).json()["derivedFrom"] == [{"reference": paths[1]}]
     assert stored(fhir.put(paths[1], observation(paths[0], id=paths[1].split("/")[1]))).path == paths[1]
+
+
+def test_deleting_what_never_was_fails_no_transaction(fhir):
+    id = unique()
+    answer = transaction(fhir, entry("DELETE", "Basic/never-in-transaction"), entry("PUT", f"Basic/{id}", basic(id=id)))
+    assert statuses(answer) == ["204", "201"]
+
+
+def test_a_reference_to_a_version_of_what_keeps_its_id_stays_one(fhir):
+    one, other = unique(), unique()
+    version = f"{fhir.base}/Basic/{one}/_history/1"
+    linked = basic(id=other, subject={"reference": version})
+    answer = transaction(
+        fhir,
+        entry("PUT", f"Basic/{one}", basic(id=one), f"{fhir.base}/Basic/{one}"),
+        entry("PUT", f"Basic/{other}", linked, f"{fhir.base}/Basic/{other}"),
+    )
+    assert statuses(answer) == ["201", "201"]
+    assert fhir.get(f"Basic/{other}").json()["subject"] == {"reference": version}
