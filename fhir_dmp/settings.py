@@ -49,7 +49,7 @@ SETTINGS = (
     Setting("cors_origins", (), tuple, "web origins that may call from a browser, or *; empty: none"),
     Setting("log_level", "info", str, "debug, info (one line a request), warning or error"),
     Setting("max_body_bytes", 64 * MIB, int, "largest request body, also once decompressed", 1024, 1024 * MIB),
-    Setting("max_resource_bytes", 64 * MIB, int, "largest single resource as JSON; beyond a megabyte it is kept as a sealed content", 1024, 256 * MIB),
+    Setting("max_resource_bytes", 64 * MIB, int, "largest single resource as JSON; beyond 1 MiB kept as a sealed content", 1024, 256 * MIB),
     Setting("max_binary_bytes", 256 * MIB, int, "largest Binary content sent as itself", 1024, 16 * 1024 * MIB),
     Setting("max_reading_bytes", 512 * MIB, int, "memory for bodies one worker is receiving; more large ones wait outside with 503", MIB),
     Setting("max_bundle_entries", 20_000, int, "most entries in one batch or transaction", 1, 1_000_000),

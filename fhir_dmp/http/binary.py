@@ -57,7 +57,7 @@ async def _read(request: Request, send: Send, context: Context, url: Url, answer
         pieces = octets.json_stream(context, answer.body, answer.content)
         await send_stream(send, 200, headers, octets.json_length(answer.body, answer.content), pieces, head=head)
         return True
-    headers += [*INERT, (b"content-type", content_type.encode("utf-8", "replace")), (b"accept-ranges", b"bytes")]
+    headers += [*INERT, (b"content-type", header_of(content_type)), (b"accept-ranges", b"bytes")]
     held = None if answer.content else octets.data_of(answer.body)[1]
     size = len(held) if held is not None else answer.content.size
     part = parse_range(request.headers.get("range"), size) if same_as_before(request, answer) else None
@@ -92,6 +92,12 @@ async def _write(request: Request, send: Send, services: Services, context: Cont
         answer = await binary.update_content(context, url.id, content_type, security_context, pieces, if_match)
     await send_answer(send, answer, Shape("application/fhir+json; charset=utf-8", False, "minimal"), context.base_url, wrote=True)
     return True
+
+
+def header_of(content_type: str) -> bytes:
+    """A Content-Type for the header; what is no media type is served as mere octets."""
+    fits = content_type.isascii() and content_type.isprintable() and len(media_types(content_type)) == 1
+    return content_type.encode() if fits else b"application/octet-stream"
 
 
 async def one(piece: bytes) -> AsyncIterator[bytes]:

@@ -20,6 +20,7 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MOST_HEADERS = 100
 RETRY = {"Retry-After": "1"}
+FRAMING = {b"content-length", b"transfer-encoding"}
 GONE = 499  # counted for a client that left before it was answered
 
 # Set unless the route set its own: nothing of a dossier may stay in a cache, run in a browser, or be guessed to be something else.
@@ -75,6 +76,10 @@ class Envelope:
             raise FhirError("uri-too-long", f"the address is longer than {settings.max_url_bytes} bytes; a search may be sent by POST")
         if header_bytes > settings.max_header_bytes or len(scope["headers"]) > MOST_HEADERS:
             raise FhirError("header-too-long", f"more than {settings.max_header_bytes} bytes of headers, or more than {MOST_HEADERS}")
+        framing = {name for name, _ in scope["headers"]} & FRAMING
+        if framing == FRAMING:
+            # A proxy in front may have believed the other one: what follows could be somebody else's request.
+            raise FhirError("invalid", "a request has `Content-Length` or `Transfer-Encoding`, not both", headers={"Connection": "close"})
         if self.in_flight > settings.max_in_flight and not scope["path"].startswith("/health/"):
             raise FhirError("transient", "too many requests at a time, try again", headers=RETRY)
 

@@ -187,3 +187,13 @@ def test_random_octets_get_no_more_than_a_refusal(server):
         received = exchange(server, os.urandom(2000) + b"\r\n\r\n", seconds=2)
         assert status(received) in (400, None) if received.startswith(b"HTTP/") else not received
     assert server.client.get("/health/live").status_code == 200
+
+
+def test_a_request_framed_twice_is_refused(server):
+    host = server.url.removeprefix("http://")
+    head = f"POST /fhir/Basic HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {server.token}\r\nContent-Type: application/fhir+json\r\n"
+    with socket.create_connection(host.split(":")) as connection:
+        connection.settimeout(20)
+        connection.sendall((head + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n").encode())
+        answer = connection.recv(65536)
+    assert answer.split(b"\r\n")[0].split(b" ")[1] == b"400"

@@ -328,3 +328,11 @@ def test_a_refusal_before_a_large_body_is_read_spoils_no_later_request(fhir):
     for _ in range(5):
         assert fhir.put(made.path, LARGE, content_type="image/png", if_match='W/"other"').status_code == 412
         assert fhir.get(made.path).content == SMALL
+
+
+@pytest.mark.parametrize("content_type", ["not a mime", "é/à", "text/plain, text/html", "text/html\u202e"])
+def test_what_is_no_media_type_is_served_as_octets(fhir, content_type):
+    made = fhir.new({"resourceType": "Binary", "contentType": content_type, "data": "QQ=="})
+    answer = fhir.get(made.path)
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"A", "application/octet-stream")
+    assert fhir.get(made.path, accept="application/fhir+json").json()["contentType"] == content_type
