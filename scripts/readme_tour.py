@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run the console blocks of README.md against a fresh sandbox; with --write, put what they print into it.
 
-    .venv/bin/python scripts/readme_tour.py --write
+.venv/bin/python scripts/readme_tour.py --write
 """
 
 import os
@@ -46,7 +46,9 @@ def run(url: str, data: Path) -> list[list[tuple[str, str]]]:
     script = "\n".join(f"{command.rstrip()}\nprintf '{MARK}'" for block in blocks for command, _ in block)
     environment = {**os.environ, "FHIR_DMP_DATA": str(data), "LC_ALL": "C.UTF-8"}
     script = script.replace(ADDRESS, url)
-    done = subprocess.run(["bash", "-c", f"exec 2>&1\n{script}"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        ["bash", "-c", f"exec 2>&1\n{script}"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
     printed = iter(done.stdout.replace(url, ADDRESS).replace(str(data), "data").split(MARK))
     return [[(command, next(printed, "")) for command, _ in block] for block in blocks]
 
