@@ -10,7 +10,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import tables
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS, to_instant
 from fhir_dmp.interactions import search_type
-from fhir_dmp.search.extract import extract
+from fhir_dmp.search.extract import each_contained, extract
 from fhir_dmp.search.parameters import parameters
 from fhir_dmp.search.values import Composite, DateRange, Number, Position, Quantity, Reference, String, Token, Uri
 from tests.search.hosting import BASE, context_on, rows_of
@@ -110,3 +110,23 @@ async def test_what_is_found_in_a_resource_finds_the_resource(sandbox_store):
                     wrong.append((type_name, resource["id"], question, values[0]))
     assert wrong == []
     assert asked > 1000 or not made
+
+
+async def test_what_is_found_in_a_contained_resource_finds_its_container(sandbox_store):
+    context, wrong, asked, seen = context_on(sandbox_store), [], 0, set()
+    made = [resource for resource in resources() if resource.get("contained") and resource["resourceType"] != "Bundle"]
+    await asyncio.gather(*(sandbox_store.create(rows_of(sandbox_store, resource)) for resource in made))
+    for resource in made:
+        container = f"{resource['resourceType']}/{resource['id']}"
+        for _, type_name, index in each_contained(resource, base_urls=(BASE,)):
+            for code, values in index.items():
+                if ">" in code or parameters(type_name)[code].type == "special" or (type_name, code) in seen:
+                    continue
+                seen.add((type_name, code))
+                for question in questions(code, values[0])[:1]:
+                    asked += 1
+                    result = await search_type.search(context, type_name, [question, ("_contained", "true"), ("_count", "1000")])
+                    if container not in {entry.address for entry in result.entries}:
+                        wrong.append((container, type_name, question))
+    assert wrong == []
+    assert asked > 100 or not made

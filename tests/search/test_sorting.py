@@ -3,6 +3,9 @@
 from itertools import pairwise
 from random import Random
 
+import pytest
+
+from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions.search_rows import opened
 from fhir_dmp.search.parameters import parameters
 from fhir_dmp.search.query import SortKey
@@ -69,3 +72,17 @@ async def test_pages_sorted_by_date_go_forward_and_back(sandbox_store):
     back = await ask(context, dict(result.links)["previous"])
     assert found(back) == pages[-2]
     assert (await ask(context, address + "&_summary=count")).total == 23
+
+
+async def test_an_order_by_time_takes_any_number_of_matches_another_is_refused_beyond_the_limit(sandbox_store):
+    context = context_on(sandbox_store, max_candidates=10)
+    await put(sandbox_store, *({"resourceType": "Basic", "id": f"b{n:02}", "created": "2024"} for n in range(12)))
+    newest = [f"Basic/b{n:02}" for n in reversed(range(12))]
+    assert found(await ask(context, "Basic?_sort=-_lastUpdated")) == found(await ask(context, "Basic")) == newest
+    assert found(await ask(context, "Basic?_sort=_lastUpdated&_count=12")) == newest[::-1]
+    for order in ("_id", "created", "-code"):
+        with pytest.raises(FhirError) as refused:
+            await ask(context, f"Basic?_sort={order}")
+        assert refused.value.kind == "too-costly"
+        assert (await ask(context, f"Basic?_sort={order}&_summary=count")).total == 12
+    assert found(await ask(context, "Basic?_sort=_id&_id=b03,b01,b02")) == ["Basic/b01", "Basic/b02", "Basic/b03"]
