@@ -4,15 +4,21 @@ https://hl7.org/fhir/R4/http.html#versions
 """
 
 import asyncio
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import pytest
+from bson import Decimal128
+from bson.decimal128 import create_decimal128_context
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.store.failures import AlreadyExists, Conflict
-from fhir_dmp.store.rows import Change
+from fhir_dmp.store.rows import Change, decimal128
 
 from .making import changed, new_row
+
+LARGE = Context(prec=60, Emax=99_999, Emin=-99_999)
 
 
 async def test_a_created_row_is_read_back_byte_for_byte(store):
@@ -171,3 +177,9 @@ async def test_transactions_with_a_claim_in_common_go_one_after_the_other(store)
     created = await asyncio.gather(*(store.transact(create_if_none, claims=[b"identifier=42"]) for _ in range(20)))
     assert created.count(True) == 1
     assert await store.count() == 1
+
+
+@given(st.decimals(allow_nan=False, places=None), st.integers(-6300, 6300))
+def test_numbers_are_written_as_the_driver_writes_them(value, exponent):
+    for number in (value, value.scaleb(exponent, LARGE) if value.is_finite() else value):
+        assert decimal128(number).bid == Decimal128(create_decimal128_context().create_decimal(number)).bid
