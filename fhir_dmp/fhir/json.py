@@ -25,7 +25,8 @@ _PLACE = re.compile(r"(?s)(.*) at line (\d+) column (\d+)$")
 _DOUBTFUL_EXPONENTS = tuple(re.compile(b"%b(?<=[0-9]%b)[+-]?[0-9]{4}[0-9]*+(?:[\\s,\\]}]|\\Z)" % (e, e)) for e in (b"e", b"E"))
 # A number of more than 1,000 characters covers ten successive samples of one byte in a hundred.
 _DOUBTFUL_LENGTH = re.compile(rb"[-+.eE0-9]{10}")
-_MINUS_ZERO = re.compile(rb"-0(?![0-9.eE])")
+# A number, not the inside of a text such as a UUID: something that ends another value stands before it.
+_MINUS_ZERO = re.compile(rb"-0(?<![^:,\[\s]-0)(?![0-9.eE])")
 _MARKERS = re.compile(rb"-0e-(0+)")
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+\-]*+|[\[\]{}]', re.DOTALL)
 
