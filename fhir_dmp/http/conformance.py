@@ -4,11 +4,13 @@ https://hl7.org/fhir/R4/http.html#capabilities ; https://hl7.org/fhir/smart-app-
 """
 
 import json
+from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.types import Send
 
 from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import summary
 from fhir_dmp.fhir.bundle import parse_query
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.json import dump
@@ -27,21 +29,28 @@ async def answer(request: Request, send: Send, services: Services, path: str, qu
         raise FhirError("method", f"`{request.method[:16]}` is not allowed at this address", headers={"Allow": "GET, HEAD"})
     base = base_url(request, services)
     if path != "metadata":
-        await send_bytes(send, 200, [], json.dumps(smart(base)).encode(), Shape("application/json", False, ""))
+        await send_bytes(send, 200, [], json.dumps(smart(base, services.tokens.host.issuer)).encode(), Shape("application/json", False, ""))
         return
-    asked = dict(parse_query(query))
+    pairs = parse_query(query)
+    asked = dict(pairs)
     if (mode := asked.get("mode", "full")) not in MODES:
         raise FhirError("invalid", f"`mode={mode[:40]}` is none of {', '.join(MODES)}")
-    shape = shape_of(request, tuple(asked.items()))
-    told = statement(to_instant(services.clock()), sandbox=services.settings.sandbox, base_url=base)
-    await send_bytes(send, 200, [], dump(told), shape)
+    shape = shape_of(request, pairs)
+    told = told_of(to_instant(services.began_ms), services.settings.sandbox, base)
+    await send_bytes(send, 200, [], summary.shaped(told, "CapabilityStatement", pairs), shape)
 
 
-def smart(base: str) -> dict:
+@lru_cache(maxsize=8)
+def told_of(date: str, sandbox: bool, base: str) -> bytes:
+    """The statement as bytes: it is large, anybody may ask for it, and it never changes while the server runs."""
+    return dump(statement(date, sandbox=sandbox, base_url=base))
+
+
+def smart(base: str, issuer: str) -> dict:
     """SMART configuration: tokens are bearer tokens of trusted issuers, or of the host's own."""
     origin = base.rsplit("/", 1)[0]
     return {
-        "issuer": base,
+        "issuer": issuer,
         "jwks_uri": f"{origin}/auth/jwks",
         "capabilities": ["permission-v2", "permission-patient", "permission-user"],
         "scopes_supported": ["patient/*.cruds", "user/*.cruds", "system/*.cruds"],

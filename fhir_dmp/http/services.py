@@ -6,7 +6,7 @@ Made by `app.create`; the store is opened when the worker starts and closed when
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fhir_dmp.http.metrics import Metrics
@@ -25,7 +25,7 @@ def now_ms() -> int:
 @dataclass(slots=True)
 class Services:
     """settings, tokens, metrics: for the life of the worker. store: None until it is open.
-    reading_bytes: size of the bodies that are being received now.
+    reading_bytes: size of the bodies that are being received now. began_ms: when the worker started, UTC.
 
     clock: UTC milliseconds. random: n -> n random bytes. Both are arguments so that tests can fix them.
     """
@@ -37,3 +37,4 @@ class Services:
     random: Callable[[int], bytes] = os.urandom
     store: "Store | None" = None
     reading_bytes: int = 0
+    began_ms: int = field(default_factory=now_ms)

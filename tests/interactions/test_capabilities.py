@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/capabilitystatement.html
 """
 
+import base64
 import importlib
 import json
 import random
@@ -155,3 +156,16 @@ def test_every_declared_operation_is_served_at_its_levels_and_by_its_methods(fhi
 def test_an_operation_that_is_not_declared_is_not_served(fhir, address):
     assert fhir.get(address).status_code == 404
     assert fhir.post(address, {"resourceType": "Parameters"}).status_code == 404
+
+
+def test_the_statement_can_be_asked_in_parts(fhir):
+    parts = fhir.get("metadata?_elements=fhirVersion").json()
+    assert parts["fhirVersion"] == "4.0.1" and "rest" not in parts
+    assert fhir.get("metadata?_summary=some").status_code == 400
+
+
+def test_smart_configuration_names_the_issuer_of_the_tokens(fhir):
+    claims = json.loads(base64.urlsafe_b64decode(fhir.server.token.split(".")[1] + "=="))
+    configuration = fhir.http.get(f"{fhir.base}/.well-known/smart-configuration", headers={"Authorization": ""}).json()
+    assert configuration["issuer"] == claims["iss"]
+    assert fhir.http.get(configuration["jwks_uri"]).json()["keys"]
