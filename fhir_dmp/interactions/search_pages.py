@@ -6,13 +6,14 @@ All pages of one search are read at the moment of the first, so that a reader me
 is the current content. When that moment is too far back for the database, the reader is told to begin again.
 """
 
+import asyncio
 import heapq
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.search_plan import Alternatives, Plan
+from fhir_dmp.interactions.search_plan import Alternatives, Plan, Segment
 from fhir_dmp.interactions.search_rows import Seen, codes_of, limits_of, matching, opened, shown
 from fhir_dmp.search.paging import Cursor
 from fhir_dmp.search.predicate import matches
@@ -41,6 +42,8 @@ async def by_index(context: Context, query: Query, plan: Plan, cursor: Cursor | 
     """Where the index decides and the order is that of the store: keyset paging, at a cost that does not grow with the page."""
     moment = Moment(cursor.moment if cursor else None)
     total = cursor.total if cursor else None
+    if plan.outside and not await context.reads.outside(plan.outside, moment):
+        plan = plan.within()
     if query.only_count:
         return Page((), await _count(context, plan, moment))
     descending = query.descending
@@ -80,7 +83,13 @@ def _neighbours(
 
 
 async def _count(context: Context, plan: Plan, moment: Moment) -> int:
-    return sum([await context.reads.count(**segment.asked(), moment=moment) for segment in plan.segments])
+    return sum(await _each(context, plan, lambda segment: context.reads.count(**segment.asked(), moment=moment)))
+
+
+async def _each(context: Context, plan: Plan, ask: Callable[[Segment], Awaitable]) -> list:
+    """The answers of all segments. The first sets the moment for the others, which are then asked at once; a transaction asks in turn."""
+    answers = [await ask(segment) for segment in plan.segments[: None if context.transaction is not None else 1]]
+    return answers + await asyncio.gather(*(ask(segment) for segment in plan.segments[len(answers) :]))
 
 
 async def _segments(
@@ -88,10 +97,8 @@ async def _segments(
 ) -> list[Row]:
     """The rows next to a place, in the order of the search, of all segments together."""
     bounds = {} if place is None else {"before": place} if back else {"after": place}
-    parts = [
-        await context.reads.find(**segment.asked(), **bounds, descending=descending, limit=limit, moment=moment)
-        for segment in plan.segments
-    ]
+    asked = {**bounds, "descending": descending, "limit": limit, "moment": moment}
+    parts = await _each(context, plan, lambda segment: context.reads.find(**segment.asked(), **asked))
     if len(parts) == 1:
         return parts[0]
     merged = list(heapq.merge(*parts, key=lambda row: row.place, reverse=descending))

@@ -63,6 +63,15 @@ class Plan:
         return self.judges.get(type_name, self.judges.get(None, NOTHING))
 
     @property
+    def outside(self) -> tuple[int, ...]:
+        """Tokens of the segments that lie outside of dossiers, beside one in a dossier."""
+        return tuple(token for segment in self.segments for token in segment.outside)
+
+    def within(self) -> "Plan":
+        """The same without what lies outside of dossiers."""
+        return replace(self, segments=tuple(segment for segment in self.segments if not segment.outside))
+
+    @property
     def anchored(self) -> bool:
         """Whether it stays with single resources and dossiers."""
         return all(segment.hint in ("id", "dossier", "selective") for segment in self.segments)

@@ -137,6 +137,10 @@ class Reader:
         found = await self.find(where, types=types, dossiers=(dossier,), limit=limit, bodies=False, intervals=True, moment=moment)
         return found, bool(outside)
 
+    async def outside(self, tokens: tuple[int, ...], moment: Moment) -> bool:
+        """Whether rows outside of dossiers may hold one of these selective tokens, seen at the moment, which is set if it was not."""
+        return bool(tokens)
+
     @translated
     async def examined(self, *, limit: int, **asked: Any) -> dict[str, int]:
         """What MongoDB examines for a `find` with these arguments: {"keys", "rows", "found"}. It is run for that, so only when asked."""

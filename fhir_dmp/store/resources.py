@@ -32,7 +32,7 @@ from fhir_dmp.store.lanes import Lanes, Turn, entry
 from fhir_dmp.store.merging import Log
 from fhir_dmp.store.reading import Reader, filter_of
 from fhir_dmp.store.rows import INLINE_BODY_BYTES, Change, Content, NewRow, Row, current_document, deletion_document, encode, row_of
-from fhir_dmp.store.together import Wanted, read_together
+from fhir_dmp.store.together import Wanted, probe_together, read_together
 from fhir_dmp.store.vault import COMMON, Vault, dossier_row, is_dossier_row
 from fhir_dmp.store.writing import Member, Prepared, apply, claim
 
@@ -73,6 +73,7 @@ class Store(Reader):
         self._loads = batcher("read", partial(self._load_batch, "resources"), 1, 400)
         self._old_loads = batcher("vread", partial(self._load_batch, "versions"), 1, 400)
         self._searches = batcher("search", partial(read_together, connection), 2, 32)
+        self._probes = batcher("probe", partial(probe_together, connection), 2, 100)
         self._creates = batcher("create", self._insert_batch, 2, 1000, 32 * 1024 * 1024)
         self._commits = batcher("commit", self._commit_batch, 2, 200)
         self._lanes = Lanes(connection, os.urandom, clock)
@@ -124,7 +125,7 @@ class Store(Reader):
 
     async def close(self) -> None:
         """Finish what waits, then disconnect."""
-        for batcher in (self._loads, self._old_loads, self._searches, self._creates, self._commits):
+        for batcher in (self._loads, self._old_loads, self._searches, self._probes, self._creates, self._commits):
             await batcher.close()
         await self.journal.close()
         await self._connection.close()
@@ -313,6 +314,14 @@ class Store(Reader):
                 moment.time = found.time
                 return [row_of(document, None) for document in found.documents], found.outside
         return await super().closed(where, types=types, dossier=dossier, outside=outside, limit=limit, moment=moment)
+
+    @translated
+    async def outside(self, tokens: tuple[int, ...], moment: Moment) -> bool:
+        """As in Reader; looked up, except at a moment that has been."""
+        if not tokens or moment.time:
+            return bool(tokens)
+        found, moment.time = await self._probes.submit(tokens)
+        return found
 
     async def _documents(self, keys: tuple[bytes, ...]) -> dict[bytes, dict]:
         return await self._loads.submit(keys) if keys else {}

@@ -48,7 +48,8 @@ async def read_together(connection: Connection, wanted: Sequence[Wanted]) -> lis
         rounds[at].setdefault(each.dossier, each)
         places.append(at)
     tokens = list(dict.fromkeys(token for each in wanted for token in each.outside))
-    outside, *answers = await asyncio.gather(_outside(connection, tokens), *(_round(connection, asked) for asked in rounds))
+    probe = _outside(connection, tokens, Moment()) if tokens else _nothing()
+    outside, *answers = await asyncio.gather(probe, *(_round(connection, asked) for asked in rounds))
     return [
         Found(None if answers[at][0] is None else answers[at][0].get(each.dossier, []), answers[at][1], outside and bool(each.outside))
         for at, each in zip(places, wanted, strict=True)
@@ -75,9 +76,18 @@ async def _round(connection: Connection, asked: Mapping[int, Wanted]) -> tuple[d
     return found, moment.time or 0
 
 
-async def _outside(connection: Connection, tokens: list[int]) -> bool:
-    if not tokens:
-        return False
+async def _nothing() -> bool:
+    return False
+
+
+async def probe_together(connection: Connection, wanted: Sequence[tuple[int, ...]]) -> list[tuple[bool, int]]:
+    """For each of several sets of selective tokens whether rows outside of dossiers may hold one, and the moment at which that was so."""
+    moment = Moment()
+    found = await _outside(connection, list(dict.fromkeys(token for tokens in wanted for token in tokens)), moment)
+    return [(found, moment.time or 0)] * len(wanted)
+
+
+async def _outside(connection: Connection, tokens: list[int], moment: Moment) -> bool:
     command = {
         "find": "resources",
         "filter": {"g": {"$in": tokens}, "d": COMMON},
@@ -86,4 +96,4 @@ async def _outside(connection: Connection, tokens: list[int]) -> bool:
         "singleBatch": True,
         "hint": "selective",
     }
-    return bool(await connection.read(command))
+    return bool(await connection.read(command, None, moment))
