@@ -9,6 +9,7 @@ import ctypes
 import logging.config
 import os
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -149,7 +150,7 @@ def announce(settings: Settings, ready: int) -> None:
     kind = "system" if settings.sandbox else "KIND"
     command = "fhir-dmp" if shutil.which("fhir-dmp") else os.path.relpath(Path(sys.executable).with_name("fhir-dmp"))
     line = f"fhir-dmp serves http://{shown}:{settings.port}/fhir from {settings.data} ({nature}); tokens: {command} token {kind}"
-    print(line if settings.data == Path("data").absolute() else f"{line} --data {settings.data}", flush=True)
+    print(line if settings.data == Path("data").absolute() else f"{line} --data {shlex.quote(str(settings.data))}", flush=True)
 
 
 def free_port(settings: Settings) -> int:

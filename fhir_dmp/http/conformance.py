@@ -36,14 +36,14 @@ async def answer(request: Request, send: Send, services: Services, path: str, qu
     if (mode := asked.get("mode", "full")) not in MODES:
         raise FhirError("invalid", f"`mode={mode[:40]}` is none of {', '.join(MODES)}")
     shape = shape_of(request, pairs)
-    told = told_of(to_instant(services.began_ms), services.settings.sandbox, base)
+    told = told_of(to_instant(services.began_ms), services.settings.sandbox, base, bool(services.settings.cors_origins))
     await send_bytes(send, 200, [], summary.shaped(told, "CapabilityStatement", pairs), shape)
 
 
 @lru_cache(maxsize=8)
-def told_of(date: str, sandbox: bool, base: str) -> bytes:
+def told_of(date: str, sandbox: bool, base: str, cors: bool) -> bytes:
     """The statement as bytes: it is large, anybody may ask for it, and it never changes while the server runs."""
-    return dump(statement(date, sandbox=sandbox, base_url=base))
+    return dump(statement(date, sandbox=sandbox, base_url=base, cors=cors))
 
 
 def smart(base: str, issuer: str) -> dict:

@@ -26,8 +26,11 @@ TYPE = ("history-type", "create", "search-type")
 SYSTEM = ("transaction", "batch", "search-system", "history-system")
 
 
-def statement(date: str, *, sandbox: bool, base_url: str) -> dict:
-    """CapabilityStatement as a plain value. date: FHIR dateTime. base_url: "" in the published file, which describes no instance."""
+def statement(date: str, *, sandbox: bool, base_url: str, cors: bool = False) -> dict:
+    """CapabilityStatement as a plain value. date: FHIR dateTime. base_url: "" in the published file, which describes no instance.
+
+    cors: web origins may call this instance.
+    """
     types = RESOURCE_TYPES if sandbox else DOSSIER_TYPES
     implementation = {"description": "fhir_dmp sandbox" if sandbox else "fhir_dmp"} | ({"url": base_url} if base_url else {})
     return {
@@ -47,7 +50,7 @@ def statement(date: str, *, sandbox: bool, base_url: str) -> dict:
         "rest": [
             {
                 "mode": "server",
-                "security": _security(base_url),
+                "security": _security(base_url, cors),
                 "resource": [_resource(name) for name in types],
                 "interaction": [{"code": code} for code in SYSTEM],
                 "searchParam": [_parameter(p) for p in parameters("Basic").values() if p.code.startswith("_")],
@@ -57,10 +60,10 @@ def statement(date: str, *, sandbox: bool, base_url: str) -> dict:
     }
 
 
-def _security(base_url: str) -> dict:
+def _security(base_url: str, cors: bool) -> dict:
     service = {"system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"}
     said = "A bearer token in each request; every disclosure is decided by the rules of the dossier."
-    return {"cors": True, "service": [{"coding": [service]}], "description": said} if base_url else {"description": said}
+    return {"cors": cors, "service": [{"coding": [service]}], "description": said} if base_url else {"description": said}
 
 
 def _resource(type_name: str) -> dict:

@@ -80,7 +80,9 @@ async def _get(context: Context, request: Request) -> Answer:
             return await history.run(context, url.type or None, url.id or None, url.query)
         raise not_an_interaction(request)
     if url.tail == ("metadata",):
-        return Answer(200, json.dump(statement(to_instant(context.now_ms()), sandbox=context.sandbox, base_url=context.base_url)))
+        cors = bool(context.settings.cors_origins)
+        told = statement(to_instant(context.now_ms()), sandbox=context.sandbox, base_url=context.base_url, cors=cors)
+        return Answer(200, json.dump(told))
     return await _search(context, url, url.tail, url.query)
 
 
