@@ -34,6 +34,13 @@ def with_settings(*names: str) -> Callable[[Callable], Callable]:
     return decorate
 
 
+def keys_folder(loaded: Loaded) -> Path:
+    """The data folder. When nobody named one and there is none here, its keys would be known to no server: refused."""
+    if loaded.origins["data"] == "default" and not loaded.settings.data.is_dir():
+        raise Failed(f"there is no data folder {loaded.settings.data}: start a server first, or name its folder with --data")
+    return loaded.settings.data
+
+
 def option(setting: Setting) -> Callable:
     """The command line option of a setting. Absent means: look further, in the environment and the file."""
     flag = "--" + setting.name.replace("_", "-")
@@ -43,4 +50,4 @@ def option(setting: Setting) -> Callable:
     return click.option(flag, setting.name, type=kind, default=None, help=setting.help)
 
 
-__all__ = ["STORE", "Failed", "Loaded", "option", "with_settings"]
+__all__ = ["STORE", "Failed", "Loaded", "keys_folder", "option", "with_settings"]

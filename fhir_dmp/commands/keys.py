@@ -5,7 +5,7 @@ See fhir_dmp/identity/issuers.py.
 
 import click
 
-from fhir_dmp.commands import with_settings
+from fhir_dmp.commands import keys_folder, with_settings
 from fhir_dmp.identity.issuers import HostIssuer
 from fhir_dmp.settings import Loaded
 
@@ -19,7 +19,7 @@ def command() -> None:
 @with_settings()
 def listed(loaded: Loaded) -> None:
     """Print the issuer, the audience and the keys that verify tokens; the first one signs."""
-    host = HostIssuer(loaded.settings.data)
+    host = HostIssuer(keys_folder(loaded))
     click.echo(f"issuer    {host.issuer}\naudience  {host.audience}")
     for number, kid in enumerate(host.keys):
         click.echo(f"key       {kid}  {'verifies' if number else 'signs'}")
@@ -30,4 +30,4 @@ def listed(loaded: Loaded) -> None:
 @with_settings()
 def rotate(loaded: Loaded, forget: bool) -> None:
     """Sign with a new key from now on. A running server follows within a second."""
-    click.echo(HostIssuer(loaded.settings.data).rotate(forget))
+    click.echo(HostIssuer(keys_folder(loaded)).rotate(forget))

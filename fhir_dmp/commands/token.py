@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import click
 
-from fhir_dmp.commands import Failed, with_settings
+from fhir_dmp.commands import Failed, keys_folder, with_settings
 from fhir_dmp.errors import FhirError
 from fhir_dmp.http.services import now_ms
 from fhir_dmp.identity.actor import AUTH_MODES, ROLES
@@ -36,6 +36,7 @@ def kind(name: str, *options: Callable) -> Callable[[Callable], click.Command]:
             claims |= {k: v for k, v in (("scope", scope), ("client_id", client_id), ("software", software)) if v is not None}
             if name == "system":
                 claims.setdefault("scope", "system/*.cruds")
+            keys_folder(loaded)
             try:
                 tokens = Tokens.open(loaded.settings)
                 click.echo(tokens.issue(name, claims, now_ms=now_ms(), random=os.urandom, seconds=expires))

@@ -18,7 +18,7 @@ from fhir_dmp.fhir.http_types import JSON_PATCH, etag, media_types
 from fhir_dmp.fhir.instants import from_instant, to_instant
 from fhir_dmp.fhir.references import is_id, parse_reference, references
 
-MAX_URL = 8192
+MAX_URL = 60_000  # what comes over HTTP is bounded by a setting
 MAX_PAIRS = 1000
 
 # The order in which the interactions of a transaction take effect, whatever the order of its entries.

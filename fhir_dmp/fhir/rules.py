@@ -23,6 +23,7 @@ MAX_ISSUES = 200
 # A place: (place of the parent, name of the step, index or None); the root has no parent and is named by its type.
 Place = tuple["Place | None", str, int | None]
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _RESTFUL = re.compile(
     r"(?P<base>[Hh][Tt][Tt][Pp][Ss]?://.+/)?/?(?P<type>[A-Za-z]+)"
     r"(?:/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#.*)?|\?(?P<query>.*))",
@@ -269,6 +270,9 @@ def _named_type(text: str, place: Place, findings: Findings) -> str | None:
         return named if known_type(named) else None
     match = _RESTFUL.fullmatch(text)
     if match is None:
+        if not _SCHEME.match(text):
+            message = f"{shown(text)} is no reference; write Type/id, a whole address, `#id` of a contained resource, or a urn"
+            findings.add("invalid", message, (place, "reference", None))
         return None
     if known_type(match["type"]):
         return match["type"]

@@ -143,6 +143,7 @@ async def search(
         for relation, place in (("next", page.next), ("previous", page.previous)):
             if place is not None:
                 links.append((relation, _with_cursor(address, paging.encode(place, seal, query.digest(scope), reader))))
+        bounded(context, links)
     told = await explained(context, query, found, cursor, page) if context.explain else None
     return Result(query, tuple(entries), page.total if query.total != "none" or query.only_count else None, tuple(links), told)
 
@@ -217,6 +218,13 @@ def _address(context: Context, query: Query, compartment: Compartment | None) ->
         parts.append(query.type)
     asked_for = query.self_link()
     return "/".join(parts) + (f"?{asked_for}" if asked_for else "")
+
+
+def bounded(context: Context, links: Sequence[tuple[str, str]]) -> None:
+    """Refuse criteria so long that the links to other pages, which carry them, could not be followed."""
+    most = context.settings.max_url_bytes
+    if any(len(url) > most for relation, url in links if relation in ("next", "previous")):
+        raise FhirError("too-costly", f"the criteria are too long for the links between pages, which may have {most} characters")
 
 
 def _with_cursor(address: str, cursor: str | None) -> str:

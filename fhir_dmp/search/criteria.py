@@ -45,7 +45,7 @@ from fhir_dmp.search.predicate import (
     WordsAre,
     simplified,
 )
-from fhir_dmp.search.spelling import fold, fold_words
+from fhir_dmp.search.spelling import fold, fold_words, literal
 from fhir_dmp.search.terminology import Terminology
 from fhir_dmp.search.values import DIGITS, decimal_of
 
@@ -328,7 +328,7 @@ def _string(modifier: str, text: str) -> Test:
     folded = fold(text)
     if not folded:
         raise bad("the value is empty")
-    return StringContains(folded) if modifier == "contains" else StringStarts(folded)
+    return StringContains(folded, literal(text)) if modifier == "contains" else StringStarts(folded)
 
 
 def date_test(value: str, asking: Asking) -> DateIs:

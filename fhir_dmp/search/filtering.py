@@ -61,7 +61,7 @@ def filter_predicate(type_name: str | None, text: str, asking: Asking) -> Predic
     """The predicate of a `_filter` on a type.
 
     >>> filter_predicate("Patient", 'gender eq male and not (name co "du")', Asking(0)).parts[1]
-    Not(part=Has(code='name', test=StringContains(folded='du')))
+    Not(part=Has(code='name', test=StringContains(folded='du', literal='')))
     """
     reader = _Reader(text, asking)
     found = reader.joined(0)

@@ -108,7 +108,7 @@ def common() -> Mapping[str, Parameter]:
 
 
 # Raised when values are found or spelled in another way than before: stored rows are then indexed again.
-SPELLING = 1
+SPELLING = 2
 
 
 @cache

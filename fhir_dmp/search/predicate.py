@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import singledispatch
 
-from fhir_dmp.search.spelling import address_key, fold_words, is_below, path_prefixes
+from fhir_dmp.search.spelling import address_key, fold_words, is_below, path_prefixes, plainly
 from fhir_dmp.search.values import Composite, DateRange, Index, Number, Quantity, Reference, String, Token, Uri, Value
 
 Hash64 = Callable[[bytes], int]
@@ -70,7 +70,10 @@ class StringExact:
 
 @dataclass(frozen=True, slots=True)
 class StringContains:
+    """literal: occurs as it is written, without case and accents; "" when the folded text says enough."""
+
     folded: str
+    literal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +354,7 @@ def _(test: StringExact, value: Value) -> bool:
 
 @holds.register
 def _(test: StringContains, value: Value) -> bool:
-    return isinstance(value, String) and test.folded in value.folded
+    return isinstance(value, String) and test.folded in value.folded and (not test.literal or test.literal in plainly(value.raw))
 
 
 @holds.register

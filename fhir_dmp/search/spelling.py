@@ -18,6 +18,26 @@ PREFIXES = (1, 2, 3, 4, 6, 8, 12)
 
 _LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 _IGNORED = re.compile(r"[\W_]+")
+_SIGNS = re.compile(r"[()\[\]{}*+?|^$\\]")
+
+
+def plainly(text: str) -> str:
+    """Without case or accents, everything else as it is.
+
+    >>> plainly("Cœur (d'Élise)")
+    "coeur (d'elise)"
+    """
+    plain = unicodedata.normalize("NFKD", text.casefold()).casefold().translate(_LETTERS)
+    return "".join(ch for ch in plain if not unicodedata.combining(ch))
+
+
+def literal(text: str) -> str:
+    """What must occur as it is written: a text with signs that nobody writes in a name, else "".
+
+    >>> literal("(a+)+$"), literal("Jean-Pierre d'O.")
+    ('(a+)+$', '')
+    """
+    return plainly(text) if _SIGNS.search(text) else ""
 
 
 def fold(text: str) -> str:
@@ -26,9 +46,7 @@ def fold(text: str) -> str:
     >>> fold("Jean-Pierre  LEFÈVRE"), fold("Cœur"), fold("!?")
     ('jeanpierrelefevre', 'coeur', '!?')
     """
-    plain = unicodedata.normalize("NFKD", text.casefold()).casefold().translate(_LETTERS)
-    letters = "".join(ch for ch in plain if not unicodedata.combining(ch))
-    return _IGNORED.sub("", letters) or "".join(text.split())
+    return _IGNORED.sub("", plainly(text)) or "".join(text.split())
 
 
 def fold_words(text: str) -> str:
@@ -37,9 +55,7 @@ def fold_words(text: str) -> str:
     >>> fold_words("Os  brisé, au bras")
     'os brise au bras'
     """
-    plain = unicodedata.normalize("NFKD", text.casefold()).casefold().translate(_LETTERS)
-    letters = "".join(ch for ch in plain if not unicodedata.combining(ch))
-    return _IGNORED.sub(" ", letters).strip()
+    return _IGNORED.sub(" ", plainly(text)).strip()
 
 
 def code_key(parameter: str, code: str) -> str:

@@ -116,7 +116,7 @@ FAULTS = [
     (entry("GET", "Patient/a%2Fb"), 400, "Bundle.entry[0].request.url", "not an address of"),
     (entry("GET", "Patient/" + "1" * 65), 400, "Bundle.entry[0].request.url", "is not an id"),
     (entry("GET", "Patient/１"), 400, "Bundle.entry[0].request.url", "not an address of"),
-    (entry("GET", "Patient?" + "x" * 9000), 400, "Bundle.entry[0].request.url", "more than 8192 characters"),
+    (entry("GET", "Patient?" + "x" * 60_000), 400, "Bundle.entry[0].request.url", "more than 60000 characters"),
     (entry("GET", "Patient?" + "a&" * 2000), 400, "Bundle.entry[0].request.url", "is not a query"),
     (entry("GET", "Shoe/1"), 422, "Bundle.entry[0].request.url", "`Shoe` is not a resource type"),
     (entry("POST", "Patient/1", patient()), 400, "Bundle.entry[0].request.url", "POST cannot be sent to"),

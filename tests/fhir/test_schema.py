@@ -407,3 +407,9 @@ def test_a_hostile_reference_is_read_in_linear_time():
     began = time.process_time()
     validate(HOSTILE["a megabyte of slashes for a reference"])
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("text", ["Organization/a b", "a b", "../Organization/1", "Organization/é", "Organization//1"])
+def test_a_text_that_is_no_reference_is_refused(text):
+    (issue,) = validate({"resourceType": "Patient", "managingOrganization": {"reference": text}})
+    assert (issue.code, issue.expression) == ("invalid", "Patient.managingOrganization.reference")

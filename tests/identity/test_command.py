@@ -108,3 +108,11 @@ def test_keys_are_listed_and_rotated(tmp_path):
     assert kid not in before and f"{kid}  signs" in after and after.count("verifies") == 1
     run("keys", "rotate", "--forget", "--data", str(tmp_path))
     assert run("keys", "list", "--data", str(tmp_path)).stdout.count("key  ") == 1
+
+
+@pytest.mark.parametrize("command", [("token", "system"), ("keys", "list"), ("keys", "rotate")])
+def test_keys_are_not_made_where_nobody_asked_for_them(tmp_path, command):
+    done = run(*command, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"there is no data folder {tmp_path / 'data'}" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -198,3 +198,15 @@ def test_code_hierarchies_shipped_with_the_guide_answer_above_and_below():
     ):  # fmt: skip
         ((_, predicate),) = parse("Observation", [(name, value)], now_ms=0, terminology=SHIPPED).alternatives
         assert matches(predicate, index) is answer, (name, value)
+
+
+NAMED = {"resourceType": "Patient", "name": [{"family": "Essai (a+)+$", "given": ["Anna"]}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"), [("(a+)+$", True), ("(A+", True), ("essai a", True), ("a+b", False), ("^E", False), ("an*", False)]
+)
+def test_signs_are_meant_as_they_are_written(text, answer):
+    query = parse("Patient", [("name:contains", text)], now_ms=0, base_urls=(BASE,), terminology=SHIPPED)
+    ((_, predicate),) = query.alternatives
+    assert matches(predicate, extract("Patient", NAMED)) is answer

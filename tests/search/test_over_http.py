@@ -84,3 +84,21 @@ def test_the_plan_is_told_to_administrators_alone(tmp_path_factory):
     assert explains(host, Actor(kind="operator", role="admin", **asks))
     assert not explains(host, Actor(kind="operator", role="physician", **asks))
     assert not explains(host, Actor(kind="system", **asks))
+
+
+def test_long_criteria_are_paged_to_the_end_or_refused_at_once(ward):
+    def asked(length: int):
+        codes = ",".join(["final", *("x" * length for _ in range(150))])
+        return ward.client.post(f"{ward.fhir}/Observation/_search", content=f"_count=1&status={codes}", headers=FORM)
+
+    found, answer = 0, asked(70)
+    while True:
+        assert answer.status_code == 200, answer.text
+        found += len(answer.json()["entry"])
+        links = {link["relation"]: link["url"] for link in answer.json()["link"]}
+        if "next" not in links:
+            break
+        answer = ward.client.get(links["next"])
+    assert found == answer.json()["total"] == 3
+    refused = asked(125)
+    assert (refused.status_code, refused.json()["issue"][0]["code"]) == (400, "too-costly")
