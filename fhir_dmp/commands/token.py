@@ -13,7 +13,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.http.services import now_ms
 from fhir_dmp.identity.actor import AUTH_MODES, ROLES
 from fhir_dmp.identity.tokens import Tokens
-from fhir_dmp.settings import Loaded
+from fhir_dmp.settings import BY_NAME, Loaded
 
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 # OIDs that follow a code in the claims of Pro Santé Connect: professions (G15) and sectors. Professions in training (G16) go without.
@@ -52,7 +52,12 @@ def kind(name: str, *options: Callable) -> Callable[[Callable], click.Command]:
 
 
 COMMON = (
-    click.option("--expires", type=int, metavar="SECONDS", help="lifetime, default the setting token_seconds; negative: expired already"),
+    click.option(
+        "--expires",
+        type=click.IntRange(max=BY_NAME["token_seconds"].most),
+        metavar="SECONDS",
+        help="lifetime, default the setting token_seconds; negative: expired already",
+    ),
     click.option("--scope", help="SMART scopes; they only narrow"),
     click.option("--client-id", help="client that asks, traced"),
     click.option("--software", help="practice software, traced"),

@@ -53,7 +53,9 @@ def shaped(body: bytes, type_name: str, pairs: Iterable[tuple[str, str]]) -> byt
     modes = [value for name, value in pairs if name == "_summary"]
     names = parse_elements(value for name, value in pairs if name == "_elements")
     if modes:
-        body = summary(body, type_name, parse_mode(modes[0]))
+        if (mode := parse_mode(modes[0])) == "count":
+            raise FhirError("invalid", "`_summary=count` is for searches and histories: here is one resource")
+        body = summary(body, type_name, mode)
     return elements(body, type_name, names) if names else body
 
 

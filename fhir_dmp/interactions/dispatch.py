@@ -78,7 +78,7 @@ async def _get(context: Context, request: Request) -> Answer:
             return _shaped(url, await _whole(context, await vread.run(context, url.type, url.id, url.tail[1])))
         if len(url.tail) == 1:
             return await history.run(context, url.type or None, url.id or None, url.query)
-        raise not_an_interaction(request)
+        raise FhirError("not-found", "there is nothing at this address")
     if url.tail == ("metadata",):
         cors = bool(context.settings.cors_origins)
         told = statement(to_instant(context.now_ms()), sandbox=context.sandbox, base_url=context.base_url, cors=cors)

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import os
 
 import pytest
 from joserfc import jwk
@@ -291,3 +292,10 @@ def test_signing_helper_of_these_tests_is_right(private):
     signature = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
     private.raw_value.public_key().verify(signature, b"octets", ECDSA(hashes.SHA256()))
     assert len(raw) == 64
+
+
+async def test_an_expired_token_of_the_host_itself_is_refused_at_once(tmp_path):
+    tokens = Tokens(HostIssuer(tmp_path / "data"))
+    token = tokens.issue("feed", {}, now_ms=NOW_MS, random=os.urandom, seconds=5)
+    assert await tokens.verify(token, NOW_MS + 4_999)
+    assert await refused(tokens, token, NOW_MS + 5_000) == "access token: expired"
