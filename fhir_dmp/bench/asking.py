@@ -5,6 +5,7 @@ https://www.rfc-editor.org/rfc/rfc9112
 
 import re
 import socket
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from fhir_dmp.bench.sockets import Answers
 # Routes for supervision: they are no part of the work.
 APART = ("live", "ready", "metrics")
 COUNTED = re.compile(rb'^fhir_dmp_request_seconds_count\{interaction="([^"]*)",status="(\d+)"\} (\S+)$', re.M)
-SECONDS = 120
+SECONDS, IDLE_SECONDS = 120, 3
 
 
 class Reply(NamedTuple):
@@ -39,9 +40,13 @@ class Asker:
         host, _, port = address.rpartition(":")
         self._place = (host, int(port))
         self._socket: socket.socket | None = None
+        self._last = 0.0
 
     def ask(self, request: bytes) -> Reply:
         """The answer to one complete request; OSError when the connection breaks in the middle of it."""
+        # A server closes what stays silent; a request that meets that moment would be lost.
+        if time.monotonic() - self._last > IDLE_SECONDS:
+            self.close()
         if self._socket is None:
             self._socket = socket.create_connection(self._place, SECONDS)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -57,7 +62,7 @@ class Asker:
         except OSError:
             self.close()
             raise
-        reply = Reply(*answer)
+        reply, self._last = Reply(*answer), time.monotonic()
         if reply.header("connection").lower() == "close":
             self.close()
         return reply
