@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.fhir import json, schema
+from fhir_dmp.fhir import json, narrative, schema
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.references import is_id, parse_reference
 from fhir_dmp.fhir.tables import compartment
@@ -68,7 +68,22 @@ def check_value(context: Context, body: bytes, value: dict, type_name: str | Non
         raise FhirError("too-long", f"a resource may take {context.settings.max_resource_bytes} bytes, this one takes {len(body)}", found)
     if faults := [issue for issue in schema.validate(value) if issue.severity in ("error", "fatal")]:
         raise FhirError.many("unprocessable", faults)
+    if not context.sandbox and b"<img" in body:
+        _check_images(value, found)
     return Checked(found, body, value, extract.extract(found, value, base_urls=(context.base_url,)))
+
+
+def _check_images(value: object, place: str) -> None:
+    """A dossier takes no narrative that tells another server when it is read. R4 allows such images, so a sandbox does."""
+    if isinstance(value, dict):
+        if isinstance(value.get("div"), str) and (remote := narrative.remote_images(value["div"])):
+            said = f"an image of a narrative is in the resource or its data, not at `{remote[0][:80]}`"
+            raise FhirError("business-rule", said, f"{place}.div")
+        for name, part in value.items():
+            _check_images(part, f"{place}.{name}")
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            _check_images(part, f"{place}[{number}]")
 
 
 def patients_named(type_name: str, index: Mapping[str, tuple]) -> set[str]:

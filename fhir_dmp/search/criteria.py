@@ -15,6 +15,7 @@ from fhir_dmp.fhir.instants import interval
 from fhir_dmp.fhir.references import is_id, parse_reference
 from fhir_dmp.search import ucum
 from fhir_dmp.search.limits import DEFAULTS, Limits
+from fhir_dmp.search.near import near_test
 from fhir_dmp.search.parameters import TEXTS, Parameter, common, parameters
 from fhir_dmp.search.predicate import (
     AnyOf,
@@ -172,8 +173,6 @@ def _chain(type_name: str | None, code: str, modifier: str, rest: str, value: st
 
 def simple(parameter: Parameter, modifier: str, value: str, asking: Asking) -> Predicate:
     """The predicate of a parameter without chain."""
-    if parameter.type == "special":
-        raise FhirError("not-implemented", f"search parameter `{parameter.code}` is not implemented")
     if modifier == "missing":
         if value not in ("true", "false"):
             raise bad("`:missing` is `true` or `false`")
@@ -213,6 +212,8 @@ def _tests(parameter: Parameter, modifier: str, value: str, asking: Asking) -> S
             return [quantity_test(value)]
         case "composite":
             return _composites(parameter, value, asking)
+        case "special":
+            return [near_test(unescape(value))]
     raise bad(f"parameters of type {parameter.type} are not understood")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import singledispatch
 
+from fhir_dmp.search.near import Near
 from fhir_dmp.search.spelling import address_key, fold_words, is_below, path_prefixes, plainly
 from fhir_dmp.search.values import Composite, DateRange, Index, Number, Quantity, Reference, String, Token, Uri, Value
 
@@ -188,7 +189,7 @@ class PartsMeet:
 Test = (
     TokenIs | IdIn | TokenText | TokenOfType | TokenIn | StringStarts | StringExact | StringContains | StringEnds | StringEquals
     | WordsAre | ReferenceIs | ReferenceUrl | ReferenceTo | ReferenceIdentifier | UriIs | UriBelow | UriAbove | DateIs | NumberIs
-    | QuantityIs | CompositeIs | PartsMeet
+    | QuantityIs | CompositeIs | PartsMeet | Near
 )  # fmt: skip
 
 
@@ -345,6 +346,11 @@ def _(test: TokenIn, value: Value) -> bool:
 @holds.register
 def _(test: StringStarts, value: Value) -> bool:
     return isinstance(value, String) and value.folded.startswith(test.folded)
+
+
+@holds.register
+def _(test: Near, value: Value) -> bool:
+    return test.holds(value)
 
 
 @holds.register

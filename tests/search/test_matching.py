@@ -200,6 +200,30 @@ def test_code_hierarchies_shipped_with_the_guide_answer_above_and_below():
         assert matches(predicate, index) is answer, (name, value)
 
 
+LYON = {"resourceType": "Location", "position": {"longitude": 4.8357, "latitude": 45.764}}
+
+
+@pytest.mark.parametrize(
+    ("place", "answer"),
+    [
+        ("48.8566|2.3522|391|km", False),
+        ("48.8566|2.3522|392|km", True),
+        ("48.8566|2.3522|244|[mi_i]", True),
+        ("48.8566|2.3522|243|[mi_i]", False),
+        ("45.764|4.8357|0|m", True),
+        ("45.8|4.8", True),
+        ("46|4.8", False),
+        ("48.8566|2.3522|1|km,45.7|4.8|20|km", True),
+        ("-45.764|-175.1643|20016|km", True),
+    ],
+)
+def test_near_measures_along_the_earth(place, answer):
+    query = parse("Location", [("near", place)], now_ms=0, base_urls=(BASE,), terminology=SHIPPED)
+    ((_, predicate),) = query.alternatives
+    assert matches(predicate, extract("Location", LYON)) is answer
+    assert not matches(predicate, extract("Location", {"resourceType": "Location"}))
+
+
 NAMED = {"resourceType": "Patient", "name": [{"family": "Essai (a+)+$", "given": ["Anna"]}]}
 
 
