@@ -234,9 +234,10 @@ def _new_ids(work: _Work) -> None:
 def _dossier(work: _Work, entry: bundle.Entry) -> int:
     """The dossier of a resource whose references are still as the client wrote them."""
     vault, named = work.context.store.vault, set()
-    index = extract.extract(entry.target.type, entry.resource, base_urls=(work.context.base_url,))
-    for code in compartment("Patient").get(entry.target.type, ()):
-        for value in index.get(code, ()):
+    codes = compartment("Patient").get(entry.target.type, ())
+    index = extract.some(entry.target.type, entry.resource, codes, base_urls=(work.context.base_url,)) if codes else {}
+    for values in index.values():
+        for value in values:
             text = value.url or f"{value.type}/{value.id}" if isinstance(value, Reference) else ""
             if (identity := _resolved(work, text, entry.base)).startswith("Patient/"):
                 named.add(identity)
