@@ -119,7 +119,7 @@ def _fits(type_name: str, text: str) -> bool:
         case "boolean":
             return text in ("true", "false")
         case "integer" | "positiveInt":
-            return text.isascii() and text.isdigit() and len(text) < 10 and (type_name == "integer" or int(text) > 0)
+            return text.isascii() and text.isdigit() and len(text) <= 10 and (type_name == "positiveInt") <= int(text) <= 2_147_483_647
         case "date" | "dateTime" | "instant":
             try:
                 from_instant(text) if type_name == "instant" else interval(text)

@@ -30,15 +30,16 @@ from fhir_dmp.search.predicate import (
     Present,
     ReferenceIs,
     ReferenceTo,
-    ReferenceUrl,
+    ReferenceToDefinition,
     ReverseChain,
     TokenIn,
     TokenIs,
+    UriIs,
     matches,
     under,
 )
 from fhir_dmp.search.query import needs_resolving
-from fhir_dmp.search.values import BEGINNING_MS, DateRange, Reference, Uri
+from fhir_dmp.search.values import BEGINNING_MS, DateRange, Reference, Token, Uri
 from fhir_dmp.store.rows import Row
 
 
@@ -99,7 +100,7 @@ class _Lookup:
             case Chain(code, targets):
                 return AnyOf(tuple([each for target, part in targets for each in await self.chain(type_name, code, target, part)]))
             case ReverseChain(source, code, part):
-                return Has("_id", IdIn(await self.referred(type_name, source, code, part)))
+                return await self.referred(type_name, source, code, part)
             case Listed(list_id):
                 return await self.listed(type_name, list_id)
             case CurrentlyListed(codes):
@@ -135,29 +136,33 @@ class _Lookup:
             if isinstance(value, Reference) and value.type == target and value.id is not None
         ]
 
-    async def urls(self, type_name: str | None, code: str, target: str, inner: Predicate) -> list[ReferenceUrl]:
+    async def urls(self, type_name: str | None, code: str, target: str, inner: Predicate) -> list[ReferenceToDefinition]:
         """Canonical addresses of the matches of the target, where the reference is one."""
-        parameter = parameters(type_name).get(code) if type_name else None
-        if parameter is None or "url" not in parameters(target) or not any(b.type in ("canonical", "uri") for b in parameter.branches):
+        if not is_canonical(type_name, code, target):
             return []
-        found = await matching(self.context, [(target, inner)], self.sight, limit=limits_of(self.context).intermediates, reads=("url",))
-        return [ReferenceUrl(value.value) for each in found for value in each.index.get("url", ()) if isinstance(value, Uri)]
+        found = await matching(
+            self.context, [(target, inner)], self.sight, limit=limits_of(self.context).intermediates, reads=("url", "version")
+        )
+        return [test for each in found for test in meaning(each)]
 
-    async def referred(self, type_name: str | None, source: str, code: str, part: Predicate) -> frozenset[str]:
-        """Ids of the resources of a type that matches of the source refer to by a parameter."""
-        inner = part
+    async def referred(self, type_name: str | None, source: str, code: str, part: Predicate) -> Predicate:
+        """The resources of a type that matches of the source refer to by a parameter, by id or by canonical address."""
+        inner, canonical = part, is_canonical(source, code, type_name)
         if self.near is not None:
             rows = [each.row for each in self.near]
             dossiers = frozenset(row.dossier for row in rows) if type_name == "Patient" else None
-            inner = All((Has(code, ReferenceTo(frozenset(row.self64 for row in rows), dossiers)), part))
+            to = [Has(code, ReferenceTo(frozenset(row.self64 for row in rows), dossiers))]
+            if canonical:
+                to += [Has(code, test) for each in self.near for test in meaning(each)]
+            inner = All((AnyOf(tuple(to)), part))
         inner = await _whole(self.context, source, inner, self.sight)
         found = await matching(self.context, [(source, inner)], self.sight, limit=limits_of(self.context).intermediates, reads=(code,))
-        return frozenset(
-            value.id
-            for each in found
-            for value in each.index.get(code, ())
-            if isinstance(value, Reference) and value.type == type_name and value.id is not None
-        )
+        values = [value for each in found for value in each.index.get(code, ()) if isinstance(value, Reference)]
+        ids = frozenset(value.id for value in values if value.type == type_name and value.id is not None)
+        ways: dict[Predicate, None] = {Has("_id", IdIn(ids)): None}
+        if canonical:
+            ways |= {named(value): None for value in values if value.url}
+        return AnyOf(tuple(ways))
 
     async def listed(self, type_name: str | None, list_id: str) -> Predicate:
         lists = await matching(self.context, [("List", Has("_id", IdIn(frozenset([list_id]))))], self.sight, limit=1)
@@ -197,6 +202,28 @@ class _Lookup:
             if said.kind == "local" and type_name in (None, said.type):
                 ids.add(said.id)
         return frozenset(ids)
+
+
+def is_canonical(type_name: str | None, code: str, target: str | None) -> bool:
+    """Whether a parameter of the type refers by canonical address, and the target has one."""
+    parameter = parameters(type_name).get(code) if type_name else None
+    if parameter is None or target is None or "url" not in parameters(target):
+        return False
+    return any(branch.type in ("canonical", "uri") for branch in parameter.branches)
+
+
+def meaning(each: Opened) -> list[ReferenceToDefinition]:
+    """Canonical references that mean this resource."""
+    versions = [value.code for value in each.index.get("version", ()) if isinstance(value, Token)] or [None]
+    return [
+        ReferenceToDefinition(value.value, version) for value in each.index.get("url", ()) if isinstance(value, Uri) for version in versions
+    ]
+
+
+def named(value: Reference) -> Predicate:
+    """What has the canonical address of a reference, and its version when it names one."""
+    address = Has("url", UriIs(value.url))
+    return address if value.version is None else All((address, Has("version", TokenIs(None, value.version))))
 
 
 async def alive(context: Context, keys: Iterable[bytes], type_name: str, sight: Sight) -> list[Row]:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import tables
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.search_chains import is_canonical, meaning, named
 from fhir_dmp.interactions.search_rows import limits_of, matching, opened
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search.parameters import parameters
-from fhir_dmp.search.predicate import AnyOf, Has, ReferenceTo, UriIs
+from fhir_dmp.search.predicate import AnyOf, Has, Predicate, ReferenceTo
 from fhir_dmp.search.query import Include, Query
 from fhir_dmp.search.values import Index, Reference
 from fhir_dmp.store.rows import Row
@@ -45,14 +46,14 @@ async def included(context: Context, query: Query, found: Sequence[Row], sight: 
 
 async def _referred(context: Context, includes: Sequence[Include], rows: Sequence[Row], sight: Sight) -> list[Row]:
     keys: dict[bytes, str] = {}
-    urls: dict[str, dict[UriIs, None]] = {}
+    urls: dict[str, dict[Predicate, None]] = {}
     for row in rows:
         if wanted := [include for include in includes if include.type in ("*", row.type)]:
             for reference in _references(row.type, opened(context, row, _codes(row.type, wanted)).index, wanted):
                 if reference.id is not None:
                     keys[context.store.vault.locate(reference.type, reference.id)] = reference.type
                 else:
-                    urls.setdefault(reference.type, {})[UriIs(reference.url)] = None
+                    urls.setdefault(reference.type, {})[named(reference)] = None
     loaded = await context.reads.load_many(keys) if keys else {}
     shown = [row for key, row in loaded.items() if not row.deleted and row.body is not None and row.type == keys[key]]
     return [*(row for row in shown if sight.sees(row)), *await _named(context, urls, sight)]
@@ -66,11 +67,11 @@ def _codes(type_name: str, includes: Sequence[Include]) -> set[str]:
     return {include.code for include in includes}
 
 
-async def _named(context: Context, urls: dict[str, dict[UriIs, None]], sight: Sight) -> list[Row]:
-    """Definitions by canonical address. urls: type -> tests of their url."""
+async def _named(context: Context, urls: dict[str, dict[Predicate, None]], sight: Sight) -> list[Row]:
+    """Definitions by canonical address. urls: type -> what each reference names."""
     found = []
     for type_name, tests in urls.items():
-        asked = [(type_name, AnyOf(tuple(Has("url", test) for test in tests)))]
+        asked = [(type_name, AnyOf(tuple(tests)))]
         found += [each.row for each in await matching(context, asked, sight, limit=limits_of(context).included)]
     return found
 
@@ -89,7 +90,7 @@ def _references(type_name: str, index: Index, includes: Sequence[Include]) -> li
                     elif isinstance(value, Reference) and value.url and any(b.type == "canonical" for b in parameter.branches):
                         for target in (include.target,) if include.target else parameter.targets:
                             if "url" in parameters(target):
-                                found[Reference(target, url=value.url)] = None
+                                found[Reference(target, version=value.version, url=value.url)] = None
     return [value for value in found if tables.known_type(value.type)]
 
 
@@ -99,7 +100,11 @@ async def _referring(context: Context, includes: Sequence[Include], rows: Sequen
         for code, parameter in parameters(include.type).items():
             if parameter.type == "reference" and include.code in ("*", code):
                 targets = [row for row in rows if row.type in parameter.targets and include.target in ("", row.type)]
-                by_type.setdefault(include.type, []).extend(_tests(code, targets))
+                tests = by_type.setdefault(include.type, [])
+                tests += _tests(code, targets)
+                for row in targets:
+                    if is_canonical(include.type, code, row.type):
+                        tests += [Has(code, test) for test in meaning(opened(context, row, {"url", "version"}))]
     found: list[Row] = []
     for type_name, tests in by_type.items():
         if tests:

@@ -19,6 +19,7 @@ from fhir_dmp.search.predicate import (
     DateIs,
     Has,
     Not,
+    Other,
     PartsMeet,
     Predicate,
     Present,
@@ -35,6 +36,13 @@ _MARK = re.compile(r"\s*([()\[\]])")
 _NAME = re.compile(r"\s*([^\s()\"\[\].]+)")
 # A value may hold brackets that are closed again: 5|http://unitsofmeasure.org|mm[Hg]
 _WORD = re.compile(r"\s*((?:[^\s()\"\[\]]|\[[^\s()\"\[\]]*\])+)")
+# https://hl7.org/fhir/R4/search_filter.html: names that may stand for a whole namespace.
+_NAMESPACES = {
+    "loinc": "http://loinc.org",
+    "snomed": "http://snomed.info/sct",
+    "rxnorm": "http://www.nlm.nih.gov/research/umls/rxnorm",
+    "ucum": "http://unitsofmeasure.org",
+}
 _COMPARATORS = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
 _OPERATORS = _COMPARATORS | {"co", "sw", "ew", "pr", "po", "ss", "sb", "in", "ni", "re"}
 _STRINGS = {"eq": StringEquals, "co": StringContains, "sw": StringStarts, "ew": StringEnds}
@@ -152,6 +160,20 @@ class _Reader:
         return name, condition
 
 
+def expanded(kind: str, value: str) -> str:
+    """A token or quantity with its namespace in full, where the short name of a predefined one stands.
+
+    >>> expanded("token", "loinc|8302-2"), expanded("quantity", "5.4|ucum|mg"), expanded("token", "urn:x|loinc")
+    ('http://loinc.org|8302-2', '5.4|http://unitsofmeasure.org|mg', 'urn:x|loinc')
+    """
+    parts = value.split("|")
+    place = {"token": 0, "quantity": 1}.get(kind)
+    if place is None or len(parts) <= place + 1:
+        return value
+    parts[place] = _NAMESPACES.get(parts[place], parts[place])
+    return "|".join(parts)
+
+
 class _Meaning:
     """What is written, asked of a type; or of the parts of a composite, known: code -> parameter."""
 
@@ -223,7 +245,11 @@ class _Meaning:
                 raise bad("the text is empty")
             return Has(code, _STRINGS[operator](folded))
         if operator == "ne" and kind in ("string", "token", "reference", "uri"):
-            return Not(self.leaf(parameter, "eq", value))
+            # Of the values there are, one is another: a resource without any has none. `not (... eq ...)` says the rest.
+            equal = self.leaf(parameter, "eq", value)
+            listed = equal.parts if isinstance(equal, AnyOf) else (equal,)
+            return Has(code, Other(tuple(each.test for each in listed)))
+        value = expanded(kind, value)
         escaped = value.replace("\\", "\\\\").replace(",", "\\,")
         if kind == "date" and operator == "po":
             test = date_test(escaped, self.asking)

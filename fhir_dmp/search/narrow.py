@@ -30,6 +30,7 @@ from fhir_dmp.search.predicate import (
     ReferenceIdentifier,
     ReferenceIs,
     ReferenceTo,
+    ReferenceToDefinition,
     ReferenceUrl,
     StringContains,
     StringEnds,
@@ -167,7 +168,7 @@ class _Narrowing:
                 return self.tokens(code, "token", spelled) if spelled else Narrow(_IMPOSSIBLE)
             case TokenOfType(system, kind, value):
                 return self.tokens(code, "type", [of_type_spelling(system, kind, value)], weighty=False)
-            case ReferenceIs() | ReferenceTo() | ReferenceUrl() | ReferenceIdentifier():
+            case ReferenceIs() | ReferenceTo() | ReferenceUrl() | ReferenceToDefinition() | ReferenceIdentifier():
                 return self.reference(code, test)
             case StringStarts(folded):
                 prefix, whole = prefix_key(folded)
@@ -244,6 +245,8 @@ class _Narrowing:
                 return self.tokens(code, "url", [url])
             case ReferenceUrl(url, version):
                 return self.tokens(code, "urlv", [f"{url}|{version}"], weighty=False)
+            case ReferenceToDefinition(url, _):
+                return self.tokens(code, "url", [url], exact=False)
             case ReferenceIdentifier(token):
                 return self.token(code, "refid", token)
         raise Unresolved(type(test).__name__)

@@ -114,6 +114,14 @@ class ReferenceUrl:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferenceToDefinition:
+    """A canonical reference that means this definition: by its url, without a version or with its own."""
+
+    url: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReferenceTo:
     """Any of these local resources. addresses: their hashes, as rows hold them in `s`.
 
@@ -179,6 +187,13 @@ class CompositeIs:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """A value that passes none of these tests (`ne` of _filter)."""
+
+    tests: tuple["Test", ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PartsMeet:
     """A composite whose parts, taken as parameters of these codes, meet a predicate (brackets of _filter)."""
 
@@ -188,8 +203,9 @@ class PartsMeet:
 
 Test = (
     TokenIs | IdIn | TokenText | TokenOfType | TokenIn | StringStarts | StringExact | StringContains | StringEnds | StringEquals
-    | WordsAre | ReferenceIs | ReferenceUrl | ReferenceTo | ReferenceIdentifier | UriIs | UriBelow | UriAbove | DateIs | NumberIs
-    | QuantityIs | CompositeIs | PartsMeet | Near
+    | WordsAre | ReferenceIs | ReferenceUrl | ReferenceToDefinition | ReferenceTo | ReferenceIdentifier
+    | UriIs | UriBelow | UriAbove | DateIs | NumberIs
+    | QuantityIs | CompositeIs | PartsMeet | Near | Other
 )  # fmt: skip
 
 
@@ -349,6 +365,13 @@ def _(test: StringStarts, value: Value) -> bool:
 
 
 @holds.register
+def _(test: Other, value: Value) -> bool:
+    if isinstance(value, Token) and value.code is None:
+        return False  # a text alone is no code
+    return not any(holds(each, value) for each in test.tests)
+
+
+@holds.register
 def _(test: Near, value: Value) -> bool:
     return test.holds(value)
 
@@ -383,6 +406,11 @@ def _(test: ReferenceIs, value: Value) -> bool:
     if not isinstance(value, Reference) or (value.type, value.id) != (test.type, test.id):
         return False
     return test.version is None or value.version == test.version
+
+
+@holds.register
+def _(test: ReferenceToDefinition, value: Value) -> bool:
+    return isinstance(value, Reference) and value.url == test.url and value.version in (None, test.version)
 
 
 @holds.register

@@ -162,6 +162,8 @@ CASES = [
     (DOCUMENT, "_filter", "relationship[relation eq replaces].relatesto re DocumentReference/d2", False),
     (DOCUMENT, "_filter", 'relationship[relation eq "replaces" or relation eq signs].relatesto pr true', True),
     (DOCUMENT, "_filter", "relationship[relation eq signs].relatesto pr false", True),
+    (OBSERVATION, "_filter", "code eq loinc|85354-9", True),
+    (OBSERVATION, "_filter", "code eq snomed|85354-9", False),
     (OBSERVATION, "_filter", "component-code-value-quantity[component-code eq 8480-6].component-value-quantity gt 100", True),
     (OBSERVATION, "_filter", "component-code-value-quantity[component-code eq 8462-4].component-value-quantity gt 100", False),
 ]
@@ -198,6 +200,21 @@ def test_code_hierarchies_shipped_with_the_guide_answer_above_and_below():
     ):  # fmt: skip
         ((_, predicate),) = parse("Observation", [(name, value)], now_ms=0, terminology=SHIPPED).alternatives
         assert matches(predicate, index) is answer, (name, value)
+
+
+CODED = {
+    "k1": {"resourceType": "Observation", "code": {"coding": [{"code": "A"}, {"code": "B"}]}},
+    "k3": {"resourceType": "Observation", "code": {"text": "x"}},
+    "k4": {"resourceType": "Observation", "code": {"coding": [{"code": "B"}]}},
+    "k5": {"resourceType": "Observation", "code": {"coding": [{"code": "A"}]}},
+}
+
+
+@pytest.mark.parametrize(("text", "found"), [("code ne A", ["k1", "k4"]), ("not (code eq A)", ["k3", "k4"]), ("code eq A", ["k1", "k5"])])
+def test_ne_asks_for_another_value_and_not_for_none(text, found):
+    query = parse("Observation", [("_filter", text)], now_ms=0, base_urls=(BASE,), terminology=SHIPPED)
+    ((_, predicate),) = query.alternatives
+    assert [id for id, resource in CODED.items() if matches(predicate, extract("Observation", resource))] == found
 
 
 LYON = {"resourceType": "Location", "position": {"longitude": 4.8357, "latitude": 45.764}}

@@ -102,3 +102,35 @@ def test_long_criteria_are_paged_to_the_end_or_refused_at_once(ward):
     assert found == answer.json()["total"] == 3
     refused = asked(125)
     assert (refused.status_code, refused.json()["issue"][0]["code"]) == (400, "too-costly")
+
+
+def test_what_refers_by_canonical_address_is_found_from_either_end(ward):
+    form = {
+        "resourceType": "Questionnaire",
+        "id": "form",
+        "url": "http://q.example/form",
+        "version": "1.0",
+        "status": "active",
+        "title": "Titre",
+    }
+    answers = {
+        "r1": "http://q.example/form|1.0",
+        "r2": "http://q.example/form",
+        "r3": "http://q.example/other",
+        "r4": "http://q.example/form|2.0",
+    }
+    made = [{"resourceType": "QuestionnaireResponse", "id": id, "status": "completed", "questionnaire": url} for id, url in answers.items()]
+    for resource in [form, *made]:
+        assert ward.client.put(f"{ward.fhir}/{resource['resourceType']}/{resource['id']}", json=resource).status_code in (200, 201)
+
+    def found(address: str) -> list[str]:
+        entries = ward.client.get(f"{ward.fhir}/{address}").json().get("entry", [])
+        return sorted(entry["resource"]["id"] for entry in entries)
+
+    for id, questionnaires in (("r1", ["form"]), ("r2", ["form"]), ("r3", []), ("r4", [])):
+        assert found(f"Questionnaire?_has:QuestionnaireResponse:questionnaire:_id={id}") == questionnaires
+        assert found(f"Questionnaire?_id=form&_has:QuestionnaireResponse:questionnaire:_id={id}") == questionnaires
+    assert found("Questionnaire?_id=form&_revinclude=QuestionnaireResponse:questionnaire") == ["form", "r1", "r2"]
+    assert found("QuestionnaireResponse?questionnaire.title=titre") == ["r1", "r2"]
+    assert found("QuestionnaireResponse?_id=r4&_include=QuestionnaireResponse:questionnaire") == ["r4"]
+    assert found("QuestionnaireResponse?_id=r1&_include=QuestionnaireResponse:questionnaire") == ["form", "r1"]

@@ -168,7 +168,8 @@ async def test_iteration_over_a_long_chain_of_references_is_refused(ward):
 
 
 async def test_canonical_references_chain_and_include(ward):
-    form = {"resourceType": "Questionnaire", "id": "q1", "status": "active", "url": "http://q.example/q1", "title": "Douleur"}
+    named = {"url": "http://q.example/q1", "version": "1.0", "title": "Douleur"}
+    form = {"resourceType": "Questionnaire", "id": "q1", "status": "active", **named}
     await put(ward.store, form, plain("QuestionnaireResponse", "r1", status="completed", questionnaire="http://q.example/q1|1.0"))
     assert await ids(ward, "QuestionnaireResponse?questionnaire.title=douleur") == ["r1"]
     result = await ask(ward, "QuestionnaireResponse?questionnaire=http://q.example/q1&_include=QuestionnaireResponse:questionnaire")
