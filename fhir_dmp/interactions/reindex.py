@@ -20,13 +20,8 @@ STRIDE = 20
 
 
 async def is_stale(store: Store) -> bool:
-    """Whether rows may have been indexed by other definitions than those of this program. A store without rows is not; it is marked."""
-    if await reindexing.computed_by(store) == definitions_digest():
-        return False
-    if await store.count(limit=1):
-        return True
-    await reindexing.set_computed_by(store, definitions_digest())
-    return False
+    """Whether rows were indexed by other definitions than those of this program."""
+    return await reindexing.computed_by(store) != definitions_digest()
 
 
 async def run(store: Store, base_urls: tuple[str, ...], progress: Callable[[int, int], None] = lambda done, total: None) -> int:

@@ -13,6 +13,7 @@ from bson import Binary
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
+from fhir_dmp.search.parameters import definitions_digest
 from fhir_dmp.store.connection import Connection
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.vault import COMMON, Vault, dossier_row
@@ -139,6 +140,7 @@ async def _create(connection: Connection, vault: Vault, sandbox: bool, now_ms: i
         "check": Binary(vault.check),
         "identity": os.urandom(16).hex(),
         "created": now_ms,
+        "index": definitions_digest(),
     }
     try:
         await database["meta"].insert_one(record)
