@@ -1,6 +1,7 @@
 """The index of every stored resource, computed again, while the server runs or not.
 
 Needed when search parameters or the way values are spelled have changed: searches ask by the new spelling, rows answer by the old.
+An absolute reference is one to this server only under the address the setting `base_url` names: no request says here how we are called.
 """
 
 import asyncio

@@ -14,24 +14,11 @@ from fhir_dmp.fhir import schema
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.search import blind, extract
 from fhir_dmp.store.vault import Vault
+from tests.audit.making import DOCTOR
 
 NOW = 1_790_000_000_123
 SERVER = Server("0f" * 16, "fhir-dmp", "https://dmp.example.org/fhir")
 VAULT = Vault(bytes(32))
-DOCTOR = Actor(
-    kind="professional",
-    issuer="https://login.example.org",
-    subject="s1",
-    expires=2e9,
-    jti="7c0f",
-    client_id="software-1",
-    software="Cabinet 3.2",
-    subject_name_id="810001234567",
-    roles=("10^1.2.250.1.213.1.1.5.5",),
-    specialties=("SM54",),
-    organization="1750000001",
-    purposes=(("http://terminology.hl7.org/CodeSystem/v3-ActReason", "TREAT"),),
-)
 
 
 def traced(**fields) -> Trace:
