@@ -6,7 +6,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fhir_dmp.audit.merger import Merger
 from fhir_dmp.errors import FhirError
 from fhir_dmp.http import fhir, health, keys, portal, problems
 from fhir_dmp.http.envelope import Envelope
@@ -45,6 +46,15 @@ async def tidy(store: Store) -> None:
         await asyncio.sleep(TIDY_SECONDS)
 
 
+async def ended(tasks: list[asyncio.Task]) -> None:
+    """Stop these tasks and wait until they have stopped."""
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError):
+            await task
+
+
 def create(settings: Settings | None = None, started: Callable[[], object] = lambda: None) -> ASGIApp:
     """The ASGI application.
 
@@ -64,11 +74,15 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
             random=services.random,
             observe=services.metrics.batch,
         )
+        # Every worker offers to merge the journal; whoever holds the lease does.
+        merger = Merger(services.store, settings.data, seconds=settings.journal_seconds)
+        background = [asyncio.create_task(merger.run()), asyncio.create_task(tidy(services.store))]
         try:
             started()
             yield
         finally:
             await export_job.stop()
+            await ended(background)
             store, services.store = services.store, None
             await store.close()
 

@@ -84,6 +84,12 @@ async def prepare(settings: Settings) -> None:
 
     store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=settings.sandbox, progress=progress)
     try:
+        # A database that was restored gets back the masks, blocks and erasures it does not know, before anybody is answered.
+        replayed = await store.acts.replay()
+        if replayed.rows or replayed.lost:
+            click.echo(
+                f"fhir-dmp: protective acts applied again: {replayed.rows}; of dossiers that are not here: {replayed.lost}", err=True
+            )
         if await reindex.is_stale(store):
             await reindex.run(store, (settings.base_url,) if settings.base_url else (), partial(progress, "indexing"))
     finally:
