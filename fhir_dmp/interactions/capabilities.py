@@ -7,6 +7,7 @@ from fhir_dmp import __version__
 from fhir_dmp.fhir.http_types import FHIR_JSON, JSON_PATCH
 from fhir_dmp.fhir.tables import RESOURCE_TYPES
 from fhir_dmp.interactions import operations
+from fhir_dmp.interactions.context import KEPT
 from fhir_dmp.search.parameters import Parameter, parameters
 
 CANONICAL = "https://fhir-dmp.example.org/fhir/CapabilityStatement/fhir-dmp"
@@ -23,6 +24,7 @@ DOSSIER_TYPES = (
 )
 INSTANCE = ("read", "vread", "update", "patch", "delete", "history-instance")
 TYPE = ("history-type", "create", "search-type")
+WRITING = ("update", "patch", "delete", "create")
 SYSTEM = ("transaction", "batch", "search-system", "history-system")
 
 
@@ -67,23 +69,28 @@ def _security(base_url: str, cors: bool) -> dict:
 
 
 def _resource(type_name: str) -> dict:
-    known = parameters(type_name)
+    known, writes = parameters(type_name), type_name not in KEPT
     references = [f"{type_name}:{p.code}" for p in known.values() if p.type == "reference"]
     listed = {
         "type": type_name,
-        "interaction": [{"code": code} for code in (*INSTANCE, *TYPE)],
-        "versioning": "versioned-update",
+        "interaction": [{"code": code} for code in interactions(type_name)],
+        "versioning": "versioned-update" if writes else "versioned",
         "readHistory": True,
         "updateCreate": False,
-        "conditionalCreate": True,
+        "conditionalCreate": writes,
         "conditionalRead": "full-support",
-        "conditionalUpdate": True,
-        "conditionalDelete": "single",
+        "conditionalUpdate": writes,
+        "conditionalDelete": "single" if writes else "not-supported",
         "referencePolicy": ["literal", "logical", "local"],
         "searchInclude": ["*", *references],
         "searchParam": [_parameter(p) for p in known.values()],
     }
     return listed | {"operation": operations.declared(type_name)}
+
+
+def interactions(type_name: str) -> list[str]:
+    """Codes of the interactions a type has for everybody; `system` tokens of a sandbox also write what is else only read."""
+    return [code for code in (*INSTANCE, *TYPE) if type_name not in KEPT or code not in WRITING]
 
 
 def _parameter(parameter: Parameter) -> dict:

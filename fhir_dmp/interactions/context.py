@@ -22,6 +22,7 @@ class Context:
 
     base_url: address of [base], no slash at the end. now_ms: UTC milliseconds. random: n -> n random bytes; ids come from it.
     lenient: Prefer: handling=lenient. explain: tell how a search was done.
+    importing: what other hosts recorded comes in, their traces too.
     transaction: the MongoDB transaction the interaction takes part in, if any.
     """
 
@@ -33,6 +34,7 @@ class Context:
     random: Callable[[int], bytes]
     lenient: bool = False
     explain: bool = False
+    importing: bool = False
     transaction: Transaction | None = None
 
     @property
@@ -77,8 +79,14 @@ class Answer:
     explained: dict | None = None
 
 
+# Types that only the server itself writes: nobody adds to the traces or takes from them.
+KEPT = frozenset({"AuditEvent"})
+
+
 def admit(context: Context, type_name: str | None, letter: str) -> None:
     """Refuse a type the standard does not know, and an interaction the token's scopes leave out. letter: one of c r u d s."""
     if type_name is not None and not known_type(type_name):
         raise FhirError("not-found", f"`{type_name[:64]}` is not a FHIR R4 resource type")
+    if type_name in KEPT and letter in "cud" and not (context.actor.kind == "system" or context.importing):
+        raise FhirError("method", f"{type_name} is written by the server alone", headers={"Allow": "GET, HEAD"})
     require_scope(context.actor, type_name, letter)
