@@ -2,12 +2,13 @@
 
 https://www.rfc-editor.org/rfc/rfc6962#section-2.1.1
 
-Whoever may read the trace may have its proof; the rules decide before this is called. To check: leaf = SHA-256(0x00 || chain || number,
-8 octets || row, 16 octets || HMAC-SHA-256(salt, body)), body being the AuditEvent as it was answered; then the path, then the head.
+Whoever may read the trace may have its proof. To check: leaf = SHA-256(0x00 || chain || number, 8 octets || row, 16 octets ||
+HMAC-SHA-256(salt, body)), body being the AuditEvent as it was answered; then the path, then the head. Who is shown only a part of a trace
+gets the HMAC instead of the salt: it proves that the trace stands there, and nothing of what it says.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,9 +17,28 @@ from fhir_dmp.audit import chain
 from fhir_dmp.audit.checkpoint import Head, opened
 from fhir_dmp.audit.merger import signer
 from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir.bundle import Url
+from fhir_dmp.fhir.parameters import Given
+from fhir_dmp.interactions import read
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.store.lanes import Place, place_of, salt_of
 from fhir_dmp.store.resources import Store
+from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import dossier_in
+
+URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/audit-proof"
+
+
+async def run(
+    context: Context, url: Url, given: Given, sight: Sight = UNRESTRICTED, shown_whole: Callable[[Row], bool] = lambda row: True
+) -> Answer:
+    """The proof of one trace. sight: who may read the trace may have it. shown_whole: whether he is shown all that the trace says."""
+    admit(context, "AuditEvent", "r")
+    row = await context.reads.load(context.store.vault.locate("AuditEvent", url.id))
+    if row is None or row.type != "AuditEvent" or row.deleted or row.erased or not sight.sees(row):
+        raise read.absent()
+    return Answer(200, parameters(await proof_of(context.store, url.id), salted=shown_whole(row)))
 
 
 class Proof(NamedTuple):
@@ -45,11 +65,11 @@ async def proof_of(store: Store, id: str) -> Proof:
     document = await store.log.row(store.vault.locate("AuditEvent", id))
     place = place_of(document) if document else None
     if document is None or place is None:
-        raise FhirError("not-found", "no such resource")
+        raise read.absent()
     dossier = dossier_in(document["_id"])
     key = (await store.log.keys({dossier}))[dossier]
     if key is None:
-        raise FhirError("not-found", "no such resource")
+        raise read.absent()
     position = place.position
     found, latest = await store.log.find(position.chain, position.number), await store.log.latest_head()
     if found is None or latest is None or latest["_id"] <= found[0]:
@@ -60,10 +80,11 @@ async def proof_of(store: Store, id: str) -> Proof:
     return Proof(place, salt_of(document, key), index, tuple(path), head, latest["text"], signer(store).public)
 
 
-def parameters(proof: Proof) -> bytes:
-    """The answer: Parameters."""
+def parameters(proof: Proof, *, salted: bool = True) -> bytes:
+    """The answer: Parameters. salted: with the salt, so that what the trace says can be checked; else with the commitment alone."""
     position = proof.place.position
-    binaries = [("chain", position.chain), ("row", position.key), ("salt", proof.salt), *(("path", part) for part in proof.path)]
+    committed = ("salt", proof.salt) if salted else ("commitment", proof.place.committed)
+    binaries = [("chain", position.chain), ("row", position.key), committed, *(("path", part) for part in proof.path)]
     binaries += [("root", proof.head.root), ("publicKey", proof.public)]
     # Texts, since R4 has no integers of 64 bits.
     numbers = [("number", position.number), ("index", proof.index), ("size", proof.head.size)]

@@ -11,7 +11,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import parameters
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.interactions import docref, document, everything, export, lastn, match, meta, validate
+from fhir_dmp.interactions import audit_proof, docref, document, everything, export, lastn, match, meta, validate
 from fhir_dmp.interactions.context import Answer, Context
 
 R4 = "http://hl7.org/fhir/OperationDefinition/"
@@ -47,6 +47,7 @@ OPERATIONS = (
     Operation("lastn", R4 + "Observation-lastn", ("type",), ("Observation",), lastn.run, lastn.PARAMETERS, open=True),
     Operation("meta", R4 + "Resource-meta", ("system", "type", "instance"), (), meta.run, (), versions=True),
     Operation("validate", R4 + "Resource-validate", ("type", "instance"), (), validate.run, validate.PARAMETERS),
+    Operation("proof", audit_proof.URL, ("instance",), ("AuditEvent",), audit_proof.run, ()),
     Operation("export", BULK + "export", ("system",), (), export.run, export.PARAMETERS),
     Operation("export", BULK + "patient-export", ("type",), ("Patient",), export.run, export.PARAMETERS),
     Operation("export", BULK + "group-export", ("instance",), ("Group",), export.run, export.PARAMETERS),
