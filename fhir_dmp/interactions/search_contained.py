@@ -16,7 +16,7 @@ from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_chains import looked_up
 from fhir_dmp.interactions.search_pages import Page, cut
 from fhir_dmp.interactions.search_plan import Alternatives, Plan, plan
-from fhir_dmp.interactions.search_rows import Seen, candidates, codes_of, limits_of, matching, opened
+from fhir_dmp.interactions.search_rows import Seen, candidates, codes_of, limits_of, matching, opened, public_id
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search.extract import HELD, each_contained, held
 from fhir_dmp.search.paging import Cursor
@@ -44,12 +44,16 @@ from fhir_dmp.store.rows import Row
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A match and the row it was found in. body, type, fragment: of the contained resource that matches, where that is answered."""
+    """A match and the row it was found in. body, type, fragment: of the contained resource that matches, where that is answered.
+
+    at: number of the match in its row.
+    """
 
     row: Row
     type: str = ""
     fragment: str = ""
     body: bytes = b""
+    at: int = 0
 
 
 async def by_containers(
@@ -73,15 +77,17 @@ async def by_containers(
             index["_lastUpdated"] = (DateRange(row.updated_ms, row.updated_ms + 1),)
             values = sort_values(index, keys)
             place = row.key + at.to_bytes(2, "big") if query.answers_contained else row.key
-            places.setdefault(place, (*values, row.updated_ms, place, held_))
+            places.setdefault(place, (values, replace(held_, at=at)))
     if query.contained == "both":
         inner = Seen()
         own = await matching(context, asked, sight, limit=limit - seen.rows, moment=moment, reads={key.code for key in keys}, seen=inner)
         seen.rows += inner.rows
         for each in own:
-            values = sort_values(each.index, keys)
-            places[each.row.key] = (*values, *each.row.place, Held(each.row))
-    page = await cut(query, list(places.values()), moment, cursor, partial(_current, context, query, asked, sight))
+            values = sort_values(each.index, query.sort) if query.sort else (each.row.updated_ms,)
+            places[each.row.key] = (values, Held(each.row))
+    page = await cut(
+        query, list(places.values()), moment, cursor, partial(_current, context, query, asked, sight), partial(_names, context)
+    )
     return replace(page, examined=seen.rows, decided="bodies"), found
 
 
@@ -104,6 +110,11 @@ def _met(context: Context, query: Query, asked: Alternatives, row: Row) -> Itera
                 yield Held(row, type_name, str(inner.get("id", "")), json.dump(inner)), index
             else:
                 yield Held(row), index
+
+
+async def _names(context: Context, found: Sequence[Held]) -> list[str]:
+    """Ids of containers, then the places in them."""
+    return [f"{public_id(context, each.row)}#{each.at:04}" for each in found]
 
 
 async def _current(context: Context, query: Query, asked: Alternatives, sight: Sight, found: Sequence[Held]) -> list[Held]:

@@ -9,8 +9,10 @@ from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_pages import Page
 from fhir_dmp.interactions.search_plan import Plan
 from fhir_dmp.interactions.search_rows import BATCH, limits_of
+from fhir_dmp.interactions.search_stretch import Stretch
 from fhir_dmp.search.paging import Cursor
 from fhir_dmp.search.query import Query
+from fhir_dmp.store.reading import Moment
 
 # More types than this are told by their number.
 NAMED_TYPES = 8
@@ -26,7 +28,11 @@ async def explained(context: Context, query: Query, plan: Plan, cursor: Cursor |
     for segment in plan.segments:
         asked = segment.asked()
         if page.decided == "index":
-            bounds = {} if cursor is None else {"before" if cursor.back else "after": cursor.place}
+            stretch = Stretch(context, plan, Moment(), query.descending)
+            bounds = {}
+            if cursor is not None:
+                at = cursor.place[0]
+                bounds = {"before": stretch.ahead(at)} if cursor.back else {"after": stretch.beyond(at)}
             asked |= {"descending": query.descending, "limit": query.count + 1, **bounds}
         else:
             asked |= {"limit": limits_of(context).candidates + 1}

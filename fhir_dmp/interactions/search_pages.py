@@ -6,18 +6,18 @@ All pages of one search are read at the moment of the first, so that a reader me
 is the current content. When that moment is too far back for the database, the reader is told to begin again.
 """
 
-import asyncio
-import heapq
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.search_plan import Alternatives, Plan, Segment
-from fhir_dmp.interactions.search_rows import Seen, codes_of, limits_of, matching, opened, shown
+from fhir_dmp.interactions.search_plan import Alternatives, Plan
+from fhir_dmp.interactions.search_rows import BATCH, Seen, codes_of, limits_of, matching, opened, public_id, shown
+from fhir_dmp.interactions.search_stretch import Stretch, of_each, place_in_time
 from fhir_dmp.search.paging import Cursor
 from fhir_dmp.search.predicate import matches
-from fhir_dmp.search.query import Query
+from fhir_dmp.search.query import Query, SortKey
 from fhir_dmp.search.sorting import DEFAULT, Shown, compare, in_order, shown_values, sort_values
 from fhir_dmp.store.reading import Moment
 from fhir_dmp.store.rows import Row
@@ -46,7 +46,7 @@ async def by_index(context: Context, query: Query, plan: Plan, cursor: Cursor | 
         plan = plan.within()
     if query.only_count:
         return Page((), await _count(context, plan, moment))
-    descending = query.descending
+    stretch = Stretch(context, plan, moment, query.descending)
     back = cursor is not None and cursor.back
     place = cursor.place if cursor else None
     there: list[Row] = []
@@ -55,17 +55,19 @@ async def by_index(context: Context, query: Query, plan: Plan, cursor: Cursor | 
     # Rows deleted since the first page fall out; read on until the page is full.
     while more and len(there) < query.count:
         wanted = query.count - len(there) + 1
-        found = await _segments(context, plan, moment, place, back, descending, wanted)
+        found = await (stretch.before(place, wanted) if back else stretch.after(place, wanted))
         more = len(found) == wanted
-        found = (found[1:] if back else found[:-1]) if more else found
+        beyond = (found.pop(0) if back else found.pop()) if more else None
         if not found:
             break
-        place = found[0 if back else -1].place
+        begins = beyond.updated_ms if back and beyond else place[0] if place and not back else None
+        ends = beyond.updated_ms if not back and beyond else place[0] if place and back else None
         current = await _current(context, plan, found, first_page=cursor is None)
         there = current + there if back else there + current
-        first = found[0].place if back or first is None else first
-        last = found[-1].place if not back or last is None else last
-    if cursor is None and query.total != "none":
+        first = place_in_time(context, found[0], begins) if back or first is None else first
+        last = place_in_time(context, found[-1], ends) if not back or last is None else last
+        place = first if back else last
+    if cursor is None and query.counts:
         # What fits on one page need not be counted.
         total = await _count(context, plan, moment) if more else len(there)
     return Page(tuple(there), total, *_neighbours(moment, total, first, last, more, back, cursor is not None))
@@ -83,26 +85,7 @@ def _neighbours(
 
 
 async def _count(context: Context, plan: Plan, moment: Moment) -> int:
-    return sum(await _each(context, plan, lambda segment: context.reads.count(**segment.asked(), moment=moment)))
-
-
-async def _each(context: Context, plan: Plan, ask: Callable[[Segment], Awaitable]) -> list:
-    """The answers of all segments. The first sets the moment for the others, which are then asked at once; a transaction asks in turn."""
-    answers = [await ask(segment) for segment in plan.segments[: None if context.transaction is not None else 1]]
-    return answers + await asyncio.gather(*(ask(segment) for segment in plan.segments[len(answers) :]))
-
-
-async def _segments(
-    context: Context, plan: Plan, moment: Moment, place: tuple | None, back: bool, descending: bool, limit: int
-) -> list[Row]:
-    """The rows next to a place, in the order of the search, of all segments together."""
-    bounds = {} if place is None else {"before": place} if back else {"after": place}
-    asked = {**bounds, "descending": descending, "limit": limit, "moment": moment}
-    parts = await _each(context, plan, lambda segment: context.reads.find(**segment.asked(), **asked))
-    if len(parts) == 1:
-        return parts[0]
-    merged = list(heapq.merge(*parts, key=lambda row: row.place, reverse=descending))
-    return merged[-limit:] if back else merged[:limit]
+    return sum(await of_each(context, plan, lambda segment: context.reads.count(**segment.asked(), moment=moment)))
 
 
 async def _current(context: Context, plan: Plan, rows: Sequence[Row], *, first_page: bool) -> list[Row]:
@@ -129,8 +112,9 @@ async def by_rows(context: Context, query: Query, plan: Plan, shown_at: Shown, c
     """Where the index decides and rows show what the order goes by: only those of the page are opened. shown_at: see shown_by."""
     moment = Moment(cursor.moment if cursor else None)
     rows = await shown(context, plan, limit=limits_of(context).candidates, moment=moment)
-    places = [(*shown_values(row.intervals, row.updated_ms, shown_at[row.type], query.sort), row.updated_ms, row.key, row) for row in rows]
-    return replace(await cut(query, places, moment, cursor, partial(_current, context, plan, first_page=False)), decided="rows")
+    places = [(shown_values(row.intervals, row.updated_ms, shown_at[row.type], query.sort), row) for row in rows]
+    show, name = partial(_current, context, plan, first_page=False), partial(_names, context)
+    return replace(await cut(query, places, moment, cursor, show, name), decided="rows")
 
 
 async def by_decision(context: Context, query: Query, alternatives: Alternatives, plan: Plan, cursor: Cursor | None) -> Page:
@@ -139,41 +123,99 @@ async def by_decision(context: Context, query: Query, alternatives: Alternatives
     sort_codes = {key.code for key in query.sort}
     limit, seen = limits_of(context).candidates, Seen()
     found = await matching(context, alternatives, plan.sight, limit=limit, moment=moment, reads=sort_codes, seen=seen)
-    keys = query.sort or DEFAULT
-    places = [(*sort_values(each.index, keys), *each.row.place, each.row) for each in found]
-    page = await cut(query, places, moment, cursor, partial(_current, context, plan, first_page=cursor is None))
-    return replace(page, decided="bodies", examined=seen.rows)
+    places = [(sort_values(each.index, query.sort) if query.sort else (each.row.updated_ms,), each.row) for each in found]
+    show, name = partial(_current, context, plan, first_page=cursor is None), partial(_names, context)
+    return replace(await cut(query, places, moment, cursor, show, name), decided="bodies", examined=seen.rows)
 
 
-async def cut(query: Query, places: list[tuple], moment: Moment, cursor: Cursor | None, show: Callable[[list], Awaitable[list]]) -> Page:
-    """A page of all matches. places: values of the sort keys, (updated_ms, key), the match.
+async def _names(context: Context, rows: Sequence[Row]) -> list[str]:
+    """Ids of rows, in their order. Only in a sandbox does a closed row not tell its own."""
+    if not context.sandbox:
+        return [context.store.vault.seal_id(row.key) for row in rows]
+    opened_rows: dict[bytes, Row] = {}
+    closed = [row.key for row in rows if row.body is None]
+    for at in range(0, len(closed), BATCH):
+        opened_rows |= await context.reads.load_many(closed[at : at + BATCH])
+    return [public_id(context, opened_rows.get(row.key, row)) for row in rows]
 
-    show: of some matches those that are still there, as they are now.
+
+async def cut(
+    query: Query,
+    places: list[tuple[tuple, Any]],
+    moment: Moment,
+    cursor: Cursor | None,
+    show: Callable[[list], Awaitable[list]],
+    name: Callable[[list], Awaitable[list[str]]],
+) -> Page:
+    """A page of all matches. places: (values of the sort keys, the match).
+
+    show: of some matches those that are still there, as they are now. name: their ids, by which they go where the values are the same.
     """
     total = cursor.total if cursor and cursor.total is not None else len(places)
     if query.only_count:
         return Page((), total)
-    keys = query.sort or DEFAULT
-    places = in_order(places, keys)
+    ordered = _Ordered(places, query.sort or DEFAULT, name)
     back = cursor is not None and cursor.back
-    start, stop = _window(places, cursor, keys, query.count)
-    rows = await show([place[-1] for place in places[start:stop]])
+    start = 0 if cursor is None or back else await ordered.position(cursor)
+    stop = await ordered.position(cursor) if back else min(start + query.count, len(places))
+    start = max(0, stop - query.count) if back else start
+    rows = await show(await ordered.between(start, stop))
     while len(rows) < query.count and (start > 0 if back else stop < len(places)):
         wanted = query.count - len(rows)
         least, most = (max(0, start - wanted), start) if back else (stop, min(len(places), stop + wanted))
-        extra = await show([place[-1] for place in places[least:most]])
+        extra = await show(await ordered.between(least, most))
         rows = extra + rows if back else rows + extra
         start, stop = (least, stop) if back else (start, most)
-    after = Cursor(moment.time or 0, total, False, places[stop - 1][:-1]) if 0 < stop < len(places) else None
-    before = Cursor(moment.time or 0, total, True, places[start][:-1]) if 0 < start < len(places) else None
+    after = Cursor(moment.time or 0, total, False, await ordered.place(stop - 1)) if 0 < stop < len(places) else None
+    before = Cursor(moment.time or 0, total, True, await ordered.place(start)) if 0 < start < len(places) else None
     return Page(tuple(rows), total, after, before)
 
 
-def _window(places: Sequence[tuple], cursor: Cursor | None, keys: tuple, count: int) -> tuple[int, int]:
-    if cursor is None:
-        return 0, min(count, len(places))
-    if cursor.back:
-        stop = sum(1 for place in places if compare(place[:-1], cursor.place, keys) < 0)
-        return max(0, stop - count), stop
-    start = sum(1 for place in places if compare(place[:-1], cursor.place, keys) <= 0)
-    return start, min(start + count, len(places))
+class _Ordered:
+    """All matches in order. Those that the values do not tell apart are put in the order of their ids where a page needs it."""
+
+    def __init__(self, places: list[tuple[tuple, Any]], keys: tuple[SortKey, ...], name: Callable[[list], Awaitable[list[str]]]) -> None:
+        self.places, self.keys, self.name = in_order(places, keys), keys, name
+        self.named: dict[int, str] = {}  # id of a match by its place, of groups that were put in order
+
+    async def between(self, start: int, stop: int) -> list:
+        """The matches from start to stop."""
+        at = start
+        while at < stop:
+            at = (await self.group(at))[1]
+        return [match for _, match in self.places[start:stop]]
+
+    async def group(self, at: int) -> tuple[int, int]:
+        """Where the group of a match begins and ends, put in order."""
+        values, start, stop = self.places[at][0], at, at + 1
+        while start > 0 and self.places[start - 1][0] == values:
+            start -= 1
+        while stop < len(self.places) and self.places[stop][0] == values:
+            stop += 1
+        if stop - start > 1 and start not in self.named:
+            members = self.places[start:stop]
+            names = await self.name([match for _, match in members])
+            order = sorted(range(len(members)), key=names.__getitem__)
+            self.places[start:stop] = [members[each] for each in order]
+            self.named |= {start + to: names[each] for to, each in enumerate(order)}
+        return start, stop
+
+    async def place(self, at: int) -> tuple:
+        """Where a match stands, see Cursor."""
+        await self.group(at)
+        return *self.places[at][0], self.named.get(at, "")
+
+    async def position(self, cursor: Cursor) -> int:
+        """How many matches come before a page that begins after a place, or that ends before it."""
+        *values, name = cursor.place
+        sides = [compare(place[0], tuple(values), self.keys) for place in self.places]
+        start = sum(1 for side in sides if side < 0)
+        stop = start + sides.count(0)
+        if not name or start == stop:
+            return start if cursor.back else stop
+        if stop - start == 1:
+            names = await self.name([self.places[start][1]])
+        else:
+            await self.group(start)
+            names = [self.named[at] for at in range(start, stop)]
+        return start + sum(1 for each in names if (each < name if cursor.back else each <= name))

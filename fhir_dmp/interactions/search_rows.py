@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions.context import Context
@@ -36,6 +38,23 @@ class Seen:
     """How many rows were opened to find matches."""
 
     rows: int = 0
+
+
+class _Identity(msgspec.Struct):
+    id: str = ""
+
+
+_IDENTITY = msgspec.json.Decoder(_Identity)
+
+
+def id_in(row: Row) -> str:
+    """The id that the body of a row says, "" when it has none."""
+    return _IDENTITY.decode(row.body).id if row.body else ""
+
+
+def public_id(context: Context, row: Row) -> str:
+    """The id of a row, opened or closed; of a closed one in a sandbox, where ids may be chosen, only if it was given by the server."""
+    return id_in(row) or context.store.vault.seal_id(row.key)
 
 
 def limits_of(context: Context) -> Limits:

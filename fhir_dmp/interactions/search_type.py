@@ -8,8 +8,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from fhir_dmp.errors import FhirError, Issue, outcome
 from fhir_dmp.fhir import summary
 from fhir_dmp.fhir.bundle import Hit, searchset
@@ -22,7 +20,7 @@ from fhir_dmp.interactions.search_explain import explained
 from fhir_dmp.interactions.search_includes import included
 from fhir_dmp.interactions.search_pages import Page, by_decision, by_index, by_rows
 from fhir_dmp.interactions.search_plan import Alternatives, Compartment, Plan, inside, plan
-from fhir_dmp.interactions.search_rows import limits_of
+from fhir_dmp.interactions.search_rows import id_in, limits_of
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.search import paging
 from fhir_dmp.search.paging import Cursor
@@ -145,7 +143,7 @@ async def search(
                 links.append((relation, _with_cursor(address, paging.encode(place, seal, query.digest(scope), reader))))
         bounded(context, links)
     told = await explained(context, query, found, cursor, page) if context.explain else None
-    return Result(query, tuple(entries), page.total if query.total != "none" or query.only_count else None, tuple(links), told)
+    return Result(query, tuple(entries), page.total if query.counts else None, tuple(links), told)
 
 
 def understood(context: Context, type_name: str | None, pairs: Pairs, lenient: bool, *, contained: bool = False) -> Query:
@@ -170,6 +168,8 @@ async def alternatives_of(context: Context, query: Query, compartment: Compartme
 
 
 async def _page(context: Context, query: Query, alternatives: Alternatives, found: Plan, cursor: Cursor | None) -> Page:
+    if query.only_count and not query.counts:
+        return Page((), None)
     if found.exact and (query.by_time or query.only_count):
         return await by_index(context, query, found, cursor)
     if found.exact and (places := shown_by([name for name, _ in alternatives], query.sort, context.store.vault.hash64)) is not None:
@@ -177,18 +177,9 @@ async def _page(context: Context, query: Query, alternatives: Alternatives, foun
     return await by_decision(context, query, alternatives, found, cursor)
 
 
-class _Identity(msgspec.Struct):
-    resourceType: str = ""
-    id: str = ""
-
-
-_IDENTITY = msgspec.json.Decoder(_Identity)
-
-
 def entry_of(row: Row, mode: str) -> Entry:
     """The entry of a row; its id is read from the body."""
-    said = _IDENTITY.decode(row.body or b"{}")
-    return Entry(row.type, said.id, row.body or b"", mode, row)
+    return Entry(row.type, id_in(row), row.body or b"", mode, row)
 
 
 def _entry_held(each: Held) -> Entry:

@@ -25,7 +25,7 @@ PURPOSE = "search page"
 class Cursor:
     """moment: of the first page, as the store tells it. total: found then, None when not counted. back: the page ends before the place.
 
-    place: where the entry next to the page stands: its sort values, then (updated_ms, row key).
+    place: where the entry next to the page stands: its sort values, then its id; "" where no entry on the page has the same values.
     """
 
     moment: int

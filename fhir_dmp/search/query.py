@@ -98,6 +98,11 @@ class Query:
         return self.count == 0 or self.summary == "count"
 
     @property
+    def counts(self) -> bool:
+        """Whether the answer tells how many matches there are."""
+        return self.total != "none" or self.summary == "count"
+
+    @property
     def answers_contained(self) -> bool:
         """Whether contained resources are answered by themselves."""
         return bool(self.contained) and self.contained_type == "contained"

@@ -1,10 +1,11 @@
-"""The order of a search: sort keys of an index, missing values last, ties by time and key.
+"""The order of a search: sort keys of an index, missing values last; what they do not tell apart goes by id.
 
 https://hl7.org/fhir/R4/search.html#sort
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 from fhir_dmp.search.parameters import parameters
 from fhir_dmp.search.predicate import Hash64
@@ -50,28 +51,32 @@ def order_value(value: Value) -> object:
 
 
 def compare(a: tuple, b: tuple, keys: tuple[SortKey, ...]) -> int:
-    """Order of two places: (value of each key..., updated_ms, row key). Missing values last in either direction."""
-    for key, left, right in zip(keys, a, b, strict=False):
+    """Order of the values of the sort keys. Missing values last in either direction; 0 for what is to go by id.
+
+    >>> compare((1, None), (1, 5), (SortKey("a", False), SortKey("b", True)))
+    1
+    """
+    for key, left, right in zip(keys, a, b, strict=True):
         if left == right:
             continue
         if left is None or right is None:
             return 1 if left is None else -1
         return (1 if left > right else -1) * (-1 if key.descending else 1)
-    # Ties: newest first, then by row key, as the store orders them.
-    return (a[len(keys) :] < b[len(keys) :]) - (a[len(keys) :] > b[len(keys) :])
+    return 0
 
 
-def in_order(places: Iterable[tuple], keys: tuple[SortKey, ...]) -> list[tuple]:
-    """Places in the order of `compare`.
+def in_order(places: Iterable[tuple[tuple, Any]], keys: tuple[SortKey, ...]) -> list[tuple[tuple, Any]]:
+    """(values of the sort keys, match) in the order of `compare`; those that it does not tell apart stay as they come.
 
-    >>> in_order([(1, 5, b"a"), (None, 9, b"b"), (2, 6, b"c"), (1, 7, b"d")], (SortKey("date", True),))
-    [(2, 6, b'c'), (1, 7, b'd'), (1, 5, b'a'), (None, 9, b'b')]
+    >>> in_order([((1,), "a"), ((None,), "b"), ((2,), "c"), ((1,), "d")], (SortKey("date", True),))
+    [((2,), 'c'), ((1,), 'a'), ((1,), 'd'), ((None,), 'b')]
     """
-    found = sorted(places, key=lambda place: place[len(keys) : len(keys) + 2], reverse=True)
+    found = list(places)
     for at in reversed(range(len(keys))):
-        there = [place for place in found if place[at] is not None]
-        missing = [place for place in found if place[at] is None]
-        found = [*sorted(there, key=lambda place, at=at: place[at], reverse=keys[at].descending), *missing]
+        there = [place for place in found if place[0][at] is not None]
+        missing = [place for place in found if place[0][at] is None]
+        # reverse keeps the order of what is equal
+        found = [*sorted(there, key=lambda place, at=at: place[0][at], reverse=keys[at].descending), *missing]
     return found
 
 

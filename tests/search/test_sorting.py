@@ -11,7 +11,7 @@ from fhir_dmp.search.parameters import parameters
 from fhir_dmp.search.query import SortKey
 from fhir_dmp.search.sorting import compare, in_order, shown_by, shown_values, sort_values
 from tests.search.building import add
-from tests.search.hosting import ask, context_on, found, put
+from tests.search.hosting import ask, context_on, found, put, rows_of
 
 TYPES = ("DocumentReference", "Observation", "Encounter", "RiskAssessment", "ServiceRequest", "Patient")
 
@@ -42,10 +42,70 @@ async def test_rows_show_the_sort_values_that_their_bodies_have(sandbox_store):
 def test_sorting_agrees_with_comparing():
     random = Random(7)
     for keys in ((SortKey("a", True),), (SortKey("a", False), SortKey("b", True))):
-        places = [(*(random.choice((None, 1, 2, 3)) for _ in keys), random.randrange(3), bytes([n]), f"row {n}") for n in range(60)]
+        places = [(tuple(random.choice((None, 1, 2, 3)) for _ in keys), n) for n in range(60)]
         ordered = in_order(places, keys)
         assert len(ordered) == 60
-        assert all(compare(a[:-1], b[:-1], keys) < 0 for a, b in pairwise(ordered))
+        sides = [(compare(a[0], b[0], keys), a[1] < b[1]) for a, b in pairwise(ordered)]
+        assert all(side < 0 or (side == 0 and earlier) for side, earlier in sides) and {side for side, _ in sides} == {-1, 0}
+
+
+async def walked(context, address: str) -> list[list[str]]:
+    """All pages of a search; on the way back they are the same, and the first leads nowhere."""
+    result = await ask(context, address)
+    pages = [found(result)]
+    assert "previous" not in dict(result.links)
+    while "next" in dict(result.links):
+        result = await ask(context, dict(result.links)["next"])
+        pages.append(found(result))
+    for page in reversed(pages[:-1]):
+        result = await ask(context, dict(result.links)["previous"])
+        assert found(result) == page
+    assert "previous" not in dict(result.links)
+    return pages
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 50])
+async def test_what_the_keys_do_not_tell_apart_goes_by_id(sandbox_store, count):
+    context, names = context_on(sandbox_store), [f"{random_name:02x}" for random_name in Random(3).sample(range(256), 24)]
+    vault = sandbox_store.vault
+    names[:3] = [vault.seal_id(vault.locate("Encounter", name)) for name in names[:3]]  # as given by the server
+    made = {}
+    for number, name in enumerate(names):
+        encounter = {
+            "resourceType": "Encounter",
+            "id": name,
+            "status": ("planned", "arrived", "finished")[number % 3],
+            "class": {"code": "AMB"},
+        }
+        if number % 4:
+            encounter["period"] = {"start": f"2024-0{1 + number % 2}-01"}
+        about = {"subject": {"reference": f"Patient/{'ab'[number % 2]}"}}
+        made[name] = encounter | about
+        updated = 1_700_000_000_000 + number // 9  # three milliseconds
+        await sandbox_store.create(rows_of(sandbox_store, made[name], updated_ms=updated))
+    times = {name: number // 9 for number, name in enumerate(names)}
+
+    def start(name: str) -> str:
+        return made[name].get("period", {}).get("start", "9")
+
+    orders = {
+        "": lambda name: (-times[name], name),
+        "_sort=-_lastUpdated": lambda name: (-times[name], name),
+        "_sort=_lastUpdated": lambda name: (times[name], name),
+        "_sort=date": lambda name: (start(name), name),
+        "_sort=status": lambda name: (made[name]["status"], name),
+        "_sort=status,-_lastUpdated": lambda name: (made[name]["status"], -times[name], name),
+        "_sort=class": lambda name: name,
+    }
+    for order, key in orders.items():
+        pages = await walked(context, f"Encounter?_count={count}&{order}")
+        assert [each for page in pages for each in page] == [f"Encounter/{name}" for name in sorted(names, key=key)], order
+        assert all(len(page) == count for page in pages[:-1])
+        mine = [name for name in names if made[name]["subject"]["reference"] == "Patient/a"]
+        pages = await walked(context, f"Encounter?patient=Patient/a&_count={count}&{order}")
+        assert [each for page in pages for each in page] == [f"Encounter/{name}" for name in sorted(mine, key=key)], order
+    pages = await walked(context, f"Patient/a/*?_type=Encounter,Observation&_count={count}")
+    assert [each for page in pages for each in page] == [f"Encounter/{name}" for name in sorted(mine, key=orders[""])]
 
 
 async def test_pages_sorted_by_date_go_forward_and_back(sandbox_store):
@@ -60,7 +120,7 @@ async def test_pages_sorted_by_date_go_forward_and_back(sandbox_store):
     )
     address = "DocumentReference?patient=Patient/p1&_sort=-date&_count=5"
     whole = found(await ask(context, address.replace("=5", "=100")))
-    assert len(whole) == 23 and whole[-1] == "DocumentReference/d0"
+    assert len(whole) == 23 and whole[-5:] == [f"DocumentReference/d{n}" for n in (0, 10, 15, 20, 5)]
     pages, result = [], await ask(context, address)
     while True:
         pages.append(found(result))
