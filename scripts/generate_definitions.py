@@ -12,7 +12,6 @@ The same source always gives the same bytes. Only names, types, numbers, codes a
 import argparse
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,8 +27,9 @@ FILES = (
     "value_sets.json",
     "hierarchies.json",
 )
+TERMINOLOGY = ("valuesets.json", "v3-codesystems.json", "v2-tables.json")
 # Value sets of more codes are left out: too many for one search.
-MOST_CODES = 500
+MOST_CODES = 2_000
 
 
 def read(source: Path, name: str) -> object:
@@ -134,21 +134,46 @@ def bindings(source: Path, tables: dict[str, list]) -> dict[str, dict | None]:
 
 
 def terminology(source: Path, required: dict[str, dict | None]) -> tuple[dict[str, dict], dict[str, dict]]:
-    """Value sets made of R4's own code systems, beside those some element requires; and code system -> code -> codes directly below."""
-    resources = [entry["resource"] for entry in read(source, "valuesets.json")["entry"]]
+    """Value sets made of code systems that the standard publishes whole, beside those some element requires.
+
+    And code system -> code -> codes directly below, without those that have none: {} for a system without hierarchy.
+    """
+    resources = [entry["resource"] for name in TERMINOLOGY for entry in read(source, name)["entry"]]
     systems = {r["url"]: r for r in resources if r["resourceType"] == "CodeSystem" and r.get("content") == "complete"}
     sets = {r["url"]: r for r in resources if r["resourceType"] == "ValueSet"}
-    below = {url: dict(children(r.get("concept", ()))) for url, r in systems.items()}
+    below = {url: children(r.get("concept", ())) for url, r in systems.items()}
+    abstract = {url: unselectable(r.get("concept", ())) for url, r in systems.items()}
+
+    def filtered(system: str, condition: dict) -> set[str] | None:
+        if (
+            condition["property"] != "concept"
+            or condition["op"] not in ("is-a", "descendent-of")
+            or condition["value"] not in below[system]
+        ):
+            return None
+        found, waiting = set(), [condition["value"]]
+        while waiting:
+            for each in below[system][waiting.pop()]:
+                if each not in found:
+                    found.add(each)
+                    waiting.append(each)
+        return found | {condition["value"]} if condition["op"] == "is-a" else found
 
     def part(include: dict, depth: int) -> set[tuple[str, str]] | None:
         found = None
-        if "filter" in include or depth > 5:
+        if depth > 5:
             return None
         if system := include.get("system"):
-            listed = [concept["code"] for concept in include["concept"]] if "concept" in include else below.get(system)
+            listed = {concept["code"] for concept in include["concept"]} if "concept" in include else below.get(system)
             if listed is None:
                 return None
-            found = {(system, code) for code in listed}
+            for condition in include.get("filter", ()):
+                narrowed = filtered(system, condition)
+                if narrowed is None:
+                    return None
+                listed = narrowed.intersection(listed)
+            left_out = frozenset() if "concept" in include else abstract.get(system, frozenset())
+            found = {(system, code) for code in listed if code not in left_out}
         for url in include.get("valueSet", ()):
             codes = whole(url.partition("|")[0], depth + 1)
             if codes is None:
@@ -168,16 +193,31 @@ def terminology(source: Path, required: dict[str, dict | None]) -> tuple[dict[st
         codes = whole(url)
         if codes and len(codes) <= MOST_CODES:
             answer[url] = {system: sorted(code for owner, code in codes if owner == system) for system in sorted({s for s, _ in codes})}
-    nested = {url: {code: list(inner) for code, inner in codes.items() if inner} for url, codes in sorted(below.items())}
-    return answer, {url: codes for url, codes in nested.items() if codes}
+    return answer, {url: {code: inner for code, inner in codes.items() if inner} for url, codes in sorted(below.items())}
 
 
-def children(concepts: list[dict]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(code, codes directly below) of each concept of a code system."""
+def children(concepts: list[dict]) -> dict[str, list[str]]:
+    """Code -> codes directly below it, of a code system: concepts inside it, and those it names as its children."""
+    found: dict[str, list[str]] = {}
+    waiting = list(concepts)
+    while waiting:
+        concept = waiting.pop(0)
+        inner = list(concept.get("concept", ()))
+        named = [each["valueCode"] for each in concept.get("property", ()) if each["code"] == "child"]
+        there = found.setdefault(concept["code"], [])
+        there += [code for code in dict.fromkeys([*(each["code"] for each in inner), *named]) if code not in there]
+        waiting = inner + waiting
+    return found
+
+
+def unselectable(concepts: list[dict]) -> frozenset[str]:
+    """Codes of a code system that only group others: they are in no value set that does not name them."""
+    found: set[str] = set()
     for concept in concepts:
-        inner = concept.get("concept", ())
-        yield concept["code"], tuple(each["code"] for each in inner)
-        yield from children(inner)
+        if any(each["code"] == "notSelectable" and each.get("valueBoolean") for each in concept.get("property", ())):
+            found.add(concept["code"])
+        found |= unselectable(concept.get("concept", []))
+    return frozenset(found)
 
 
 def search_parameters(source: Path) -> list[dict]:

@@ -233,7 +233,7 @@ def codes(value_set: str) -> Mapping[str, tuple[str, ...]] | None:
 
 @cache
 def known_codes(value_set: str) -> Mapping[str, tuple[str, ...]] | None:
-    """As codes, of value sets that R4 defines of its own code systems, required or not; None when they cannot be enumerated."""
+    """As codes, of value sets made of code systems that come whole with R4 (HL7 v2 and v3 too); None when they cannot be enumerated."""
     listed = _more_value_sets().get(value_set)
     return codes(value_set) if listed is None else MappingProxyType({system: tuple(those) for system, those in listed.items()})
 
@@ -245,7 +245,7 @@ def _more_value_sets() -> dict[str, dict[str, list[str]]]:
 
 @cache
 def hierarchies() -> Mapping[str, Mapping[str, list[str]]]:
-    """Code system of R4 -> code -> codes directly below it; systems without a hierarchy are absent."""
+    """Code system that comes whole with R4 (HL7 v2 and v3 too) -> code -> codes directly below it; {} where there is no hierarchy."""
     return MappingProxyType(_load("hierarchies.json"))
 
 

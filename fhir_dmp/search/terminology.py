@@ -1,4 +1,4 @@
-"""Value sets and code hierarchies for `:in`, `:not-in`, `:above` and `:below`: those shipped with the guide and those R4 defines itself.
+"""Value sets and code hierarchies for `:in`, `:not-in`, `:above` and `:below`: those shipped with the guide and those that come with R4.
 
 https://hl7.org/fhir/R4/search.html#modifiers
 """

@@ -50,3 +50,43 @@ async def test_value_sets_answer_and_those_only_stored_are_refused_by_name(sandb
     with pytest.raises(FhirError, match="http://v.example/mine") as refused:
         await ask(context, "Observation?category:in=http://v.example/mine")
     assert refused.value.kind == "not-supported"
+
+
+def test_hierarchies_of_hl7_v3_are_known_with_several_parents_and_value_sets_by_their_filters():
+    known = shipped()
+    reason, act = (f"http://terminology.hl7.org/CodeSystem/v3-{name}" for name in ("ActReason", "ActCode"))
+    assert {(reason, "treat"), (reason, "etreat"), (reason, "btg")} <= known.below(reason, "PurposeOfUse")
+    assert known.above(reason, "BTG") >= {(reason, "btg"), (reason, "etreat"), (reason, "treat"), (reason, "purposeofuse")}
+    assert known.above(reason, "HMARKT") & {(reason, "treat"), (reason, "btg")} == frozenset()
+    # A dose may be an issue to be validated, and by its second parent one of how a drug is given.
+    assert (act, "dose") in known.below(act, "VALIDAT") & known.below(act, "_AdministrationDetectedIssueCode")
+    assert {(act, "validat"), (act, "_administrationdetectedissuecode")} <= known.above(act, "DOSE")
+    purposes = known.expand("http://terminology.hl7.org/ValueSet/v3-PurposeOfUse")
+    assert (reason, "treat") in purposes and (reason, "clintrch") in purposes and (reason, "_actcoveragereason") not in purposes
+    assert (act, "_actcoveragetypecode") not in known.expand(f"{R4}/coverage-type")
+    assert (act, "ehcpol") in known.expand(f"{R4}/coverage-type")
+    assert ("http://terminology.hl7.org/CodeSystem/v2-0203", "mr") in known.expand("http://terminology.hl7.org/ValueSet/v2-0203")
+    marital = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
+    assert known.below(marital, "M") == known.above(marital, "M") == {(marital, "m")}
+    assert known.below("http://loinc.org", "1-8") is None
+
+
+async def test_codes_above_and_below_are_found(sandbox_store):
+    context = context_on(sandbox_store)
+    reason = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+    await put(
+        sandbox_store,
+        *(
+            {"resourceType": "Basic", "id": code.lower(), "code": {"coding": [{"system": reason, "code": code}]}}
+            for code in ("TREAT", "ETREAT", "BTG", "HMARKT")
+        ),
+    )
+    assert await ids(context, f"Basic?code:below={reason}|TREAT&_sort=_id") == ["btg", "etreat", "treat"]
+    assert await ids(context, f"Basic?code:above={reason}|ETREAT&_sort=_id") == ["etreat", "treat"]
+    assert await ids(context, f"Basic?code:below={reason}|BTG,{reason}|HMARKT&_sort=_id") == ["btg", "hmarkt"]
+    assert await ids(context, "Basic?code:in=http://terminology.hl7.org/ValueSet/v3-PurposeOfUse&_sort=_id") == [
+        "btg", "etreat", "hmarkt", "treat",
+    ]  # fmt: skip
+    with pytest.raises(FhirError, match="http://loinc.org") as refused:
+        await ask(context, "Basic?code:below=http://loinc.org|1-8")
+    assert refused.value.kind == "not-supported"
