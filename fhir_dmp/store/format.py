@@ -21,6 +21,8 @@ from fhir_dmp.store.vault import COMMON, Vault, dossier_row
 FORMAT = 1
 # How long a migration may go without a word before another process takes it over.
 LEASE_MS = 60_000
+# Key of the note in `meta` that a restore has begun and not ended.
+RESTORING = "restoring"
 
 Progress = Callable[[str, int, int], None]
 Migration = Callable[[Connection, Vault, Callable[[int, int], Awaitable[None]]], Awaitable[None]]
@@ -42,6 +44,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         ),
         IndexModel([("f.i", ASCENDING)], name="contents", sparse=True),
         IndexModel([("j.w", ASCENDING), ("j.q", ASCENDING)], name="journal", sparse=True),
+        IndexModel([("q", ASCENDING)], name="closing", sparse=True),
     ),
     "journal.chains": (IndexModel([("open", ASCENDING)], name="open"),),
     "journal.leaves": (IndexModel([("w", ASCENDING), ("q", ASCENDING)], name="place"),),
@@ -88,6 +91,8 @@ async def open_record(
     meta = connection.database["meta"]
     found = await meta.find_one({"_id": "store"})
     if found is None:
+        if await meta.find_one({"_id": RESTORING}):
+            raise StoreError("a backup is being restored here, or was only in part: run `fhir-dmp restore` to its end first")
         if sandbox is None:
             raise StoreError(f"there is no store in {data_dir} yet: start a server on it first, or say --sandbox to create a sandbox")
         vault = Vault.load_or_create(data_dir)
