@@ -15,6 +15,7 @@ FILE = "fhir-dmp.toml"
 PREFIX = "FHIR_DMP_"
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOGIN_SENDERS = ("", "none", "terminal", "smtp")
 
 
 class Setting(NamedTuple):
@@ -67,6 +68,17 @@ SETTINGS = (
     Setting("stop_seconds", 10, int, "time running requests have to finish when the server stops", 1, 600),
     Setting("token_seconds", 3600, int, "lifetime of tokens of the host's own issuer", 1, 366 * 86_400),
     Setting("token_skew_seconds", 60, int, "clock difference tolerated in tokens", 0, 60),
+    Setting("session_seconds", 900, int, "lifetime of tokens given at /auth, by patient login or for an assertion", 60, 3600),
+    Setting("login_seconds", 300, int, "time between password and one-time code of a login", 30, 3600),
+    Setting("login_failures", 5, int, "wrong passwords or codes after which an identifier is locked", 2, 100),
+    Setting("login_lock_seconds", 900, int, "how long an identifier stays locked", 1, 86_400),
+    Setting("login_attempts", 10, int, "login requests for one identifier in login_window_seconds; more are told to wait", 1, 100_000),
+    Setting("login_address_attempts", 60, int, "the same for one network address, an IPv6 network of 64 bits being one", 1, 1_000_000),
+    Setting("login_window_seconds", 300, int, "span over which login requests are counted", 1, 86_400),
+    Setting("login_sender", "", str, "who brings one-time codes: smtp, terminal, none; empty: terminal in a sandbox, else none"),
+    Setting("smtp_url", "", str, "mail server: smtps://USER:PASSWORD@HOST, or smtp:// with STARTTLS, plain on this machine", secret=True),
+    Setting("smtp_from", "", str, "address that mail is sent from"),
+    Setting("trusted_proxies", (), tuple, "addresses of reverse proxies whose X-Forwarded-For names the client; empty: none is believed"),
     Setting("jwks_seconds", 600, int, "how long keys fetched from an issuer are kept before they are fetched again", 10, 86_400),
     Setting("journal_seconds", 5, int, "time between two signed heads of the journal of traces", 1, 3600),
     Setting("mongod_cache_gb", 1.0, float, "cache of the embedded MongoDB, in gigabytes", 0.25, 10_000),
@@ -109,6 +121,8 @@ def load(command_line: Mapping[str, object] | None = None, environ: Mapping[str,
         raise SettingError("setting `default_count` is larger than `max_count`")
     if settings.log_level not in LOG_LEVELS:
         raise SettingError(f"setting `log_level` must be one of {', '.join(LOG_LEVELS)}")
+    if settings.login_sender not in LOGIN_SENDERS:
+        raise SettingError(f"setting `login_sender` must be one of {', '.join(LOGIN_SENDERS[1:])}")
     return Loaded(replace(settings, data=settings.data.expanduser().absolute()), origins)
 
 

@@ -62,6 +62,11 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("metadata.d", ASCENDING)], name="dossier"),
         IndexModel([("uploadDate", ASCENDING), ("_id", ASCENDING)], name="age"),
     ),
+    "host.credentials": (
+        IndexModel([("login", ASCENDING)], name="login", unique=True),
+        IndexModel([("dossier", ASCENDING)], name="dossier"),
+    ),
+    "host.counts": (IndexModel([("until", ASCENDING)], name="age", expireAfterSeconds=60),),
     "contents.chunks": (IndexModel([("files_id", ASCENDING), ("n", ASCENDING)], name="blocks", unique=True),),
 }
 
