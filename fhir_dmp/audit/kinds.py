@@ -68,5 +68,7 @@ KINDS: dict[str, Kind] = {
     "import": Kind((DCM, "110107", "Import"), ((LIFECYCLE, "receive", "Receive"),), "C", SOURCE, DESTINATION),
     "export": Kind((DCM, "110106", "Export"), ((LIFECYCLE, "disclose", "Disclose"),), "R", DESTINATION, SOURCE),
     "key": Kind((DCM, "110100", "Application Activity"), ((ACTS, "key", "Key act"),), "E", APPLICATION, CUSTODIAN),
+    "backup": Kind((DCM, "110100", "Application Activity"), ((ACTS, "backup", "Backup"),), "R", APPLICATION, CUSTODIAN),
+    "restore": Kind((DCM, "110100", "Application Activity"), ((ACTS, "restore", "Restore"),), "C", APPLICATION, CUSTODIAN),
     "erasure": Kind((DCM, "110100", "Application Activity"), ((ACTS, "erasure", "Destruction of a dossier"),), "D", APPLICATION, CUSTODIAN),
 }
