@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhir_dmp.audit.merger import Merger
 from fhir_dmp.errors import FhirError
-from fhir_dmp.http import fhir, health, journal, keys, portal, problems
+from fhir_dmp.http import auth, fhir, health, journal, keys, portal, problems
 from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
 from fhir_dmp.http.services import Services
@@ -88,7 +88,13 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
 
     base = Router(fhir.routes(services), redirect_slashes=False)
     around = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=SILENT)
-    for route in (*health.routes(services), *keys.routes(services), *journal.routes(services), *portal.routes(services)):
+    for route in (
+        *health.routes(services),
+        *auth.routes(services),
+        *keys.routes(services),
+        *journal.routes(services),
+        *portal.routes(services),
+    ):
         around.add_api_route(route.path, route.endpoint, methods=list(route.methods), name=route.name, response_model=None)
     for kind in (HTTPException, FhirError, Exception):
         around.add_exception_handler(kind, problems.passed_on)

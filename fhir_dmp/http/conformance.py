@@ -17,6 +17,7 @@ from fhir_dmp.fhir.json import dump
 from fhir_dmp.http.answers import Shape, send_bytes, shape_of
 from fhir_dmp.http.requests import base_url
 from fhir_dmp.http.services import Services
+from fhir_dmp.identity.assertions import GRANT
 from fhir_dmp.interactions.capabilities import statement
 
 PUBLIC = ("metadata", ".well-known/smart-configuration")
@@ -47,11 +48,16 @@ def told_of(date: str, sandbox: bool, base: str, cors: bool) -> bytes:
 
 
 def smart(base: str, issuer: str) -> dict:
-    """SMART configuration: tokens are bearer tokens of trusted issuers, or of the host's own."""
+    """SMART configuration: tokens are bearer tokens of trusted issuers, or of the host's own, for an assertion or at patient login."""
     origin = base.rsplit("/", 1)[0]
     return {
         "issuer": issuer,
         "jwks_uri": f"{origin}/auth/jwks",
+        "token_endpoint": f"{origin}/auth/token",
+        "token_endpoint_auth_methods_supported": ["none"],
+        "grant_types_supported": [GRANT],
+        "login_endpoint": f"{origin}/auth/login",
+        "login_code_endpoint": f"{origin}/auth/login/code",
         "capabilities": ["permission-v2", "permission-patient", "permission-user"],
         "scopes_supported": ["patient/*.cruds", "user/*.cruds", "system/*.cruds"],
     }

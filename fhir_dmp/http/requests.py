@@ -4,6 +4,7 @@ https://www.rfc-editor.org/rfc/rfc9110 ; bearer tokens https://www.rfc-editor.or
 """
 
 import asyncio
+import ipaddress
 import re
 import zlib
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.http.services import Services
 from fhir_dmp.identity import tokens
 from fhir_dmp.identity.actor import Actor
+from fhir_dmp.settings import Settings
 
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?", re.ASCII)
 PIECE = 64 * 1024
@@ -48,6 +50,24 @@ def base_url(request: Request, services: Services) -> str:
     if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):
         raise FhirError("invalid", "the `Host` header is not usable")
     return f"{request.scope['scheme']}://{hosts[0]}/fhir"
+
+
+def client_address(request: Request, settings: Settings) -> str:
+    """Network address of the client: of the peer, or as one of the `trusted_proxies` names it; "" when unknown.
+
+    Of `X-Forwarded-For` only what the proxies themselves added counts: the last address that is none of them.
+    """
+    address = request.client.host if request.client else ""
+    if address in settings.trusted_proxies:
+        named = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
+        for one in reversed([part.strip() for part in named if part.strip()]):
+            address = one
+            if one not in settings.trusted_proxies:
+                break
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return ""
 
 
 async def read_body(request: Request, services: Services, limit: int = 0) -> bytes:

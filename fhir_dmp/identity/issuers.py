@@ -49,11 +49,13 @@ class Issuer:
     """One issuer and the keys it signs with.
 
     issuer, audience: exact texts of `iss` and of one `aud`. algorithms, kinds: what it may use and whom it may speak for.
+    organizations: identifiers of the structures whose users it may speak for, () for all.
     generation: grows whenever its keys change, so that what was verified under former keys can be dropped.
     """
 
     def __init__(self, issuer: str, audience: str, algorithms: frozenset[str], kinds: frozenset[str]) -> None:
         self.issuer, self.audience, self.algorithms, self.kinds = issuer, audience, algorithms, kinds
+        self.organizations: tuple[str, ...] = ()
         self.generation = 0
         self.keys: dict[str, jwk.Key] = {}
 
@@ -183,24 +185,30 @@ def trusted(path: Path, sandbox: bool, jwks_seconds: int) -> tuple[Issuer, ...]:
 
 def one_trusted(place: str, row: object, base: Path, sandbox: bool, jwks_seconds: int) -> Issuer:
     """One row of the file as an issuer."""
-    if not isinstance(row, Mapping) or set(row) != {"issuer", "jwks", "audience", "algorithms", "kinds"}:
-        raise SettingError(f"{place}: needs issuer, jwks, audience, algorithms, kinds and nothing else")
+    if not isinstance(row, Mapping) or set(row) - {"organizations"} != {"issuer", "jwks", "audience", "algorithms", "kinds"}:
+        raise SettingError(f"{place}: needs issuer, jwks, audience, algorithms, kinds, may have organizations, and nothing else")
     for name in ("issuer", "jwks", "audience"):
         if not isinstance(row[name], str) or not row[name]:
             raise SettingError(f"{place}: `{name}` must be a text")
     for name, known in (("algorithms", tuple(ALGORITHMS)), ("kinds", KINDS)):
         if not isinstance(row[name], list) or not row[name] or not all(one in known for one in row[name]):
             raise SettingError(f"{place}: `{name}` must be a list of some of {', '.join(known)}")
+    organizations = row.get("organizations", [])
+    if not isinstance(organizations, list) or not all(isinstance(one, str) and one for one in organizations):
+        raise SettingError(f"{place}: `organizations` must be a list of identifiers")
     kinds = frozenset(row["kinds"]) - (frozenset() if sandbox else {"system"})
     common = (row["issuer"], row["audience"], frozenset(row["algorithms"]), kinds)
     if row["jwks"].startswith("https://"):
-        return RemoteIssuer(row["jwks"], jwks_seconds, *common)
-    if "://" in row["jwks"]:
+        made: Issuer = RemoteIssuer(row["jwks"], jwks_seconds, *common)
+    elif "://" in row["jwks"]:
         raise SettingError(f"{place}: `jwks` must be a path or an https address")
-    try:
-        return FileIssuer(base / row["jwks"], *common)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{place}: `jwks` {row['jwks']}: {error}") from None
+    else:
+        try:
+            made = FileIssuer(base / row["jwks"], *common)
+        except (OSError, ValueError) as error:
+            raise SettingError(f"{place}: `jwks` {row['jwks']}: {error}") from None
+    made.organizations = tuple(organizations)
+    return made
 
 
 def public_keys(raw: bytes) -> dict[str, jwk.Key]:

@@ -24,6 +24,7 @@ LONGEST_TOKEN = 16_384
 LONGEST_KID = 256
 KEPT = 4096
 LAST_SECOND = 2**48
+ACCESS_TYPES = frozenset({"at+jwt", "application/at+jwt"})
 FORM = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)", re.ASCII)
 # A key, an address of a key, a compression or an extension named by the token itself is never looked at.
 REFUSED_HEADERS = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "zip", "b64", "enc"})
@@ -85,27 +86,31 @@ class Tokens:
                 self.kept.move_to_end(digest)
                 return actor
             del self.kept[digest]
-        issuer, claims, generation = await self.verify_signature(token, now_ms)
+        issuer, claims, generation = await self.verify_signature(token, now_ms, ACCESS_TYPES)
         begins = max(moment(claims, "nbf", 0), moment(claims, "iat", 0))
         self.check_dates(issuer, begins, moment(claims, "exp"), now_ms)
         actor = actors.parse(claims)
-        if actor.kind not in issuer.kinds:
-            raise refusal("its issuer may not speak for this kind")
+        check_voice(issuer, actor)
         self.kept[digest] = (actor, begins, issuer, generation)
         if len(self.kept) > KEPT:
             self.kept.popitem(last=False)
         return actor
 
-    async def verify_signature(self, token: str, now_ms: int) -> tuple[Issuer, dict[str, object], int]:
-        """The issuer and the claims of a token whose signature, header, issuer and audience are right."""
+    async def verify_signature(
+        self, token: str, now_ms: int, types: frozenset[str], audiences: frozenset[str] = frozenset()
+    ) -> tuple[Issuer, dict[str, object], int]:
+        """The issuer and the claims of a token whose signature, header, issuer and audience are right, and the generation of the keys.
+
+        types: values of `typ`, lower case. audiences: names of this server beside the one its issuer knows it by.
+        """
         parts = FORM.fullmatch(token)
         if parts is None:
             raise refusal("not a signed JWT")
         header, claims = object_of(parts[1]), object_of(parts[2])
         if REFUSED_HEADERS & header.keys():
             raise refusal("its header names something that is never followed")
-        if str(header.get("typ", "")).lower() not in ("at+jwt", "application/at+jwt"):
-            raise refusal("`typ` is not at+jwt")
+        if str(header.get("typ", "")).lower() not in types:
+            raise refusal("its `typ` is not the one of such a token")
         name, algorithm, kid = claims.get("iss"), header.get("alg"), header.get("kid")
         issuer = self.issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
@@ -125,7 +130,8 @@ class Tokens:
         except (JoseError, ValueError, TypeError):
             raise refusal("its signature is wrong") from None
         audience = claims.get("aud")
-        if issuer.audience not in (audience if isinstance(audience, list) else [audience]):
+        meant = [one for one in (audience if isinstance(audience, list) else [audience]) if isinstance(one, str)]
+        if not (audiences | {issuer.audience}) & set(meant):
             raise refusal("it is meant for another server")
         return issuer, claims, generation
 
@@ -136,6 +142,14 @@ class Tokens:
             raise refusal("expired")
         if now < begins - self.skew_seconds:
             raise refusal("not valid yet")
+
+
+def check_voice(issuer: Issuer, actor: Actor) -> None:
+    """Refuse what an issuer says of somebody it may not speak for: another kind, or a user of another structure."""
+    if actor.kind not in issuer.kinds:
+        raise refusal("its issuer may not speak for this kind")
+    if issuer.organizations and actor.organization not in issuer.organizations:
+        raise refusal("its issuer may not speak for this organisation")
 
 
 def object_of(part: str) -> dict[str, object]:

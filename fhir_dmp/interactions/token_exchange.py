@@ -1,0 +1,49 @@
+"""The token endpoint: a token of this host for an assertion of an issuer it trusts, each assertion once.
+
+https://www.rfc-editor.org/rfc/rfc7523 ; https://www.rfc-editor.org/rfc/rfc6749#section-5
+"""
+
+from typing import NamedTuple
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.identity import actor as actors
+from fhir_dmp.identity import assertions
+from fhir_dmp.interactions.login import Caller, Desk
+
+
+class Exchanged(NamedTuple):
+    """token, its lifetime in seconds, and the scopes it carries, "" for none."""
+
+    token: str
+    seconds: int
+    scope: str
+
+
+async def run(desk: Desk, assertion: str, *, scope: str, client_id: str, audiences: frozenset[str], caller: Caller) -> Exchanged:
+    """Exchange an assertion; 401 when it is not usable, or was used.
+
+    client_id: as the client names itself, believed where the assertion names none. audiences: names of the token endpoint.
+    """
+    try:
+        asserted = await assertions.verify(desk.tokens, assertion, desk.now_ms(), audiences, scope)
+    except FhirError as error:
+        if error.kind == "login":
+            error = unusable(error.message.partition(": ")[2])
+            await desk.trace(caller, None, error.message)
+        raise error from None
+    name = desk.credentials.hashed("assertion", *asserted.once)
+    life_ms = max(asserted.until_ms - desk.now_ms(), 0) + 1000
+    if (await desk.credentials.count(name, desk.now_ms(), life_ms)).times > 1:
+        error = unusable("it was used before")
+        await desk.trace(caller, None, error.message)
+        raise error
+    claims = {**({"client_id": client_id} if client_id else {}), **asserted.claims}
+    seconds = desk.settings.session_seconds
+    token = desk.tokens.issue(assertions.KIND, claims, now_ms=desk.now_ms(), random=desk.store.random, seconds=seconds)
+    await desk.trace(caller, None, "", await desk.tokens.verify(token, desk.now_ms()))
+    return Exchanged(token, seconds, str(claims.get("scope", "")))
+
+
+def unusable(reason: str) -> FhirError:
+    """The error that OAuth calls invalid_grant, in the words and with the status of a token that cannot be used."""
+    return FhirError("login", f"invalid_grant: assertion: {reason}", headers=actors.CHALLENGE)
