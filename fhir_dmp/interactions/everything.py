@@ -38,6 +38,8 @@ PARAMETERS = (
 )
 # Contents are read one by one, each traced.
 LEFT_OUT = frozenset({"Binary"})
+# A place after all of a compartment, newest first.
+THE_END = (0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,30 +78,72 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     cursor = sets.opened_cursor(context, url, given.pairs)
     most = context.settings.max_count
     count = min(given.number("_count", most), most)
+    found = await (_before(work, count, cursor) if cursor and cursor.back and _outside_place(cursor) else _from(work, count, cursor))
+    budget = octets.Budget(context)
+    shown = [*(entry_of(row, "match") for row in found.page.rows), *(entry_of(row, "include") for row in found.others)]
+    hits = [Hit(f"{context.base_url}/{entry.type}/{entry.id}", await sets.hit_body(budget, entry.row), entry.mode) for entry in shown]
+    links = [("self", sets.address(context, url, given.pairs, given.one(CURSOR)))]
+    for relation, place in (("next", found.next), ("previous", found.previous)):
+        if place is not None:
+            links.append((relation, sets.address(context, url, given.pairs, sets.sealed(context, url, given.pairs, place))))
+    return Answer(200, searchset(hits, total=found.page.total, links=links))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """page: of the compartment. others: what it refers to outside, which comes after it, by key. A place of those is their key alone."""
+
+    page: Page
+    others: list[Row]
+    next: Cursor | None
+    previous: Cursor | None
+
+
+def _outside_place(cursor: Cursor | None) -> bool:
+    return cursor is not None and len(cursor.place) == 1
+
+
+async def _from(work: _Asked, count: int, cursor: Cursor | None) -> _Found:
+    """The first page, one after a place, or one of the compartment before a place."""
     page = Page((), cursor.total if cursor else 0)
-    if work.inside and not (cursor and len(cursor.place) == 1):
+    if work.inside and not _outside_place(cursor):
         page = await _compartment(work, count, cursor)
     rows = [*page.rows]
     following, moment = page.next, Moment((page.next or cursor).moment if page.next or cursor else None)
     others: list[Row] = []
+    before = False
     if following is None and count:
         others = await _outside(work, moment, rows if cursor is None else None)
-        after = cursor.place[0] if cursor and len(cursor.place) == 1 else b""
+        after = cursor.place[0] if _outside_place(cursor) else b""
+        before = any(row.key <= after for row in others)
         others = [row for row in others if row.key > after]
         room = count - len(rows)
         if len(others) > room:
             last = others[room - 1].key if room else after
             if not moment.time:  # nothing was read at a moment yet: later pages look at this one
-                await context.reads.count(types=("Patient",), limit=1, moment=moment)
+                await work.context.reads.count(types=("Patient",), limit=1, moment=moment)
             following = Cursor(moment.time or 0, page.total, False, (last,))
         others = others[:room]
-    budget = octets.Budget(context)
-    shown = [*(entry_of(row, "match") for row in rows), *(entry_of(row, "include") for row in others)]
-    hits = [Hit(f"{context.base_url}/{entry.type}/{entry.id}", await sets.hit_body(budget, entry.row), entry.mode) for entry in shown]
-    links = [("self", sets.address(context, url, given.pairs, given.one(CURSOR)))]
-    if following is not None:
-        links.append(("next", sets.address(context, url, given.pairs, sets.sealed(context, url, given.pairs, following))))
-    return Answer(200, searchset(hits, total=page.total, links=links))
+    preceding = page.previous
+    if not rows and others and cursor is not None and (page.total or before):
+        preceding = Cursor(moment.time or 0, page.total, True, (others[0].key,))
+    return _Found(page, others, following, preceding)
+
+
+async def _before(work: _Asked, count: int, cursor: Cursor) -> _Found:
+    """The page that ends before a place outside: others, filled up with the last of the compartment."""
+    moment, total = Moment(cursor.moment), cursor.total
+    there = [row for row in await _outside(work, moment, None) if row.key < cursor.place[0]]
+    others = there[-count:]
+    page, preceding = Page((), total), None
+    if len(others) < count:
+        if work.inside and total:
+            page = await _compartment(work, count - len(others), Cursor(cursor.moment, total, True, THE_END))
+            preceding = page.previous
+    elif len(there) > count or total:
+        preceding = Cursor(cursor.moment, total, True, (others[0].key,))
+    following = Cursor(cursor.moment, total, False, (others[-1].key,)) if others else page.next
+    return _Found(page, others, following, preceding)
 
 
 async def _check_patient(context: Context, id: str, sight: Sight) -> None:

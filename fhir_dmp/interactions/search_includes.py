@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/search.html#include
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import tables
@@ -33,7 +33,7 @@ async def included(context: Context, query: Query, found: Sequence[Row], sight: 
         step = [*await _referred(context, forward, fresh, sight), *await _referring(context, backward, fresh, sight)]
         fresh = []
         for row in step:
-            if row.key not in known:
+            if row.key not in known and context.actor.allows(row.type, "r"):
                 known.add(row.key)
                 fresh.append(row)
         added += fresh
@@ -95,22 +95,28 @@ def _references(type_name: str, index: Index, includes: Sequence[Include]) -> li
 
 
 async def _referring(context: Context, includes: Sequence[Include], rows: Sequence[Row], sight: Sight) -> list[Row]:
-    by_type: dict[str, list[Has]] = {}
+    by_type: dict[str, dict[Predicate, None]] = {}
     for include in includes:
-        for code, parameter in parameters(include.type).items():
-            if parameter.type == "reference" and include.code in ("*", code):
-                targets = [row for row in rows if row.type in parameter.targets and include.target in ("", row.type)]
-                tests = by_type.setdefault(include.type, [])
-                tests += _tests(code, targets)
-                for row in targets:
-                    if is_canonical(include.type, code, row.type):
-                        tests += [Has(code, test) for test in meaning(opened(context, row, {"url", "version"}))]
-    found: list[Row] = []
-    for type_name, tests in by_type.items():
-        if tests:
-            alternatives = [(type_name, AnyOf(tuple(tests)))]
-            found += [each.row for each in await matching(context, alternatives, sight, limit=limits_of(context).candidates)]
-    return found
+        for type_name, code in _references_to(include, frozenset(row.type for row in rows)):
+            targets = [row for row in rows if row.type in parameters(type_name)[code].targets and include.target in ("", row.type)]
+            tests = by_type.setdefault(type_name, {})
+            tests |= dict.fromkeys(_tests(code, targets))
+            for row in targets:
+                if is_canonical(type_name, code, row.type):
+                    tests |= {Has(code, test): None for test in meaning(opened(context, row, {"url", "version"}))}
+    alternatives = [(type_name, AnyOf(tuple(tests))) for type_name, tests in by_type.items() if tests]
+    if not alternatives:
+        return []
+    return [each.row for each in await matching(context, alternatives, sight, limit=limits_of(context).candidates)]
+
+
+def _references_to(include: Include, targets: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """(type, parameter) of the references that lead to resources of these types; of every type, those that an index leads back from."""
+    for type_name in tables.RESOURCE_TYPES if include.type == "*" else (include.type,):
+        for code, parameter in parameters(type_name).items():
+            led_back = parameter.type == "reference" and (include.type != "*" or parameter.selective)
+            if led_back and include.code in ("*", code) and targets.intersection(parameter.targets):
+                yield type_name, code
 
 
 def _tests(code: str, targets: Sequence[Row]) -> list[Has]:

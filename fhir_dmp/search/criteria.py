@@ -384,10 +384,25 @@ def _composites(parameter: Parameter, value: str, asking: Asking) -> Sequence[Te
     parts = split(value, "$")
     if len(parts) != len(parameter.components):
         raise bad(f"`{parameter.code}` has {len(parameter.components)} parts, written with `$` between them")
+    if not all(parts):
+        raise bad("a part is empty")
+    if not parameter.either_way:
+        return _composite(parameter, parts, asking)
+    found, fault = [], None
+    for order in (parts, parts[::-1]):
+        try:
+            found += _composite(parameter, order, asking)
+        except FhirError as error:
+            fault = error
+    if fault is not None and not found:
+        raise fault
+    return found
+
+
+def _composite(parameter: Parameter, parts: Sequence[str], asking: Asking) -> list[Test]:
+    """parts: in the order of the components."""
     alternatives = []
     for component, part in zip(parameter.components, parts, strict=True):
-        if not part:
-            raise bad("a part is empty")
         # A part has no modifiers; it is read as a parameter of its own type would be.
         part_of = Parameter(component.code, component.type, "", (), component.targets)
         alternatives.append([token_test(part)] if component.type == "token" else _tests(part_of, "", part, asking))

@@ -46,6 +46,7 @@ class Parameter:
     selective: its tokens go to the index across dossiers. calendar: a birth or death date, hashed.
     coded: its tokens go to the code index across dossiers.
     rooted: a composite whose parts all belong to the resource itself, and so equals the conjunction of its parts.
+    either_way: a composite of two parts whose definition leaves open which comes first: both orders are understood.
     """
 
     code: str
@@ -58,6 +59,7 @@ class Parameter:
     calendar: bool = False
     coded: bool = False
     rooted: bool = False
+    either_way: bool = False
 
 
 @cache
@@ -126,7 +128,8 @@ def _compiled(type_name: str, row: tables.SearchParameter) -> Parameter:
     found = branches(row.expression, type_name)
     leaves = {branch.type for branch in found}
     parts = tuple((_by_url()[url], expression) for url, expression in row.components)
-    if parts and not all(_fits(part, expression, branch) for part, expression in parts for branch in found):
+    crossed = bool(parts) and not all(_fits(part, expression, branch) for part, expression in parts for branch in found)
+    if crossed:
         # DocumentReference.relationship names its two parts the wrong way round.
         parts = tuple((part, expression) for (part, _), (_, expression) in zip(reversed(parts), parts, strict=True))
     # Where a composite stands on the resource itself, its parts are what their own parameters find: it equals their conjunction.
@@ -142,6 +145,7 @@ def _compiled(type_name: str, row: tables.SearchParameter) -> Parameter:
         calendar=row.type == "date" and row.code in _PERSONAL_DATES,
         coded=row.type == "token" and row.code in ("code", "type"),
         rooted=rooted,
+        either_way=crossed,
     )
 
 

@@ -46,7 +46,7 @@ CURRENT_LISTS = {
     "$current-medications": frozenset({(_LISTS, "medications"), (_LOINC, "10160-0")}),
     "$current-allergies": frozenset({(_LISTS, "allergies"), (_LOINC, "48765-2")}),
 }
-_ELEMENT = re.compile(r"(?:[A-Z][A-Za-z]*\.)?[a-z][A-Za-z0-9]*")
+_ELEMENT = re.compile(r"(?:([A-Z][A-Za-z]*)\.)?([a-z][A-Za-z0-9]*)(?:\[x\])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,13 +281,27 @@ class _Reading:
     def summary(self, name: str, value: str) -> str:
         return self.coded("summary", ("true", "text", "data", "count", "false"), drop="false")(name, value)
 
-    def elements(self, name: str, value: str) -> str:
-        names = tuple(value.split(","))
-        for each in names:
-            if not _ELEMENT.fullmatch(each):
-                raise FhirError("invalid", f"search parameter `_elements`: `{short(each)}` is not the name of an element")
-        self.fields["elements"] = (*self.fields.get("elements", ()), *names)
-        return value
+    def elements(self, name: str, value: str) -> str | None:
+        kept = []
+        for each in value.split(","):
+            if self.is_element(each):
+                kept.append(each)
+            else:
+                told = f"search parameter `_elements`: `{short(each)}` is not an element of {self.type_name or 'these types'}"
+                self.ignore(f"_elements={short(each)}", FhirError("invalid", told))
+        if not kept:
+            return None
+        self.fields["elements"] = (*self.fields.get("elements", ()), *kept)
+        return ",".join(kept)
+
+    def is_element(self, text: str) -> bool:
+        """Whether a type that may be found has this at its top, e.g. `name`, `Patient.name`, `value`, `value[x]`, `valueQuantity`."""
+        said = _ELEMENT.fullmatch(text)
+        if said is None:
+            return False
+        owner, element = said.groups()
+        owners = (owner,) if owner else tables.RESOURCE_TYPES if None in self.subjects() else self.subjects()
+        return any(element in tables.elements(each) or element in tables.members(each) for each in owners)
 
     def contained(self, name: str, value: str) -> str:
         if value not in ("false", "true", "both"):
@@ -329,10 +343,7 @@ class _Reading:
         return self.bounded(value)
 
     def revinclude(self, name: str, value: str) -> str:
-        found = self.including(name, value)
-        if found.type == "*":
-            raise FhirError("too-costly", "search parameter `_revinclude`: name the type that refers to the matches, e.g. `Provenance:*`")
-        self.revincludes.append(found)
+        self.revincludes.append(self.including(name, value))
         return self.bounded(value)
 
     def bounded(self, value: str) -> str:

@@ -63,6 +63,26 @@ def test_pages_are_full_and_hold_each_resource_once(fhir, dossier, count):
     assert len({each for page in found for each in page}) == 8
 
 
+@pytest.mark.parametrize("asked", ["", "&_type=Practitioner,Organization,PractitionerRole", "&_type=Observation", "&start=2019-01-01"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8])
+def test_the_pages_on_the_way_back_are_those_of_the_way_there(fhir, dossier, count, asked):
+    def page(address):
+        answer = fhir.get(address)
+        return entries(answer), {link["relation"]: link["url"] for link in answer.json()["link"]}
+
+    found, links = page(f"{dossier['patient'].path}/$everything?_count={count}{asked}")
+    there = [found]
+    assert "previous" not in links
+    while "next" in links:
+        found, links = page(links["next"])
+        there.append(found)
+    for expected in reversed(there[:-1]):
+        found, links = page(links["previous"])
+        assert found == expected
+        assert page(links["next"])[0] == there[there.index(expected) + 1]
+    assert "previous" not in links
+
+
 def test_a_page_belongs_to_its_request(fhir, dossier):
     first = fhir.get(f"{dossier['patient'].path}/$everything?_count=2").json()
     cursor = next(link["url"] for link in first["link"] if link["relation"] == "next").partition("_cursor=")[2]

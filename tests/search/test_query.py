@@ -128,7 +128,12 @@ REFUSED = [
     ("Patient", "_include", "Patient:name", "invalid", "`name`"),
     ("Patient", "_include", "Foo:name", "invalid", "`Foo:name`"),
     ("Patient", "_include:foo", "Patient:link", "invalid", "`_include:foo`"),
-    ("Patient", "_revinclude", "*", "too-costly", "`_revinclude`"),
+    ("Patient", "_elements", "foo", "invalid", "`foo`"),
+    ("Patient", "_elements", "name,status", "invalid", "`status`"),
+    ("Patient", "_elements", "Observation.name", "invalid", "`Observation.name`"),
+    ("Patient", "_elements", "Foo.name", "invalid", "`Foo.name`"),
+    (None, "_elements", "foo", "invalid", "`foo`"),
+    ("Patient", "_revinclude", "*:*", "invalid", "`*:*`"),
     ("Patient", "_contained", "yes", "invalid", "`_contained`"),
     ("Patient", "_query", "x", "not-supported", "`_query`"),
     ("Patient", "_type", "Patient", "invalid", "`_type`"),
@@ -177,6 +182,15 @@ def test_a_lenient_search_leaves_out_what_nobody_knows_and_says_so():
     assert (query.ignored, query.self_link()) == (("foo",), "gender=male")
     with pytest.raises(FhirError):
         asked("Patient", ("birthdate", "x"), lenient=True)
+    query = asked("Patient", ("_elements", "foo,name"), ("_elements", "bar"), lenient=True)
+    assert (query.elements, query.ignored, query.self_link()) == (("name",), ("_elements=foo", "_elements=bar"), "_elements=name")
+
+
+def test_elements_are_those_of_the_top_of_a_type():
+    named = ("id", "meta", "valueQuantity", "value", "value[x]", "Observation.status", "Patient.name", "modifierExtension")
+    assert asked("Observation", ("_elements", ",".join(named))).elements == named
+    assert asked(None, ("_type", "Patient,Observation"), ("_elements", "birthDate,status")).elements == ("birthDate", "status")
+    assert asked(None, ("_elements", "birthDate,status")).elements == ("birthDate", "status")
 
 
 @pytest.mark.parametrize("value", ["$ne", '{"$gt": ""}', ".*", "^a", "a\x00b", "$where"])

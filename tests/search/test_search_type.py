@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fhir_dmp.errors import FhirError
+from fhir_dmp.identity.scopes import parse as scopes
 from fhir_dmp.interactions import search_chains, search_match
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search.limits import Limits
@@ -207,6 +208,49 @@ async def test_revinclude_goes_backwards_and_iterates(ward):
     assert found(again, "include") == ["Provenance/v1", "Provenance/v2"]
     members = await ask(ward, "Patient?_id=p1&_revinclude=Observation:*&_revinclude=Group:member")
     assert sorted(found(members, "include")) == ["Group/g1", "Observation/b1", "Observation/b2"]
+
+
+async def test_revinclude_of_everything_brings_whatever_refers_to_a_match(sandbox_store):
+    context = context_on(sandbox_store)
+    about, other = {"subject": {"reference": "Patient/p1"}}, {"reference": "Patient/p2"}
+    seen = {"type": {"code": "x"}, "recorded": "2024-01-01T00:00:00Z", "agent": [{"requestor": True}], "source": {"observer": other}}
+    await put(
+        sandbox_store,
+        {"resourceType": "Patient", "id": "p1"},
+        {"resourceType": "Observation", "id": "o1", "status": "final", "code": {"text": "x"}, **about},
+        {"resourceType": "Condition", "id": "c1", **about, "asserter": other},
+        {"resourceType": "Group", "id": "g1", "type": "person", "actual": True, "member": [{"entity": about["subject"]}]},
+        {"resourceType": "Provenance", "id": "v1", "recorded": "2024-01-01T00:00:00Z", "target": [{"reference": "Observation/o1"}]},
+        {"resourceType": "Observation", "id": "o2", "status": "final", "code": {"text": "x"}, "subject": other},
+        {"resourceType": "AuditEvent", "id": "a1", **seen, "entity": [{"what": {"reference": "Provenance/v1"}}]},
+    )
+    whole = await ask(context, "Patient?_revinclude=*")
+    assert (found(whole), sorted(found(whole, "include"))) == (["Patient/p1"], ["Condition/c1", "Group/g1", "Observation/o1"])
+    further = await ask(context, "Patient?_revinclude:iterate=*")
+    assert sorted(found(further, "include")) == ["Condition/c1", "Group/g1", "Observation/o1", "Provenance/v1"]
+    traced = await ask(context, "Patient?_revinclude:iterate=*&_revinclude:iterate=AuditEvent:entity")
+    assert "AuditEvent/a1" in found(traced, "include")
+    narrow = replace(context, actor=replace(context.actor, scopes=scopes("system/Patient.rs system/Condition.r")))
+    assert found(await ask(narrow, "Patient?_revinclude=*"), "include") == ["Condition/c1"]
+
+
+async def test_documents_are_found_by_their_relationship_either_way_round(sandbox_store):
+    context = context_on(sandbox_store)
+    await put(
+        sandbox_store,
+        *(
+            {
+                "resourceType": "DocumentReference",
+                "id": f"{code}-{target}",
+                "relatesTo": [{"code": code, "target": {"reference": f"DocumentReference/{target}"}}],
+            }
+            for code in ("replaces", "appends")
+            for target in ("d1", "d2")
+        ),
+    )
+    for asked in ("replaces$DocumentReference/d1", "DocumentReference/d1$replaces", "replaces$d1", "d1$replaces"):
+        assert await ids(context, f"DocumentReference?relationship={asked}") == ["replaces-d1"]
+    assert await ids(context, "DocumentReference?relationship=d1$replaces,appends$d2&_sort=_id") == ["appends-d2", "replaces-d1"]
 
 
 @pytest.mark.parametrize("order", ["", "&_sort=_lastUpdated", "&_sort=value-quantity", "&_sort=-value-quantity", "&_sort=-status"])
