@@ -90,6 +90,7 @@ class Recorder:
             body=body,
             method="POST",
             journal=True,
+            visible=None if dossier == COMMON or trace.visible is None else dict(trace.visible),
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.http_types import Tags
-from fhir_dmp.interactions import read, update
+from fhir_dmp.interactions import read, update, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.octets import INLINE_BYTES
 from fhir_dmp.interactions.prepare import Checked, check, place_of, stamp, written
@@ -20,7 +20,7 @@ async def create(context: Context, media_type: str, security_context: str, octet
     admit(context, "Binary", "c")
     checked, content = await _received(context, media_type, security_context, octets, None)
     stamped = stamp(context, checked, method="POST", content=content)
-    await context.write(stamped.change)
+    await writing.write(context, [(stamped.change, stamped.id)])
     return written(stamped, 201)
 
 

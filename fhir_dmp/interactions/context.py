@@ -5,7 +5,9 @@ https://hl7.org/fhir/R4/http.html
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.consent.access import require_scope
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.tables import known_type
@@ -13,7 +15,10 @@ from fhir_dmp.identity.actor import Actor
 from fhir_dmp.settings import Settings
 from fhir_dmp.store.reading import Reader
 from fhir_dmp.store.resources import Store, Transaction
-from fhir_dmp.store.rows import Change, Content
+from fhir_dmp.store.rows import Content
+
+if TYPE_CHECKING:
+    from fhir_dmp.interactions.enforcement import Enforcer
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,8 @@ class Context:
     base_url: address of [base], no slash at the end. now_ms: UTC milliseconds. random: n -> n random bytes; ids come from it.
     lenient: Prefer: handling=lenient. explain: tell how a search was done.
     importing: what other hosts recorded comes in, their traces too.
-    transaction: the MongoDB transaction the interaction takes part in, if any.
+    transaction: the MongoDB transaction the interaction takes part in, if any. enforcer: who asks the rules; None for the `system` tokens
+    of a sandbox, who meet none. recorder: of traces, None where nothing is traced. request_id: X-Request-Id. client_address: IP or name.
     """
 
     store: Store
@@ -36,6 +42,10 @@ class Context:
     explain: bool = False
     importing: bool = False
     transaction: Transaction | None = None
+    enforcer: "Enforcer | None" = None
+    recorder: Recorder | None = None
+    request_id: str = ""
+    client_address: str = ""
 
     @property
     def sandbox(self) -> bool:
@@ -50,15 +60,6 @@ class Context:
     def inside(self, transaction: Transaction) -> "Context":
         """The same request, taking part in a transaction."""
         return replace(self, transaction=transaction)
-
-    async def write(self, change: Change) -> None:
-        """Store one version; durable when it returns, or with the transaction."""
-        if self.transaction is not None:
-            await self.transaction.write([change])
-        elif change.expected is None:
-            await self.store.create(change.row)
-        else:
-            await self.store.commit([change])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/http.html#create
 """
 
-from fhir_dmp.interactions import octets
+from fhir_dmp.interactions import octets, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import Checked, check, stamp, written
 
@@ -20,5 +20,5 @@ async def store(context: Context, checked: Checked) -> Answer:
     if checked.type == "Binary":
         checked, content = await octets.set_apart(context, checked, None)
     stamped = stamp(context, checked, method="POST", content=content)
-    await context.write(stamped.change)
+    await writing.write(context, [(stamped.change, stamped.id)])
     return written(stamped, 201)

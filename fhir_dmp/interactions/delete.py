@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/http.html#delete
 
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.http_types import Tags
-from fhir_dmp.interactions import read, update
+from fhir_dmp.interactions import read, update, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.rows import Change, NewRow, Row
@@ -24,7 +24,7 @@ async def run(context: Context, type_name: str, id: str, *, if_match: Tags | Non
             return Answer(204, version=version_id(row.version))
         deletion = deletion_of(context, row, id)
         try:
-            await context.write(deletion)
+            await writing.write(context, [(deletion, id)])
         except Conflict:
             if if_match or turn == update.TURNS - 1:
                 raise update.changed_meanwhile() from None
@@ -56,5 +56,6 @@ def deletion_of(context: Context, row: Row, id: str) -> Change:
         body=json.dump({"resourceType": row.type, "id": id}),
         method="DELETE",
         deleted=True,
+        visible=row.visible,
     )
     return Change(deletion, row.version)

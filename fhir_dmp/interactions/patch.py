@@ -7,7 +7,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import fhirpath_patch, json
 from fhir_dmp.fhir.http_types import Tags
 from fhir_dmp.fhir.patch import json_patch
-from fhir_dmp.interactions import octets, read, update
+from fhir_dmp.interactions import octets, read, update, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check, stamp, written
 from fhir_dmp.store.failures import Conflict
@@ -33,7 +33,7 @@ async def run(context: Context, type_name: str, id: str, form: str, body: bytes,
             checked, content = await octets.set_apart(context, checked, id)
         stamped = stamp(context, checked, method="PATCH", id=id, current=row, content=content)
         try:
-            await context.write(stamped.change)
+            await writing.write(context, [(stamped.change, id)])
         except Conflict:
             if if_match or turn == update.TURNS - 1:
                 raise update.changed_meanwhile() from None

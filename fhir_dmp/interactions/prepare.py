@@ -12,7 +12,9 @@ from fhir_dmp.fhir import json, narrative, schema
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.references import is_id, parse_reference
 from fhir_dmp.fhir.tables import compartment
+from fhir_dmp.interactions import facts
 from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.search import blind, extract
 from fhir_dmp.search.values import Reference
 from fhir_dmp.store.rows import Change, Content, NewRow, Row
@@ -139,8 +141,12 @@ def stamp(
     current: Row | None = None,
     dossier: int | None = None,
     content: Content | None = None,
+    origin: Origin | None = None,
 ) -> Stamped:
-    """Give id, version and instant. id: None lets the server choose. current: the version replaced. dossier: None to find it out."""
+    """Give id, version and instant. id: None lets the server choose. current: the version replaced. dossier: None to find it out.
+
+    origin: what the deposit says beside the body; None takes it from the body.
+    """
     vault = context.store.vault
     place = place_of(context, checked, id) if dossier is None else Place(dossier)
     dossier = place.dossier
@@ -167,6 +173,7 @@ def stamp(
         body=body,
         method=method,
         content=content,
+        visible=facts.visible(context, checked.value, f"{checked.type}/{id}", dossier, updated_ms, current, origin),
     )
     return Stamped(id, Change(row, None if current is None else current.version))
 

@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/http.html#read
 """
 
 from fhir_dmp.errors import FhirError
+from fhir_dmp.interactions import enforcement, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check_id
 from fhir_dmp.store.rows import Row
@@ -13,12 +14,13 @@ from fhir_dmp.store.vault import version_id
 async def run(context: Context, type_name: str, id: str) -> Answer:
     """The current version of a resource; 404 when there is none, 410 when it was deleted."""
     admit(context, type_name, "r")
-    row = await current(context, type_name, id)
+    row, met = await enforcement.readable(context, type_name, id, await current(context, type_name, id))
     if row is None:
         raise absent()
     if row.deleted:
         raise deleted(row)
-    return answer(row, id)
+    (body,) = await shown.bodies(context, met, [row])
+    return answer(row, id, body)
 
 
 async def current(context: Context, type_name: str, id: str) -> Row | None:
@@ -37,7 +39,7 @@ def deleted(row: Row) -> FhirError:
     return FhirError("deleted", "the resource was deleted", headers={"ETag": f'W/"{version_id(row.version)}"'})
 
 
-def answer(row: Row, id: str) -> Answer:
-    """A stored version as an answer."""
+def answer(row: Row, id: str, body: bytes | None = None) -> Answer:
+    """A stored version as an answer. body: as the asker sees it."""
     version = version_id(row.version)
-    return Answer(200, row.body, version, row.updated_ms, f"{row.type}/{id}/_history/{version}", row.content)
+    return Answer(200, row.body if body is None else body, version, row.updated_ms, f"{row.type}/{id}/_history/{version}", row.content)

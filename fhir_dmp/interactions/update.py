@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/http.html#update
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.http_types import Tags
-from fhir_dmp.interactions import octets, read
+from fhir_dmp.interactions import octets, read, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import Checked, check, check_body_id, stamp, written
 from fhir_dmp.store.failures import Conflict
@@ -47,7 +47,7 @@ async def store(
             raise read.absent()
         stamped = stamp(context, checked, method="PUT", id=id, current=row, content=content)
         try:
-            await context.write(stamped.change)
+            await writing.write(context, [(stamped.change, id)])
         except Conflict:
             if if_match or if_none_match or turn == TURNS - 1:
                 raise changed_meanwhile() from None

@@ -3,7 +3,9 @@
 https://hl7.org/fhir/R4/http.html#vread
 """
 
-from fhir_dmp.interactions import read
+from dataclasses import replace
+
+from fhir_dmp.interactions import enforcement, read, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check_id
 from fhir_dmp.store.vault import version_of
@@ -14,9 +16,17 @@ async def run(context: Context, type_name: str, id: str, version: str) -> Answer
     admit(context, type_name, "r")
     key = context.store.vault.locate(type_name, check_id(id))
     wanted = version_of(version)
+    now, met = await enforcement.readable(context, type_name, id, await read.current(context, type_name, id))
+    if context.enforcer is not None and now is None:
+        raise read.absent()
     row = None if wanted is None else await context.reads.load_version(key, wanted)
     if row is None or row.type != type_name or row.erased:
         raise read.absent()
     if row.deleted:
         raise read.deleted(row)
-    return read.answer(row, id)
+    if now is not None:
+        # A version is judged by its lineage as it is now, whatever was known when it was written.
+        row = replace(row, visible=now.visible)
+    enforcement.instead(context, now, row, id)
+    (body,) = await shown.bodies(context, met, [row])
+    return read.answer(row, id, body)

@@ -10,7 +10,9 @@ from bson import Binary
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.errors import FhirError
+from fhir_dmp.store import policies
 from fhir_dmp.store.connection import Connection, Moment
 from fhir_dmp.store.contents import Contents
 from fhir_dmp.store.failures import Broken, translated
@@ -68,6 +70,17 @@ class Reader:
         if missing := [version_row(key, version) for key, version in wanted if (key, version) not in current]:
             documents += (await self._old_documents(tuple(missing))).values()
         return await self._rows(documents, found)
+
+    @translated
+    async def policies(self, dossiers: Iterable[int]) -> dict[int, Dossier | None]:
+        """Policy of each of these dossiers that exists, None for one that has none or was erased."""
+        wanted = {dossier_row(dossier): dossier for dossier in dossiers}
+        found = await self._documents(tuple(wanted))
+        return {wanted[key]: self._policy(document, wanted[key]) for key, document in found.items()}
+
+    def _policy(self, document: Mapping[str, Any], dossier: int) -> Dossier | None:
+        wrapped = document.get("k")
+        return None if wrapped is None else policies.opened(document, dossier, self.vault.dossier_key(dossier, wrapped))
 
     # By query
 
@@ -296,7 +309,8 @@ class Reader:
             key = opened[document["d"]]
             large = None if key is None else large_body(document)
             body = None if large is None else await self.contents.read_all(large.id, BODY_BYTES)
-            rows.append(row_of(document, key, large=body, erased=key is None))
+            policy = policies.opened(known[dossier_row(document["d"])], document["d"], key)
+            rows.append(row_of(document, key, large=body, erased=key is None, policy=policy))
         return rows
 
 

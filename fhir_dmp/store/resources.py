@@ -12,24 +12,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bson import Binary
+from bson import Binary, Int64
 from bson.raw_bson import RawBSONDocument
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, PyMongoError, WriteConcernError
 
+from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.errors import FhirError
 from fhir_dmp.store import records
 from fhir_dmp.store.acts import Acts
 from fhir_dmp.store.batching import Batcher, Failed
 from fhir_dmp.store.connection import Connection, Moment, repeated
 from fhir_dmp.store.contents import Contents
-from fhir_dmp.store.failures import AlreadyExists, Broken, is_transient, translated, unavailable
+from fhir_dmp.store.failures import AlreadyExists, Broken, Gone, is_transient, translated, unavailable
 from fhir_dmp.store.format import FORMAT as CURRENT_FORMAT
 from fhir_dmp.store.format import MIGRATIONS, Migration, Progress, Record, open_record
 from fhir_dmp.store.journal import Journal
 from fhir_dmp.store.lanes import Lanes, Turn, entry
 from fhir_dmp.store.merging import Log
+from fhir_dmp.store.policies import sealed
 from fhir_dmp.store.reading import Reader, filter_of
 from fhir_dmp.store.rows import INLINE_BODY_BYTES, Change, Content, NewRow, Row, current_document, deletion_document, encode, row_of
 from fhir_dmp.store.together import Wanted, probe_together, read_together
@@ -396,6 +398,48 @@ class Transaction(Reader):
             (outcome,) = await apply(self._connection, self._session, [await self._store._prepare(changes)], self._turn)
             if outcome is not None:
                 raise outcome.error
+
+    @translated
+    async def set_policy(self, dossier: int, policy: Dossier, *, at_ms: int) -> None:
+        """Replace the policy of a dossier whose key exists; of two transactions that do, one starts again. at_ms: of the act, UTC."""
+        key = await self._store.dossier_key(dossier)
+        later = {"$max": [{"$add": [{"$ifNull": ["$a", 0]}, 1]}, at_ms]}
+        fields: dict[str, Any] = {"p": {"$literal": Binary(sealed(policy, dossier, key))}, "a": later}
+        steps: list[dict] = [{"$set": fields}]
+        if policy.closed_ms is None:
+            steps.append({"$unset": "q"})
+        else:
+            fields["q"] = policy.closed_ms
+        rows = self._connection.database["resources"]
+        changed = await rows.update_one({"_id": Binary(dossier_row(dossier)), "k": {"$exists": True}}, steps, session=self._session)
+        if not changed.matched_count:
+            raise Gone
+
+    @translated
+    async def stored_policy(self, dossier: int) -> Dossier | None:
+        """The policy as this transaction's snapshot has it."""
+        found = await self._by_id("resources", [dossier_row(dossier)])
+        return next((self._policy(document, dossier) for document in found.values()), None)
+
+    @translated
+    async def relabel(self, dossier: int, root: int, *, add: int, remove: int, at_ms: int) -> list[bytes]:
+        """Change the visibility labels of everything in a dossier that belongs to a lineage, without making versions; the keys of the rows.
+
+        root: y.rt of the lineage. add, remove: bits of labels. at_ms: later than any act about these rows before.
+        """
+        rows, where = self._connection.database["resources"], {"d": dossier, "y.rt": root}
+        found = await self._connection.read(
+            {"find": "resources", "filter": where, "projection": {"_id": 1, "t": 1}, "hint": "dossier"}, self._session
+        )
+        for field, ids, filters in (
+            ("y.lb", [one["_id"] for one in found if one.get("t") != "List"], None),
+            ("y.$[one].lb", [one["_id"] for one in found if one.get("t") == "List"], [{"one.rt": root}]),
+        ):
+            for operator, bits in (("or", add), ("and", ~remove)):
+                if ids and bits not in (0, -1):
+                    change = {"$bit": {field: {operator: Int64(bits)}}, "$max": {"a": at_ms}}
+                    await rows.update_many({"_id": {"$in": ids}}, change, array_filters=filters, session=self._session)
+        return [one["_id"] for one in found]
 
     async def _documents(self, keys: tuple[bytes, ...]) -> dict[bytes, dict]:
         # Keys of dossiers as they are now: one that was made for this transaction is younger than its snapshot.

@@ -16,11 +16,15 @@ from bson.errors import InvalidDocument
 from bson.raw_bson import RawBSONDocument
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.errors import FhirError
 from fhir_dmp.store.vault import seal, unseal, version_row
 
 ROW_BYTES = 12 * 1024 * 1024
 INLINE_BODY_BYTES = 1024 * 1024
+
+
+Visible = dict[str, Any] | list[dict[str, Any]] | None
 
 
 class Content(NamedTuple):
@@ -39,7 +43,8 @@ class NewRow(NamedTuple):
     token; g the selective ones; c code tokens; n (parameter hash, low, high), int or Decimal, half-open.
     body: final JSON bytes; for a deletion None or what a history shall tell of it (e.g. the id a client chose), sealed too.
     method: POST, PUT, PATCH or DELETE. content: a sealed content that this version refers to; it lives as long as one version does.
-    journal: it is a trace, and gets a number in a chain of the journal.
+    journal: it is a trace, and gets a number in a chain of the journal. visible: facts by which the rules of access judge it, see
+    consent.predicate; a list of them where one that is visible makes it visible.
     """
 
     key: bytes
@@ -57,6 +62,7 @@ class NewRow(NamedTuple):
     deleted: bool = False
     content: Content | None = None
     journal: bool = False
+    visible: Visible = None
 
 
 class Change(NamedTuple):
@@ -71,7 +77,8 @@ class Row:
     """One version as read. updated_ms: UTC. version: int64, see vault.version_id.
 
     body: final JSON bytes, wherever they were kept; None when the dossier was erased (`erased`), or when it was not asked for.
-    intervals: `n` of NewRow, where it was asked for.
+    intervals: `n` of NewRow, where it was asked for. visible: as in NewRow; of a current version. acted_ms: when the last act that made no
+    new version touched the row, UTC, 0 for never. policy: of its dossier, read at the same moment, None where there is none.
     """
 
     key: bytes
@@ -86,6 +93,9 @@ class Row:
     self64: int = 0
     erased: bool = False
     intervals: tuple[tuple[int, int | Decimal, int | Decimal], ...] = ()
+    visible: Visible = None
+    acted_ms: int = 0
+    policy: Dossier | None = None
 
     @property
     def place(self) -> tuple[int, bytes]:
@@ -147,6 +157,8 @@ def current_document(row: NewRow, key: AESGCM, large: Content | None) -> dict[st
         if row.self64:
             document["s"] = row.self64
         document.update(index_fields(row.x, row.g, row.c, row.n))
+    if row.visible:
+        document["y"] = row.visible
     document.update(_body_fields(row, key, large))
     return document
 
@@ -200,7 +212,14 @@ def large_body(document: Mapping[str, Any]) -> Content | None:
     return next((Content(item["i"], item["z"]) for item in document.get("f", ()) if item.get("w")), None)
 
 
-def row_of(document: Mapping[str, Any], key: AESGCM | None, *, large: bytes | None = None, erased: bool = False) -> Row:
+def row_of(
+    document: Mapping[str, Any],
+    key: AESGCM | None,
+    *,
+    large: bytes | None = None,
+    erased: bool = False,
+    policy: Dossier | None = None,
+) -> Row:
     """Value of a document of `resources` or `versions`. key: of its dossier, None to leave the body closed."""
     row_key = document["k"] if "k" in document else document["_id"]
     body = large
@@ -219,6 +238,9 @@ def row_of(document: Mapping[str, Any], key: AESGCM | None, *, large: bytes | No
         self64=document.get("s", 0),
         erased=erased,
         intervals=tuple((item["p"], _number(item["a"]), _number(item["b"])) for item in document.get("n", ())),
+        visible=document.get("y"),
+        acted_ms=document.get("a", 0),
+        policy=policy,
     )
 
 

@@ -1,0 +1,292 @@
+"""The Consent Enforcement Point: asks the rules on behalf of every interaction, and notes what was shown, for the trace.
+
+https://profiles.ihe.net/ITI/PCF/ ; rules: consent.decide. A request of a sandbox's `system` token has no enforcer and meets no rule.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from fhir_dmp.consent import companions
+from fhir_dmp.consent.access import REFUSED
+from fhir_dmp.consent.asking import READ, SEARCH, Request, knowing
+from fhir_dmp.consent.decide import Decision, View, decide, residual, view
+from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.consent.law import LAW, Law
+from fhir_dmp.consent.predicate import Predicate, hashed, matches, to_mongo
+from fhir_dmp.dmp.documents import JUDGED_AS, Facts
+from fhir_dmp.errors import FhirError
+from fhir_dmp.interactions import facts, policy
+from fhir_dmp.interactions.search_sight import Sight
+from fhir_dmp.search import narrow
+from fhir_dmp.search.predicate import AnyOf, Has, UriIs
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import COMMON, version_id
+
+if TYPE_CHECKING:
+    from fhir_dmp.interactions.context import Context
+
+# Whoever has a token may read these; they are in no dossier.
+PUBLIC = facts.DIRECTORY | {
+    "CapabilityStatement", "CodeSystem", "ConceptMap", "ImplementationGuide", "NamingSystem", "OperationDefinition",
+    "SearchParameter", "StructureDefinition", "ValueSet",
+}  # fmt: skip
+DOCUMENT, DOCUMENTS = "document", "DocumentReference"
+# Documents that point to one Binary; nobody needs more.
+MOST_POINTING = 1_000
+NOTHING: dict = {"_id": {"$in": []}}
+CARRIERS = ("DocumentReference", *JUDGED_AS)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What one request was shown, for its trace. disclosed: patient -> (type, id, version). patient: the one it named, "" for none.
+
+    lineages: facts of the documents among it, by the hash of their root. written: the trace is stored with the write. labels: before and
+    after an act of masking. purposes: (system, code), in place of those of the token. acts: protective acts to be kept once committed,
+    kind -> keys of rows.
+    """
+
+    disclosed: dict[str, dict[tuple[str, str, str], None]] = field(default_factory=dict)
+    patient: str = ""
+    lineages: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    written: bool = False
+    labels: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    purposes: tuple[tuple[str, str], ...] | None = None
+    acts: dict[str, frozenset[bytes]] = field(default_factory=dict)
+
+    def note(self, patient: str, type_name: str, id: str, version: str, row_facts: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Something is about to be shown."""
+        self.disclosed.setdefault(patient, {})[type_name, id, version] = None
+        for one in row_facts:
+            if one.get("rt"):
+                self.lineages[one["rt"]] = one
+
+
+@dataclass(slots=True)
+class Enforcer:
+    """Who asks, by which choices of the host, and what he was shown."""
+
+    request: Request
+    law: Law = LAW
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+@dataclass(slots=True)
+class Known:
+    """One dossier as one asker meets it, at one moment. request: of the asker, completed. policy: None when there is no such dossier."""
+
+    context: "Context"
+    number: int
+    request: Request
+    policy: Dossier | None
+    now_ms: int
+    law: Law
+    residuals: dict[str, Decision | Predicate] = field(default_factory=dict)
+    filters: dict[str, dict] = field(default_factory=dict)
+    _view: View | None = None
+
+    @property
+    def patient(self) -> str:
+        """Logical id of the holder, "" where there is no dossier."""
+        return facts.patient_of(self.policy)
+
+    @property
+    def view(self) -> View:
+        """How he sees what he may read."""
+        if self._view is None:
+            self._view = view(self.request, self.policy, self.now_ms, self.law)
+        return self._view
+
+    def decide(self, action: str, document: Facts | None = None, **about: Any) -> Decision:
+        """The decision on one act."""
+        request = self.request.doing(action, **about)
+        return decide(knowing(request, document) if document else request, self.policy, document, self.now_ms, self.law)
+
+    def reading(self, row: Row) -> Decision:
+        """The decision on reading one resource of this dossier by its id."""
+        action = companions.SEEN_AS.get(row.type, READ)
+        found = Decision("hide", "no-facts")
+        for one in facts.opened(self.context, row):
+            found = self.decide(action, one)
+            if found.permits:
+                break
+        return found
+
+    def left(self, type_name: str) -> Decision | Predicate:
+        """What the rules leave of a type."""
+        act = companions.SEEN_AS.get(type_name, SEARCH)
+        if act not in self.residuals:
+            self.residuals[act] = residual(self.request.doing(act), self.policy, self.now_ms, self.law)
+        return self.residuals[act]
+
+    def filter(self, type_name: str | None) -> dict:
+        """The same as a filter over rows."""
+        if type_name is not None:
+            return self._filter(type_name)
+        named = (*companions.SEEN_AS, "List", "Binary")
+        parts = [{"$and": [{"t": name}, self._filter(name)]} for name in (*named, *sorted(PUBLIC))]
+        others = {"$and": [{"t": {"$nin": [*named, *sorted(PUBLIC)]}}, self._filter(DOCUMENT)]}
+        return {"$or": [*parts, others]}
+
+    def _filter(self, type_name: str) -> dict:
+        if type_name in PUBLIC:
+            return {"$and": [{"d": COMMON}]}
+        act = type_name if type_name == "List" else companions.SEEN_AS.get(type_name, DOCUMENT)
+        if act not in self.filters:
+            left = self.left(type_name)
+            if isinstance(left, Decision):
+                self.filters[act] = NOTHING
+            else:
+                over = to_mongo(left, self.context.store.vault.hash64)
+                self.filters[act] = {"$and": [{"d": self.number}, of_elements(over) if act == "List" else over]}
+        return self.filters[act]
+
+    def sees(self, row: Row) -> bool:
+        """Whether a search may show a row."""
+        if row.type in PUBLIC:
+            return row.dossier == COMMON
+        left = self.left(row.type)
+        if row.dossier != self.number or isinstance(left, Decision):
+            return False
+        return any(matches(left, one) for one in facts.opened(self.context, row))
+
+    @property
+    def sight(self) -> Sight:
+        """What joins every search in this dossier."""
+        return Sight(self.filter, self.sees, self)
+
+
+def of_elements(filter: dict) -> dict:
+    """A filter over `y.…` where `y` is a list: one of its elements meets all of it."""
+
+    def inner(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name.removeprefix("y."): inner(part) for name, part in value.items()}
+        return [inner(part) for part in value] if isinstance(value, list) else value
+
+    return {"y": {"$elemMatch": inner(filter)}}
+
+
+# ---- dossiers
+
+
+async def known(context: "Context", number: int, *, row: Row | None = None) -> Known:
+    """A dossier as the asker meets it now. row: one of its rows, read just now, with its policy."""
+    enforcer = context.enforcer
+    if row is not None:
+        found = await policy.of_row(context, row)
+    else:
+        found = (await policy.of_dossiers(context, {number}))[number]
+    met = Known(context, number, enforcer.request, found, context.now_ms(), enforcer.law)
+    if found is not None:
+        enforcer.ledger.patient = found.patient
+        if met.request.kind == "professional" and met.request.person:
+            said = residual(met.request.doing(SEARCH), found, met.now_ms, enforcer.law)
+            if isinstance(said, Decision) and said.rule == "unrelated" and await _authored(context, number, met.request.person):
+                met.request = replace(met.request, authored_here=True)
+            else:
+                met.residuals[SEARCH] = said
+    return met
+
+
+async def _authored(context: "Context", number: int, person: str) -> bool:
+    """Whether a professional is an author of something in the dossier; asked when nothing else relates him."""
+    author = hashed("author", person, context.store.vault.hash64)
+    return bool(await context.reads.count({"y.au": author}, types=CARRIERS, dossiers=(number,), limit=1))
+
+
+async def of_patient(context: "Context", id: str) -> Known:
+    """The dossier of Patient/`id`; one that does not exist is met like one that refuses."""
+    return await known(context, context.store.vault.dossier_of_patient(id))
+
+
+def refused() -> FhirError:
+    """One wording for unknown, unrelated, blocked and closed."""
+    return FhirError("forbidden", REFUSED)
+
+
+# ---- reading by id
+
+
+async def readable(context: "Context", type_name: str, id: str, row: Row | None) -> tuple[Row | None, Known | None]:
+    """The row, noted as shown, and the dossier as he meets it; no row when he sees none. Of a Patient, whose address names the dossier,
+    a refusal. row: the current version, deletions too.
+    """
+    if context.enforcer is None:
+        return row, None
+    if row is not None and row.dossier == COMMON:
+        if type_name in PUBLIC:
+            note(context, row, id, "")
+            return row, None
+    elif row is not None:
+        met = await known(context, row.dossier, row=row)
+        if met.reading(row).permits and (type_name != "Binary" or await _carried(context, met, id)):
+            note(context, row, id, met.patient)
+            return row, met
+    if type_name == "Patient":
+        raise refused()
+    return None, None
+
+
+def note(context: "Context", row: Row, id: str, patient: str) -> None:
+    """Note for the trace that a version is shown."""
+    if context.enforcer is not None and not row.deleted:
+        context.enforcer.ledger.note(patient, row.type, id, version_id(row.version), facts.listed(row))
+
+
+def instead(context: "Context", noted: Row | None, row: Row, id: str) -> None:
+    """Another version than the current one is shown."""
+    if context.enforcer is not None and noted is not None:
+        for shown in context.enforcer.ledger.disclosed.values():
+            shown.pop((noted.type, id, version_id(noted.version)), None)
+            shown[row.type, id, version_id(row.version)] = None
+
+
+async def _carried(context: "Context", met: Known, id: str) -> bool:
+    """Whether every document that points to a Binary may be read: one that hides, hides."""
+    vault = context.store.vault
+    pointing = AnyOf(tuple(Has("location", UriIs(f"{base}Binary/{id}")) for base in ("", f"{context.base_url}/")))
+    where = narrow.to_mongo(pointing, DOCUMENTS, vault.hash64, vault.locate).filter
+    rows = await context.reads.find(where, types=(DOCUMENTS,), dossiers=(met.number,), limit=MOST_POINTING, bodies=False)
+    return len(rows) < MOST_POINTING and all(met.reading(row).permits for row in rows)
+
+
+# ---- acts
+
+
+STATUS = {
+    "already-open": "conflict",
+    "already-authorised": "conflict",
+    "medecin-traitant-is-changed-not-blocked": "conflict",
+    "blocked-professional-not-declared": "conflict",
+    "not-in-this-state": "conflict",
+    "justification-missing": "business-rule",
+    "consent-not-attested": "business-rule",
+}
+WORDS = {
+    "already-open": "this person has a dossier already",
+    "already-authorised": "you have access to this dossier already",
+    "medecin-traitant-is-changed-not-blocked": "the declared médecin traitant is changed, not blocked",
+    "blocked-professional-not-declared": "a blocked professional cannot be declared",
+    "not-in-this-state": "the dossier is not in a state from which this can be done",
+    "justification-missing": "a justification is needed",
+    "consent-not-attested": "the holder's consent must be attested",
+}
+
+
+def settle(decision: Decision) -> Decision:
+    """A decision that permits, else its error: 409 and 422 where only the asker's own act is at fault, 403 elsewhere."""
+    if not decision.permits:
+        raise refusal_of(decision)
+    return decision
+
+
+def refusal_of(decision: Decision) -> FhirError:
+    kind = STATUS.get(decision.rule)
+    return FhirError(kind, WORDS[decision.rule]) if kind else refused()
+
+
+def visible_rows(met: Known, rows: Sequence[Row]) -> list[Row]:
+    """Those of the rows that a search would show."""
+    return [row for row in rows if met.sees(row)]

@@ -1,0 +1,150 @@
+"""Facts by which the rules will judge what is being stored: found once, at the deposit, kept beside the body.
+
+https://profiles.ihe.net/ITI/PCF/ ; consent.predicate lists what a row keeps.
+
+What a deposit fixes (authors, structure, first instant, lineage, labels) is carried to every version and never read again from a body.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from fhir_dmp.consent import companions, directives
+from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.consent.predicate import LABEL_BITS, facts_of, row_of
+from fhir_dmp.dmp import documents, identity
+from fhir_dmp.dmp.documents import Facts
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.references import parse_reference, references
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.store.rows import Row, Visible
+from fhir_dmp.store.vault import COMMON, dossier_in
+
+# Carried from the first version to the last.
+FIXED = ("lb", "au", "og", "fd", "rl", "rt")
+DIRECTORY = frozenset({"Practitioner", "PractitionerRole", "Organization"})
+# Whether a reference of the body leads to something of the dossier that may be hidden.
+LEADS = "hr"
+
+
+class Origin(NamedTuple):
+    """What a deposit says beside its body. authors: "ps:IDNPS" and identity.HOLDER. organization: "org:IDNST" of the token.
+
+    labels: visibility labels, None for those of the body. lineage: facts, as stored, of the document that it replaces or belongs to.
+    """
+
+    authors: frozenset[str] = frozenset()
+    organization: str = ""
+    labels: frozenset[str] | None = None
+    lineage: Mapping[str, Any] | None = None
+
+
+def visible(
+    context: Context, value: Mapping[str, Any], address: str, dossier: int, at_ms: int, current: Row | None, origin: Origin | None
+) -> Visible:
+    """Facts of a version. value: the resource. address: "Type/id". at_ms: UTC. current: what it replaces. origin: None as written."""
+    if dossier == COMMON:
+        return None
+    kind, hash64 = value["resourceType"], context.store.vault.hash64
+    if kind in companions.SEEN_AS:
+        found = row_of(companion(value, address, at_ms), hash64)
+    else:
+        origin = origin or Origin(documents.authors_of(value, nobody))
+        told = documents.facts_of(
+            value, authors=origin.authors, organization=origin.organization, first_deposit_ms=at_ms, root=address, labels=origin.labels
+        )
+        found = row_of(told, hash64)
+        if kind == "List":
+            return _of_list(found, current, origin)
+        if origin.lineage is not None:
+            found |= {name: origin.lineage[name] for name in FIXED if name not in ("au", "og")}
+            found["lb"] |= sum(LABEL_BITS[label] for label in told.labels)
+            if kind != "DocumentReference":
+                found |= {name: origin.lineage[name] for name in ("ty", "au", "og")}
+        if current is not None and isinstance(current.visible, dict):
+            found |= {name: current.visible[name] for name in FIXED if name in current.visible}
+    if leads_inside(context, value, dossier):
+        found[LEADS] = True
+    return found
+
+
+def _of_list(own: dict[str, Any], current: Row | None, origin: Origin) -> list[dict[str, Any]]:
+    """A List is visible as soon as one of the documents it was deposited with is. It always may lead to something hidden."""
+    if current is not None and isinstance(current.visible, list):
+        return current.visible
+    lineages = origin.lineage.get("of", ()) if origin.lineage is not None else ()
+    return [{**one, LEADS: True} for one in lineages] or [{**own, LEADS: True}]
+
+
+def companion(value: Mapping[str, Any], address: str, at_ms: int) -> Facts:
+    """Facts of what stands around the documents."""
+    if value["resourceType"] == "Consent":
+        directive = directives.read(value, nobody)
+        return companions.consent_facts(directive, address) if directive else Facts(type="consent:", root=address, first_deposit_ms=at_ms)
+    return Facts(type=value["resourceType"], root=address, first_deposit_ms=at_ms)
+
+
+def nobody(reference: str) -> frozenset[str]:
+    """For references that are not looked up."""
+    return frozenset()
+
+
+def leads_inside(context: Context, value: Mapping[str, Any], dossier: int) -> bool:
+    """Whether a reference leads to another resource of the same dossier than its Patient."""
+    vault = context.store.vault
+    for _, reference in references(value):
+        said = parse_reference(reference["reference"], (context.base_url,))
+        if said.kind == "local" and said.type not in ("Patient", *DIRECTORY) and dossier_in(vault.locate(said.type, said.id)) == dossier:
+            return True
+    return False
+
+
+def listed(row: Row) -> tuple[Mapping[str, Any], ...]:
+    """The facts of a row; several for a List, none for a row without."""
+    return tuple(row.visible) if isinstance(row.visible, list) else (row.visible,) if row.visible else ()
+
+
+def opened(context: Context, row: Row) -> tuple[Facts, ...]:
+    """The same as the rules read them."""
+    return tuple(facts_of(one, context.store.vault.hash64) for one in listed(row))
+
+
+async def names(context: Context, values: Iterable[Mapping[str, Any]]) -> Mapping[str, frozenset[str]]:
+    """Who is named by each reference of these resources to the directory, as the directory says now: reference -> names."""
+    vault, wanted = context.store.vault, {}
+    for value in values:
+        for _, reference in references(value):
+            said = parse_reference(reference["reference"], (context.base_url,))
+            if said.kind == "local" and said.type in DIRECTORY:
+                wanted[reference["reference"]] = vault.locate(said.type, said.id)
+    if not wanted:
+        return {}
+    rows = await context.reads.load_many(set(wanted.values()))
+    found, roles = {}, {}
+    for text, key in wanted.items():
+        row = rows.get(key)
+        if row is None or row.deleted or row.body is None:
+            continue
+        one = json.parse(row.body)
+        found[text] = identity.known_as(one.get("identifier") or ())
+        if one["resourceType"] == "PractitionerRole" and not found[text]:
+            roles[text] = one.get("practitioner") or {}
+    if roles:
+        behind = [
+            {"resourceType": "Basic", "subject": one} for one in roles.values() if "PractitionerRole" not in str(one.get("reference"))
+        ]
+        known = await names(context, behind) if behind else {}
+        for text, one in roles.items():
+            by_identifier = identity.known_as([one["identifier"]]) if isinstance(one.get("identifier"), dict) else frozenset()
+            found[text] = by_identifier or known.get(one.get("reference") or "", frozenset())
+    return found
+
+
+def patient_of(policy: Dossier | None) -> str:
+    """Logical id of the holder, "" when the dossier is not known."""
+    return policy.patient if policy else ""
+
+
+def renamed(facts: Facts, **changes: Any) -> Facts:
+    """The same facts with some replaced, for a question about a document that is about to be stored."""
+    return replace(facts, **changes)

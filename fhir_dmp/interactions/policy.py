@@ -1,0 +1,108 @@
+"""The policy of a dossier: read with every request, compiled anew in the transaction of whatever changes it.
+
+https://profiles.ihe.net/ITI/PCF/ ; consent.compiling
+"""
+
+from dataclasses import replace
+
+from fhir_dmp.consent.break_glass import surviving
+from fhir_dmp.consent.compiling import compiled
+from fhir_dmp.consent.dossier import Dossier, Right
+from fhir_dmp.dmp.documents import replaced
+from fhir_dmp.dmp.lifecycle import Status
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.references import parse_reference
+from fhir_dmp.interactions import facts
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.store.rows import Row
+
+# What a policy is compiled from.
+SOURCES = ("Patient", "Consent", "CareTeam", "RelatedPerson")
+LONGEST_LINEAGE = 1_000
+
+
+async def of_dossiers(context: Context, dossiers: set[int]) -> dict[int, Dossier | None]:
+    """Policy of each dossier, None where there is none."""
+    found = await context.reads.policies(dossiers)
+    return {one: await settled(context, one, found.get(one)) if one in found else None for one in dossiers}
+
+
+async def of_row(context: Context, row: Row) -> Dossier | None:
+    """The policy that was read with a row."""
+    return None if row.erased else await settled(context, row.dossier, row.policy)
+
+
+async def settled(context: Context, dossier: int, stored: Dossier | None) -> Dossier | None:
+    """The policy in force. In a sandbox, where anything may be written by anybody, it is compiled at each use; elsewhere it is stored."""
+    return stored if stored is not None and not context.sandbox else await compile_now(context, dossier, stored)
+
+
+async def compile_now(
+    context: Context, dossier: int, before: Dossier | None, *, grants: tuple[Right, ...] | None = None, closed_ms: int | None = None
+) -> Dossier | None:
+    """The policy as its resources say now; None without a Patient. grants: in place of those before. closed_ms: of a closing just done."""
+    rows = [row async for row in context.reads.scan(types=SOURCES, dossiers=(dossier,), batch=500)]
+    rows.sort(key=lambda row: row.place)
+    read: dict[str, list[dict]] = {name: [] for name in SOURCES}
+    for row in rows:
+        if row.body is not None:
+            read[row.type].append(json.parse(row.body))
+    if not read["Patient"]:
+        return None
+    patient = read["Patient"][-1]
+    named = await facts.names(context, [value for values in read.values() for value in values])
+    policy = compiled(
+        patient,
+        read["Consent"],
+        read["CareTeam"],
+        read["RelatedPerson"],
+        lambda text: named.get(text, frozenset()),
+        grants=grants if grants is not None else before.grants if before else (),
+        epoch=before.epoch + 1 if before else 1,
+        closed_ms=closed_ms if closed_ms is not None else before.closed_ms if before else None,
+        roots=await _roots(context, read["Consent"]),
+    )
+    if policy.status is Status.OPEN and policy.closed_ms is not None:
+        policy = replace(policy, closed_ms=None)
+    return replace(policy, grants=surviving(policy, {}, context.now_ms()))
+
+
+async def _roots(context: Context, consents: list[dict]) -> dict[str, str]:
+    """Address of the first document of the lineage of each document that a mask by rule names: it covers every version of it."""
+    found: dict[str, str] = {}
+    for consent in consents:
+        for data in (consent.get("provision") or {}).get("data") or ():
+            text = (data.get("reference") or {}).get("reference") or ""
+            if data.get("meaning") == "instance" and text:
+                found[text] = await _first(context, text)
+    return found
+
+
+async def _first(context: Context, text: str) -> str:
+    said = parse_reference(text, (context.base_url,))
+    for _ in range(LONGEST_LINEAGE):
+        if said.kind != "local":
+            break
+        row = await context.reads.load(context.store.vault.locate(said.type, said.id))
+        before = replaced(json.parse(row.body)) if row is not None and row.body is not None and not row.deleted else ()
+        if not before:
+            return said.relative
+        said = parse_reference(before[0], (context.base_url,))
+    return text
+
+
+async def recompute(
+    inside: Context, dossier: int, *, grants: tuple[Right, ...] | None = None, closed_ms: int | None = None, at_ms: int
+) -> Dossier | None:
+    """Compile and store, in the transaction of the change. inside: the context of that transaction."""
+    before = await inside.transaction.stored_policy(dossier)
+    policy = await compile_now(inside, dossier, before, grants=grants, closed_ms=closed_ms)
+    if policy is not None:
+        await inside.transaction.set_policy(dossier, policy, at_ms=at_ms)
+    return policy
+
+
+def patient_named(context: Context, text: str) -> str:
+    """Logical id of the Patient a reference leads to, "" when it leads to none here."""
+    said = parse_reference(text, (context.base_url,))
+    return said.id if said.kind == "local" and said.type == "Patient" else ""

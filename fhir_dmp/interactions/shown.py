@@ -1,0 +1,141 @@
+"""A resource as one asker sees it: the visibility labels he may know, no reference to what is hidden from him.
+
+https://profiles.ihe.net/ITI/PCF/ ; access-rules: labels are kept apart from the body, so that masking makes no new version.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fhir_dmp.dmp.visibility import VISIBILITY, concept, label_of, labels_of
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.references import Ref, parse_reference, references
+from fhir_dmp.fhir.tables import element
+from fhir_dmp.interactions import facts
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import COMMON, dossier_in
+
+if TYPE_CHECKING:
+    from fhir_dmp.interactions.context import Context
+    from fhir_dmp.interactions.enforcement import Known
+
+# Where a reference that is gone takes with it what would tell that there was one.
+WHOLE = ("AuditEvent.entity", "List.entry", "DocumentReference.relatesTo", "Composition.relatesTo")
+LABELLED = "DocumentReference"
+
+
+async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -> list[bytes]:
+    """What the asker sees of each row, all of which he may see. met: None for who meets no rule, and for the directory."""
+    found = [row.body or b"{}" for row in rows]
+    if met is None or met.policy is None:
+        return found
+    leading = [place for place, row in enumerate(rows) if leads(row)]
+    gone = await hidden(context, met, [found[place] for place in leading]) if leading else frozenset()
+    for place in leading:
+        if gone:
+            found[place] = without(context, found[place], gone)
+    for place, row in enumerate(rows):
+        if row.type == LABELLED:
+            found[place] = labelled(met, row, found[place])
+    return found
+
+
+def leads(row: Row) -> bool:
+    """Whether a reference in it may lead to something hidden."""
+    return row.dossier != COMMON and (row.type == "AuditEvent" or any(one.get(facts.LEADS) for one in facts.listed(row)))
+
+
+def labelled(met: "Known", row: Row, body: bytes) -> bytes:
+    """A document with those visibility labels of its lineage that the asker may know of, in place of any it was sent with."""
+    (own,) = facts.opened(met.context, row) or (None,)
+    shown = met.view.labels(own) if own is not None and own.labels else frozenset()
+    if not shown and b"MASQUE_PS" not in body and b"INVISIBLE_" not in body:
+        return body
+    return relabelled(body, shown)
+
+
+def relabelled(body: bytes, labels: frozenset[str]) -> bytes:
+    """A body whose visibility labels are these and no others; labels of other systems stay where they are."""
+    members = json.members(body)
+    kept = []
+    if "securityLabel" in members:
+        for one in json.parse_exact(bytes(members["securityLabel"]), object_only=False):
+            codings = [coding for coding in one.get("coding") or () if label_of(coding) not in VISIBILITY]
+            if len(codings) == len(one.get("coding") or ()):
+                kept.append(one)
+            elif codings:
+                kept.append({**one, "coding": codings})
+    kept += [concept(label) for label in VISIBILITY if label in labels]
+    return json.set_members(body, {"securityLabel": json.dump(kept) if kept else None})
+
+
+# ---- references
+
+
+async def hidden(context: "Context", met: "Known", values: Sequence[bytes]) -> frozenset[str]:
+    """References to resources of the dossier, as "Type/id", that lead to nothing he sees; what is not there is not told from it."""
+    vault, wanted = context.store.vault, {}
+    for body in values:
+        for said in _local(context, json.parse(body)):
+            key = vault.locate(said.type, said.id)
+            if said.type != "Patient" and dossier_in(key) == met.number:
+                wanted[said.relative] = key
+    rows = await context.reads.load_many(set(wanted.values())) if wanted else {}
+    seen = set()
+    for address, key in wanted.items():
+        row = rows.get(key)
+        if row is not None and not row.deleted and row.type == address.partition("/")[0] and met.reading(row).permits:
+            seen.add(address)
+    return frozenset(wanted) - seen
+
+
+def _local(context: "Context", value: Any) -> Iterator[Ref]:
+    for _, reference in references(value):
+        said = parse_reference(reference["reference"], (context.base_url,))
+        if said.kind == "local":
+            yield replace(said, version="")
+
+
+def without(context: "Context", body: bytes, gone: frozenset[str]) -> bytes:
+    """The body without references to these addresses. An element that needs its reference goes with it."""
+    value = json.parse_exact(body)
+    kept, changed = _pruned(context, value, value["resourceType"], gone)
+    return json.dump(kept) if changed and kept is not None else body
+
+
+def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str]) -> tuple[Any, bool]:
+    """(what is left, whether something went); None: the whole of it goes."""
+    if isinstance(value, list):
+        kept = [_pruned(context, part, path, gone) for part in value]
+        left = [part for part, _ in kept if part is not None]
+        return (left or None), any(changed for _, changed in kept)
+    if not isinstance(value, dict):
+        return value, False
+    text = value.get("reference")
+    if isinstance(text, str):
+        said = parse_reference(text, (context.base_url,))
+        if said.kind == "local" and f"{said.type}/{said.id}" in gone:
+            return None, True
+    left: dict[str, Any] = {}
+    any_change = False
+    for name, part in value.items():
+        kept, changed = _pruned(context, part, f"{path}.{name}", gone) if isinstance(part, (dict, list)) else (part, False)
+        any_change = any_change or changed
+        if kept is None and changed:
+            if path in WHOLE or _needed(f"{path}.{name}"):
+                return None, True
+            continue
+        left[name] = kept
+    if any_change and not left:
+        return None, True
+    return left, any_change
+
+
+def _needed(path: str) -> bool:
+    found = element(path)
+    return found is not None and found.min > 0
+
+
+def labels_in(value: Mapping[str, Any]) -> frozenset[str]:
+    """Visibility labels that a resource carries in its body."""
+    return labels_of(value.get("securityLabel") or ()) & frozenset(VISIBILITY)

@@ -1,0 +1,125 @@
+"""Traces of what an interaction shows, writes or refuses, made of what its ledger holds.
+
+IHE BALP https://profiles.ihe.net/ITI/BALP/ ; R1111-43 CSP; a trace is durable before the first byte of the answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fhir_dmp.audit.event import MINOR, SUCCESS, Disclosed, Trace
+from fhir_dmp.audit.kinds import KINDS
+from fhir_dmp.consent.companions import TRACE
+from fhir_dmp.consent.predicate import LABEL_BITS, SECRET_SESSION, hashed
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.store.rows import Change, NewRow
+from fhir_dmp.store.vault import version_id
+
+# Kinds that tell of one resource: whoever may not see its lineage does not see the trace either. A search is told without what is hidden.
+SINGLE = frozenset({"read", "vread", "history-instance", "create", "update", "patch", "delete", "mask", "unmask"})
+METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+NO_LINEAGE: Mapping[str, Any] = {"lb": 0, "fd": MIN_MS, "rl": MAX_MS, "rt": 0}
+
+
+async def shown(context: Context, kind: str, asked: str) -> None:
+    """Record what is about to be shown. kind: name of the interaction. asked: the request, e.g. "Patient?_id=x". 503 when it cannot be."""
+    if context.enforcer is None or context.recorder is None:
+        return
+    ledger = context.enforcer.ledger
+    if ledger.written and not ledger.disclosed:
+        return
+    kind = kind if kind in KINDS else "operation"
+    by_patient = ledger.disclosed or {ledger.patient: {}}
+    facts = visible(context, next(iter(ledger.lineages.values())) if kind in SINGLE and len(ledger.lineages) == 1 else None)
+    query = "" if kind in SINGLE else asked
+    await context.recorder.record(
+        [
+            trace(context, kind, patient=patient, disclosed=tuple(Disclosed(*one) for one in those), query=query, facts=facts)
+            for patient, those in by_patient.items()
+        ]
+    )
+
+
+async def refused(context: Context, asked: str, error: FhirError) -> None:
+    """Record that something was not given. In nobody's own journal: who is told that nothing is there has nothing to look up."""
+    if context.enforcer is None or context.recorder is None or error.status >= 500:
+        return
+    patient = context.enforcer.ledger.patient
+    reason = f"{error.status} {error.message}"
+    told = trace(context, "refusal", patient=patient, query=asked, outcome=MINOR, reason=reason, facts=visible(context, None, own=False))
+    await context.recorder.record([told])
+
+
+def of_writes(context: Context, written: Sequence[tuple[NewRow, str]], kind: str = "") -> list[Change]:
+    """Traces of writes, to be stored with them. written: rows and their logical ids. kind: "" for that of each row's method."""
+    if context.enforcer is None or context.recorder is None or not written:
+        return []
+    ledger = context.enforcer.ledger
+    groups: dict[tuple[str, int, str], list[Disclosed]] = {}
+    lineages: dict[int, Mapping[str, Any]] = {}
+    for row, id in written:
+        one = _first(row)
+        lineages[one.get("rt", 0)] = one
+        patient = "" if not row.dossier else id if row.type == "Patient" else ledger.patient
+        told = Disclosed(row.type, id, version_id(row.version))
+        groups.setdefault((kind or METHODS[row.method], one.get("rt", 0), patient), []).append(told)
+    ledger.written = True
+    traces = [
+        trace(context, name, patient=patient, disclosed=tuple(those), labels=ledger.labels, facts=visible(context, lineages[root]))
+        for (name, root, patient), those in groups.items()
+    ]
+    return context.recorder.changes(traces)
+
+
+def _first(row: NewRow) -> Mapping[str, Any]:
+    facts = row.visible[0] if isinstance(row.visible, list) else row.visible
+    return facts or NO_LINEAGE
+
+
+def trace(
+    context: Context,
+    kind: str,
+    *,
+    patient: str = "",
+    disclosed: tuple[Disclosed, ...] = (),
+    query: str = "",
+    outcome: str = SUCCESS,
+    reason: str = "",
+    labels: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Trace:
+    """One trace of this request."""
+    return Trace(
+        kind=kind,
+        at_ms=context.now_ms(),
+        outcome=outcome,
+        reason=reason,
+        actor=context.actor,
+        purposes=context.enforcer.ledger.purposes,
+        patient=patient,
+        disclosed=disclosed,
+        query=query,
+        request_id=context.request_id,
+        client_address=context.client_address,
+        labels=labels,
+        visible=facts if facts is not None else visible(context, None),
+    )
+
+
+def visible(context: Context, lineage: Mapping[str, Any] | None, *, own: bool = True) -> dict[str, Any]:
+    """Facts by which reading a trace is judged. lineage: of the document it tells of. own: it belongs to the journal of who acted."""
+    request, hash64 = context.enforcer.request, context.store.vault.hash64
+    of = lineage or NO_LINEAGE
+    return {
+        "lb": of.get("lb", 0) | (LABEL_BITS[SECRET_SESSION] if request.secret_session else 0),
+        "ty": hashed("type", TRACE, hash64),
+        "au": [hashed("author", request.person, hash64)] if own and request.person else [],
+        "og": 0,
+        "fd": of.get("fd", MIN_MS),
+        "rl": of.get("rl", MAX_MS),
+        "st": 0,
+        "rt": of.get("rt", 0),
+        "pa": MIN_MS,
+        "pb": MAX_MS,
+    }

@@ -1,0 +1,64 @@
+"""Storing versions together with their traces and, when rights may have changed, the policy of the dossier: all or none.
+
+https://hl7.org/fhir/R4/http.html#create ; IHE BALP; consent.compiling
+"""
+
+from collections.abc import Sequence
+
+from fhir_dmp.interactions import policy, tracing
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.store.rows import Change, NewRow
+from fhir_dmp.store.vault import COMMON, dossier_row
+
+
+async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind: str = "") -> None:
+    """Store versions; durable when it returns, or with the transaction. changes: with logical ids. kind: of the trace, "" by method.
+
+    Conflict names the first change whose expectation does not hold.
+    """
+    rows = [change for change, _ in changes]
+    everything = [*rows, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind)]
+    touched = touching(context, [change.row for change in rows])
+    if context.transaction is not None:
+        await context.transaction.write(everything)
+        await recompute(context, touched)
+    elif touched:
+
+        async def work(transaction) -> None:
+            await transaction.write(everything)
+            await recompute(context.inside(transaction), touched)
+
+        for dossier in touched:  # its key is older than the transaction, which then need not start twice
+            await context.store.dossier_key(dossier)
+        await context.store.transact(work)
+        await keep(context)
+    elif len(everything) == 1 and rows[0].expected is None:
+        await context.store.create(rows[0].row)
+    else:
+        await context.store.commit(everything)
+
+
+def touching(context: Context, rows: Sequence[NewRow]) -> dict[int, list[bytes]]:
+    """Dossiers whose policy these versions may change, with the keys of the versions; none in a sandbox, where it is compiled at use."""
+    found: dict[int, list[bytes]] = {}
+    if not context.sandbox:
+        for row in rows:
+            if row.type in policy.SOURCES and row.dossier != COMMON:
+                found.setdefault(row.dossier, []).append(row.key)
+    return found
+
+
+async def recompute(inside: Context, touched: dict[int, list[bytes]]) -> None:
+    """Compile the policies of dossiers anew, in the transaction, and note what the journal of acts shall keep once it is committed."""
+    for dossier, keys in touched.items():
+        await policy.recompute(inside, dossier, at_ms=inside.now_ms())
+        if inside.enforcer is not None:
+            inside.enforcer.ledger.acts["rights"] = inside.enforcer.ledger.acts.get("rights", frozenset()) | {*keys, dossier_row(dossier)}
+
+
+async def keep(context: Context) -> None:
+    """Keep the protective acts of this request, now committed, outside of the database too; only then are they acknowledged."""
+    if context.enforcer is not None:
+        acts, context.enforcer.ledger.acts = context.enforcer.ledger.acts, {}
+        for kind, keys in acts.items():
+            await context.store.acts.keep(kind, keys, context.now_ms())
