@@ -56,3 +56,19 @@ def is_minor(birth_date: str, now_ms: int) -> bool:
 def destruction_ms(closed_ms: int) -> int:
     """When a closed dossier and its traces are destroyed: ten years after the closing."""
     return years_later_ms(closed_ms, KEPT_YEARS)
+
+
+def is_due(closed_ms: int, now_ms: int) -> bool:
+    """Whether a dossier closed then is to be destroyed now.
+
+    >>> from fhir_dmp.fhir.instants import from_instant
+    >>> closed = from_instant("2016-02-29T10:00:00Z")
+    >>> is_due(closed, from_instant("2026-02-28T09:59:59Z")), is_due(closed, from_instant("2026-02-28T10:00:00Z"))
+    (False, True)
+    """
+    return now_ms >= destruction_ms(closed_ms)
+
+
+def may_be_due_ms(now_ms: int) -> int:
+    """No dossier closed after this instant is due: ten years never have fewer days."""
+    return now_ms - KEPT_YEARS * 365 * 86_400_000

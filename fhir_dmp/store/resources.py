@@ -244,12 +244,19 @@ class Store(Reader):
         if dossier == COMMON:
             raise ValueError("the common key is not destroyed")
         await self.destroy_key(dossier)
+        await self.remove_dossier(dossier)
+
+    @translated
+    async def remove_dossier(self, dossier: int) -> None:
+        """The second half of destroy_dossier: rows, versions, contents and credentials of an erased dossier. Again does no harm."""
         # Traces only once the log has them, else it would show a hole.
         others = {"d": dossier, "j": {"$exists": False}}
         for collection in ("resources", "versions"):
             await repeated(lambda name=collection: self._connection.database[name].delete_many(others, hint="dossier"))
         await self.log.release(dossier)
         await self.contents.remove_dossier(dossier)
+        credentials = self._connection.database["host.credentials"]
+        await repeated(lambda: credentials.delete_many({"dossier": dossier}, hint="dossier"))
 
     @translated
     async def destroy_key(self, dossier: int) -> None:
