@@ -83,6 +83,17 @@ def answer_format(accept: str | None, format: str | None = None) -> str:
     return f"{best}; charset=utf-8"
 
 
+def preferred(accept: str | None, offered: tuple[str, ...]) -> str | None:
+    """The media type a client likes best among those offered, the first of them when it takes anything; None when it takes none.
+
+    >>> preferred("text/html, application/pdf;q=0.9, */*;q=0.1", ("text/plain", "application/pdf")), preferred(None, ("text/plain",))
+    ('application/pdf', 'text/plain')
+    """
+    ranges = media_types(accept) or [Media("*/*", {})]
+    best = max(offered, key=lambda name: _quality(ranges, name))
+    return best if _quality(ranges, best) else None
+
+
 def binary_form(accept: str | None, format: str | None, content_type: str) -> Literal["fhir", "native"]:
     """Whether a Binary is read as a resource (a FHIR format is asked for by name) or in its own format. Neither acceptable: 406."""
     if format:

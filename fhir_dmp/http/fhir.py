@@ -19,7 +19,7 @@ from fhir_dmp.fhir.http_types import (
     parse_prefer,
     patch_form,
 )
-from fhir_dmp.http import binary, bulk, conformance
+from fhir_dmp.http import binary, bulk, conformance, sheet
 from fhir_dmp.http.answers import send_answer, send_bytes, shape_of
 from fhir_dmp.http.envelope import announces_body
 from fhir_dmp.http.requests import actor_of, base_url, read_body
@@ -123,9 +123,10 @@ class Fhir:
         if request.method == "POST" and announces_body(request.scope["headers"]):
             check_resource_type(request.headers.get("content-type"))
             body = await read_body(request, self.services)
-        if bulk.concerns(url):
-            await bulk.serve(request, send, context, url, body)
-            return
+        for page in (bulk, sheet):
+            if page.concerns(url):
+                await page.serve(request, send, context, url, body)
+                return
         shape = shape_of(request, url.query)
         answer = await dispatch.run(context, dispatch.Request(request.method, url, body))
         await send_answer(send, answer, shape, context.base_url, wrote=answer.location is not None)

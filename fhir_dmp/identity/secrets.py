@@ -10,6 +10,7 @@ import hmac
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import pyotp
 from cryptography.exceptions import InvalidKey
@@ -51,9 +52,6 @@ class Passwords:
         right = await self._run(self._verified, canonical(password), kept or self._nobody)
         return right and kept is not None
 
-    def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
     def _derived(self, password: str) -> str:
         kdf = Argon2id(salt=os.urandom(16), length=32, iterations=PASSES, lanes=LANES, memory_cost=MEMORY_KIB, secret=self._pepper)
         return kdf.derive_phc_encoded(password.encode())
@@ -73,6 +71,12 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
         finally:
             self._waiting -= 1
+
+
+@cache
+def passwords(pepper: bytes) -> Passwords:
+    """The one Passwords of a process with this pepper."""
+    return Passwords(pepper)
 
 
 def canonical(text: str) -> str:

@@ -65,11 +65,18 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.credentials = Credentials(self.store)
-        self.passwords = secrets.Passwords(self.store.vault.subkey("passwords"))
+        self.passwords = secrets.passwords(self.store.vault.subkey("passwords"))
         self.code_key = self.store.vault.subkey("sent codes")
 
     def now_ms(self) -> int:
         return self.store.clock()
+
+    async def issued(self, kind: str, claims: dict[str, object]) -> tuple[str, Actor]:
+        """A token of this host for a session, and who bears it."""
+        # A key that was rotated meanwhile signs from now on.
+        await self.tokens.host.refresh(self.now_ms())
+        token = self.tokens.issue(kind, claims, now_ms=self.now_ms(), random=self.store.random, seconds=self.settings.session_seconds)
+        return token, await self.tokens.verify(token, self.now_ms())
 
     async def trace(self, caller: Caller, credential: Credential | None, reason: str, actor: Actor | None = None) -> None:
         """Record a login, or its refusal for a reason, in the dossier it is about; durable when it returns."""
@@ -129,8 +136,8 @@ async def finish(desk: Desk, challenge: str, code: str, caller: Caller) -> tuple
         raise refused()
     if (await desk.credentials.count(desk.credentials.hashed("spent", nonce), desk.now_ms(), life_ms)).times > 1:
         raise refused()
-    token = issued(desk, credential)
-    await desk.trace(caller, credential, "", await desk.tokens.verify(token, desk.now_ms()))
+    token, actor = await desk.issued(*told(desk, credential))
+    await desk.trace(caller, credential, "", actor)
     await desk.credentials.forget(desk.credentials.hashed("failures", opened.login))
     return token, desk.settings.session_seconds
 
@@ -216,14 +223,13 @@ async def deliver(desk: Desk, sender: Sender, credential: Credential, nonce: byt
         log.error("a one-time code could not be sent: %s", type(error).__name__)
 
 
-def issued(desk: Desk, credential: Credential) -> str:
-    """A token for the owner of the credentials: of the holder, or of a representative whose title is checked at each use."""
+def told(desk: Desk, credential: Credential) -> tuple[str, dict[str, object]]:
+    """Kind and claims of the owner of the credentials: the holder, or a representative whose title is checked at each use."""
     owner = desk.credentials.owner(credential)
-    claims = {"sub": owner.related_person or owner.patient, "patient": owner.patient, "amr": ["pwd", "otp"]}
-    if owner.related_person:
-        claims["related_person"] = owner.related_person
-    kind = "representative" if owner.related_person else "patient"
-    return desk.tokens.issue(kind, claims, now_ms=desk.now_ms(), random=desk.store.random, seconds=desk.settings.session_seconds)
+    claims: dict[str, object] = {"sub": owner.related_person or owner.patient, "patient": owner.patient, "amr": ["pwd", "otp"]}
+    if not owner.related_person:
+        return "patient", claims
+    return "representative", {**claims, "related_person": owner.related_person}
 
 
 def refused() -> FhirError:

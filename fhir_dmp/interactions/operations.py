@@ -11,7 +11,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import parameters
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.interactions import audit_proof, docref, document, everything, export, lastn, match, meta, validate
+from fhir_dmp.interactions import access_sheet, audit_proof, docref, document, everything, export, lastn, match, meta, validate
 from fhir_dmp.interactions.context import Answer, Context
 
 R4 = "http://hl7.org/fhir/OperationDefinition/"
@@ -41,6 +41,11 @@ class Operation(NamedTuple):
 
 OPERATIONS = (
     Operation("everything", R4 + "Patient-everything", ("instance",), ("Patient",), everything.run, everything.PARAMETERS),
+    Operation(
+        *("access-sheet", access_sheet.URL, ("instance",), ("Patient",), access_sheet.run, access_sheet.PARAMETERS),
+        methods=("POST",),
+        affects=True,
+    ),
     Operation("document", R4 + "Composition-document", ("type", "instance"), ("Composition",), document.run, document.PARAMETERS),
     Operation("docref", docref.URL, ("type",), ("DocumentReference",), docref.run, docref.PARAMETERS),
     Operation("match", R4 + "Patient-match", ("type",), ("Patient",), match.run, match.PARAMETERS, methods=("POST",)),

@@ -38,10 +38,9 @@ async def run(desk: Desk, assertion: str, *, scope: str, client_id: str, audienc
         await desk.trace(caller, None, error.message)
         raise error
     claims = {**({"client_id": client_id} if client_id else {}), **asserted.claims}
-    seconds = desk.settings.session_seconds
-    token = desk.tokens.issue(assertions.KIND, claims, now_ms=desk.now_ms(), random=desk.store.random, seconds=seconds)
-    await desk.trace(caller, None, "", await desk.tokens.verify(token, desk.now_ms()))
-    return Exchanged(token, seconds, str(claims.get("scope", "")))
+    token, actor = await desk.issued(assertions.KIND, claims)
+    await desk.trace(caller, None, "", actor)
+    return Exchanged(token, desk.settings.session_seconds, str(claims.get("scope", "")))
 
 
 def unusable(reason: str) -> FhirError:
