@@ -1,18 +1,26 @@
-"""`fhir-dmp keys`: the key the host signs access tokens with.
+"""`fhir-dmp keys`: the key the host signs access tokens with, and the keys of dossiers.
 
-See fhir_dmp/identity/issuers.py.
+See fhir_dmp/identity/issuers.py and fhir_dmp/store/erasing.py.
 """
+
+import asyncio
 
 import click
 
-from fhir_dmp.commands import keys_folder, with_settings
+from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.commands import Failed, keys_folder, with_settings
+from fhir_dmp.commands.serve import mongodb
+from fhir_dmp.errors import FhirError
 from fhir_dmp.identity.issuers import HostIssuer
-from fhir_dmp.settings import Loaded
+from fhir_dmp.interactions import retention
+from fhir_dmp.settings import Loaded, Settings
+from fhir_dmp.store.failures import StoreError
+from fhir_dmp.store.resources import Store
 
 
 @click.group()
 def command() -> None:
-    """Create, list and rotate the key of the host's own token issuer."""
+    """Create, list and rotate the key of the host's own token issuer; destroy the key of a dossier."""
 
 
 @command.command("list")
@@ -31,3 +39,34 @@ def listed(loaded: Loaded) -> None:
 def rotate(loaded: Loaded, forget: bool) -> None:
     """Sign with a new key from now on. A running server follows within a second."""
     click.echo(HostIssuer(keys_folder(loaded)).rotate(forget))
+
+
+@command.command()
+@click.argument("patient")
+@click.option("--reason", required=True, help="why, as the trace will say")
+@click.option("--yes", is_flag=True, help="do not ask")
+@with_settings()
+def destroy(loaded: Loaded, patient: str, reason: str, yes: bool) -> None:
+    """Destroy the key of the dossier of PATIENT (logical id): nothing in it can be read again, not even from a backup."""
+    if not yes:
+        click.confirm(f"Destroy the dossier of Patient/{patient} for good?", abort=True)
+    try:
+        with mongodb(loaded.settings) as running:
+            asyncio.run(destroyed(running, patient, reason))
+    except (StoreError, FhirError) as error:
+        raise Failed(error) from None
+    click.echo(f"the dossier of Patient/{patient} is destroyed")
+
+
+async def destroyed(settings: Settings, patient: str, reason: str) -> None:
+    """Destroy one dossier of the store of these settings."""
+    store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=None)
+    try:
+        row = await store.load(store.vault.locate("Patient", patient))
+        if row is None or row.type != "Patient" or row.erased:
+            raise Failed(f"there is no dossier of Patient/{patient} here")
+        recorder = Recorder(store, settings.base_url or "localhost")
+        if not await retention.destroy(store, recorder, row.dossier, reason):
+            raise Failed("somebody else destroyed it at the same moment")
+    finally:
+        await store.close()
