@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -15,13 +16,14 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhir_dmp.audit.merger import Merger
+from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.errors import FhirError
 from fhir_dmp.http import auth, fhir, health, journal, keys, portal, problems
 from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
 from fhir_dmp.http.services import Services
 from fhir_dmp.identity.tokens import Tokens
-from fhir_dmp.interactions import export_job
+from fhir_dmp.interactions import export_job, retention
 from fhir_dmp.settings import Settings, load
 from fhir_dmp.store.resources import Store
 
@@ -36,13 +38,20 @@ TIDY_SECONDS = 3600
 SILENT = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
-async def tidy(store: Store) -> None:
-    """Every hour, remove sealed contents that no version names: of uploads that were cut off, of writes that failed. Any worker may."""
+async def tidy(store: Store, address: str) -> None:
+    """Every hour: destroy the dossiers whose ten years are over; remove sealed contents that no version names. Any worker may.
+
+    address: of this host, as named in traces.
+    """
+    recorder = Recorder(store, address)
     while True:
-        try:
-            await store.sweep_contents()
-        except FhirError as error:
-            log.warning("contents were not swept: %s", error.message)
+        for what, work in (("dossiers", partial(retention.sweep, store, recorder)), ("contents", store.sweep_contents)):
+            try:
+                await work()
+            except FhirError as error:
+                log.warning("%s were not swept: %s", what, error.message)
+            except Exception:
+                log.exception("%s were not swept", what)
         await asyncio.sleep(TIDY_SECONDS)
 
 
@@ -76,7 +85,7 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
         )
         # Every worker offers to merge the journal; whoever holds the lease does.
         merger = Merger(services.store, settings.data, seconds=settings.journal_seconds)
-        background = [asyncio.create_task(merger.run()), asyncio.create_task(tidy(services.store))]
+        background = [asyncio.create_task(merger.run()), asyncio.create_task(tidy(services.store, settings.base_url or settings.host))]
         try:
             started()
             yield
