@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fhir_dmp.audit.merger import Merger
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.errors import FhirError
-from fhir_dmp.http import auth, fhir, health, journal, keys, portal, problems
+from fhir_dmp.http import auth, fhir, guide, health, journal, keys, portal, problems
 from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
 from fhir_dmp.http.services import Services
@@ -84,6 +84,7 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
             observe=services.metrics.batch,
         )
         # Every worker offers to merge the journal; whoever holds the lease does.
+        services.recorder = Recorder(services.store, settings.base_url or settings.host)
         merger = Merger(services.store, settings.data, seconds=settings.journal_seconds)
         background = [asyncio.create_task(merger.run()), asyncio.create_task(tidy(services.store, settings.base_url or settings.host))]
         try:
@@ -103,6 +104,7 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
         *keys.routes(services),
         *journal.routes(services),
         *portal.routes(services),
+        *guide.routes(services),
     ):
         around.add_api_route(route.path, route.endpoint, methods=list(route.methods), name=route.name, response_model=None)
     for kind in (HTTPException, FhirError, Exception):

@@ -80,6 +80,7 @@ SETTINGS = (
     Setting("smtp_from", "", str, "address that mail is sent from"),
     Setting("trusted_proxies", (), tuple, "addresses of reverse proxies whose X-Forwarded-For names the client; empty: none is believed"),
     Setting("jwks_seconds", 600, int, "how long keys fetched from an issuer are kept before they are fetched again", 10, 86_400),
+    Setting("build_guide", True, bool, "build the implementation guide in the background when it is missing"),
     Setting("journal_seconds", 5, int, "time between two signed heads of the journal of traces", 1, 3600),
     Setting("mongod_cache_gb", 1.0, float, "cache of the embedded MongoDB, in gigabytes", 0.25, 10_000),
 )

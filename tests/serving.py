@@ -1,8 +1,8 @@
 """A real server for tests: `fhir-dmp serve` in a process of its own, on a free port, with a data folder of its own.
 
-    with serving(tmp_path) as server:
-        httpx.get(server.fhir + "/metadata")
-        httpx.get(server.fhir + "/Patient", headers=server.auth)
+with serving(tmp_path) as server:
+    httpx.get(server.fhir + "/metadata")
+    httpx.get(server.fhir + "/Patient", headers=server.auth)
 """
 
 import contextlib
@@ -78,7 +78,7 @@ def start(data: Path, *options: str, environment: Mapping[str, str] | None = Non
     with log.open("ab") as file:
         process = subprocess.Popen(
             command,
-            env=clean({"FHIR_DMP_MONGOD_CACHE_GB": "0.25", **(environment or {})}),
+            env=clean({"FHIR_DMP_MONGOD_CACHE_GB": "0.25", "FHIR_DMP_BUILD_GUIDE": "no", **(environment or {})}),
             stdout=subprocess.PIPE,
             stderr=file,
             text=True,

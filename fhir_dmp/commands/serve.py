@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -125,8 +126,33 @@ def serve(settings: Settings) -> None:
         log_level=LogLevels.error,
         log_dictconfig=logs.configuration(settings.log_level),
     )
-    threading.Thread(target=announce, args=(settings, ready), daemon=True).start()
-    server.serve(target_loader=partial(worker, settings, os.getpid(), begun), wrap_loader=False)
+    with builder_of_guide(settings) as builder:
+        threading.Thread(target=announce, args=(settings, ready, builder), daemon=True).start()
+        server.serve(target_loader=partial(worker, settings, os.getpid(), begun), wrap_loader=False)
+
+
+@contextlib.contextmanager
+def builder_of_guide(settings: Settings) -> Iterator[subprocess.Popen | None]:
+    """A process that builds the guide when it is told to, behind everything else; None when the guide stands or nobody wants it."""
+    from fhir_dmp.guide import sources
+
+    if not settings.build_guide or sources.is_built(sources.place(settings.data)):
+        yield None
+        return
+
+    def behind() -> None:
+        # Of this process alone: the signal comes when the main thread, which forks here, is gone.
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        os.nice(19)
+
+    command = [sys.executable, "-m", "fhir_dmp", "ig", "--if-missing", "--when-told", "--data", str(settings.data)]
+    quiet = {"stdout": subprocess.DEVNULL, "stdin": subprocess.PIPE, "start_new_session": True}
+    builder = subprocess.Popen(command, preexec_fn=behind, text=True, **quiet)
+    try:
+        yield builder
+    finally:
+        builder.terminate()
+        builder.wait()
 
 
 def worker(settings: Settings, parent: int, begun: int) -> object:
@@ -143,8 +169,8 @@ def worker(settings: Settings, parent: int, begun: int) -> object:
     return create(settings, started=lambda: os.write(begun, b"."))
 
 
-def announce(settings: Settings, ready: int) -> None:
-    """Print one line when the first worker answers."""
+def announce(settings: Settings, ready: int, builder: subprocess.Popen | None) -> None:
+    """When the first worker answers, print one line and let the guide be built."""
     os.read(ready, 1)
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "") else "::1" if settings.host == "::" else settings.host
     for _ in range(500):
@@ -157,6 +183,10 @@ def announce(settings: Settings, ready: int) -> None:
     command = "fhir-dmp" if shutil.which("fhir-dmp") else os.path.relpath(Path(sys.executable).with_name("fhir-dmp"))
     line = f"fhir-dmp serves http://{shown}:{settings.port}/fhir from {settings.data} ({nature}); tokens: {command} token {kind}"
     print(line if settings.data == Path("data").absolute() else f"{line} --data {shlex.quote(str(settings.data))}", flush=True)
+    if builder:
+        with contextlib.suppress(OSError):
+            builder.stdin.write("build\n")
+            builder.stdin.flush()
 
 
 def free_port(settings: Settings) -> int:

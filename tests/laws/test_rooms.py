@@ -21,7 +21,8 @@ ALLOWED = {
     "store": {"errors", "fhir", "dmp", "search", "consent", "audit", "identity"},
     "interactions": {"errors", "settings", "fhir", "dmp", "search", "identity", "consent", "audit", "store"},
     "exchange": {"errors", "settings", "fhir", "dmp", "search", "identity", "consent", "audit", "store", "interactions"},
-    "http": {"errors", "settings", "fhir", "dmp", "search", "identity", "consent", "audit", "store", "interactions", "exchange"},
+    "guide": {"errors", "settings", "fhir", "dmp", "search", "consent", "interactions"},
+    "http": {"errors", "settings", "fhir", "dmp", "search", "identity", "consent", "audit", "store", "interactions", "exchange", "guide"},
 }
 # Of the audit room: below the store are values and proofs, above it whoever reads and writes the journal.
 ABOVE_STORE = {"recorder", "merger", "verify", "verify_rows"}

@@ -1,0 +1,3 @@
+// Before the page is painted: the theme chosen on an earlier visit.
+const chosen = localStorage.getItem("theme");
+if (chosen) document.documentElement.dataset.theme = chosen;

@@ -1,0 +1,90 @@
+"""Tables as HTML, with filters above them when there is much to look through.
+
+https://html.spec.whatwg.org/multipage/tables.html
+"""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from itertools import count
+from typing import NamedTuple
+
+_numbers = count(1)
+WORDS = {
+    "fr": {"search": "Filtrer", "all": "tous", "table": "tableau"},
+    "en": {"search": "Filter", "all": "all", "table": "table"},
+}
+
+
+class Cell(NamedTuple):
+    """html: as it is. kind: class of the cell. column: name by which a choice of columns keeps it, "" for always."""
+
+    html: str
+    kind: str = ""
+    column: str = ""
+
+
+class Choice(NamedTuple):
+    """A choice above a table. name: of the row's fact, or "column". values: (value, shown)."""
+
+    name: str
+    label: str
+    values: list[tuple[str, str]]
+
+
+def text(value: object) -> Cell:
+    return Cell(escape(str(value)))
+
+
+def code(value: object) -> Cell:
+    return Cell(f"<code>{escape(str(value))}</code>" if value != "" else "")
+
+
+def table(
+    language: str,
+    heads: Sequence[Cell | str],
+    rows: Iterable[tuple[Sequence[Cell | str], dict[str, str]]],
+    choices: Sequence[Choice] = (),
+    *,
+    filtered: bool = True,
+    kind: str = "",
+    caption: str = "",
+) -> str:
+    """rows: (cells, facts a choice may ask about)."""
+    number = next(_numbers)
+    name = caption or WORDS[language]["table"]
+    made = ["<tr>" + "".join(th(each) for each in heads) + "</tr>"]
+    body = "".join(f"<tr{facts_of(facts)}>" + "".join(td(each) for each in cells) + "</tr>" for cells, facts in rows)
+    grid = f'<table id="table-{number}"{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}><thead>{"".join(made)}</thead><tbody>{body}</tbody></table>'
+    scroll = f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(name)} {number}">{grid}</div>'
+    return (filters(language, number, choices) if filtered else "") + scroll
+
+
+def filters(language: str, number: int, choices: Sequence[Choice]) -> str:
+    """The form above a table."""
+    said = WORDS[language]
+    made = [f'<label>{said["search"]}<input type="search" autocomplete="off"></label>']
+    for choice in choices:
+        kind = "data-column" if choice.name == "column" else f'data-row="{choice.name}"'
+        options = f'<option value="">{said["all"]}</option>' + "".join(
+            f'<option value="{escape(value)}">{escape(shown)}</option>' for value, shown in choice.values
+        )
+        made.append(f"<label>{escape(choice.label)}<select {kind}>{options}</select></label>")
+    return f'<form class="filters" data-filters="table-{number}">{"".join(made)}<output></output></form>'
+
+
+def facts_of(facts: dict[str, str]) -> str:
+    return "".join(f' data-{name}="{escape(value)}"' for name, value in facts.items())
+
+
+def th(cell: Cell | str) -> str:
+    cell = cell if isinstance(cell, Cell) else text(cell)
+    return f'<th scope="col"{attributes(cell)}>{cell.html}</th>'
+
+
+def td(cell: Cell | str) -> str:
+    cell = cell if isinstance(cell, Cell) else text(cell)
+    return f"<td{attributes(cell)}>{cell.html}</td>"
+
+
+def attributes(cell: Cell) -> str:
+    return (f' class="{cell.kind}"' if cell.kind else "") + (f' data-c="{escape(cell.column)}"' if cell.column else "")
