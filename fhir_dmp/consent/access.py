@@ -9,10 +9,14 @@ from fhir_dmp.errors import FhirError
 REFUSED = "this access is refused"
 
 
-def admit(actor, sandbox: bool) -> None:
-    """Admit the `system` tokens of a sandbox and nobody else. actor: identity.actor.Actor."""
-    if not (sandbox and actor.kind == "system"):
+def admit(actor, sandbox: bool) -> bool:
+    """Whether the rules are asked about this actor: about all but the `system` tokens of a sandbox; elsewhere those are refused.
+
+    actor: identity.actor.Actor.
+    """
+    if actor.kind == "system" and not sandbox:
         raise FhirError("forbidden", REFUSED)
+    return actor.kind != "system"
 
 
 def require_scope(actor, type_name: str | None, letter: str) -> None:

@@ -15,7 +15,7 @@ from fhir_dmp.fhir.json import members, parse
 from fhir_dmp.http.answers import Shape, answer_headers, send_answer, send_bytes, send_stream, shape_of
 from fhir_dmp.http.requests import stream_body
 from fhir_dmp.http.services import Services
-from fhir_dmp.interactions import binary, octets, read, vread
+from fhir_dmp.interactions import binary, octets, read, tracing, vread
 from fhir_dmp.interactions.context import Answer, Context
 
 # A document that is opened in a browser runs nothing, whatever it calls itself. An application shows it by its own means.
@@ -34,6 +34,7 @@ async def serve(request: Request, send: Send, services: Services, context: Conte
     if name in ("create", "update"):
         return await _write(request, send, services, context, url, name)
     answer = await (read.run(context, "Binary", url.id) if name == "read" else vread.run(context, "Binary", url.id, url.tail[1]))
+    await tracing.shown(context, name, "")
     if not_modified(answer.version, answer.updated_ms, request.headers.get("if-none-match"), request.headers.get("if-modified-since")):
         await send_bytes(send, 304, answer_headers(answer, context.base_url, wrote=False), None, Shape("", False, ""))
         return True

@@ -25,7 +25,7 @@ from fhir_dmp.http.envelope import announces_body
 from fhir_dmp.http.requests import actor_of, base_url, read_body
 from fhir_dmp.http.services import Services
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.interactions import batch, dispatch, octets, transaction
+from fhir_dmp.interactions import batch, dispatch, octets, search_access, tracing, transaction
 from fhir_dmp.interactions.context import Context
 
 BASE = "/fhir"
@@ -57,10 +57,20 @@ class Fhir:
             await conformance.answer(request, send, self.services, path, query)
             return
         context = await self.context(request)
+        asked = f"{path}?{query}" if query else path
+        try:
+            await self.answer(request, send, context, path, query, asked)
+        except FhirError as error:
+            await tracing.refused(context, f"{scope['method']} {asked}", error)
+            raise
+
+    async def answer(self, request: Request, send: Send, context: Context, path: str, query: str, sent: str) -> None:
+        """Serve one request of somebody who is known. sent: address below [base], as it goes into the trace."""
+        scope = request.scope
         if not path and scope["method"] == "POST":
             await self.bundle(request, send, context, bundle.parse_query(query))
             return
-        url = bundle.parse_url(f"{path}?{query}" if query else path)
+        url = bundle.parse_url(sent)
         asked = dispatch.Request(scope["method"], url)
         scope["fhir_dmp.interaction"] = name = dispatch.name_of(asked)
         if url.type == "Binary" and name in binary.SERVED and await binary.serve(request, send, self.services, context, url, name):
@@ -74,8 +84,9 @@ class Fhir:
         """Who asks comes before anything else of the request is looked at."""
         services = self.services
         actor = await actor_of(request, services)
-        admit(actor, services.settings.sandbox)
-        return Context(
+        ruled = admit(actor, services.settings.sandbox)
+        client = request.scope.get("client")
+        context = Context(
             store=services.store,
             actor=actor,
             settings=services.settings,
@@ -83,7 +94,11 @@ class Fhir:
             now_ms=services.clock,
             random=services.random,
             lenient=parse_prefer(request.headers.get("prefer")).handling == "lenient",
+            recorder=services.recorder,
+            request_id=request.scope.get("fhir_dmp.request_id", ""),
+            client_address=client[0] if client else "",
         )
+        return await search_access.enforced(context) if ruled else context
 
     async def interaction(self, request: Request, send: Send, context: Context, url: bundle.Url, name: str) -> None:
         """One interaction that is neither a Bundle nor a Binary in its own format."""
@@ -115,6 +130,7 @@ class Fhir:
         answer = await dispatch.run(context, asked)
         if answer.content is not None and shape.prefer not in ("minimal", "OperationOutcome"):
             answer = replace(answer, body=await octets.whole(context, answer.body, answer.content))
+        await tracing.shown(context, name, sent_of(request, url))
         await send_answer(send, answer, shape, context.base_url, wrote=name in WRITING)
 
     async def operation(self, request: Request, send: Send, context: Context, url: bundle.Url) -> None:
@@ -129,6 +145,7 @@ class Fhir:
                 return
         shape = shape_of(request, url.query)
         answer = await dispatch.run(context, dispatch.Request(request.method, url, body))
+        await tracing.shown(context, "operation", sent_of(request, url))
         await send_answer(send, answer, shape, context.base_url, wrote=answer.location is not None)
 
     async def form(self, request: Request) -> bundle.Pairs:
@@ -152,7 +169,16 @@ class Fhir:
         request.scope["fhir_dmp.interaction"] = plan.kind
         run = transaction.run if plan.kind == "transaction" else batch.run
         answered = await run(context, plan, shape.prefer)
+        await tracing.shown(context, plan.kind, plan.kind)
         await send_bytes(send, 200, [], answered, shape)
+
+
+def sent_of(request: Request, url: bundle.Url) -> str:
+    """What was asked, for the trace; of a search by POST with its parameters."""
+    path, query = address(request.scope)
+    if request.method == "POST" and url.tail[-1:] == ("_search",):
+        query = "&".join(f"{name}={text}" for name, text in url.query)
+    return f"{path}?{query}" if query else path
 
 
 def explains(services: Services, actor: Actor) -> bool:

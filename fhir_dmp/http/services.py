@@ -14,6 +14,7 @@ from fhir_dmp.identity.tokens import Tokens
 from fhir_dmp.settings import Settings
 
 if TYPE_CHECKING:
+    from fhir_dmp.audit.recorder import Recorder
     from fhir_dmp.store.resources import Store
 
 
@@ -24,7 +25,7 @@ def now_ms() -> int:
 
 @dataclass(slots=True)
 class Services:
-    """settings, tokens, metrics: for the life of the worker. store: None until it is open.
+    """settings, tokens, metrics: for the life of the worker. store: None until it is open; recorder: of traces, with it.
     reading_bytes: size of the bodies that are being received now. began_ms: when the worker started, UTC.
 
     clock: UTC milliseconds. random: n -> n random bytes. Both are arguments so that tests can fix them.
@@ -36,5 +37,6 @@ class Services:
     clock: Callable[[], int] = now_ms
     random: Callable[[int], bytes] = os.urandom
     store: "Store | None" = None
+    recorder: "Recorder | None" = None
     reading_bytes: int = 0
     began_ms: int = field(default_factory=now_ms)

@@ -18,11 +18,12 @@ IDENTIFIER = "Identifiant (identifier)"
 PASSWORD = "Mot de passe (password)"
 CODES = "Codes à usage unique (one-time codes)"
 APPLICATION = "Application (TOTP)"
+# The blanks before colons do not break.
 ADVICE = (
-    "Cette feuille est personnelle : ne la confiez à personne et ne la laissez pas avec vos papiers.",
-    "À chaque connexion, saisissez l'identifiant et le mot de passe, puis un code que vous rayez : chaque code sert une fois.",
-    "Une application d'authentification peut donner les codes à la place de la liste : elle lit le carré ci-dessous.",
-    "Perdue, vue par un autre ou épuisée : demandez une nouvelle feuille, qui annule celle-ci.",
+    "Cette feuille est personnelle : ne la confiez à personne et ne la laissez pas avec vos papiers.",
+    "À chaque connexion, saisissez l'identifiant et le mot de passe, puis un code que vous rayez : chaque code sert une fois.",
+    "Une application d'authentification peut donner les codes à la place de la liste : elle lit le carré ci-dessous.",
+    "Perdue, vue par un autre ou épuisée : demandez une nouvelle feuille, qui annule celle-ci.",
 )
 WIDTH = 92
 CODES_A_ROW = 5
@@ -87,7 +88,7 @@ class Page:
         self.stream.begin_text()
         self.stream.set_font_size(font, size)
         self.stream.set_text_matrix(1, 0, 0, 1, left, self.y)
-        self.stream.show_text_string(text.encode("cp1252"))
+        self.stream.show_text_string(text.encode("cp1252", "replace"))
         self.stream.end_text()
         self.y -= space
 

@@ -10,7 +10,21 @@ from fhir_dmp.fhir import json, summary
 from fhir_dmp.fhir.bundle import Pairs, Url
 from fhir_dmp.fhir.http_types import not_modified, parse_tags
 from fhir_dmp.fhir.instants import to_instant
-from fhir_dmp.interactions import conditional, create, delete, history, octets, operations, patch, read, search_type, update, vread
+from fhir_dmp.interactions import (
+    conditional,
+    create,
+    delete,
+    history,
+    octets,
+    operations,
+    patch,
+    read,
+    search_access,
+    search_existence,
+    search_type,
+    update,
+    vread,
+)
 from fhir_dmp.interactions.capabilities import statement
 from fhir_dmp.interactions.context import Answer, Context
 
@@ -70,7 +84,9 @@ async def _get(context: Context, request: Request) -> Answer:
     url = request.url
     if url.id and not url.tail:
         answer = await read.run(context, url.type, url.id)
-        if not_modified(answer.version, answer.updated_ms, request.if_none_match, request.if_modified_since):
+        # Labels change without a version: whoever asks the rules is never told that a document is as it was.
+        steady = context.enforcer is None or url.type != "DocumentReference"
+        if steady and not_modified(answer.version, answer.updated_ms, request.if_none_match, request.if_modified_since):
             return Answer(304, None, answer.version, answer.updated_ms)
         return _shaped(url, await _whole(context, answer))
     if url.tail[:1] == ("_history",):
@@ -89,9 +105,13 @@ async def _get(context: Context, request: Request) -> Answer:
 async def _search(context: Context, url: Url, tail: tuple[str, ...], pairs: Pairs) -> Answer:
     if url.id and len(tail) <= 1:
         type_name = None if tail in ((), ("*",)) else tail[0]
-        return await search_type.run(context, type_name, pairs, compartment=(url.type, url.id))
+        sight = await search_access.sight(context, type_name, pairs, (url.type, url.id))
+        return await search_type.run(context, type_name, pairs, compartment=(url.type, url.id), sight=sight)
     if not url.id and not tail:
-        return await search_type.run(context, url.type or None, pairs)
+        if search_existence.asks(context, url.type, pairs):
+            return await search_existence.run(context, pairs)
+        sight = await search_access.sight(context, url.type or None, pairs, None)
+        return await search_type.run(context, url.type or None, pairs, sight=sight)
     raise FhirError("not-found", "there is nothing at this address")
 
 

@@ -8,7 +8,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.bundle import Hit, Url, searchset
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.references import is_id
-from fhir_dmp.interactions import care_dates, octets, sets
+from fhir_dmp.interactions import care_dates, octets, sets, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_pages import by_decision, by_index
 from fhir_dmp.interactions.search_plan import plan
@@ -47,7 +47,7 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     else:
         page = await by_decision(context, query, alternatives, found, cursor)
     budget = octets.Budget(context)
-    entries = [entry_of(row, "match") for row in page.rows]
+    entries = [entry_of(row, "match") for row in await shown.rows(context, sight, page.rows)]
     hits = [Hit(f"{context.base_url}/{TYPE}/{entry.id}", await sets.hit_body(budget, entry.row)) for entry in entries]
     links = [("self", sets.address(context, url, given.pairs, given.one(CURSOR)))]
     for relation, place in (("next", page.next), ("previous", page.previous)):

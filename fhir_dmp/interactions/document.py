@@ -12,7 +12,7 @@ from fhir_dmp.fhir.bundle import Url, collection
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.references import is_id, parse_reference, references
-from fhir_dmp.interactions import octets, read, search_match, sets
+from fhir_dmp.interactions import octets, read, search_match, sets, shown, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check, stamp, written
 from fhir_dmp.interactions.search_rows import limits_of
@@ -75,7 +75,8 @@ async def _composition(context: Context, id: str, sight: Sight) -> Row:
         raise read.absent()
     if row.deleted:
         raise read.deleted(row)
-    return row
+    (seen,) = await shown.rows(context, sight, [row])
+    return seen
 
 
 async def _gather(context: Context, composition: Row, sight: Sight) -> _Gathered:
@@ -103,6 +104,7 @@ async def _gather(context: Context, composition: Row, sight: Sight) -> _Gathered
                 fresh.append(row)
             elif direct:
                 result.missing.append(Issue("error", "not-found", "what is referred to here cannot be put into the document", place))
+        fresh = await shown.rows(context, sight, fresh)
         result.rows.update((row.key, row) for row in fresh)
         if len(result.rows) > limits_of(context).included:
             raise FhirError("too-costly", f"the document would hold more than {limits_of(context).included} resources")
@@ -140,5 +142,5 @@ async def _stored(context: Context, composition: Row, rows: list[Row], identifie
         return read.answer(row, known[0][0])
     checked = check(context, await _bundle(context, rows, identifier), "Bundle")
     stamped = stamp(context, checked, method="POST", dossier=composition.dossier)
-    await context.write(stamped.change)
+    await writing.write(context, [(stamped.change, stamped.id)])
     return written(stamped, 200)

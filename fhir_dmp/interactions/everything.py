@@ -13,7 +13,7 @@ from fhir_dmp.fhir.bundle import Hit, Url, searchset
 from fhir_dmp.fhir.instants import from_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.tables import compartment, known_type
-from fhir_dmp.interactions import care_dates, octets, read, sets
+from fhir_dmp.interactions import care_dates, octets, read, sets, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import patients_named
 from fhir_dmp.interactions.search_pages import Page, by_decision, by_index
@@ -80,8 +80,9 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     count = min(given.number("_count", most), most)
     found = await (_before(work, count, cursor) if cursor and cursor.back and _outside_place(cursor) else _from(work, count, cursor))
     budget = octets.Budget(context)
-    shown = [*(entry_of(row, "match") for row in found.page.rows), *(entry_of(row, "include") for row in found.others)]
-    hits = [Hit(f"{context.base_url}/{entry.type}/{entry.id}", await sets.hit_body(budget, entry.row), entry.mode) for entry in shown]
+    matches, others = await shown.rows(context, sight, found.page.rows), await shown.rows(context, sight, found.others)
+    entries = [*(entry_of(row, "match") for row in matches), *(entry_of(row, "include") for row in others)]
+    hits = [Hit(f"{context.base_url}/{entry.type}/{entry.id}", await sets.hit_body(budget, entry.row), entry.mode) for entry in entries]
     links = [("self", sets.address(context, url, given.pairs, given.one(CURSOR)))]
     for relation, place in (("next", found.next), ("previous", found.previous)):
         if place is not None:

@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from fhir_dmp.consent.access import REFUSED
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Pairs, Url, parse_query
@@ -18,8 +17,9 @@ from fhir_dmp.fhir.instants import from_instant, to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.fhir.tables import RESOURCE_TYPES, compartment, known_type
-from fhir_dmp.interactions import read
+from fhir_dmp.interactions import enforcement, read
 from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.search_access import public_sight
 from fhir_dmp.interactions.search_plan import Alternatives
 from fhir_dmp.interactions.search_rows import limits_of
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
@@ -61,9 +61,11 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
 
 async def planned(context: Context, url: Url, given: Given, request: str, sight: Sight = UNRESTRICTED) -> Plan:
     """Understand a request, before anything is promised. request: its address, for the manifest."""
-    # A host and its operators will export too, once the rules say what; until then nobody does outside of a sandbox.
-    if not (context.sandbox and context.actor.kind == "system"):
-        raise FhirError("forbidden", REFUSED)
+    # Whole dossiers leave sealed, one by one, by $export-dossier; in bulk goes what the rules show to hosts and administrators.
+    if context.enforcer is not None:
+        if context.enforcer.request.kind not in ("host", "operator"):
+            raise enforcement.refused()
+        sight = public_sight()
     form = given.one("_outputFormat")
     if form is not None and form.replace(" ", "+") not in FORMATS:  # `+` of an unescaped media type arrives as a space
         raise FhirError("not-supported", f"`_outputFormat`: `{form[:60]}` is not served; exports are {FORMATS[0]}")

@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/http.html#history
 """
 
+from dataclasses import replace
 from hashlib import blake2b
 from urllib.parse import urlencode
 
@@ -10,9 +11,10 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json, summary
 from fhir_dmp.fhir.bundle import Pairs, Version, history_bundle
 from fhir_dmp.fhir.instants import interval
-from fhir_dmp.interactions import octets, read
+from fhir_dmp.interactions import enforcement, octets, read, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check_id
+from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import version_id
 
@@ -26,12 +28,14 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
     """Versions, newest first. id None: of a type; type_name None too: of everything. Deletions are among them, without a resource."""
     admit(context, type_name, "r" if id else "s")
     since, count, after, asked = _parameters(context, type_name, id, pairs)
-    key = None
+    key, row, met = None, None, None
     if id is not None:
         key = context.store.vault.locate(type_name, check_id(id))
-        row = await read.current(context, type_name, id)
+        row, met = await enforcement.readable(context, type_name, id, await read.current(context, type_name, id))
         if row is None:
             raise read.absent()
+    elif context.enforcer is not None and type_name not in enforcement.PUBLIC:
+        raise enforcement.refused()
     reads = context.reads
     types = None if type_name is None or key is not None else (type_name,)
     rows = await reads.history(key=key, types=types, since_ms=since, before=after, limit=count + 1)
@@ -45,7 +49,10 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
         return Answer(200, history_bundle((), total=total, links=links[:1]))
     budget = octets.Budget(context)
     # Of an erased dossier there is nothing left to tell, not even an id.
-    versions = [await _version(context, row, budget, pairs) for row in page if not row.erased]
+    page = [each if row is None else replace(each, visible=row.visible) for each in page if not each.erased]
+    if row is not None:
+        page = await shown.rows(context, Sight(met=met), page)
+    versions = [await _version(context, row, budget, pairs) for row in page]
     return Answer(200, history_bundle(versions, total=total, links=links))
 
 

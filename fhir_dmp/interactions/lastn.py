@@ -9,7 +9,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Hit, Url, searchset
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.interactions import sets
+from fhir_dmp.interactions import sets, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_includes import included
 from fhir_dmp.interactions.search_rows import Opened, limits_of, matching
@@ -36,6 +36,7 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     if len(rows) > context.settings.max_count:
         raise FhirError("too-costly", f"more than {context.settings.max_count} observations: ask for fewer codes, or a smaller `max`")
     others = await included(context, query, rows, sight) if rows and (query.includes or query.revincludes) else []
+    rows, others = await shown.rows(context, sight, rows), await shown.rows(context, sight, others)
     entries = [*(entry_of(row, "match") for row in rows), *(entry_of(row, "include") for row in others)]
     hits = [Hit(f"{context.base_url}/{entry.type}/{entry.id}", shaped(entry, query), entry.mode) for entry in entries]
     told = [*query.understood, *((name, text) for name, text in given.pairs if name == "max")]

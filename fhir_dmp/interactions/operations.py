@@ -13,18 +13,22 @@ from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.interactions import access_sheet, audit_proof, docref, document, everything, export, lastn, match, meta, validate
 from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.search_access import of_instance, of_patient, of_search, of_staff
+from fhir_dmp.interactions.search_sight import Sight
 
 R4 = "http://hl7.org/fhir/OperationDefinition/"
 BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/"
 
-Run = Callable[[Context, Url, Given], Awaitable[Answer]]
+Run = Callable[..., Awaitable[Answer]]
+Seen = Callable[[Context, Url, Given], Awaitable[Sight]]
 
 
 class Operation(NamedTuple):
     """name: without `$`. url: of its OperationDefinition. levels: system, type, instance. types: () for every type.
 
     methods: GET, POST. affects: whether it changes what is stored; such an operation has no GET. parameters: what it takes.
-    open: it also takes search parameters. versions: it may be asked of a version in a history.
+    open: it also takes search parameters. versions: it may be asked of a version in a history. sight: what of a dossier it may show; it is
+    then the last argument of `run`; None for one that asks the rules by itself.
     """
 
     name: str
@@ -37,21 +41,32 @@ class Operation(NamedTuple):
     affects: bool = False
     open: bool = False
     versions: bool = False
+    sight: Seen | None = None
 
 
 OPERATIONS = (
-    Operation("everything", R4 + "Patient-everything", ("instance",), ("Patient",), everything.run, everything.PARAMETERS),
+    Operation(
+        "everything", R4 + "Patient-everything", ("instance",), ("Patient",), everything.run, everything.PARAMETERS, sight=of_patient
+    ),
     Operation(
         *("access-sheet", access_sheet.URL, ("instance",), ("Patient",), access_sheet.run, access_sheet.PARAMETERS),
         methods=("POST",),
         affects=True,
     ),
-    Operation("document", R4 + "Composition-document", ("type", "instance"), ("Composition",), document.run, document.PARAMETERS),
-    Operation("docref", docref.URL, ("type",), ("DocumentReference",), docref.run, docref.PARAMETERS),
-    Operation("match", R4 + "Patient-match", ("type",), ("Patient",), match.run, match.PARAMETERS, methods=("POST",)),
-    Operation("lastn", R4 + "Observation-lastn", ("type",), ("Observation",), lastn.run, lastn.PARAMETERS, open=True),
-    Operation("meta", R4 + "Resource-meta", ("system", "type", "instance"), (), meta.run, (), versions=True),
-    Operation("validate", R4 + "Resource-validate", ("type", "instance"), (), validate.run, validate.PARAMETERS),
+    Operation(
+        "document",
+        R4 + "Composition-document",
+        ("type", "instance"),
+        ("Composition",),
+        document.run,
+        document.PARAMETERS,
+        sight=of_instance,
+    ),
+    Operation("docref", docref.URL, ("type",), ("DocumentReference",), docref.run, docref.PARAMETERS, sight=of_search),
+    Operation("match", R4 + "Patient-match", ("type",), ("Patient",), match.run, match.PARAMETERS, methods=("POST",), sight=of_staff),
+    Operation("lastn", R4 + "Observation-lastn", ("type",), ("Observation",), lastn.run, lastn.PARAMETERS, open=True, sight=of_search),
+    Operation("meta", R4 + "Resource-meta", ("system", "type", "instance"), (), meta.run, (), versions=True, sight=of_instance),
+    Operation("validate", R4 + "Resource-validate", ("type", "instance"), (), validate.run, validate.PARAMETERS, sight=of_instance),
     Operation("proof", audit_proof.URL, ("instance",), ("AuditEvent",), audit_proof.run, ()),
     Operation("export", BULK + "export", ("system",), (), export.run, export.PARAMETERS),
     Operation("export", BULK + "patient-export", ("type",), ("Patient",), export.run, export.PARAMETERS),
@@ -113,4 +128,7 @@ def understood(context: Context, method: str, url: Url, body: bytes) -> Asked:
 async def run(context: Context, method: str, url: Url, body: bytes) -> Answer:
     """Do what an address with an operation asks for."""
     asked = understood(context, method, url, body)
-    return await asked.operation.run(context, url, asked.given)
+    operation = asked.operation
+    if operation.sight is None:
+        return await operation.run(context, url, asked.given)
+    return await operation.run(context, url, asked.given, await operation.sight(context, url, asked.given))

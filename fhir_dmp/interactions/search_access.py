@@ -4,17 +4,30 @@ IHE MHD Find Document References [ITI-67]; https://profiles.ihe.net/ITI/PCF/
 """
 
 from dataclasses import replace
+from urllib.parse import quote
 
 from fhir_dmp.consent import companions
+from fhir_dmp.consent.asking import asking
 from fhir_dmp.consent.decide import Decision
-from fhir_dmp.fhir.bundle import Pairs
+from fhir_dmp.fhir.bundle import Pairs, Url
+from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import enforcement, search_match
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
-from fhir_dmp.store.vault import COMMON
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import COMMON, dossier_in
 
 NAMING = frozenset({"patient", "subject"})
+
+
+async def enforced(context: Context) -> Context:
+    """The context of a request about which the rules are asked. The holder of an INS gets his logical id, if he has a dossier."""
+    actor, patient = context.actor, ""
+    if actor.kind == "patient" and not actor.patient and actor.ins is not None:
+        found = await holders(context, "|".join(actor.ins))
+        patient = next(iter(found)) if len(found) == 1 else ""
+    return replace(context, enforcer=enforcement.Enforcer(asking(actor, patient=patient)))
 
 
 async def sight(context: Context, type_name: str | None, pairs: Pairs, compartment: tuple[str, str] | None) -> Sight:
@@ -24,7 +37,7 @@ async def sight(context: Context, type_name: str | None, pairs: Pairs, compartme
     if compartment is not None and compartment[0] != "Patient":
         raise enforcement.refused()
     if compartment is None and type_name in enforcement.PUBLIC:
-        return Sight(_public, lambda row: row.dossier == COMMON and row.type in enforcement.PUBLIC)
+        return public_sight()
     named = {compartment[1]} if compartment is not None else await patients_named(context, type_name, pairs)
     if len(named) != 1:
         raise enforcement.refused()
@@ -69,3 +82,61 @@ async def holders(context: Context, token: str) -> set[str]:
     """Logical ids of the Patients that carry an identifier, "system|value"."""
     plain = replace(context, enforcer=None)
     return {id for id, _ in await search_match.run(plain, "Patient", (("identifier", token),), 2)}
+
+
+def address_of(context: Context, type_name: str, pairs: Pairs) -> str:
+    """Absolute address of a search as it was asked."""
+    return f"{context.base_url}/{type_name}?" + "&".join(f"{quote(name)}={quote(text, safe=':._-,|/')}" for name, text in pairs)
+
+
+# ---- operations
+
+
+async def of_patient(context: Context, url: Url, given: Given) -> Sight:
+    """Of an operation on Patient/[id]."""
+    if context.enforcer is None:
+        return UNRESTRICTED
+    met = await enforcement.of_patient(context, url.id)
+    if isinstance(met.left(enforcement.DOCUMENTS), Decision):
+        raise enforcement.refused()
+    return met.sight
+
+
+async def of_instance(context: Context, url: Url, given: Given) -> Sight:
+    """Of an operation on one resource, or on one that a parameter `id` names: what is not visible is not there."""
+    id = url.id or (given.one("id") or "").rpartition("/")[2]
+    if context.enforcer is None or not id:
+        return UNRESTRICTED if context.enforcer is None else _nothing()
+    number = dossier_in(context.store.vault.locate(url.type, id))
+    return (await enforcement.known(context, number)).sight if number != COMMON else public_sight()
+
+
+async def of_search(context: Context, url: Url, given: Given) -> Sight:
+    """Of an operation that names its patient as a search does."""
+    return await sight(context, url.type, given.pairs, None)
+
+
+async def of_staff(context: Context, url: Url, given: Given) -> Sight:
+    """Of an operation over all patients: for this host's administrators and for systems that import."""
+    asked = context.enforcer.request if context.enforcer is not None else None
+    if asked is not None and not (asked.kind in ("host", "feed") or (asked.kind == "operator" and asked.role == "admin")):
+        raise enforcement.refused()
+    return UNRESTRICTED
+
+
+async def of_nobody(context: Context, url: Url, given: Given) -> Sight:
+    """Of an operation that tells nothing of any patient, or asks the rules by itself."""
+    return UNRESTRICTED
+
+
+def _nothing() -> Sight:
+    return Sight(lambda type_name: enforcement.NOTHING, lambda row: False)
+
+
+def public_sight() -> Sight:
+    """The directory and terminology, for whoever has a token."""
+    return Sight(_public, _is_public)
+
+
+def _is_public(row: Row) -> bool:
+    return row.dossier == COMMON and row.type in enforcement.PUBLIC

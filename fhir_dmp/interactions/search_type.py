@@ -8,11 +8,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from fhir_dmp.consent.decide import OBLIGATIONS
 from fhir_dmp.errors import FhirError, Issue, outcome
 from fhir_dmp.fhir import summary
 from fhir_dmp.fhir.bundle import Hit, searchset
 from fhir_dmp.fhir.references import is_id
-from fhir_dmp.interactions import octets
+from fhir_dmp.interactions import facts, octets, search_labels, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_chains import resolved
 from fhir_dmp.interactions.search_contained import Held, by_containers
@@ -123,16 +124,23 @@ async def search(
     reader = reader_digest(context)
     scope = "/".join(compartment) if compartment else ""
     cursor = paging.decode(query.cursor, context.store.vault.open_token, query.digest(scope), reader) if query.cursor else None
+    if query.contained and context.enforcer is not None:
+        raise FhirError(
+            "not-supported", "search parameter `_contained` is not served here: contained resources are found by their containers"
+        )
     if query.contained:
         page, found = await by_containers(context, query, inside(query.alternatives, compartment), sight, cursor)
         rows, matches = [each.row for each in page.rows], [_entry_held(each) for each in page.rows]
     else:
-        alternatives = await alternatives_of(context, query, compartment, sight)
-        found = plan(context, alternatives, sight)
+        asked, labelled = search_labels.apart(context, type_name, pairs, query, sight)
+        alternatives = await alternatives_of(context, asked, compartment, sight)
+        found = plan(context, alternatives, labelled)
         page = await _page(context, query, alternatives, found, cursor)
-        rows, matches = page.rows, [entry_of(row, "match") for row in page.rows]
-    others = await included(context, query, rows, sight) if rows and (query.includes or query.revincludes) else []
-    entries = [*matches, *(entry_of(row, "include") for row in others), *_warnings(query)]
+        rows = await shown.rows(context, sight, page.rows)
+        matches = [entry_of(row, "match") for row in rows]
+    others = await included(context, query, page.rows, sight) if rows and (query.includes or query.revincludes) else []
+    others = await shown.rows(context, sight, others)
+    entries = [*matches, *(entry_of(row, "include") for row in others), *_warnings(query), *_restricted(sight, [*rows, *others])]
     seal = context.store.vault.seal_token
     address = _address(context, query, compartment)
     links = [("self", _with_cursor(address, query.cursor))]
@@ -192,6 +200,17 @@ def _warnings(query: Query) -> list[Entry]:
         return []
     issues = [Issue("warning", "not-supported", f"search parameter `{name[:80]}` is not known and was left out") for name in query.ignored]
     return [Entry("OperationOutcome", "", outcome(issues), "outcome")]
+
+
+def _restricted(sight: Sight, rows: Sequence[Row]) -> list[Entry]:
+    """Words about documents whose visibility is restricted, for whoever is to be warned on screen."""
+    issues = []
+    for row in rows if sight.met is not None and sight.met.policy is not None else ():
+        for one in facts.opened(sight.met.context, row):
+            for label in sorted(sight.met.view.warnings(one)):
+                said = OBLIGATIONS[f"warn:{label}"].removeprefix("say on screen that ")
+                issues.append(Issue("information", "informational", f"{row.type}/{shown.id_of(row.body or b'{}')}: {said}"))
+    return [Entry("OperationOutcome", "", outcome(issues), "outcome")] if issues else []
 
 
 def reader_digest(context: Context) -> bytes:

@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from fhir_dmp.dmp.visibility import VISIBILITY, concept, label_of, labels_of
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import Ref, parse_reference, references
 from fhir_dmp.fhir.tables import element
 from fhir_dmp.interactions import facts
+from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.store.rows import Row
-from fhir_dmp.store.vault import COMMON, dossier_in
+from fhir_dmp.store.vault import COMMON, dossier_in, version_id
 
 if TYPE_CHECKING:
     from fhir_dmp.interactions.context import Context
@@ -38,6 +41,32 @@ async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -
         if row.type == LABELLED:
             found[place] = labelled(met, row, found[place])
     return found
+
+
+async def rows(context: "Context", sight: Sight, found: Sequence[Row]) -> list[Row]:
+    """Rows that the asker may see, with the bodies he sees, noted for the trace."""
+    if context.enforcer is None:
+        return list(found)
+    patient = sight.met.patient if sight.met is not None else ""
+    shown = []
+    for row, body in zip(found, await bodies(context, sight.met, found), strict=True):
+        context.enforcer.ledger.note(
+            patient if row.dossier != COMMON else "", row.type, id_of(body), version_id(row.version), facts.listed(row)
+        )
+        shown.append(row if body is row.body else replace(row, body=body))
+    return shown
+
+
+class _Identity(msgspec.Struct):
+    id: str = ""
+
+
+_IDENTITY = msgspec.json.Decoder(_Identity)
+
+
+def id_of(body: bytes) -> str:
+    """Logical id of a stored resource."""
+    return _IDENTITY.decode(body).id
 
 
 def leads(row: Row) -> bool:

@@ -29,7 +29,7 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     ledger = context.enforcer.ledger
     if ledger.written and not ledger.disclosed:
         return
-    kind = kind if kind in KINDS else "operation"
+    kind = "search" if kind.startswith("search") else kind if kind in KINDS else "operation"
     by_patient = ledger.disclosed or {ledger.patient: {}}
     facts = visible(context, next(iter(ledger.lineages.values())) if kind in SINGLE and len(ledger.lineages) == 1 else None)
     query = "" if kind in SINGLE else asked

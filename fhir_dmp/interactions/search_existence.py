@@ -1,0 +1,47 @@
+"""The existence test TD0.2: whether a person has a dossier, the same answer for whoever may ask.
+
+ANS, DMP transaction TD0.2; GET Patient?identifier=SYSTEM|VALUE
+
+The Patient is reduced to id, identifier and active, for the médecin traitant as for a blocked professional: nobody learns what he may see.
+"""
+
+from collections.abc import Sequence
+
+from fhir_dmp.dmp.lifecycle import Status
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.bundle import Hit, searchset
+from fhir_dmp.interactions import enforcement, policy, search_access
+from fhir_dmp.interactions.context import Answer, Context, admit
+
+ASKERS = ("professional", "structure")
+SHAPING = ("_format", "_pretty", "_count", "_summary", "_elements", "_total", "_sort")
+
+
+def asks(context: Context, type_name: str, pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether a search is the existence test: by a professional or a structure, for one identifier and nothing else."""
+    if context.enforcer is None or type_name != "Patient" or context.enforcer.request.kind not in ASKERS:
+        return False
+    asked = [name for name, _ in pairs if name not in SHAPING]
+    return asked == ["identifier"]
+
+
+async def run(context: Context, pairs: Sequence[tuple[str, str]]) -> Answer:
+    """A searchset of no or one reduced Patient."""
+    admit(context, "Patient", "s")
+    token = dict(pairs)["identifier"]
+    found = sorted(await search_access.holders(context, token)) if "," not in token else []
+    hits = []
+    for id in found if len(found) == 1 else ():
+        number = context.store.vault.dossier_of_patient(id)
+        stored = (await policy.of_dossiers(context, {number}))[number]
+        row = await context.reads.load(context.store.vault.locate("Patient", id))
+        if stored is None or row is None or row.body is None:
+            continue
+        context.enforcer.ledger.patient = id
+        enforcement.note(context, row, id, id)
+        value = json.parse_exact(row.body)
+        kept = {name: value[name] for name in ("resourceType", "id", "identifier") if name in value}
+        kept["active"] = stored.status is Status.OPEN and stored.deceased_ms is None
+        hits.append(Hit(f"{context.base_url}/Patient/{id}", json.dump(kept), "match"))
+    address = search_access.address_of(context, "Patient", pairs)
+    return Answer(200, searchset(hits, total=len(hits), links=[("self", address)]))
