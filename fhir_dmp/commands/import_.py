@@ -7,8 +7,11 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,103 +22,167 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.commands.serve import mongodb, private_folder
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange.importer import Counts, Result, run
-from fhir_dmp.exchange.inputs import Input, inputs, items
-from fhir_dmp.identity.actor import Actor
-from fhir_dmp.identity.scopes import parse
+from fhir_dmp.exchange import sources
+from fhir_dmp.exchange.importer import Importer
+from fhir_dmp.exchange.inputs import Input, Item, inputs, items
+from fhir_dmp.exchange.opening import ADDRESS, context_of, opened
+from fhir_dmp.exchange.points import reached
+from fhir_dmp.exchange.pool import Here, Pool, Workers
+from fhir_dmp.exchange.results import Counts, Result
+from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.settings import Loaded, Settings
 from fhir_dmp.store.failures import StoreError
-from fhir_dmp.store.records import Job, Source
-from fhir_dmp.store.resources import Store, wall_clock_ms
+from fhir_dmp.store.records import Job
 
 SOME_REFUSED = 3
 SHOWN = 20
-SANDBOX_SOURCE = "sandbox"
+# Less than this is done before a worker process has started.
+LITTLE = 4 * 1024 * 1024
+STDIN = "standard input"
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option(
-    "--source", default=SANDBOX_SOURCE, show_default=True, help="registered source the data come from; `sandbox` exists on a sandbox"
+    "--source",
+    default=sources.SANDBOX,
+    show_default=True,
+    help="registered source the data come from, see `fhir-dmp sources`; `sandbox` exists on a sandbox",
 )
+@click.option("--resume", metavar="JOB", help="go on with an import that was cut off, with its paths and its source")
 @click.option("--report", type=click.Path(path_type=Path), help="report file, one JSON line per resource; default in the data folder")
-@with_settings("sandbox")
-def command(loaded: Loaded, paths: tuple[str, ...], source: str, report: Path | None) -> None:
-    """Load .json, .ndjson, .gz, .zip, folders or - (standard input).
+@with_settings("sandbox", "workers")
+def command(loaded: Loaded, paths: tuple[str, ...], source: str, resume: str | None, report: Path | None) -> None:
+    """Load .json, .ndjson, .xml (CDA), .gz, .zip (also IHE XDM), folders or - (standard input).
 
-    A transaction Bundle is all or nothing, everything else goes entry by entry. Exit 0 all accepted, 3 some refused, 1 failed.
+    A transaction Bundle is all or nothing, everything else goes entry by entry. What was imported from the source before brings nothing
+    new. Exit 0 all accepted, 3 some refused or in quarantine, 1 failed.
     """
+    if bool(paths) == bool(resume):
+        raise click.UsageError("name what to import, or the job to resume")
     try:
-        listed = inputs(list(paths))
+        if paths:
+            inputs([path for path in paths if path != "-"])
         private_folder(loaded.settings.data)
         with mongodb(loaded.settings) as running:
-            counts, written = asyncio.run(load(running, listed, source, report))
+            counts, written = asyncio.run(load(running, Asked(paths, source, resume, report)))
     except (StoreError, FhirError) as error:
         raise Failed(str(error)) from None
     except OSError as error:
         raise Failed(f"{error.filename or 'import'}: {error.strerror or error}") from None
-    if counts.refused:
-        click.echo(f"{counts.refused} refused; each with its reason in {written}", err=True)
+    if counts.refused or counts.quarantined:
+        waiting = f", {counts.quarantined} in quarantine" if counts.quarantined else ""
+        click.echo(f"{counts.refused} refused{waiting}; each with its reason in {written}", err=True)
         sys.exit(SOME_REFUSED)
 
 
-async def load(settings: Settings, listed: list[Input], source: str, report: Path | None) -> tuple[Counts, Path]:
-    """Import everything listed; what became of it, and where that is written."""
-    store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=settings.sandbox or None)
-    try:
-        await known_source(store, source)
-        job = Job(id=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}", kind="import", state="running", source=source)
-        await job.insert()
-        report = report or settings.data / "imports" / f"{job.id}.ndjson"
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says."""
+
+    paths: tuple[str, ...]
+    source: str
+    resume: str | None
+    report: Path | None
+
+
+async def load(settings: Settings, asked: Asked) -> tuple[Counts, Path]:
+    """Import everything named; what became of it, and where that is written."""
+    settings = replace(settings, base_url=settings.base_url or ADDRESS)
+    async with opened(settings, Rules(source=asked.source)) as plain:
+        job, asked = await _job(settings, asked)
+        rules = await sources.rules_of(plain.store, asked.source)
+        report = asked.report or settings.data / "imports" / f"{job.id}.ndjson"
         report.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        context = Context(
-            store=store,
-            actor=Actor(kind="system", issuer="import", subject=source, expires=float("inf"), scopes=parse("system/*.cruds")),
-            settings=settings,
-            base_url=settings.base_url or "http://localhost/fhir",
-            now_ms=wall_clock_ms,
-            random=os.urandom,
-        )
+        if not asked.resume:
+            await job.insert()
+        listed = _listed(settings, job, asked.paths)
+        context = context_of(plain.store, settings, rules)
+        pool = await _pool(context, rules, job.id, sum(one.size for one in listed))
         try:
-            return await reported(context, listed, job, report), report
+            return await reported(pool, rules, listed, job, report), report
         except BaseException:
             await job.update_fields(state="failed", finished=datetime.now(UTC))
             raise
-    finally:
-        await store.close()
+        finally:
+            await pool.close()
 
 
-async def reported(context: Context, listed: list[Input], job: Job, report: Path) -> Counts:
+async def _job(settings: Settings, asked: Asked) -> tuple[Job, Asked]:
+    """A new job, or the one to go on with and what was then asked."""
+    if asked.resume is None:
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+        paths = [path if path == "-" else os.path.abspath(path) for path in asked.paths]
+        detail = {"paths": paths, "report": str(asked.report.absolute()) if asked.report else ""}
+        return Job(id=name, kind="import", state="running", source=asked.source, detail=detail), asked
+    job = await Job.get(asked.resume)
+    if job is None or job.kind != "import" or "paths" not in job.detail:
+        raise Failed(f"there is no import `{asked.resume}` in this store")
+    if "-" in job.detail["paths"] and not _spool(settings, job).exists():
+        raise Failed(f"import `{asked.resume}` read standard input, which was not kept whole: send it again")
+    report = asked.report or (Path(job.detail["report"]) if job.detail["report"] else None)
+    return job, Asked(tuple(job.detail["paths"]), job.source, asked.resume, report)
+
+
+def _spool(settings: Settings, job: Job) -> Path:
+    return settings.data / "imports" / f"{job.id}.input"
+
+
+def _listed(settings: Settings, job: Job, paths: tuple[str, ...]) -> list[Input]:
+    """The files to read. Standard input is kept first: it is read as often as a file."""
+    listed: list[Input] = []
+    for one in inputs(list(paths)):
+        if one.path is None:
+            kept = _spool(settings, job)
+            if not kept.exists():
+                draft = kept.with_suffix(".part")
+                with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                    shutil.copyfileobj(sys.stdin.buffer, file)
+                draft.rename(kept)
+            one = Input(STDIN, kept)
+        listed.append(one)
+    return listed
+
+
+async def _pool(context: Context, rules: Rules, job: str, size: int) -> Pool:
+    """This process when there is little to do, else a process for each core."""
+    count = context.settings.workers or os.cpu_count() or 1
+    if size < LITTLE or count == 1:
+        return Here(context, rules, job)
+    return await Workers.start(count, context.settings, context.base_url, rules, job)
+
+
+async def reported(pool: Pool, rules: Rules, listed: list[Input], job: Job, report: Path) -> Counts:
     """Import, with a bar, a report file, a record of the job, and a summary."""
     begun = time.monotonic()
     refused: list[Result] = []
+    total = sum(one.size for one in listed)
+    await job.update_fields(state="running", total=total)
     # What is wrong is told with the words that are wrong, and these may be about people.
     private = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(private, "w", encoding="utf-8") as lines, progress(sum(one.size for one in listed)) as advance:
+    with os.fdopen(private, "w", encoding="utf-8") as lines, progress(total) as advance:
 
         def told(result: Result) -> None:
             lines.write(json.dumps(result.value(), ensure_ascii=False) + "\n")
             if not result.accepted and len(refused) < SHOWN:
                 refused.append(result)
 
-        every = (item for one in listed for item in items(one, sys.stdin.buffer))
-        counts = await run(context, every, told, advance)
-    done = counts.accepted + counts.refused
-    detail = {"files": len(listed), "accepted by type": counts.by_type}
-    await job.update_fields(state="done", done=done, total=done, refused=counts.refused, detail=detail, finished=datetime.now(UTC))
+        def every() -> Iterator[Item]:
+            return (item for one in listed for item in items(one))
+
+        counts = await Importer(pool, told, advance, people_first=not rules.plain).run(every)
+        lines.flush()
+        reached("report-written")
+    detail = {**job.detail, "files": len(listed), "accepted by type": counts.by_type, "quarantined": counts.quarantined}
+    done = {"done": counts.total, "total": counts.total, "refused": counts.refused}
+    await job.update_fields(state="done", detail=detail, finished=datetime.now(UTC), **done)
+    reached("job-done")
+    for one in listed:
+        if one.name == STDIN:
+            one.path.unlink(missing_ok=True)
     summary(counts, refused, len(listed), time.monotonic() - begun, report)
     return counts
-
-
-async def known_source(store: Store, source: str) -> None:
-    """Refuse data from a source nobody registered; a sandbox has one of its own."""
-    if await Source.get(source) is not None:
-        return
-    if source != SANDBOX_SOURCE or not store.sandbox:
-        raise Failed(f"source `{source}` is not registered in this store")
-    with contextlib.suppress(FhirError):  # another import registers it at the same moment
-        await Source(id=SANDBOX_SOURCE, name="files given on the command line").insert()
 
 
 @contextlib.contextmanager
@@ -134,12 +201,15 @@ def summary(counts: Counts, refused: list[Result], files: int, seconds: float, r
         issue = result.issues[0] if result.issues else None
         where = f" {issue.expression}" if issue and issue.expression else ""
         click.echo(f"  {result.place}: {result.status}{where}: {issue.diagnostics if issue else ''}", err=True)
-    if counts.refused > len(refused):
-        click.echo(f"  ... and {counts.refused - len(refused)} more", err=True)
+    hidden = counts.refused + counts.quarantined - len(refused)
+    if hidden:
+        click.echo(f"  ... and {hidden} more", err=True)
     types = ", ".join(f"{name} {number}" for name, number in sorted(counts.by_type.items(), key=lambda pair: (-pair[1], pair[0]))[:8])
     more = f", and {len(counts.by_type) - 8} more types" if len(counts.by_type) > 8 else ""
-    done = counts.accepted + counts.refused
-    click.echo(f"{files} files, {done} resources in {seconds:.1f} s: {counts.accepted} accepted, {counts.refused} refused")
+    told = f"{counts.accepted} accepted, {counts.refused} refused"
+    told += f", {counts.quarantined} in quarantine" if counts.quarantined else ""
+    told += f", {counts.known} of them imported before" if counts.known else ""
+    click.echo(f"{files} files, {counts.total} resources in {seconds:.1f} s: {told}")
     if types:
         click.echo(f"{types}{more}")
     click.echo(f"report: {report}")

@@ -1,217 +1,128 @@
-"""Import: resources and Bundles from files, through the same interactions as the API.
+"""An import from its first byte to its report: read in a stream, done in runs, reported in the order of the input.
 
-A transaction is all or nothing. Entries of other Bundles, and single resources, stand for themselves: a bad one never stops the others.
+https://hl7.org/fhir/R4/nd-json.html
+
+Memory holds the runs under way and nothing else, whatever the size of the input. Nothing is kept about how far it is: what was stored is
+in the ledger, so that an import that was cut off is simply done again, and ends as if it had not been.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from fhir_dmp.errors import FhirError, Issue, outcome_value
+import msgspec
+
 from fhir_dmp.exchange.inputs import Item
-from fhir_dmp.fhir import bundle, json
-from fhir_dmp.fhir.references import rewrite
-from fhir_dmp.interactions import batch, dispatch, transaction
-from fhir_dmp.interactions.context import Context
-from fhir_dmp.store.resources import Locks
-from fhir_dmp.store.vault import COMMON
+from fhir_dmp.exchange.points import reached
+from fhir_dmp.exchange.pool import Pool
+from fhir_dmp.exchange.results import WORTH_ANOTHER_TRY, Counts, Result
 
-log = logging.getLogger("fhir_dmp.exchange")
+RUN = 250
+RUN_BYTES = 1024 * 1024
+# Who and where comes before what: everything else refers to them.
+PEOPLE = frozenset({"Patient", "Practitioner", "Organization"})
 
-# Items under way at a time: enough for the store to gather, little enough for memory.
-AT_ONCE = 48
-# Bundles whose entries are taken one by one. Documents, messages and answers are one thing and stay whole.
-OPENED = ("collection", "searchset", "history")
-# A reference that found nothing may find it once everything else is there.
-WORTH_ANOTHER_TRY = (404, 409, 412, 503)
+Items = Callable[[], Iterable[Item]]
 
 
-class Result(NamedTuple):
-    """What became of one resource. place: file, line, entry. location: Type/id/_history/version when it was accepted."""
+class Head(msgspec.Struct):
+    """What tells where a resource belongs, read without the rest."""
 
-    place: str
-    status: int
-    location: str = ""
-    issues: tuple[Issue, ...] = ()
-
-    @property
-    def accepted(self) -> bool:
-        return self.status < 400
-
-    def value(self) -> dict:
-        """For the report."""
-        told = {"place": self.place, "status": self.status}
-        if self.location:
-            told["location"] = self.location
-        if self.issues:
-            told["outcome"] = outcome_value(self.issues)
-        return told
+    resourceType: str = ""
+    id: str = ""
 
 
-@dataclass(slots=True)
-class Counts:
-    """accepted, refused: resources. by_type: of the accepted ones."""
-
-    accepted: int = 0
-    refused: int = 0
-    by_type: dict[str, int] = field(default_factory=dict)
-
-    def add(self, result: Result) -> None:
-        """Count one result."""
-        if not result.accepted:
-            self.refused += 1
-            return
-        self.accepted += 1
-        if result.location:
-            name = result.location.partition("/")[0]
-            self.by_type[name] = self.by_type.get(name, 0) + 1
+_HEAD = msgspec.json.Decoder(Head)
 
 
-async def run(context: Context, items: Iterable[Item], told: Callable[[Result], None], consumed: Callable[[int], None]) -> Counts:
-    """Import items in order, several at a time. told: called with each final result. consumed: with the bytes of input done."""
-    counts = Counts()
-    turns = Locks()
-    again: list[Item] = []
-
-    def tell(results: list[Result]) -> None:
-        for result in results:
-            counts.add(result)
-            told(result)
-
-    async def first(item: Item) -> None:
-        results = await one(context, item, turns)
-        if any(result.status in WORTH_ANOTHER_TRY for result in results):
-            again.append(item)
-        else:
-            tell(results)
-        consumed(item.consumed)
-
-    await _side_by_side(items, first)
-    # What waited for something later in the input. Each round must bring something, else it is the last.
-    while again:
-        waiting, again = again, []
-        before = counts.accepted
-        kept: list[tuple[Item, list[Result]]] = []
-        for item in waiting:
-            results = await one(context, item, turns)
-            if all(result.accepted for result in results):
-                tell(results)
-            else:
-                kept.append((item, results))
-        if counts.accepted > before:
-            again = [item for item, _ in kept]
-        else:
-            for _, results in kept:
-                tell(results)
-    return counts
-
-
-async def _side_by_side(items: Iterable[Item], work: Callable) -> None:
-    running: set[asyncio.Task] = set()
+def head(body: bytes) -> Head:
+    """Type and id of a resource; empty for what is none, which is told when it is read in full."""
     try:
-        for item in items:
-            running.add(asyncio.create_task(work(item)))
-            if len(running) >= AT_ONCE:
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-        for task in running:
-            await task
-    finally:
-        for task in running:
-            task.cancel()
+        return _HEAD.decode(body)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return Head()
 
 
-async def one(context: Context, item: Item, turns: Locks) -> list[Result]:
-    """One resource or Bundle. Results in the order of its entries. turns: held while a resource is written, by its address."""
-    if item.fault is not None:
-        return [Result(item.place, item.fault.status, issues=item.fault.issues)]
-    try:
-        tree = json.parse_exact(item.body, max_depth=context.settings.max_depth + 3)
-        kind = tree.get("type") if tree.get("resourceType") == "Bundle" else None
-        if kind in ("transaction", "batch"):
-            return await _processed(context, item, tree)
-        if kind in OPENED:
-            return [result async for result in _entries(context, item, tree, turns)]
-        return [await _resource(context, item.place, tree, item.body, turns)]
-    except FhirError as error:
-        return [Result(item.place, error.status, issues=error.issues)]
-    except Exception as error:
-        # What nobody foresaw about one resource must not stop the others: it is told as a fault of this program.
-        log.error("unforeseen fault, import of %s", item.place, exc_info=error)
-        return [Result(item.place, 500, issues=(Issue("fatal", "exception", f"this program failed: {type(error).__name__}"),))]
+class _Under(NamedTuple):
+    """A run under way. about: type and id of each of its resources."""
+
+    task: asyncio.Task
+    items: list[Item]
+    about: frozenset[str]
 
 
-async def _processed(context: Context, item: Item, tree: dict) -> list[Result]:
-    plan = bundle.plan(tree, base_urls=(context.base_url,))
-    run_bundle = transaction.run if plan.kind == "transaction" else batch.run
-    answered = json.parse(await run_bundle(context, plan, "minimal"))
-    results = []
-    for index, entry in enumerate(answered.get("entry", ())):
-        response = entry["response"]
-        issues = tuple(
-            Issue(i["severity"], i["code"], i.get("diagnostics", ""), (i.get("expression") or [""])[0])
-            for i in response.get("outcome", {}).get("issue", ())
-        )
-        location = response.get("location", "").removeprefix(context.base_url + "/")
-        results.append(Result(f"{item.place} entry[{index}]", int(response["status"][:3]), location, issues))
-    return results
+class Importer:
+    """One import. people_first: read the input twice, first for those whom the rest is about."""
 
+    def __init__(self, pool: Pool, told: Callable[[Result], None], consumed: Callable[[int], None], *, people_first: bool) -> None:
+        self.pool, self._told, self._consumed, self._people_first = pool, told, consumed, people_first
+        self.counts = Counts()
+        self._again: set[str] = set()
 
-async def _entries(context: Context, item: Item, tree: dict, turns: Locks) -> AsyncIterator[Result]:
-    """Entries of a collection, searchset or history one by one; links between them that are urns are replaced."""
-    listed = tree.get("entry", [])
-    if not isinstance(listed, list):
-        raise FhirError("invalid", "entry is not a list", "Bundle.entry")
-    entries = [entry if isinstance(entry, dict) else {"resource": entry} for entry in listed]
-    links = {}
-    for entry in entries:
-        resource, full_url = entry.get("resource"), entry.get("fullUrl")
-        if isinstance(resource, dict) and isinstance(full_url, str) and full_url.startswith("urn:") and "resourceType" in resource:
-            if "id" not in resource:
-                dossier = context.store.vault.new_dossier(context.random) if resource["resourceType"] == "Patient" else COMMON
-                entry["resource"] = resource = {**resource, "id": context.store.vault.new_id(dossier, context.random)}
-            links[full_url] = f"{resource['resourceType']}/{resource['id']}"
-    # A history is told newest first.
-    numbered = list(enumerate(entries))
-    for index, entry in reversed(numbered) if tree["type"] == "history" else numbered:
-        place = f"{item.place} entry[{index}]"
-        resource = entry.get("resource")
-        deleted = tree["type"] == "history" and "resource" not in entry and _within(entry, "request").get("method") == "DELETE"
-        if ("resource" not in entry and not deleted) or _within(entry, "search").get("mode") == "outcome":
-            continue
+    async def run(self, items: Items) -> Counts:
+        """Import. items: reads the input from its beginning, each time it is called."""
+        if self._people_first:
+            await self._round(item for item in items() if head(item.body).resourceType in PEOPLE)
+            await self._round(item for item in items() if head(item.body).resourceType not in PEOPLE)
+        else:
+            await self._round(items())
+        # What waited for something later in the input. Each round must bring something, else it is the last.
+        while waiting := self._again:
+            before, self._again = self.counts.accepted, set()
+            kept: list[list[Result]] = []
+            await self._round((item for item in items() if item.place in waiting), kept=kept)
+            if self.counts.accepted == before:
+                for results in kept:
+                    self._tell(results)
+                return self.counts
+        return self.counts
+
+    async def _round(self, items: Iterable[Item], kept: list[list[Result]] | None = None) -> None:
+        under: deque[_Under] = deque()
         try:
-            if deleted:
-                yield await _deletion(context, place, _within(entry, "request"))
-                continue
-            if not isinstance(resource, dict):
-                raise FhirError("invalid", "an entry holds a resource", f"Bundle.entry[{index}].resource")
-            linked = rewrite(resource, links)
-            yield await _resource(context, place, linked, json.dump(linked), turns)
-        except FhirError as error:
-            yield Result(place, error.status, issues=error.issues)
+            for chosen, about in _runs(items):
+                # Two versions of one thing are stored in their order.
+                while under and (len(under) >= self.pool.at_once or any(one.about & about for one in under)):
+                    await self._finish(under.popleft(), kept)
+                under.append(_Under(asyncio.create_task(self.pool.run(chosen)), chosen, about))
+                await asyncio.sleep(0)
+            while under:
+                await self._finish(under.popleft(), kept)
+        finally:
+            for one in under:
+                one.task.cancel()
+
+    async def _finish(self, one: _Under, kept: list[list[Result]] | None) -> None:
+        for item, results in zip(one.items, await one.task, strict=True):
+            reached("item-read")
+            if any(result.status in WORTH_ANOTHER_TRY for result in results):
+                self._again.add(item.place)
+                if kept is not None:
+                    kept.append(results)
+            else:
+                self._tell(results)
+            if kept is None:
+                self._consumed(item.consumed)
+
+    def _tell(self, results: list[Result]) -> None:
+        for result in results:
+            self.counts.add(result)
+            self._told(result)
 
 
-def _within(entry: dict, name: str) -> dict:
-    found = entry.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-async def _deletion(context: Context, place: str, request: dict) -> Result:
-    """A version of a history that says that the resource is gone."""
-    url = bundle.parse_url(str(request.get("url")))
-    answer = await dispatch.run(context, dispatch.Request("DELETE", url._replace(query=(), conditional=False)))
-    return Result(place, answer.status)
-
-
-async def _resource(context: Context, place: str, tree: dict, body: bytes, turns: Locks) -> Result:
-    """One resource: under its own id when it has one, else under a new one. Several of one id are written in the order of the input."""
-    type_name, id = tree.get("resourceType"), tree.get("id")
-    if not isinstance(type_name, str):
-        raise FhirError("invalid", "the resource has no `resourceType`", "resourceType")
-    url = bundle.parse_url(f"{type_name}/{id}" if id is not None else type_name)
-    async with turns.hold([] if id is None else [url.identity.encode()]):
-        answer = await dispatch.run(context, dispatch.Request("POST" if id is None else "PUT", url, body))
-    return Result(place, answer.status, answer.location or "")
+def _runs(items: Iterable[Item]) -> Iterator[tuple[list[Item], frozenset[str]]]:
+    """Items in runs of bounded number and size, with what they are about."""
+    run: list[Item] = []
+    about: set[str] = set()
+    size = 0
+    for item in items:
+        if run and (len(run) >= RUN or size + len(item.body) > RUN_BYTES):
+            yield run, frozenset(about)
+            run, about, size = [], set(), 0
+        run.append(item)
+        size += len(item.body)
+        if (found := head(item.body)).id:
+            about.add(f"{found.resourceType}/{found.id}")
+    if run:
+        yield run, frozenset(about)

@@ -37,7 +37,7 @@ class Item(NamedTuple):
 
 
 class Input(NamedTuple):
-    """One file, or standard input. name: as told to people. path: None for standard input."""
+    """One file, or standard input. name: as told to people. path: None for standard input that is not kept yet."""
 
     name: str
     path: Path | None
@@ -66,11 +66,9 @@ def inputs(paths: list[str]) -> list[Input]:
     return found
 
 
-def items(source: Input, stdin: BinaryIO) -> Iterator[Item]:
+def items(source: Input) -> Iterator[Item]:
     """The resources of one input, in order. What cannot be read is an item with a fault, and the next file or member follows."""
-    if source.path is None:
-        yield from _told(source.name, lambda: _sniffed(source.name, stdin))
-    elif source.path.name.lower().endswith(".zip"):
+    if source.path.name.lower().endswith(".zip"):
         yield from _told(source.name, lambda: _archived(source))
     else:
         yield from _told(source.name, lambda: _opened(source))

@@ -1,0 +1,313 @@
+"""The engine of imports: a run of items is checked, indexed, sealed and stored in few transactions, each thing exactly once.
+
+https://hl7.org/fhir/R4/http.html#transaction
+
+INVARIANT: whatever a process had done when it died is either stored with its line in the ledger, or not at all; doing the same items
+again therefore ends in the same store and the same results.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from fhir_dmp.errors import FhirError, Issue
+from fhir_dmp.exchange.inputs import Item
+from fhir_dmp.exchange.naming import Hashing
+from fhir_dmp.exchange.points import reached
+from fhir_dmp.exchange.provenance import Origins, drawing
+from fhir_dmp.exchange.results import Result, refusal
+from fhir_dmp.exchange.rules import Rules
+from fhir_dmp.exchange.units import DELETION, REQUEST, RESOURCE, TRANSACTION, Unit, Units
+from fhir_dmp.fhir import bundle, json
+from fhir_dmp.fhir.tables import compartment
+from fhir_dmp.interactions import batch, dispatch, octets, transaction
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.prepare import Checked, Stamped, check_value, patients_named, stamp
+from fhir_dmp.search import extract
+from fhir_dmp.store.batching import Failed
+from fhir_dmp.store.failures import Conflict
+from fhir_dmp.store.ledger import Entry, Ledger, Line, Part, Receipt, Recording, Repeated, Stored
+from fhir_dmp.store.rows import Change, Row
+from fhir_dmp.store.vault import version_id
+
+log = logging.getLogger("fhir_dmp.exchange")
+
+# What one transaction stores: few enough for a cache of 1 GB and a limit of 60 s, many enough to be worth its commit.
+GROUP = 250
+GROUP_BYTES = 4 * 1024 * 1024
+TURNS = 5
+# Units prepared before others get a turn of the event loop.
+STRIDE = 8
+KNOWN = Issue("information", "informational", "this version was imported before")
+CHANGED = "the source sent another content under this id and version before: nothing is changed"
+
+
+class Ready(NamedTuple):
+    """A unit that only needs to be stored. patient: logical id it is about, "" for none."""
+
+    unit: Unit
+    entry: Entry
+    stamped: Stamped
+    patient: str
+    size: int
+
+
+class Engine:
+    """Imports items of one source for one job. Not to be used for two runs at a time."""
+
+    def __init__(self, context: Context, rules: Rules, job: str) -> None:
+        self.context, self.rules = context, rules
+        self.hashing = Hashing.of(context.store.vault, rules.source)
+        self.job = self.hashing.number("job", job)
+        self.ledger = Ledger(context.store)
+        self.origins = Origins(context, rules, self.hashing, job)
+        self.units = Units(context, self.hashing, exact=not rules.plain)
+
+    async def run(self, items: Iterable[Item]) -> list[list[Result]]:
+        """Results of each item, in the order of its entries. Items are about different things, or in an order that matters."""
+        listed = [self.units.of(item) for item in items]
+        await _Run(self, [unit for units in listed for unit in units]).run()
+        reached("chunk-done")
+        return [[result for unit in units for result in unit.results] for units in listed]
+
+
+class _Run:
+    """One run. known: lines of the ledger. rows: current versions, as read before anything was stored. touched: rows stored since."""
+
+    def __init__(self, engine: Engine, units: Sequence[Unit]) -> None:
+        self.engine, self.context, self.units = engine, engine.context, units
+        self.known: dict[bytes, Line] = {}
+        self.rows: Mapping[bytes, Row] = {}
+        self.touched: set[bytes] = set()
+        self.group: list[Ready] = []
+        self.busy: set[bytes] = set()
+
+    async def run(self) -> None:
+        """Give every unit its results."""
+        waiting = [unit for unit in self.units if not unit.results]
+        self.known = await self.engine.ledger.known(key for unit in waiting for key in unit.keys)
+        vault = self.context.store.vault
+        own = {vault.locate(unit.type, unit.id) for unit in waiting if unit.work == RESOURCE and isinstance(unit.id, str)}
+        self.rows = await self.context.store.load_many(own) if own else {}
+        reached("chunk-prepared")
+        for number, unit in enumerate(waiting):
+            if number % STRIDE == STRIDE - 1:
+                await asyncio.sleep(0)
+            await self._guarded(unit, self._one(unit))
+        await self._flush()
+
+    async def _guarded(self, unit: Unit, work) -> None:
+        """Whatever goes wrong about one unit is told of it alone."""
+        try:
+            await work
+        except FhirError as error:
+            unit.done(refusal(unit.place, error))
+        except Repeated as repetition:
+            self._repeat(unit, repetition.line)
+        except Exception as error:
+            log.error("unforeseen fault, import of %s", unit.place, exc_info=error)
+            unit.done(Result(unit.place, 500, issues=(Issue("fatal", "exception", f"this program failed: {type(error).__name__}"),)))
+
+    async def _one(self, unit: Unit) -> None:
+        if not self.busy.isdisjoint(unit.keys):
+            await self._flush()
+        if line := self._line(unit):
+            self._repeat(unit, line)
+        elif unit.work == RESOURCE:
+            ready = await self._ready(unit)
+            self.group.append(ready)
+            self.busy |= {*unit.keys, ready.stamped.row.key}
+            if len(self.group) >= GROUP or sum(each.size for each in self.group) >= GROUP_BYTES:
+                await self._flush()
+        else:
+            await self._flush()
+            await self._apart(unit)
+
+    def _line(self, unit: Unit) -> Line | None:
+        """The line that knows this version."""
+        return next((line for key in unit.keys if (line := self.known.get(key)) and line.version(unit.version)), None)
+
+    def _repeat(self, unit: Unit, line: Line) -> None:
+        """What is answered when it was stored before: what was then answered, when that was this very import."""
+        stored = line.version(unit.version)
+        if stored.digest != unit.digest:
+            unit.done(refusal(unit.place, FhirError("conflict", CHANGED)))
+            return
+        again = stored.job == self.engine.job
+        whole = Part("PUT", line.type, line.key, stored.row, stored.status)
+        for place, entry, part in _parts(unit, stored, whole):
+            told = {"known": not again, "issues": () if again else (KNOWN,)}
+            if part is None:
+                unit.done(Result(place, 200, **told))
+                continue
+            id = self._id(part, unit.id if entry is None else entry.target.id)
+            location = f"{part.type}/{id}/_history/{version_id(part.row)}" if part.method != "DELETE" or entry is not None else ""
+            unit.done(Result(place, part.status if again else 200, location, **told))
+
+    def _id(self, part: Part, given: object) -> str:
+        """Logical id of a row: a sandbox keeps ids that sources chose."""
+        vault = self.context.store.vault
+        if self.engine.rules.plain and isinstance(given, str) and given and vault.locate(part.type, given) == part.key:
+            return given
+        return vault.seal_id(part.key)
+
+    # A resource of its own
+
+    async def _ready(self, unit: Unit) -> Ready:
+        url = bundle.parse_url(unit.type if unit.id is None else f"{unit.type}/{unit.id}")
+        checked = check_value(self.context, unit.body, unit.tree, url.type)
+        vault, hashing = self.context.store.vault, self.engine.hashing
+        id, key = unit.id, None
+        if id is not None:
+            key = vault.locate(unit.type, id)
+            if key in self.busy:
+                await self._flush()
+        current = None if key is None else await self.context.store.load(key) if key in self.touched else self.rows.get(key)
+        if current is not None and (current.type != unit.type or current.erased):
+            raise FhirError("conflict", "this id, given by the server to another resource, cannot be used again")
+        content = None
+        draw = hashing.random(*unit.seed)
+        if octets.is_large(checked):
+            checked, content = await octets.set_apart(self.context, checked, id)
+        created = current is None or current.deleted
+        method = "POST" if id is None else "PUT"
+        stamped = stamp(drawing(self.context, draw), checked, method=method, id=id, current=current, content=content)
+        return self._entry(unit, checked, stamped, created)
+
+    def _entry(self, unit: Unit, checked: Checked, stamped: Stamped, created: bool) -> Ready:
+        """With its Provenance and its receipt."""
+        row = stamped.row
+        draw = self.engine.hashing.random(*unit.seed, "provenance")
+        changes = [stamped.change, self.engine.origins.provenance(row, stamped.id, unit.names[0], draw, created)]
+        stored = Stored(unit.version, unit.digest, row.version, self.engine.job, 201 if created else 200)
+        entry = Entry(changes, Receipt(unit.keys, row.key, row.type, stored))
+        return Ready(unit, entry, stamped, _patient(checked, stamped.id), sum(len(change.row.body) for change in changes))
+
+    async def _flush(self) -> None:
+        """Store what is ready."""
+        group, self.group, self.busy = self.group, [], set()
+        if not group:
+            return
+        reached("before-commit")
+        try:
+            outcomes = await self._commit(group)
+        except FhirError as error:
+            for ready in group:
+                ready.unit.done(refusal(ready.unit.place, error))
+            return
+        reached("after-commit")
+        for ready, outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, Failed):
+                await self._guarded(ready.unit, self._contested(ready.unit, outcome.error))
+            elif isinstance(outcome, Repeated):
+                self._repeat(ready.unit, outcome.line)
+            else:
+                self._stored(ready)
+
+    async def _commit(self, group: Sequence[Ready]) -> list:
+        def traces(places: Sequence[int]) -> Sequence[Change]:
+            reached("in-commit")
+            return self.engine.origins.traces((group[place].stamped.row, group[place].stamped.id, group[place].patient) for place in places)
+
+        return await self.engine.ledger.commit([ready.entry for ready in group], traces)
+
+    def _stored(self, ready: Ready) -> None:
+        receipt = ready.entry.receipt
+        self.touched.add(receipt.key)
+        for key in receipt.names:
+            before = self.known.get(key, Line(receipt.key, receipt.type))
+            self.known[key] = replace(before, key=receipt.key, versions=(*before.versions, receipt.stored))
+        ready.unit.done(Result(ready.unit.place, receipt.stored.status, ready.stamped.location))
+
+    async def _contested(self, unit: Unit, error: BaseException) -> None:
+        """Somebody else wrote the resource at the same moment: once more on what it is now."""
+        for _ in range(TURNS):
+            if not isinstance(error, Conflict):
+                raise error
+            self.touched |= {self.context.store.vault.locate(unit.type, unit.id)} if unit.id is not None else set()
+            ready = await self._ready(unit)
+            (outcome,) = await self._commit([ready])
+            if isinstance(outcome, Repeated):
+                raise outcome
+            if outcome is None:
+                self._stored(ready)
+                return
+            error = outcome.error
+        raise FhirError("conflict", "the resource was changed again and again meanwhile")
+
+    # What stays whole
+
+    async def _apart(self, unit: Unit) -> None:
+        """A transaction, an entry of a batch, or a deletion: the interaction itself, with the receipt in its own transaction."""
+        stored = Stored(unit.version, unit.digest, 0, self.engine.job, 200)
+        receipt = Receipt(unit.keys, b"", unit.type or "Bundle", stored)
+        recording = Recording(self.context.store, self.engine.ledger, receipt, self._beside)
+        context = drawing(replace(self.context, store=recording), self.engine.hashing.random(*unit.seed))
+        reached("before-commit")
+        if unit.work == TRANSACTION:
+            answered = json.parse(await transaction.run(context, unit.plan, "minimal"))
+            for index, entry in enumerate(answered.get("entry", ())):
+                unit.done(_answered(self.context, f"{unit.place} entry[{index}]", entry["response"]))
+        elif unit.work == REQUEST:
+            answer = await batch.answer_of(context, unit.entry, "minimal")
+            told = json.parse(bundle.batch_response([answer]))
+            unit.done(_answered(self.context, unit.place, told["entry"][0]["response"]))
+        elif unit.work == DELETION:
+            url = bundle.parse_url(f"{unit.type}/{unit.id}")
+            answer = await dispatch.run(context, dispatch.Request("DELETE", url))
+            unit.done(Result(unit.place, answer.status))
+        reached("after-commit")
+        self.known |= await self.engine.ledger.known(unit.keys)
+        self.touched |= set(self.rows)
+
+    def _beside(self, changes: Sequence[Change]) -> list[Change]:
+        """Provenance and traces of what an interaction writes."""
+        found, told = [], []
+        for change in changes:
+            row = change.row
+            if row.deleted or row.body is None:
+                continue
+            value = json.parse(row.body)
+            id = value["id"]
+            draw = self.engine.hashing.random(id, version_id(row.version), "provenance")
+            found.append(self.engine.origins.provenance(row, id, f"{row.type}/{id}", draw, change.expected is None))
+            patients = {id} if row.type == "Patient" else _named_in(self.context, row.type, value)
+            told.append((row, id, next(iter(patients)) if len(patients) == 1 else ""))
+        reached("in-commit")
+        return [*found, *self.engine.origins.traces(told)]
+
+
+def _parts(unit: Unit, stored: Stored, whole: Part) -> Iterator[tuple[str, bundle.Entry | None, Part | None]]:
+    """Place, entry and row of each result of a unit that was stored before; no row for an entry that wrote none."""
+    if unit.work not in (TRANSACTION, REQUEST):
+        yield unit.place, None, stored.parts[0] if stored.parts else whole
+        return
+    left: dict[tuple[str, str], list[Part]] = {}
+    for part in stored.parts:
+        left.setdefault((part.method, part.type), []).append(part)
+    for entry in unit.plan.entries if unit.work == TRANSACTION else (unit.entry,):
+        place = f"{unit.place} entry[{entry.index}]" if unit.work == TRANSACTION else unit.place
+        mine = left.get((entry.method, entry.target.type))
+        yield place, entry, mine.pop(0) if mine else None
+
+
+def _patient(checked: Checked, id: str) -> str:
+    named = {id} if checked.type == "Patient" else patients_named(checked.type, checked.index)
+    return next(iter(named)) if len(named) == 1 else ""
+
+
+def _named_in(context: Context, type_name: str, value: dict) -> set[str]:
+    codes = compartment("Patient").get(type_name, ())
+    return patients_named(type_name, extract.some(type_name, value, codes, base_urls=(context.base_url,))) if codes else set()
+
+
+def _answered(context: Context, place: str, response: Mapping) -> Result:
+    """An entry of a response Bundle."""
+    issues = tuple(
+        Issue(i["severity"], i["code"], i.get("diagnostics", ""), (i.get("expression") or [""])[0])
+        for i in response.get("outcome", {}).get("issue", ())
+    )
+    location = response.get("location", "").removeprefix(context.base_url + "/")
+    return Result(place, int(response["status"][:3]), location, issues)

@@ -1,0 +1,120 @@
+"""Who does the work of an import: worker processes, or this process when there is little to do.
+
+https://docs.python.org/3/library/asyncio-subprocess.html
+"""
+
+import asyncio
+import sys
+from typing import Protocol
+
+import msgspec
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.exchange.engine import Engine
+from fhir_dmp.exchange.inputs import Item
+from fhir_dmp.exchange.results import Result
+from fhir_dmp.exchange.rules import Rules
+from fhir_dmp.exchange.worker import AT_ONCE, Begin, Done, frame, frames, plain, results_of, run_of
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.settings import Settings
+
+
+class Pool(Protocol):
+    """Does runs of items. at_once: how many it can have under way."""
+
+    at_once: int
+
+    async def run(self, items: list[Item]) -> list[list[Result]]:
+        """Results of each item."""
+
+    async def close(self) -> None:
+        """Nothing more comes."""
+
+
+class Here:
+    """This process, on its own store."""
+
+    at_once = 2
+
+    def __init__(self, context: Context, rules: Rules, job: str) -> None:
+        self._made = lambda: Engine(context, rules, job)
+
+    async def run(self, items: list[Item]) -> list[list[Result]]:
+        """As Pool.run."""
+        return await self._made().run(items)
+
+    async def close(self) -> None:
+        """As Pool.close."""
+
+
+class Workers:
+    """Processes of their own, each with its connection to the store."""
+
+    def __init__(self) -> None:
+        self._processes: list[_Worker] = []
+        self._number = 0
+
+    @classmethod
+    async def start(cls, count: int, settings: Settings, base_url: str, rules: Rules, job: str) -> "Workers":
+        """Start them; they are ready when they answer."""
+        pool = cls()
+        begin = frame(Begin(settings=plain(settings), base_url=base_url, rules=rules, job=job))
+        pool._processes = [await _Worker.start(begin) for _ in range(count)]
+        return pool
+
+    @property
+    def at_once(self) -> int:
+        return len(self._processes) * (AT_ONCE + 1)
+
+    async def run(self, items: list[Item]) -> list[list[Result]]:
+        """As Pool.run; whoever has least to do takes it."""
+        worker = min(self._processes, key=lambda one: len(one.waiting))
+        self._number += 1
+        done = await worker.ask(self._number, items)
+        if done.failed:
+            raise FhirError("exception", f"a worker of the import failed: {done.failed}")
+        return results_of(done)
+
+    async def close(self) -> None:
+        """As Pool.close."""
+        await asyncio.gather(*(one.close() for one in self._processes))
+
+
+class _Worker:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.waiting: dict[int, asyncio.Future[Done]] = {}
+        self._listening = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def start(cls, begin: bytes) -> "_Worker":
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "fhir_dmp.exchange.worker", stdin=pipe, stdout=pipe)
+        process.stdin.write(begin)
+        return cls(process)
+
+    async def ask(self, number: int, items: list[Item]) -> Done:
+        future = asyncio.get_running_loop().create_future()
+        self.waiting[number] = future
+        if self._listening.done():
+            raise FhirError("exception", "a worker of the import has died")
+        self.process.stdin.write(frame(run_of(number, items)))
+        await self.process.stdin.drain()
+        return await future
+
+    async def _listen(self) -> None:
+        decoder = msgspec.msgpack.Decoder(Done)
+        async for data in frames(self.process.stdout):
+            done = decoder.decode(data)
+            self.waiting.pop(done.number).set_result(done)
+        for future in self.waiting.values():
+            future.set_exception(FhirError("exception", "a worker of the import has died"))
+
+    async def close(self) -> None:
+        self.process.stdin.close()
+        try:
+            await asyncio.wait_for(self.process.wait(), 10)
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+        await self._listening

@@ -1,0 +1,80 @@
+"""Where an imported resource comes from: a Provenance beside each version, and the trace of the import.
+
+https://hl7.org/fhir/R4/provenance.html
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from fhir_dmp.audit.event import Disclosed, Trace
+from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.exchange.naming import Hashing
+from fhir_dmp.exchange.rules import Rules
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.prepare import Checked, stamp
+from fhir_dmp.search import extract
+from fhir_dmp.store.rows import Change, NewRow
+from fhir_dmp.store.vault import version_id
+
+SID = "https://fhir-dmp.example.org/fhir/sid/"
+PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
+
+
+class Origins:
+    """Makes the Provenances and traces of one import. job: its id. address: base URL of this host, as named in traces."""
+
+    def __init__(self, context: Context, rules: Rules, hashing: Hashing, job: str) -> None:
+        self.context, self.rules, self.hashing, self.job = context, rules, hashing, job
+        self._recorder = Recorder(context.store, context.base_url)
+
+    def provenance(self, row: NewRow, id: str, name: str, draw: Callable[[int], bytes], created: bool) -> Change:
+        """The Provenance of a version, in its dossier. id: of the resource. name: of it in its source. draw: for id and version."""
+        vault, at = self.context.store.vault, self.context.now_ms()
+        rules, host = self.rules, self.context.store.record.identity
+        who = {"identifier": {"system": f"{SID}import-source", "value": rules.source}, "display": rules.name or rules.source}
+        origin = [{"type": _coded(PARTICIPANT, "author"), "who": who}]
+        if rules.host:
+            origin.append({"type": _coded(PARTICIPANT, "custodian"), "who": {"display": rules.host}})
+        receiver = {"identifier": {"system": f"{SID}host", "value": host}, "display": "fhir-dmp"}
+        value = {
+            "resourceType": "Provenance",
+            "target": [{"reference": f"{row.type}/{id}/_history/{version_id(row.version)}"}],
+            "recorded": to_instant(at),
+            "activity": _coded(OPERATION, "CREATE" if created else "UPDATE"),
+            "agent": [*origin, {"type": _coded(PARTICIPANT, "assembler"), "who": receiver}],
+            "entity": [
+                {"role": "source", "what": {"identifier": {"system": f"{SID}import-entry", "value": name}}},
+                {"role": "derivation", "what": {"identifier": {"system": f"{SID}import-job", "value": self.job}}},
+            ],
+        }
+        body = json.dump(value)
+        checked = Checked("Provenance", body, value, extract.extract("Provenance", value, base_urls=(self.context.base_url,)))
+        context = drawing(self.context, draw)
+        return stamp(context, checked, method="POST", id=vault.new_id(row.dossier, draw), dossier=row.dossier).change
+
+    def traces(self, stored: Iterable[tuple[NewRow, str, str]]) -> Sequence[Change]:
+        """One trace for each patient, of (row, id, patient id or "")."""
+        by_patient: dict[str, list[Disclosed]] = {}
+        for row, id, patient in stored:
+            by_patient.setdefault(patient, []).append(Disclosed(row.type, id, version_id(row.version)))
+        at = self.context.now_ms()
+        query = f"$import?source={self.rules.source}"
+        told = [
+            Trace(
+                kind="import", at_ms=at, actor=self.context.actor, patient=patient, disclosed=tuple(those), query=query, request_id=self.job
+            )
+            for patient, those in by_patient.items()
+        ]
+        return self._recorder.changes(told)
+
+
+def drawing(context: Context, draw: Callable[[int], bytes]) -> Context:
+    """The same context, its ids and versions drawn from elsewhere."""
+    return replace(context, random=draw)
+
+
+def _coded(system: str, code: str) -> dict:
+    return {"coding": [{"system": system, "code": code}]}

@@ -1,0 +1,187 @@
+"""From what was read to what is stored: one unit for each resource, or for each Bundle that stays whole.
+
+https://hl7.org/fhir/R4/bundle.html
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.exchange.inputs import Item
+from fhir_dmp.exchange.naming import Hashing, Named, digest, named
+from fhir_dmp.exchange.results import Result, refusal
+from fhir_dmp.fhir import bundle, json
+from fhir_dmp.fhir.references import rewrite
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.store.vault import COMMON
+
+# What becomes of a unit: a resource of its own, a transaction, one entry of a batch, the end of a resource.
+RESOURCE, TRANSACTION, REQUEST, DELETION = "resource", "transaction", "request", "deletion"
+# Bundles whose entries are taken one by one. Documents, messages and answers are one thing and stay whole.
+OPENED = ("collection", "searchset", "history")
+
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """One thing to store. tree: exact when `exact`. keys: of its lines in the ledger. version, digest: see ledger.Stored.
+
+    plan: of a transaction or of a batch entry. results: filled when it is done, several for a transaction.
+    """
+
+    place: str
+    work: str
+    tree: Mapping[str, Any]
+    body: bytes
+    keys: tuple[bytes, ...] = ()
+    version: int = 0
+    digest: int = 0
+    names: tuple[str, ...] = ()
+    plan: bundle.Plan | None = None
+    entry: bundle.Entry | None = None
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def type(self) -> str:
+        found = self.tree.get("resourceType")
+        return found if isinstance(found, str) else ""
+
+    @property
+    def id(self) -> str | None:
+        return self.tree.get("id")
+
+    @property
+    def seed(self) -> tuple[str, str]:
+        """What its ids are drawn from: the same whenever the same version comes."""
+        return self.names[0], str(self.version)
+
+    def done(self, result: Result) -> None:
+        """It has this result."""
+        self.results.append(result)
+
+
+class Units:
+    """Reads items of one source. exact: keep the text of numbers, for resources that will be changed before they are stored."""
+
+    def __init__(self, context: Context, hashing: Hashing, *, exact: bool) -> None:
+        self.context, self.hashing, self.exact = context, hashing, exact
+
+    def of(self, item: Item) -> list[Unit]:
+        """The units of an item. What cannot be read is a unit that is done."""
+        if item.fault is not None:
+            return [_failed(item.place, item.fault)]
+        try:
+            depth = self.context.settings.max_depth + 3
+            tree = (json.parse_exact if self.exact else json.parse)(item.body, max_depth=depth)
+            kind = tree.get("type") if tree.get("resourceType") == "Bundle" else None
+            if kind in ("transaction", "batch", *OPENED) and not self.exact:
+                tree = json.parse_exact(item.body, max_depth=depth)
+            if kind == "transaction":
+                return [self._transaction(item, tree)]
+            if kind == "batch":
+                return list(self._batch(item, tree))
+            if kind in OPENED:
+                return list(self._opened(item, tree))
+            return [self._resource(item.place, tree, item.body)]
+        except FhirError as error:
+            return [_failed(item.place, error)]
+
+    def _resource(self, place: str, tree: Mapping[str, Any], body: bytes) -> Unit:
+        if not isinstance(tree.get("resourceType"), str):
+            raise FhirError("invalid", "the resource has no `resourceType`", "resourceType")
+        return self._named(Unit(place, RESOURCE, tree, body), named(tree, body, place))
+
+    def _named(self, unit: Unit, found: Named) -> Unit:
+        content = found.digest.hex()
+        # A source that tells versions keeps to them. A sandbox takes what comes: there the content is the version.
+        version = found.version if found.version and self.exact else content
+        unit.names = found.names
+        unit.keys = tuple(self.hashing.name(name) for name in found.names)
+        unit.version = self.hashing.number("version", version)
+        unit.digest = self.hashing.number("content", content)
+        return unit
+
+    def _planned(self, tree: dict) -> bundle.Plan:
+        most, entries = self.context.settings.max_bundle_entries, tree.get("entry")
+        if isinstance(entries, list) and len(entries) > most:
+            raise FhirError("too-long", f"a Bundle may have {most} entries, this one has {len(entries)}", "Bundle.entry")
+        return bundle.plan(tree, base_urls=(self.context.base_url,))
+
+    def _transaction(self, item: Item, tree: dict) -> Unit:
+        unit = Unit(item.place, TRANSACTION, tree, item.body, plan=self._planned(tree))
+        return self._named(unit, whole(item))
+
+    def _batch(self, item: Item, tree: dict) -> Iterator[Unit]:
+        plan = self._planned(tree)
+        found = whole(item)
+        for entry in plan.entries:
+            place = f"entry[{entry.index}]"
+            unit = Unit(f"{item.place} {place}", REQUEST, entry.resource or {}, b"", plan=plan, entry=entry)
+            yield self._named(unit, found._replace(names=(f"{found.names[0]} {place}",)))
+
+    def _opened(self, item: Item, tree: dict) -> Iterator[Unit]:
+        """Entries of a collection, searchset or history one by one; links between them that are urns are replaced."""
+        listed = tree.get("entry", [])
+        if not isinstance(listed, list):
+            raise FhirError("invalid", "entry is not a list", "Bundle.entry")
+        entries = [entry if isinstance(entry, dict) else {"resource": entry} for entry in listed]
+        links = self._links(item, entries)
+        history = tree["type"] == "history"
+        # A history is told newest first.
+        numbered = list(enumerate(entries))
+        for index, entry in reversed(numbered) if history else numbered:
+            place = f"{item.place} entry[{index}]"
+            resource = entry.get("resource")
+            deleted = history and "resource" not in entry and _within(entry, "request").get("method") == "DELETE"
+            if ("resource" not in entry and not deleted) or _within(entry, "search").get("mode") == "outcome":
+                continue
+            try:
+                if deleted:
+                    yield self._deletion(item, place, _within(entry, "request"))
+                    continue
+                if not isinstance(resource, dict):
+                    raise FhirError("invalid", "an entry holds a resource", f"Bundle.entry[{index}].resource")
+                linked = rewrite(resource, links)
+                body = json.dump(linked)
+                tree_of = linked if self.exact else json.parse(body, max_depth=self.context.settings.max_depth)
+                yield self._resource(place, tree_of, body)
+            except FhirError as error:
+                yield _failed(place, error)
+
+    def _links(self, item: Item, entries: list[dict]) -> dict[str, str]:
+        """urn -> `Type/id`; an entry without an id is given one, drawn so that the same Bundle gives the same."""
+        vault, links = self.context.store.vault, {}
+        for entry in entries:
+            resource, full_url = entry.get("resource"), entry.get("fullUrl")
+            is_urn = isinstance(full_url, str) and full_url.startswith("urn:")
+            if not (is_urn and isinstance(resource, dict) and "resourceType" in resource):
+                continue
+            if "id" not in resource:
+                draw = self.hashing.random(f"{item.place}#{full_url}", "id")
+                dossier = vault.new_dossier(draw) if resource["resourceType"] == "Patient" else COMMON
+                entry["resource"] = resource = {**resource, "id": vault.new_id(dossier, draw)}
+            links[full_url] = f"{resource['resourceType']}/{resource['id']}"
+        return links
+
+    def _deletion(self, item: Item, place: str, request: dict) -> Unit:
+        """A version of a history that says that the resource is gone."""
+        url = bundle.parse_url(str(request.get("url")))._replace(query=(), conditional=False)
+        unit = Unit(place, DELETION, {"resourceType": url.type, "id": url.id}, b"")
+        return self._named(unit, whole(item)._replace(names=(url.identity,)))
+
+
+def whole(item: Item) -> Named:
+    """How a Bundle is called that is one thing: by its content and its place."""
+    found = digest(item.body)
+    return Named((f"{item.place}#{found.hex()}",), "", found)
+
+
+def _failed(place: str, error: FhirError) -> Unit:
+    unit = Unit(place, RESOURCE, {}, b"")
+    unit.done(refusal(place, error))
+    return unit
+
+
+def _within(entry: dict, name: str) -> dict:
+    found = entry.get(name)
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,156 @@
+"""A worker process of an import: takes runs of items on standard input, stores them, tells their results on standard output.
+
+https://msgpack.org/ ; a frame is its length in four bytes, then MessagePack. Standard input at its end means that the import is over.
+"""
+
+import asyncio
+import os
+import struct
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fhir_dmp.errors import FhirError, Issue
+from fhir_dmp.exchange.inputs import Item
+from fhir_dmp.exchange.results import Result
+from fhir_dmp.exchange.rules import Rules
+from fhir_dmp.settings import SETTINGS, Settings
+
+LENGTH = struct.Struct(">I")
+# Runs that one worker has under way: while one waits for the database, the other is prepared.
+AT_ONCE = 2
+
+
+class Begin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is told first. settings: name -> value."""
+
+    settings: dict[str, Any]
+    base_url: str
+    rules: Rules
+    job: str
+
+
+class Run(msgspec.Struct, frozen=True):
+    """items: (place, body) each, or (place, kind, message) of what could not be read."""
+
+    number: int
+    items: list[tuple[str, bytes] | tuple[str, str, str]]
+
+
+class Done(msgspec.Struct, frozen=True):
+    """results: of each item of a run, as tuples of Result. failed: why the run could not be done at all."""
+
+    number: int
+    results: list[list[tuple[str, int, str, list[tuple[str, str, str, str]], bool]]] = []
+    failed: str = ""
+
+
+def plain(settings: Settings) -> dict[str, Any]:
+    """Settings as values that travel."""
+    found = {setting.name: getattr(settings, setting.name) for setting in SETTINGS}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in found.items() if value is not None}
+
+
+def restored(values: dict[str, Any]) -> Settings:
+    """The settings again."""
+    kinds = {setting.name: setting.type for setting in SETTINGS}
+    return Settings(**{name: kinds[name](value) for name, value in values.items()})
+
+
+def run_of(number: int, items: list[Item]) -> Run:
+    """Items as they travel."""
+    return Run(number, [(one.place, one.body) if one.fault is None else (one.place, one.fault.kind, one.fault.message) for one in items])
+
+
+def items_of(run: Run) -> list[Item]:
+    """The items again."""
+    return [Item(one[0], one[1], 0) if len(one) == 2 else Item(one[0], b"", 0, FhirError(one[1], one[2])) for one in run.items]
+
+
+def done_of(number: int, results: list[list[Result]]) -> Done:
+    """Results as they travel."""
+    return Done(number, [[(r.place, r.status, r.location, [tuple(i) for i in r.issues], r.known) for r in listed] for listed in results])
+
+
+def results_of(done: Done) -> list[list[Result]]:
+    """The results again."""
+    return [
+        [Result(place, status, location, tuple(Issue(*i) for i in issues), known) for place, status, location, issues, known in listed]
+        for listed in done.results
+    ]
+
+
+def frame(value: object) -> bytes:
+    """A value as it is sent."""
+    data = msgspec.msgpack.encode(value)
+    return LENGTH.pack(len(data)) + data
+
+
+async def frames(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """What is sent, frame by frame, until the other side closes."""
+    while True:
+        try:
+            (size,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+            yield await reader.readexactly(size)
+        except asyncio.IncompleteReadError:
+            return
+
+
+async def serve(reader: asyncio.StreamReader, write) -> None:
+    """Do what is asked until there is no more."""
+    from fhir_dmp.exchange.engine import Engine
+    from fhir_dmp.exchange.opening import opened
+
+    received = frames(reader)
+    begin = msgspec.msgpack.decode(await anext(received), type=Begin)
+    decoder = msgspec.msgpack.Decoder(Run)
+    async with opened(restored(begin.settings), begin.rules, begin.base_url) as context:
+        gate = asyncio.Semaphore(AT_ONCE)
+        tasks: set[asyncio.Task] = set()
+
+        async def one(run: Run) -> None:
+            try:
+                done = done_of(run.number, await Engine(context, begin.rules, begin.job).run(items_of(run)))
+            except Exception as error:
+                done = Done(run.number, failed=f"{type(error).__name__}: {error}")
+            finally:
+                gate.release()
+            write(frame(done))
+
+        async for data in received:
+            await gate.acquire()
+            task = asyncio.create_task(one(decoder.decode(data)))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        # Whoever asked is gone: what is half done is not stored, or is found in the ledger by whoever goes on.
+        for task in list(tasks):
+            task.cancel()
+
+
+async def main() -> None:
+    """Standard input and output as streams."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=2**20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
+    # What anybody prints must not get between the frames.
+    out = os.dup(1)
+    os.dup2(2, 1)
+
+    def write(data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(out, view) :]
+
+    try:
+        await serve(reader, write)
+    except BrokenPipeError:
+        return
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(main())

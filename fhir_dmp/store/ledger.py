@@ -1,0 +1,266 @@
+"""The ledger of imports: what came from which source, written in the transaction that stores it, so that nothing is stored twice.
+
+https://www.mongodb.com/docs/manual/core/transactions/
+
+A line is known by a keyed hash of (source, unique id); it tells nothing readable. It lists the versions of that thing that were stored.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from bson import Binary
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+from fhir_dmp.store.batching import Failed
+from fhir_dmp.store.connection import repeated
+from fhir_dmp.store.failures import translated
+from fhir_dmp.store.resources import Store, Transaction, nothing_stored
+from fhir_dmp.store.rows import Change
+from fhir_dmp.store.writing import Prepared, apply, claim
+
+T = TypeVar("T")
+
+LINES = "imports"
+NAMESPACE_EXISTS = 48
+
+
+class Part(NamedTuple):
+    """One of the rows that a Bundle became. method: POST, PUT, PATCH or DELETE. key, row: its key and version. status: as then answered."""
+
+    method: str
+    type: str
+    key: bytes
+    row: int
+    status: int
+
+
+class Stored(NamedTuple):
+    """One version of a thing of a source, as it was stored.
+
+    version, digest: hashes of the version the source told and of its content. row: version of our row. job: hash of the import that
+    brought it. status: 201 or 200, as then answered. parts: of what stays whole and became several rows.
+    """
+
+    version: int
+    digest: int
+    row: int
+    job: int
+    status: int
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A thing of a source. key: of the row it became, b"" when it became several. type: its resource type."""
+
+    key: bytes
+    type: str
+    versions: tuple[Stored, ...] = ()
+
+    def version(self, version: int) -> Stored | None:
+        """What is known of a version; None when it never came."""
+        return next((one for one in self.versions if one.version == version), None)
+
+
+class Receipt(NamedTuple):
+    """What is to be written beside the rows. names: keyed hashes, 16 bytes each, of the thing itself and of its other names."""
+
+    names: tuple[bytes, ...]
+    key: bytes
+    type: str
+    stored: Stored
+
+
+class Entry(NamedTuple):
+    """Changes that are stored together, with their receipt."""
+
+    changes: Sequence[Change]
+    receipt: Receipt
+
+
+class Repeated(Exception):
+    """The version was stored before, or meanwhile. line: what is known of it."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__("this version was imported before")
+        self.line = line
+
+
+Outcome = Failed | Repeated | None
+# Given the places of the entries that are being stored, the traces to be stored with them.
+Traces = Callable[[Sequence[int]], Sequence[Change]]
+
+
+class Ledger:
+    """The ledger of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self._connection = store, store.connection
+        self._lines = store.connection.database[LINES]
+
+    async def ready(self) -> None:
+        """Make the collection: a transaction should not have to."""
+        try:
+            await repeated(lambda: self._connection.database.create_collection(LINES, check_exists=False))
+        except (CollectionInvalid, OperationFailure) as error:
+            if getattr(error, "code", NAMESPACE_EXISTS) != NAMESPACE_EXISTS:
+                raise
+
+    @translated
+    async def known(self, names: Iterable[bytes]) -> dict[bytes, Line]:
+        """Lines by name; what never came is left out."""
+        return await self._known(names, None)
+
+    async def _known(self, names: Iterable[bytes], session: AsyncClientSession | None) -> dict[bytes, Line]:
+        wanted = [Binary(name) for name in dict.fromkeys(names)]
+        if not wanted:
+            return {}
+        command = {"find": LINES, "filter": {"_id": {"$in": wanted}}, "batchSize": len(wanted) + 1}
+        return {document["_id"]: _line(document) for document in await self._connection.read(command, session)}
+
+    @translated
+    async def commit(self, entries: Sequence[Entry], traces: Traces = lambda places: ()) -> list[Outcome]:
+        """Store entries in one transaction, majority and journaled; each is stored or not, for its own reasons.
+
+        No two of them share a name or a row. Failed: a Conflict, as in Store.commit. Repeated: somebody else brought it meanwhile.
+        """
+        prepared = await self.store._prepare([change for entry in entries for change in entry.changes])
+        members: list[list[Prepared]] = []
+        at = 0
+        for entry in entries:
+            members.append(prepared[at : at + len(entry.changes)])
+            at += len(entry.changes)
+
+        async def attempt(session: AsyncClientSession) -> list[Outcome]:
+            turn.begin()
+            lines = await self._known((name for entry in entries for name in entry.receipt.names), session)
+            outcomes: list[Outcome] = [_repeated(entry.receipt, lines) for entry in entries]
+            fresh = [place for place, outcome in enumerate(outcomes) if outcome is None]
+            if fresh:
+                done = await apply(self._connection, session, [members[place] for place in fresh], turn)
+                for place, outcome in zip(fresh, done, strict=True):
+                    outcomes[place] = outcome
+                stored = [place for place in fresh if outcomes[place] is None]
+                await self._write([entries[place].receipt for place in stored], lines, session)
+                if stored and (changes := traces(stored)):
+                    await apply(self._connection, session, [await self.store._prepare(changes)], turn)
+            return outcomes
+
+        async with self.store._lanes.turn(nothing_stored) as turn:
+            return await self._connection.transaction(attempt)
+
+    async def write(self, receipt: Receipt, session: AsyncClientSession) -> None:
+        """Write a receipt in a transaction that is under way; Repeated ends it."""
+        lines = await self._known(receipt.names, session)
+        if repetition := _repeated(receipt, lines):
+            raise repetition
+        await self._write([receipt], lines, session)
+
+    async def _write(self, receipts: Sequence[Receipt], lines: dict[bytes, Line], session: AsyncClientSession) -> None:
+        new, updates = [], []
+        for receipt in receipts:
+            said = _told(receipt.stored)
+            for name in receipt.names:
+                if name in lines:
+                    change = {"$push": {"e": said}, "$set": {"k": Binary(receipt.key), "t": receipt.type}}
+                    updates.append({"q": {"_id": Binary(name)}, "u": change})
+                else:
+                    new.append({"_id": Binary(name), "k": Binary(receipt.key), "t": receipt.type, "e": [said]})
+        if new:
+            await self._lines.insert_many(new, session=session)
+        if updates:
+            await self._connection.database.command({"update": LINES, "updates": updates, "ordered": True}, session=session)
+
+
+def _told(stored: Stored) -> dict[str, Any]:
+    said: dict[str, Any] = {"w": stored.version, "h": stored.digest, "v": stored.row, "j": stored.job, "s": stored.status}
+    if stored.parts:
+        said["c"] = [[part.method, part.type, Binary(part.key), part.row, part.status] for part in stored.parts]
+    return said
+
+
+def _line(document: dict[str, Any]) -> Line:
+    versions = (
+        Stored(one["w"], one["h"], one["v"], one["j"], one["s"], tuple(Part(*part) for part in one.get("c", ()))) for one in document["e"]
+    )
+    return Line(bytes(document["k"]), document["t"], tuple(versions))
+
+
+def _repeated(receipt: Receipt, lines: dict[bytes, Line]) -> Repeated | None:
+    found = next((lines[name] for name in receipt.names if name in lines and lines[name].version(receipt.stored.version)), None)
+    return None if found is None else Repeated(found)
+
+
+@dataclass(slots=True)
+class Recording:
+    """A store that writes a receipt in each transaction of the one request it is lent to, and traces with it.
+
+    Everything else is that of the store. Repeated: what was asked had been done.
+    """
+
+    store: Store
+    ledger: Ledger
+    receipt: Receipt
+    traces: Callable[[Sequence[Change]], Sequence[Change]] = field(default=lambda changes: ())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    async def create(self, row) -> None:
+        """As Store.create."""
+        await self.commit([Change(row, None)])
+
+    async def commit(self, changes: Sequence[Change], *, claims: Iterable[bytes] = ()) -> None:
+        """As Store.commit."""
+
+        async def work(transaction: Transaction) -> None:
+            await transaction.write(changes)
+
+        await self.transact(work, claims=claims)
+
+    @translated
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]], *, claims: Iterable[bytes] = ()) -> T:
+        """As Store.transact."""
+        claims = sorted(set(claims))
+
+        async def attempt(session: AsyncClientSession) -> T:
+            turn.begin()
+            await claim(self.store.connection, session, claims, self.store.clock())
+            transaction = _Watched(self.store, session, turn)
+            result = await work(transaction)
+            if transaction.written:
+                parts = tuple(_part(change) for change in transaction.written)
+                receipt = self.receipt._replace(key=parts[0].key, stored=self.receipt.stored._replace(row=parts[0].row, parts=parts))
+                await self.ledger.write(receipt, session)
+                if changes := self.traces(transaction.written):
+                    await Transaction.write(transaction, changes)
+            return result
+
+        async with self._turn(claims) as turn:
+            return await self.store.connection.transaction(attempt)
+
+    @asynccontextmanager
+    async def _turn(self, claims: Sequence[bytes]) -> AsyncIterator[Any]:
+        async with self.store._locks.hold(claims), self.store._lanes.turn(nothing_stored) as turn:
+            yield turn
+
+
+class _Watched(Transaction):
+    """Remembers what is written through it."""
+
+    def __init__(self, store: Store, session: AsyncClientSession, turn: Any) -> None:
+        super().__init__(store, session, turn)
+        self.written: list[Change] = []
+
+    async def write(self, changes: Sequence[Change]) -> None:
+        """As Transaction.write."""
+        await super().write(changes)
+        self.written += changes
+
+
+def _part(change: Change) -> Part:
+    row = change.row
+    return Part(row.method, row.type, row.key, row.version, 204 if row.deleted else 201 if change.expected is None else 200)
