@@ -1,0 +1,136 @@
+"""Credentials and counters on the real database. https://pages.nist.gov/800-63-4/sp800-63b.html"""
+
+import asyncio
+import json
+
+import pytest
+
+from fhir_dmp.store.credentials import Credentials, Factor, Owner
+from fhir_dmp.store.resources import Store
+
+NOW = 1_795_000_000_000
+FACTOR = Factor("JBSWY3DPEHPK3PXP", "camille@example.org")
+
+
+@pytest.fixture
+def credentials(store):
+    return Credentials(store)
+
+
+@pytest.fixture
+def holder(store):
+    """A holder: the id of a Patient in a dossier of its own."""
+    return Owner(store.vault.new_id(store.new_dossier()))
+
+
+async def issue(credentials, owner, identifier="abcd2345efgh", codes=("11111111", "22222222")):
+    await credentials.issue(owner, identifier=identifier, password="$argon2id$x", factor=FACTOR, codes=codes, now_ms=NOW)
+    return await credentials.find(credentials.hashed("login", identifier))
+
+
+async def test_credentials_are_found_by_identifier_and_say_whose_they_are(credentials, holder):
+    found = await issue(credentials, holder)
+    assert credentials.owner(found) == holder and await credentials.factor(found) == FACTOR
+    assert found.password == "$argon2id$x" and found.issued.year == 2026
+    assert await credentials.find(credentials.hashed("login", "abcd2345efgi")) is None
+    related = Owner(holder.patient, "r1")
+    assert credentials.owner(await issue(credentials, related, "other2345efg")) == related
+    assert credentials.owner(await credentials.find(found.login)) == holder, "a representative has credentials of his own"
+
+
+async def test_nothing_stored_names_the_person_or_shows_a_secret(credentials, holder, store):
+    await issue(credentials, Owner(holder.patient, "related-1"))
+    (row,) = await store.connection.database["host.credentials"].find({}, hint="login").to_list()
+    told = json.dumps(row, default=lambda value: value.hex() if isinstance(value, bytes) else str(value))
+    for secret in (holder.patient, "related-1", "abcd2345efgh", "11111111", FACTOR.totp, "camille"):
+        assert secret not in told and secret.encode().hex() not in told
+
+
+async def test_a_new_issue_replaces_the_former_whole(credentials, holder):
+    former = await issue(credentials, holder, "former234567")
+    latest = await issue(credentials, holder, "latest234567", codes=("33333333",))
+    assert former.id == latest.id and await credentials.find(former.login) is None
+    assert not await credentials.spend_code(former, "11111111") and not await credentials.spend_step(former, 7)
+    assert not await credentials.spend_code(latest, "11111111") and await credentials.spend_code(latest, "33333333")
+
+
+async def test_issues_at_the_same_moment_leave_one(credentials, holder, store):
+    await asyncio.gather(*(issue(credentials, holder, f"same2345678{n}") for n in range(8)))
+    assert await store.connection.database["host.credentials"].count_documents({}, hint="login") == 1
+
+
+async def test_a_code_is_taken_by_one_caller_of_many(credentials, holder):
+    found = await issue(credentials, holder)
+    taken = await asyncio.gather(*(credentials.spend_code(found, "11111111") for _ in range(12)))
+    assert sorted(taken) == [False] * 11 + [True]
+    assert not await credentials.spend_code(found, "99999999") and await credentials.spend_code(found, "22222222")
+
+
+async def test_a_time_step_is_taken_once_and_never_backwards(credentials, holder):
+    found = await issue(credentials, holder)
+    assert sorted(await asyncio.gather(*(credentials.spend_step(found, 100) for _ in range(12)))) == [False] * 11 + [True]
+    assert not await credentials.spend_step(found, 99) and await credentials.spend_step(found, 101)
+
+
+async def test_codes_of_one_person_are_not_those_of_another(credentials, holder, store):
+    mine = await issue(credentials, holder, "mine23456789", codes=("11111111",))
+    other = Owner(store.vault.new_id(store.new_dossier()))
+    his = await issue(credentials, other, "his234567891", codes=("22222222",))
+    assert not await credentials.spend_code(mine, "22222222") and await credentials.spend_code(his, "22222222")
+
+
+async def test_the_second_secret_goes_with_the_dossier(credentials, holder, store):
+    found = await issue(credentials, holder)
+    await store.destroy_dossier(store.vault.dossier_of_patient(holder.patient))
+    assert await credentials.factor(found) is None
+
+
+async def test_a_record_put_in_the_place_of_another_does_not_open(credentials, holder, store):
+    from fhir_dmp.store.failures import Broken
+
+    mine = await issue(credentials, holder, "mine23456789")
+    his = await issue(credentials, Owner(holder.patient, "r1"), "his234567891")
+    mine.factor = his.factor
+    with pytest.raises(Broken):
+        await credentials.factor(mine)
+    mine.owner = his.owner[:-4] + "AAAA"
+    with pytest.raises(Broken):
+        credentials.owner(mine)
+
+
+async def test_counts_begin_anew_after_their_span(credentials):
+    name = credentials.hashed("asked", "x")
+    found = [await credentials.count(name, NOW + at, 1000) for at in (0, 400, 999, 1000, 1500)]
+    assert [one.times for one in found] == [1, 2, 3, 1, 2]
+    assert [one.until_ms - NOW for one in found] == [1000, 1000, 1000, 2000, 2000]
+    assert (await credentials.counted(name, NOW + 1999), await credentials.counted(name, NOW + 2000)) == (2, 0)
+    await credentials.forget(name)
+    assert await credentials.counted(name, NOW + 1500) == 0
+
+
+async def test_a_lock_is_renewed_until_it_falls_and_then_ends_at_its_time(credentials):
+    name = credentials.hashed("failures", "x")
+    found = [await credentials.count(name, NOW + at, 1000, renewed_below=3) for at in (0, 900, 1800, 2700)]
+    assert [(one.times, one.until_ms - NOW) for one in found] == [(1, 1000), (2, 1900), (3, 2800), (4, 2800)]
+    assert await credentials.counted(name, NOW + 2799) == 4 and await credentials.counted(name, NOW + 2800) == 0
+
+
+async def test_no_count_is_lost_among_many(credentials):
+    name = credentials.hashed("asked", "crowd")
+    found = await asyncio.gather(*(credentials.count(name, NOW, 1000) for _ in range(40)))
+    assert sorted(one.times for one in found) == list(range(1, 41))
+
+
+async def test_two_servers_count_together(credentials, mongod, data_dir, database):
+    other = await Store.open(mongod.uri, database, data_dir=data_dir)
+    try:
+        name = credentials.hashed("asked", "both")
+        await credentials.count(name, NOW, 1000)
+        assert (await Credentials(other).count(name, NOW, 1000)).times == 2
+    finally:
+        await other.close()
+
+
+def test_a_hash_serves_one_purpose_and_tells_its_parts_apart(credentials):
+    names = [("login", "a"), ("failures", "a"), ("code", "a", "b"), ("code", "ab", ""), ("code", "", "ab"), ("code", "a\u0000b")]
+    assert len({credentials.hashed(*each) for each in names}) == len(names)
