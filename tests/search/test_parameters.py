@@ -47,9 +47,13 @@ def test_parameters_of_pdsm_and_mhd_are_there():
     assert {row.code for row in OWN} == {
         "isArchived", "creation", "period-start", "period-end", "designationType", "sourceId", "authorOrg", "intendedRecipient",
     }  # fmt: skip
+    derived = {json.loads(file.read_bytes())["derivedFrom"]: file for file in registry.PROFILES.glob("SearchParameter-*.json")}
     for row in OWN:
+        # Published under an address of ours, that names the original it comes from.
+        ours = registry.row_of(json.loads(derived[row.url].read_bytes()))
+        assert ours._replace(url=row.url) == row
         for base in row.base:
-            assert parameters(base)[row.code].url == row.url
+            assert parameters(base)[row.code].url == ours.url
 
 
 def test_search_parameter_resources_of_a_folder_are_read(tmp_path):

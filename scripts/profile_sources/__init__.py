@@ -1,0 +1,1 @@
+"""What the profiles say, in compact form; scripts/generate_profiles.py makes the FHIR artefacts of `profiles/` of it."""

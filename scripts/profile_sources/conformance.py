@@ -1,0 +1,495 @@
+"""SearchParameters and OperationDefinitions.
+
+https://hl7.org/fhir/R4/searchparameter.html and https://hl7.org/fhir/R4/operationdefinition.html
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from fhir_dmp.search.own import OWN
+from scripts.profile_sources.making import head, structure, translated, value_set
+
+R4 = "http://hl7.org/fhir/OperationDefinition/"
+# code of a search parameter -> id, English, French
+SEARCH = {
+    "isArchived": ("dmp-is-archived", "Whether it is archived", "Archivé ou non"),
+    "creation": ("dmp-creation", "When the content was made", "Date de création du contenu"),
+    "period-start": ("dmp-period-start", "When the act began", "Début de l'acte"),
+    "period-end": ("dmp-period-end", "When the act ended", "Fin de l'acte"),
+    "designationType": ("dmp-designation-type", "What gathers the documents", "Ce qui réunit les documents"),
+    "sourceId": ("dmp-source-id", "System that submitted", "Système émetteur"),
+    "authorOrg": ("dmp-author-organization", "Structure of whom submitted", "Structure de qui a soumis"),
+    "intendedRecipient": ("dmp-intended-recipient", "For whom it is meant", "Destinataire"),
+}
+
+
+def search_parameters() -> Iterator[dict[str, Any]]:
+    """Those of PDSm and MHD the server has beside R4, under an address of ours; derivedFrom names the original."""
+    for row in OWN:
+        id, en, fr = SEARCH[row.code]
+        found = head("SearchParameter", id, en, fr)
+        for absent in ("title", "_title"):
+            found.pop(absent)
+        found["name"] = "".join(part.capitalize() for part in id.split("-"))
+        found["derivedFrom"] = row.url
+        found |= {"code": row.code, "base": list(row.base), "type": row.type, "expression": row.expression, "xpathUsage": row.xpath_usage}
+        if row.target:
+            found["target"] = list(row.target)
+        if row.type == "date":
+            found["comparator"] = ["eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap"]
+        if row.type == "token":
+            found["modifier"] = ["missing", "not", "text"]
+        yield found
+
+
+class P(NamedTuple):
+    """name, use (in or out), cardinality, type, English, French. binding: value set id. parts: of a parameter without type.
+
+    search: SearchParameter type of a string. profile: our StructureDefinition or targets.
+    """
+
+    name: str
+    use: str
+    card: str
+    type: str
+    en: str
+    fr: str
+    binding: str = ""
+    parts: tuple["P", ...] = ()
+    profile: str = ""
+
+
+class Op(NamedTuple):
+    """id (dmp- is put before), code, types, levels among system, type, instance, changes, English, French, parameters. base: of R4."""
+
+    id: str
+    code: str
+    types: tuple[str, ...]
+    levels: str
+    changes: bool
+    en: str
+    fr: str
+    parameters: tuple[P, ...]
+    base: str = ""
+
+
+PATIENT = ("Patient",)
+DAY = "The first day, or instant", "Le premier jour, ou instant"
+LAST = "The last day, or instant", "Le dernier jour, ou instant"
+RETURN_PATIENT = P("return", "out", "1..1", "Patient", "The Patient", "Le Patient")
+CHECK = tuple(
+    P(name, "out", "1..1", "code", f"{en}: passed, indeterminate or failed", f"{fr} : passed, indeterminate ou failed")
+    for name, en, fr in (("seal", "Seal of the host", "Cachet de l'hébergeur"), ("message", "Seal of the message", "Cachet du message"))
+) + (P("author", "out", "1..1", "code", "Signature of the author", "Signature de l'auteur"),)
+REASON = P("reason", "in", "1..1", "code", "Why", "Motif", "dmp-closing-reason")
+
+OPERATIONS: tuple[Op, ...] = (
+    Op(
+        "open",
+        "open",
+        PATIENT,
+        "type",
+        True,
+        "Opens a DMP, with its opening Consent and the three emergency Consents",
+        "Ouvre un DMP, avec son consentement d'ouverture et les trois consentements d'urgence",
+        (
+            P(
+                "patient",
+                "in",
+                "1..1",
+                "Patient",
+                "INS, official names, sex, birth date",
+                "INS, noms officiels, sexe, date de naissance",
+                profile="dmp-patient",
+            ),
+            P("evidence", "in", "1..1", "code", "How the holder agreed", "Comment le titulaire a donné son accord", "dmp-consent-evidence"),
+            P("relatedPerson", "in", "0..*", "RelatedPerson", "Parents, guardian", "Parents, tuteur", profile="dmp-related-person"),
+            P(
+                "emergencyRegulation",
+                "in",
+                "0..1",
+                "boolean",
+                "Emergency call centres; true when absent",
+                "Centres de régulation ; vrai à défaut",
+            ),
+            P("emergencyBreakGlass", "in", "0..1", "boolean", "Breaking the glass; true when absent", "Bris de glace ; vrai à défaut"),
+            P(
+                "emergencyMasked",
+                "in",
+                "0..1",
+                "boolean",
+                "Masked documents too; false when absent",
+                "Documents masqués aussi ; faux à défaut",
+            ),
+            RETURN_PATIENT,
+        ),
+    ),
+    Op(
+        "close",
+        "close",
+        PATIENT,
+        "instance",
+        True,
+        "Closes a DMP; it is kept ten years",
+        "Ferme un DMP ; il est conservé dix ans",
+        (REASON, P("date", "in", "0..1", "dateTime", "From when", "À partir de quand"), RETURN_PATIENT),
+    ),
+    Op(
+        "reactivate",
+        "reactivate",
+        PATIENT,
+        "instance",
+        True,
+        "Opens a closed DMP again",
+        "Rouvre un DMP fermé",
+        (REASON, P("date", "in", "0..1", "dateTime", "From when", "À partir de quand"), RETURN_PATIENT),
+    ),
+    Op(
+        "access-sheet",
+        "access-sheet",
+        PATIENT,
+        "instance",
+        True,
+        "Issues the sheet of login codes; the former one no longer works",
+        "Émet la feuille de codes de connexion ; la précédente ne vaut plus",
+        (P("return", "out", "1..1", "Binary", "The sheet, PDF or text", "La feuille, en PDF ou en texte"),),
+    ),
+    Op(
+        "break-glass",
+        "break-glass",
+        PATIENT,
+        "instance",
+        True,
+        "Breaks the glass: emergency access for an hour, told to the holder",
+        "Brise la glace : accès d'urgence d'une heure, signalé au titulaire",
+        (
+            P("justification", "in", "1..1", "string", "Why it is an emergency", "Pourquoi c'est une urgence"),
+            P("expires", "out", "1..1", "instant", "Until when", "Jusqu'à quand"),
+            P("grant", "out", "1..1", "id", "Id of the grant", "Identifiant de l'accès accordé"),
+        ),
+    ),
+    Op(
+        "access-list",
+        "access-list",
+        PATIENT,
+        "instance",
+        False,
+        "Who has access to the DMP, and why",
+        "Qui a accès au DMP, et à quel titre",
+        (
+            P(
+                "professional",
+                "out",
+                "0..*",
+                "",
+                "One who has access, or is blocked",
+                "Une personne qui a accès, ou est bloquée",
+                parts=(
+                    P("identifier", "out", "1..1", "Identifier", "National identifier", "Identifiant national"),
+                    P("name", "out", "0..1", "string", "Name", "Nom"),
+                    P("reason", "out", "1..1", "code", "Rule that permits", "Règle qui permet"),
+                    P("until", "out", "0..1", "dateTime", "Until when", "Jusqu'à quand"),
+                    P("blocked", "out", "1..1", "boolean", "Blocked", "Bloqué"),
+                ),
+            ),
+        ),
+    ),
+    Op(
+        "explain-access",
+        "explain-access",
+        PATIENT,
+        "instance",
+        False,
+        "Why a document is shown or not",
+        "Pourquoi un document est montré ou non",
+        (
+            P("document", "in", "0..1", "Reference", "The document", "Le document", profile="DocumentReference"),
+            P("professional", "in", "0..1", "Identifier", "For whom; oneself when absent", "Pour qui ; soi-même à défaut"),
+            P("effect", "out", "1..1", "code", "permit, hide or refuse", "permit, hide ou refuse"),
+            P("rule", "out", "1..1", "code", "Name of the rule that decided", "Nom de la règle qui a décidé"),
+            P("text", "out", "1..1", "string", "The same, for people", "La même chose, en clair"),
+        ),
+    ),
+    Op(
+        "access-journal",
+        "access-journal",
+        PATIENT,
+        "instance",
+        False,
+        "Who did what in the DMP, for people",
+        "Qui a fait quoi dans le DMP, en clair",
+        (
+            P("start", "in", "0..1", "dateTime", *DAY),
+            P("end", "in", "0..1", "dateTime", *LAST),
+            P(
+                "event",
+                "out",
+                "0..*",
+                "",
+                "One event",
+                "Un événement",
+                parts=(
+                    P("when", "out", "1..1", "instant", "When", "Quand"),
+                    P("who", "out", "1..1", "string", "Who", "Qui"),
+                    P("role", "out", "0..1", "string", "In what role", "À quel titre"),
+                    P("establishment", "out", "0..1", "string", "For which establishment", "Pour quel établissement"),
+                    P("what", "out", "1..1", "string", "What was done", "Ce qui a été fait"),
+                ),
+            ),
+        ),
+    ),
+    Op(
+        "summary",
+        "summary",
+        PATIENT,
+        "instance",
+        False,
+        "Medical summary as a document, of what the asker may see",
+        "Synthèse médicale en document, de ce que le demandeur peut voir",
+        (P("return", "out", "1..1", "Bundle", "The document", "Le document", profile="dmp-document-bundle"),),
+    ),
+    Op(
+        "export-dossier",
+        "export-dossier",
+        PATIENT,
+        "instance",
+        False,
+        "Makes the signed package of a dossier for another host",
+        "Prépare le paquet signé d'un dossier pour un autre hébergeur",
+        (
+            P("recipient", "in", "1..1", "Identifier", "The other host", "L'autre hébergeur"),
+            P("reason", "in", "1..1", "string", "Why", "Motif"),
+            P("return", "out", "0..1", "Bundle", "The package, when it is ready", "Le paquet, quand il est prêt"),
+        ),
+    ),
+    Op(
+        "merge",
+        "merge",
+        PATIENT,
+        "instance",
+        True,
+        "Joins two dossiers of one person",
+        "Réunit deux dossiers d'une même personne",
+        (P("source-patient", "in", "1..1", "Reference", "The other dossier", "L'autre dossier", profile="Patient"), RETURN_PATIENT),
+    ),
+    Op(
+        "unmerge",
+        "unmerge",
+        PATIENT,
+        "instance",
+        True,
+        "Parts what was joined by mistake",
+        "Sépare ce qui a été réuni par erreur",
+        (P("source-patient", "in", "1..1", "Reference", "The other dossier", "L'autre dossier", profile="Patient"), RETURN_PATIENT),
+    ),
+    Op(
+        "verify",
+        "verify",
+        ("Resource",),
+        "instance",
+        False,
+        "Checks the three proofs of a resource",
+        "Vérifie les trois preuves d'une ressource",
+        (*CHECK, P("reason", "out", "0..*", "string", "Why one did not pass", "Pourquoi l'une n'a pas réussi")),
+    ),
+    Op(
+        "proof",
+        "proof",
+        ("AuditEvent",),
+        "instance",
+        False,
+        "Proof that a trace is in the journal",
+        "Preuve qu'une trace est dans le journal",
+        (P("return", "out", "1..1", "Parameters", "Inclusion proof and signed tree head", "Preuve d'inclusion et tête d'arbre signée"),),
+    ),
+    Op(
+        "import",
+        "import",
+        (),
+        "system",
+        True,
+        "Takes dossiers in from another source",
+        "Reprend des dossiers d'une autre source",
+        (
+            P("source", "in", "1..1", "uri", "Registered source", "Source enregistrée"),
+            P("content", "in", "1..1", "Bundle", "What is imported", "Ce qui est repris"),
+            P("return", "out", "0..1", "Parameters", "The report, at the end", "Le rapport, à la fin"),
+        ),
+    ),
+    Op(
+        "statistics",
+        "statistics",
+        (),
+        "system",
+        False,
+        "Counts for the operator; those below 5 are masked",
+        "Chiffres pour l'exploitant ; ceux sous 5 sont masqués",
+        (
+            P("start", "in", "0..1", "date", *DAY),
+            P("end", "in", "0..1", "date", *LAST),
+            P("return", "out", "1..1", "Parameters", "The counts", "Les chiffres"),
+        ),
+    ),
+    Op(
+        "everything",
+        "everything",
+        PATIENT,
+        "instance",
+        False,
+        "All of a dossier that the asker may see",
+        "Tout ce que le demandeur peut voir du dossier",
+        (
+            P("start", "in", "0..1", "date", *DAY),
+            P("end", "in", "0..1", "date", *LAST),
+            P("_since", "in", "0..1", "instant", "Changed since", "Modifié depuis"),
+            P("_type", "in", "0..*", "code", "Types", "Types"),
+            P("_count", "in", "0..1", "integer", "Entries a page", "Entrées par page"),
+            P("return", "out", "1..1", "Bundle", "What was found", "Ce qui a été trouvé"),
+        ),
+        R4 + "Patient-everything",
+    ),
+    Op(
+        "document",
+        "document",
+        ("Composition",),
+        "type instance",
+        False,
+        "Assembles the document of a Composition",
+        "Assemble le document d'une Composition",
+        (
+            P("id", "in", "0..1", "uri", "The Composition", "La Composition"),
+            P("persist", "in", "0..1", "boolean", "Keep it", "L'enregistrer"),
+            P("graph", "in", "0..1", "uri", "What to cite", "Ce qu'il faut citer"),
+            P("return", "out", "1..1", "Bundle", "The document", "Le document", profile="dmp-document-bundle"),
+        ),
+        R4 + "Composition-document",
+    ),
+    Op(
+        "docref",
+        "docref",
+        ("DocumentReference",),
+        "type",
+        False,
+        "Documents of a patient",
+        "Documents d'un patient",
+        (
+            P("patient", "in", "1..1", "id", "The patient", "Le patient"),
+            P("start", "in", "0..1", "dateTime", *DAY),
+            P("end", "in", "0..1", "dateTime", *LAST),
+            P("type", "in", "0..1", "CodeableConcept", "Type", "Type", "dmp-document-type"),
+            P("return", "out", "1..1", "Bundle", "The documents", "Les documents", profile="dmp-document-searchset"),
+        ),
+    ),
+    Op(
+        "match",
+        "match",
+        PATIENT,
+        "type",
+        False,
+        "Finds the dossier of a person",
+        "Trouve le dossier d'une personne",
+        (
+            P("resource", "in", "1..1", "Resource", "What is known of the person", "Ce qu'on sait de la personne"),
+            P("onlyCertainMatches", "in", "0..1", "boolean", "Only certain ones", "Certitudes seulement"),
+            P("count", "in", "0..1", "integer", "At most", "Au plus"),
+            P("return", "out", "1..1", "Bundle", "Those who match", "Correspondances"),
+        ),
+        R4 + "Patient-match",
+    ),
+    Op(
+        "validate",
+        "validate",
+        ("Resource",),
+        "type instance",
+        False,
+        "Tells every fault of a resource, in English or French",
+        "Dit tous les défauts d'une ressource, en anglais ou en français",
+        (
+            P("resource", "in", "0..1", "Resource", "What to validate", "Ce qu'il faut valider"),
+            P("mode", "in", "0..1", "code", "create, update, delete or profile", "create, update, delete ou profile"),
+            P("profile", "in", "0..1", "uri", "Against which profile", "Selon quel profil"),
+            P("return", "out", "1..1", "OperationOutcome", "The faults", "Les défauts"),
+        ),
+        R4 + "Resource-validate",
+    ),
+    Op(
+        "meta",
+        "meta",
+        ("Resource",),
+        "system type instance",
+        False,
+        "Profiles, tags and labels",
+        "Profils, étiquettes et marques",
+        (P("return", "out", "1..1", "Meta", "Those in use", "Ceux qui sont employés"),),
+        R4 + "Resource-meta",
+    ),
+    Op(
+        "lastn",
+        "lastn",
+        ("Observation",),
+        "type",
+        False,
+        "Last observations of each kind",
+        "Dernières observations de chaque nature",
+        (
+            P("max", "in", "0..1", "positiveInt", "How many of each", "Combien de chacune"),
+            P("return", "out", "1..1", "Bundle", "Those found", "Celles trouvées"),
+        ),
+        R4 + "Observation-lastn",
+    ),
+    Op(
+        "export",
+        "export",
+        PATIENT,
+        "system type",
+        False,
+        "Exports in bulk, for hosts",
+        "Exporte en masse, pour les hébergeurs",
+        (
+            P("_outputFormat", "in", "0..1", "string", "application/fhir+ndjson", "application/fhir+ndjson"),
+            P("_since", "in", "0..1", "instant", "Changed since", "Modifié depuis"),
+            P("_type", "in", "0..1", "string", "Types", "Types"),
+        ),
+    ),
+)
+
+
+def operations() -> Iterator[dict[str, Any]]:
+    for one in OPERATIONS:
+        found = head("OperationDefinition", f"dmp-{one.id}", f"${one.code}", f"${one.code}", (one.en + ".", one.fr + "."))
+        found["kind"] = "operation"
+        found["affectsState"] = one.changes
+        found["code"] = one.code
+        if one.base:
+            found["base"] = one.base
+        if one.types:
+            found["resource"] = list(one.types)
+        found |= {level: level in one.levels.split() for level in ("system", "type", "instance")}
+        if one.parameters:
+            found["parameter"] = [_parameter(each) for each in one.parameters]
+        yield found
+
+
+def _parameter(one: P) -> dict[str, Any]:
+    low, high = one.card.split("..")
+    said: dict[str, Any] = {
+        "name": one.name,
+        "use": one.use,
+        "min": int(low),
+        "max": high,
+        **translated("documentation", one.en + ".", one.fr + "."),
+    }
+    if one.type:
+        said["type"] = one.type
+    if one.profile:
+        said["targetProfile"] = [structure(one.profile)]
+    if one.binding:
+        said["binding"] = {"strength": "required", "valueSet": value_set(one.binding)}
+    if one.parts:
+        said["part"] = [_parameter(part) for part in one.parts]
+    return said
+
+
+def all_of() -> Iterator[dict[str, Any]]:
+    yield from search_parameters()
+    yield from operations()
