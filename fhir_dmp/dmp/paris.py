@@ -92,6 +92,16 @@ def window(start: str | None, end: str | None) -> tuple[int, int]:
     return (span(start)[0] if start else MIN_MS), (span(end)[1] if end else MAX_MS)
 
 
+def shown_clock(ms: int) -> str:
+    """A moment as the clock of Paris shows it.
+
+    >>> shown_clock(midnight_ms(date(2026, 7, 14)) + 1000)
+    '14/07/2026 00:00:01'
+    """
+    here = (_EPOCH + timedelta(milliseconds=ms)).astimezone(PARIS)
+    return f"{here:%d/%m/%Y %H:%M:%S}"
+
+
 def _as_paris(ms: int) -> int:
     """A moment computed as if the clock of Paris showed UTC."""
     if not MIN_MS + 86_400_000 < ms < MAX_MS - 86_400_000:
