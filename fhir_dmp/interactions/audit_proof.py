@@ -8,7 +8,7 @@ gets the HMAC instead of the salt: it proves that the trace stands there, and no
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,26 +19,24 @@ from fhir_dmp.audit.merger import signer
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.interactions import read
+from fhir_dmp.interactions import read, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.store.lanes import Place, place_of, salt_of
 from fhir_dmp.store.resources import Store
-from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import dossier_in
 
 URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/audit-proof"
 
 
-async def run(
-    context: Context, url: Url, given: Given, sight: Sight = UNRESTRICTED, shown_whole: Callable[[Row], bool] = lambda row: True
-) -> Answer:
-    """The proof of one trace. sight: who may read the trace may have it. shown_whole: whether he is shown all that the trace says."""
+async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRICTED) -> Answer:
+    """The proof of one trace. sight: who may read the trace may have it; who is shown a part of it, gets no salt."""
     admit(context, "AuditEvent", "r")
     row = await context.reads.load(context.store.vault.locate("AuditEvent", url.id))
     if row is None or row.type != "AuditEvent" or row.deleted or row.erased or not sight.sees(row):
         raise read.absent()
-    return Answer(200, parameters(await proof_of(context.store, url.id), salted=shown_whole(row)))
+    (seen,) = await shown.rows(context, sight, [row])
+    return Answer(200, parameters(await proof_of(context.store, url.id), salted=seen.body == row.body))
 
 
 class Proof(NamedTuple):
