@@ -19,8 +19,8 @@ from fhir_dmp.fhir.http_types import (
     parse_prefer,
     patch_form,
 )
-from fhir_dmp.http import binary, bulk, conformance, sheet
-from fhir_dmp.http.answers import send_answer, send_bytes, shape_of
+from fhir_dmp.http import access_journal, binary, bulk, conformance, sheet
+from fhir_dmp.http.answers import Shape, send_answer, send_bytes, shape_of
 from fhir_dmp.http.envelope import announces_body
 from fhir_dmp.http.requests import actor_of, base_url, read_body
 from fhir_dmp.http.services import Services
@@ -143,9 +143,13 @@ class Fhir:
             if page.concerns(url):
                 await page.serve(request, send, context, url, body)
                 return
-        shape = shape_of(request, url.query)
+        form = access_journal.page_of(request, url)
+        shape = Shape(form, False, "") if form else shape_of(request, url.query)
         answer = await dispatch.run(context, dispatch.Request(request.method, url, body))
         await tracing.shown(context, "operation", sent_of(request, url))
+        if form:
+            await access_journal.send_page(request, send, answer.body, form)
+            return
         await send_answer(send, answer, shape, context.base_url, wrote=answer.location is not None)
 
     async def form(self, request: Request) -> bundle.Pairs:

@@ -11,7 +11,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import parameters
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.interactions import access_sheet, audit_proof, docref, document, everything, export, lastn, match, meta, validate
+from fhir_dmp.interactions import access_journal, access_sheet, audit_proof, docref, document, everything, export, lastn, match, meta, validate
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.search_access import of_instance, of_patient, of_search, of_staff
 from fhir_dmp.interactions.search_sight import Sight
@@ -49,6 +49,10 @@ OPERATIONS = (
         "everything", R4 + "Patient-everything", ("instance",), ("Patient",), everything.run, everything.PARAMETERS, sight=of_patient
     ),
     Operation(
+        *("access-journal", access_journal.URL, ("instance",), ("Patient",), access_journal.run, access_journal.PARAMETERS),
+        sight=access_journal.sight_of,
+    ),
+    Operation(
         *("access-sheet", access_sheet.URL, ("instance",), ("Patient",), access_sheet.run, access_sheet.PARAMETERS),
         methods=("POST",),
         affects=True,
@@ -67,7 +71,7 @@ OPERATIONS = (
     Operation("lastn", R4 + "Observation-lastn", ("type",), ("Observation",), lastn.run, lastn.PARAMETERS, open=True, sight=of_search),
     Operation("meta", R4 + "Resource-meta", ("system", "type", "instance"), (), meta.run, (), versions=True, sight=of_instance),
     Operation("validate", R4 + "Resource-validate", ("type", "instance"), (), validate.run, validate.PARAMETERS, sight=of_instance),
-    Operation("proof", audit_proof.URL, ("instance",), ("AuditEvent",), audit_proof.run, ()),
+    Operation("proof", audit_proof.URL, ("instance",), ("AuditEvent",), audit_proof.run, (), sight=of_instance),
     Operation("export", BULK + "export", ("system",), (), export.run, export.PARAMETERS),
     Operation("export", BULK + "patient-export", ("type",), ("Patient",), export.run, export.PARAMETERS),
     Operation("export", BULK + "group-export", ("instance",), ("Group",), export.run, export.PARAMETERS),
