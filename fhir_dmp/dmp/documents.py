@@ -167,7 +167,7 @@ def authors_of(resource: Mapping[str, Any], resolve: Callable[[str], frozenset[s
     """
     inside = {f"#{one.get('id')}": one for one in resource.get("contained") or ()}
     found: set[str] = set()
-    for reference in resource.get("author") or ():
+    for reference in _listed(resource.get("author")):  # one, in some types
         if kind_of(reference, inside) in ("Patient", "RelatedPerson"):
             found.add(identity.HOLDER)
         found |= {name for name in named(reference, inside, resolve) if name.startswith("ps:")}
