@@ -83,6 +83,7 @@ class _Run:
         self.touched: set[bytes] = set()
         self.group: list[Ready] = []
         self.busy: set[bytes] = set()
+        self.size = 0
 
     async def run(self) -> None:
         """Give every unit its results."""
@@ -118,8 +119,9 @@ class _Run:
         elif unit.work == RESOURCE:
             ready = await self._ready(unit)
             self.group.append(ready)
+            self.size += ready.size
             self.busy |= {*unit.keys, ready.stamped.row.key}
-            if len(self.group) >= GROUP or sum(each.size for each in self.group) >= GROUP_BYTES:
+            if len(self.group) >= GROUP or self.size >= GROUP_BYTES:
                 await self._flush()
         else:
             await self._flush()
@@ -187,7 +189,7 @@ class _Run:
 
     async def _flush(self) -> None:
         """Store what is ready."""
-        group, self.group, self.busy = self.group, [], set()
+        group, self.group, self.busy, self.size = self.group, [], set(), 0
         if not group:
             return
         reached("before-commit")

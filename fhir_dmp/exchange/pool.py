@@ -97,7 +97,7 @@ class _Worker:
         future = asyncio.get_running_loop().create_future()
         self.waiting[number] = future
         if self._listening.done():
-            raise FhirError("exception", "a worker of the import has died")
+            return Done(number, failed="it has died")
         self.process.stdin.write(frame(run_of(number, items)))
         await self.process.stdin.drain()
         return await future
@@ -108,7 +108,8 @@ class _Worker:
             done = decoder.decode(data)
             self.waiting.pop(done.number).set_result(done)
         for future in self.waiting.values():
-            future.set_exception(FhirError("exception", "a worker of the import has died"))
+            if not future.done():
+                future.set_result(Done(0, failed="it has died"))
 
     async def close(self) -> None:
         self.process.stdin.close()

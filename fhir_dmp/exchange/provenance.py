@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/provenance.html
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fhir_dmp.audit.event import Disclosed, Trace
@@ -14,7 +14,8 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.prepare import Checked, stamp
-from fhir_dmp.search import extract
+from fhir_dmp.search import blind, extract
+from fhir_dmp.search.blind import Entries
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import version_id
 
@@ -24,15 +25,17 @@ OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
 
 
 class Origins:
-    """Makes the Provenances and traces of one import. job: its id. address: base URL of this host, as named in traces."""
+    """Makes the Provenances and traces of one import. job: its id.
+
+    What all its Provenances have in common is indexed once: it is most of them, and they are as many as the resources.
+    """
 
     def __init__(self, context: Context, rules: Rules, hashing: Hashing, job: str) -> None:
         self.context, self.rules, self.hashing, self.job = context, rules, hashing, job
         self._recorder = Recorder(context.store, context.base_url)
+        self._common = {created: self._shared(created) for created in (True, False)}
 
-    def provenance(self, row: NewRow, id: str, name: str, draw: Callable[[int], bytes], created: bool) -> Change:
-        """The Provenance of a version, in its dossier. id: of the resource. name: of it in its source. draw: for id and version."""
-        vault, at = self.context.store.vault, self.context.now_ms()
+    def _shared(self, created: bool) -> tuple[dict, Entries]:
         rules, host = self.rules, self.context.store.record.identity
         who = {"identifier": {"system": f"{SID}import-source", "value": rules.source}, "display": rules.name or rules.source}
         origin = [{"type": _coded(PARTICIPANT, "author"), "who": who}]
@@ -41,19 +44,34 @@ class Origins:
         receiver = {"identifier": {"system": f"{SID}host", "value": host}, "display": "fhir-dmp"}
         value = {
             "resourceType": "Provenance",
-            "target": [{"reference": f"{row.type}/{id}/_history/{version_id(row.version)}"}],
-            "recorded": to_instant(at),
             "activity": _coded(OPERATION, "CREATE" if created else "UPDATE"),
             "agent": [*origin, {"type": _coded(PARTICIPANT, "assembler"), "who": receiver}],
-            "entity": [
-                {"role": "source", "what": {"identifier": {"system": f"{SID}import-entry", "value": name}}},
-                {"role": "derivation", "what": {"identifier": {"system": f"{SID}import-job", "value": self.job}}},
-            ],
+            "entity": [{"role": "derivation", "what": {"identifier": {"system": f"{SID}import-job", "value": self.job}}}],
         }
-        body = json.dump(value)
-        checked = Checked("Provenance", body, value, extract.extract("Provenance", value, base_urls=(self.context.base_url,)))
-        context = drawing(self.context, draw)
-        return stamp(context, checked, method="POST", id=vault.new_id(row.dossier, draw), dossier=row.dossier).change
+        return value, blind.entries("Provenance", self._index(value), self.context.store.vault.hash64)
+
+    def _index(self, value: dict) -> Mapping[str, tuple]:
+        return extract.extract("Provenance", value, base_urls=(self.context.base_url,))
+
+    def provenance(self, row: NewRow, id: str, name: str, draw: Callable[[int], bytes], created: bool) -> Change:
+        """The Provenance of a version, in its dossier. id: of the resource. name: of it in its source. draw: for id and version."""
+        common, shared = self._common[created]
+        own = {
+            "resourceType": "Provenance",
+            "target": [{"reference": f"{row.type}/{id}/_history/{version_id(row.version)}"}],
+            "recorded": to_instant(self.context.now_ms()),
+            "entity": [{"role": "source", "what": {"identifier": {"system": f"{SID}import-entry", "value": name}}}],
+        }
+        value = {**own, "activity": common["activity"], "agent": common["agent"], "entity": [*own["entity"], *common["entity"]]}
+        checked = Checked("Provenance", json.dump(value), value, self._index(own))
+        own_id = self.context.store.vault.new_id(row.dossier, draw)
+        change = stamp(drawing(self.context, draw), checked, method="POST", id=own_id, dossier=row.dossier).change
+        made = change.row
+        return change._replace(
+            row=made._replace(
+                x=_both(made.x, shared.x), g=_both(made.g, shared.g), c=_both(made.c, shared.c), n=_both(made.n, shared.n)
+            )
+        )
 
     def traces(self, stored: Iterable[tuple[NewRow, str, str]]) -> Sequence[Change]:
         """One trace for each patient, of (row, id, patient id or "")."""
@@ -69,6 +87,10 @@ class Origins:
             for patient, those in by_patient.items()
         ]
         return self._recorder.changes(told)
+
+
+def _both(own: tuple, shared: tuple) -> tuple:
+    return tuple(dict.fromkeys((*own, *shared)))
 
 
 def drawing(context: Context, draw: Callable[[int], bytes]) -> Context:

@@ -34,10 +34,10 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """items: (place, body) each, or (place, kind, message) of what could not be read."""
+    """items: (place, body, kind, message) each; kind and message of a fault where there is nothing to read, else empty."""
 
     number: int
-    items: list[tuple[str, bytes] | tuple[str, str, str]]
+    items: list[tuple[str, bytes, str, str]]
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -62,12 +62,13 @@ def restored(values: dict[str, Any]) -> Settings:
 
 def run_of(number: int, items: list[Item]) -> Run:
     """Items as they travel."""
-    return Run(number, [(one.place, one.body) if one.fault is None else (one.place, one.fault.kind, one.fault.message) for one in items])
+    faults = ((one, ("", "") if one.fault is None else (one.fault.kind, one.fault.message)) for one in items)
+    return Run(number, [(one.place, one.body, *fault) for one, fault in faults])
 
 
 def items_of(run: Run) -> list[Item]:
     """The items again."""
-    return [Item(one[0], one[1], 0) if len(one) == 2 else Item(one[0], b"", 0, FhirError(one[1], one[2])) for one in run.items]
+    return [Item(place, body, 0, FhirError(kind, message) if kind else None) for place, body, kind, message in run.items]
 
 
 def done_of(number: int, results: list[list[Result]]) -> Done:
