@@ -3,7 +3,8 @@
 https://hl7.org/fhir/R4/search.html
 
 Kinds of token: present, holds (a contained resource), token, type (identifier by type), ref, refv (with version), refid, url, urlv,
-prefix, exact, day (calendar), uri, under (uri by what stands above it), pair (composite of two tokens).
+prefix, exact, day (calendar), uri, under (uri by what stands above it), pair (composite of two tokens), month (a code and the month of
+the resource's date, in the code index alone).
 Intervals: n, by unit and, in a composite, by its token.
 """
 
@@ -22,6 +23,7 @@ from fhir_dmp.search.spelling import (
     calendar_keys,
     code_key,
     key,
+    months,
     path_prefixes,
     signed,
     spellings_of,
@@ -32,6 +34,8 @@ from fhir_dmp.search.values import Composite, DateRange, Index, Number, Quantity
 
 # Held by the row itself: its key and its time.
 OWN_FIELDS = frozenset({"_id", "_lastUpdated"})
+# The date that codes are indexed with, and of how many months at most.
+DATE, MONTHS, ANY_MONTH = "date", 2, ""
 # Parameters of contained resources that get tokens; the others are narrowed by the reference alone.
 HOLDING = held("")
 CONTAINED = frozenset({"identifier", "name", "family", "given", "practitioner", "organization"})
@@ -112,6 +116,7 @@ def entries(type_name: str, index: Index, hash64: Hash64, patient: str | None = 
     g: dict[int, None] = {}
     c: dict[int, None] = {}
     n: dict[tuple, None] = {}
+    coded: dict[tuple[str, str | bytes], None] = {}
     known: Mapping[str, Parameter] = parameters(type_name)
     for code, values in index.items():
         owner = "Resource" if code.startswith(HOLDING) else type_name
@@ -137,9 +142,27 @@ def entries(type_name: str, index: Index, hash64: Hash64, patient: str | None = 
                     g[hashed] = None
                 if parameter.coded:
                     c[hashed] = None
+                    coded[code, text] = None
             for what, a, b in intervals_of(code, value, parameter):
                 n[(hash64(key(type_name, code, "n", what)), a, b)] = None
+    for month in dated_in(type_name, index) if coded else ():
+        c |= {hash64(key(type_name, code, "month", f"{spelling}\0{month}")): None for code, spelling in coded}
     return Entries(tuple(x), tuple(g), tuple(c), tuple(n))
+
+
+def is_dated(type_name: str) -> bool:
+    """Whether codes of a type are indexed with the month of its `date` too. Not of traces: one looks for them by dossier, agent or time."""
+    parameter = parameters(type_name).get(DATE)
+    return parameter is not None and parameter.type == "date" and not parameter.calendar and type_name != "AuditEvent"
+
+
+def dated_in(type_name: str, index: Index) -> tuple[str, ...]:
+    """The months of a resource, ANY_MONTH when its date is wider or it has several; () without a date."""
+    dates = {value for value in index.get(DATE, ()) if isinstance(value, DateRange)}
+    if not dates or not is_dated(type_name):
+        return ()
+    found = months(min(value.lo_ms for value in dates), max(value.hi_ms for value in dates), MONTHS) if len(dates) == 1 else ()
+    return found or (ANY_MONTH,)
 
 
 def _is_patient(value: Value, patient: str) -> bool:

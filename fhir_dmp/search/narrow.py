@@ -5,13 +5,13 @@ https://hl7.org/fhir/R4/search.html
 A filter holds only 64-bit hashes, intervals and times: no text of a request reaches the database.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from fhir_dmp.fhir import tables
 from fhir_dmp.fhir.instants import interval, to_instant
-from fhir_dmp.search.blind import holder, identifies, is_indexed, locating, of_type_spelling
+from fhir_dmp.search.blind import ANY_MONTH, DATE, holder, identifies, is_dated, is_indexed, locating, of_type_spelling
 from fhir_dmp.search.parameters import Parameter, parameters
 from fhir_dmp.search.predicate import (
     All,
@@ -48,7 +48,7 @@ from fhir_dmp.search.predicate import (
     UriIs,
     WordsAre,
 )
-from fhir_dmp.search.spelling import address_key, key, path_prefixes, prefix_key, signed
+from fhir_dmp.search.spelling import address_key, key, months, path_prefixes, prefix_key, signed
 
 Locate = Callable[[str, str], bytes]  # (type, id) -> key of the row
 
@@ -72,6 +72,8 @@ class Anchor(NamedTuple):
 
 _WORTH = {"key": 0, "dossier": 1, "outside": 1, "common": 1, "selective": 1, "coded": 2}
 _MAX_ANCHORS = 2_000
+# MongoDB merges as many ranges of an index in the order of time; beyond it would sort.
+_MAX_MONTHS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,9 @@ class _Narrowing:
                 inner = self.of(part)
                 return Narrow({"$nor": [inner.filter]} if inner.filter else _IMPOSSIBLE) if inner.exact else Narrow({}, False)
             case All(parts):
-                return _all([self.of(part) for part in parts])
+                found = _all([self.of(part) for part in parts])
+                timed = self.timed(parts) if found.anchors and all(each.kind == "coded" for each in found.anchors) else None
+                return replace(found, anchors=timed) if timed else found
             case AnyOf(parts):
                 return _any([self.of(part) for part in parts])
             case Chain(code, _):
@@ -146,6 +150,33 @@ class _Narrowing:
         kind = "" if parameter is None or not weighty else "selective" if parameter.selective else "coded" if parameter.coded else ""
         anchors = tuple(Anchor(kind, each) for each in hashes) if kind and len(hashes) <= _MAX_ANCHORS else None
         return Narrow({"x": hashes[0]} if len(hashes) == 1 else {"x": {"$in": list(hashes)}}, exact, anchors)
+
+    def timed(self, parts: Sequence[Predicate]) -> tuple[Anchor, ...] | None:
+        """Where codes are asked for between two dates: tokens of the codes in the months between, which far fewer rows hold."""
+        if not is_dated(self.type_name):
+            return None
+        between = _between([part.test for part in parts if isinstance(part, Has) and part.code == DATE and isinstance(part.test, DateIs)])
+        asked = min((found for part in parts if (found := self.codes(part))), key=len, default=())
+        touched = months(*between, _MAX_MONTHS) if between else ()
+        if not touched or len(asked) * (len(touched) + 1) > _MAX_MONTHS:
+            return None
+        texts = [(code, f"{spelling}\0{month}") for code, spelling in asked for month in (*touched, ANY_MONTH)]
+        return tuple(Anchor("coded", self.hash(code, "month", text)) for code, text in texts)
+
+    def codes(self, part: Predicate) -> tuple[tuple[str, str], ...]:
+        """(parameter, spelling) of the codes one of which a match has, () when they are not known."""
+        match part:
+            case Has(code, TokenIs(system, str(text))) if system != "" and self.is_coded(code):
+                return ((code, text if system is None else f"{system}|{text}"),)
+            case Has(code, TokenIn(codes)) if self.is_coded(code):
+                return tuple((code, text if system is None else f"{system}|{text}") for system, text in sorted(codes, key=str))
+            case AnyOf(parts):
+                found = [self.codes(each) for each in parts]
+                return tuple(dict.fromkeys(each for those in found for each in those)) if all(found) else ()
+        return ()
+
+    def is_coded(self, code: str) -> bool:
+        return code in self.parameters and self.parameters[code].coded
 
     def interval(self, code: str, what: str, condition: dict) -> Narrow:
         return Narrow({"n": {"$elemMatch": {"p": self.hash(code, "n", what), **condition}}})
@@ -297,6 +328,24 @@ class _Narrowing:
 def dossier_in(row_key: bytes) -> int:
     """The dossier a row key begins with."""
     return int.from_bytes(row_key[:8], "big", signed=True)
+
+
+def _between(tests: list[DateIs]) -> tuple[int, int] | None:
+    """A time that every single range overlaps which meets all the tests; None when it is open."""
+    after, before = [], []
+    for test in tests:
+        if test.prefix in ("eq", "ap", "ge"):
+            after.append(test.lo_ms)
+        if test.prefix in ("eq", "ap", "le"):
+            before.append(test.hi_ms)
+        if test.prefix in ("gt", "sa"):
+            after.append(test.hi_ms)
+        if test.prefix in ("lt", "eb"):
+            before.append(test.lo_ms)
+    if not after or not before:
+        return None
+    start, end = max(after), min(before)
+    return (start, end) if start < end else (end - 1, start + 1)
 
 
 def _spelled(test: TokenIs) -> str:

@@ -110,7 +110,7 @@ def common() -> Mapping[str, Parameter]:
 
 
 # Raised when values are found or spelled in another way than before: stored rows are then indexed again.
-SPELLING = 2
+SPELLING = 3
 
 
 @cache

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/search.html#string and https://hl7.org/fhir/R4/search.ht
 import re
 import unicodedata
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from fhir_dmp.fhir.instants import interval
 from fhir_dmp.search.values import DateRange, Quantity, Token
@@ -16,6 +16,8 @@ COMMON = frozenset({"_id", "_lastUpdated", "_tag", "_profile", "_security", "_so
 
 PREFIXES = (1, 2, 3, 4, 6, 8, 12)
 
+_DAY_MS = 86_400_000
+_EPOCH = date(1970, 1, 1).toordinal()
 _LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 _IGNORED = re.compile(r"[\W_]+")
 _SIGNS = re.compile(r"[()\[\]{}*+?|^$\\]")
@@ -143,6 +145,22 @@ def is_below(uri: str, ancestor: str) -> bool:
     """
     top = ancestor.rstrip("/")
     return bool(top) and top in path_prefixes(uri)
+
+
+def months(lo_ms: int, hi_ms: int, most: int) -> tuple[str, ...]:
+    """The months that [lo_ms, hi_ms) touches, UTC; () when they are more than `most`, or of no calendar.
+
+    >>> months(1_704_067_200_000, 1_706_745_600_001, 2), months(0, 10**15, 40)
+    (('2024-01', '2024-02'), ())
+    """
+    if not 0 < hi_ms - lo_ms < (most + 1) * 31 * _DAY_MS:
+        return ()
+    try:
+        first, last = (date.fromordinal(_EPOCH + ms // _DAY_MS) for ms in (lo_ms, hi_ms - 1))
+    except (ValueError, OverflowError):
+        return ()
+    numbers = range(first.year * 12 + first.month - 1, last.year * 12 + last.month)
+    return tuple(f"{number // 12:04}-{number % 12 + 1:02}" for number in numbers) if len(numbers) <= most else ()
 
 
 def unit_spellings(value: Quantity) -> tuple[str, ...]:
