@@ -267,7 +267,7 @@ def _foreign(event: Mapping[str, Any]) -> Text:
 def _who(user: Mapping[str, Any], kind: str, person: str, names: Mapping[str, str]) -> Text:
     who = user.get("who") or {}
     name = names.get(person) or names.get(who.get("reference", "")) or user.get("name") or who.get("display")
-    if name:
+    if name and name != NOBODY.en:
         return Text(name, name)
     if person:
         number = person.partition(":")[2]

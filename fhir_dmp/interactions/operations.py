@@ -11,7 +11,19 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import parameters
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.interactions import access_journal, access_sheet, audit_proof, docref, document, everything, export, lastn, match, meta, validate
+from fhir_dmp.interactions import (
+    access_journal,
+    access_sheet,
+    audit_proof,
+    docref,
+    document,
+    everything,
+    export,
+    lastn,
+    match,
+    meta,
+    validate,
+)
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.search_access import of_instance, of_patient, of_search, of_staff
 from fhir_dmp.interactions.search_sight import Sight
