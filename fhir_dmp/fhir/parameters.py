@@ -34,11 +34,16 @@ class Parameter(NamedTuple):
 class Given:
     """What was given. pairs: (name, text) in order; coded values as a search would spell them, e.g. "http://loinc.org|8480-6".
 
-    resources: name -> (parsed value, JSON bytes).
+    resources: name -> (parsed value, JSON bytes), the first of a parameter that is given several times; more: the others, in order.
     """
 
     pairs: tuple[tuple[str, str], ...] = ()
     resources: dict[str, tuple[dict, bytes]] = field(default_factory=dict)
+    more: dict[str, list[tuple[dict, bytes]]] = field(default_factory=dict)
+
+    def every(self, name: str) -> tuple[tuple[dict, bytes], ...]:
+        """Every resource of a parameter, as (parsed value, JSON bytes)."""
+        return (*([self.resources[name]] if name in self.resources else ()), *self.more.get(name, ()))
 
     def one(self, name: str) -> str | None:
         """The text of a parameter, None when it is absent."""
@@ -81,8 +86,9 @@ def read(
     by_name = {each.name: each for each in known}
     said = [pair for pair in pairs if pair[0] not in PRESENTATION]
     resources: dict[str, tuple[dict, bytes]] = {}
+    repeated: dict[str, list[tuple[dict, bytes]]] = {}
     if body:
-        more, resources = _body(by_name, body, max_depth)
+        more, resources, repeated = _body(by_name, body, max_depth)
         said += more
     if lenient and not open:
         said = [pair for pair in said if pair[0] in by_name]
@@ -97,7 +103,7 @@ def read(
             faults.append(Issue("error", "required", f"parameter `{each.name}` is required"))
     if faults:
         raise FhirError.many("invalid", faults)
-    return Given(tuple(said), resources)
+    return Given(tuple(said), resources, repeated)
 
 
 def _faults(parameter: Parameter | None, name: str, text: str, open: bool) -> Iterable[tuple[str, str]]:
@@ -131,27 +137,34 @@ def _fits(type_name: str, text: str) -> bool:
     return True
 
 
-def _body(known: dict[str, Parameter], body: bytes, max_depth: int) -> tuple[list[tuple[str, str]], dict[str, tuple[dict, bytes]]]:
+def _body(
+    known: dict[str, Parameter], body: bytes, max_depth: int
+) -> tuple[list[tuple[str, str]], dict[str, tuple[dict, bytes]], dict[str, list[tuple[dict, bytes]]]]:
     value = json.parse(body, max_depth=max_depth + 3)
     takes = next((each.name for each in known.values() if each.type == "Resource"), None)
     listed = value.get("parameter", [])
     if value.get("resourceType") != "Parameters" or (takes and not any(isinstance(p, dict) and p.get("name") in known for p in listed)):
         if takes is None:
             raise FhirError("invalid", "the input of this operation is a Parameters resource", "resourceType")
-        return [], {takes: (value, body)}
+        return [], {takes: (value, body)}, {}
     if not isinstance(listed, list) or not all(isinstance(part, dict) and isinstance(part.get("name"), str) for part in listed):
         raise FhirError("invalid", "each parameter is an object with a name", "Parameters.parameter")
     pairs: list[tuple[str, str]] = []
     resources: dict[str, tuple[dict, bytes]] = {}
+    repeated: dict[str, list[tuple[dict, bytes]]] = {}
     raw = json.items(bytes(json.members(body)["parameter"])) if listed else []
     for number, (part, text) in enumerate(zip(listed, raw, strict=True)):
         place = f"Parameters.parameter[{number}]"
         if "resource" in part:
             if not isinstance(part["resource"], dict):
                 raise FhirError("invalid", "a resource is an object", f"{place}.resource")
-            if part["name"] in resources:
+            found = (part["resource"], bytes(json.members(bytes(text))["resource"]))
+            if part["name"] not in resources:
+                resources[part["name"]] = found
+            elif part["name"] in known and known[part["name"]].many:
+                repeated.setdefault(part["name"], []).append(found)
+            else:
                 raise FhirError("invalid", f"parameter `{part['name'][:60]}` is given more than once", place)
-            resources[part["name"]] = (part["resource"], bytes(json.members(bytes(text))["resource"]))
             continue
         values = [value for name, value in part.items() if name.startswith("value")]
         if len(values) != 1:
@@ -160,7 +173,7 @@ def _body(known: dict[str, Parameter], body: bytes, max_depth: int) -> tuple[lis
     if unknown := [name for name in resources if name not in known or known[name].type != "Resource"]:
         issues = [Issue("error", "not-supported", f"parameter `{name[:60]}` is no resource of this operation") for name in unknown]
         raise FhirError.many("invalid", issues)
-    return pairs, resources
+    return pairs, resources, repeated
 
 
 def text_of(value: object, place: str = "") -> str:
