@@ -1,0 +1,215 @@
+"""Patient login at other times and with other means: an injected clock, a real mail server, erased dossiers, rotated keys."""
+
+import asyncio
+import os
+import quopri
+import re
+import socket
+
+import pyotp
+import pytest
+from aiosmtpd.controller import Controller
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.identity import secrets
+from fhir_dmp.identity.issuers import HostIssuer
+from fhir_dmp.identity.senders import Mail
+from fhir_dmp.identity.tokens import Tokens
+from fhir_dmp.interactions import login
+from fhir_dmp.interactions.login import Caller, Desk
+from fhir_dmp.settings import load
+from fhir_dmp.store.credentials import Factor, Owner
+from fhir_dmp.store.resources import Store
+
+NOW = 1_795_000_000_000
+CALLER = Caller("192.0.2.1")
+IDENTIFIER, PASSWORD, CODE = "abcd2345efgh", "mnpq-rstu-vwxy-2345", "12345678"
+
+
+class Clock:
+    """A clock that stands where it is put."""
+
+    now = NOW
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+async def desk(mongod, data_dir, database, tmp_path, clock):
+    """A desk of a new store, without a sender."""
+    store = await Store.open(mongod.uri, database, data_dir=data_dir, clock=clock)
+    yield Desk(store, load({"data": tmp_path}, {}).settings, Tokens(HostIssuer(tmp_path)), None)
+    await store.close()
+
+
+@pytest.fixture
+async def owner(desk):
+    """Somebody with credentials."""
+    found = Owner(desk.store.vault.new_id(desk.store.new_dossier()))
+    await issue(desk, found)
+    return found
+
+
+async def issue(desk, owner, email=""):
+    kept = await desk.passwords.hashed(PASSWORD)
+    secret = secrets.totp_secret(os.urandom)
+    given = {"identifier": IDENTIFIER, "password": kept, "factor": Factor(secret, email), "codes": (CODE,)}
+    await desk.credentials.issue(owner, now_ms=NOW, **given)
+    return secret
+
+
+async def refused(call, status=401):
+    with pytest.raises(FhirError) as caught:
+        await call
+    assert caught.value.status == status
+    return caught.value
+
+
+async def test_a_challenge_lives_for_its_time_and_no_longer(desk, owner, clock):
+    for age, lives in ((299_999, True), (300_000, False), (-1, False)):
+        await issue(desk, owner)
+        clock.now += 10_000_000
+        challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+        clock.now += age
+        if lives:
+            assert (await login.finish(desk, challenge, CODE, CALLER))[1] == 900
+        else:
+            await refused(login.finish(desk, challenge, CODE, CALLER))
+
+
+async def test_the_token_ends_at_its_second(desk, owner, clock):
+    token, seconds = await login.finish(desk, await login.begin(desk, IDENTIFIER, PASSWORD, CALLER), CODE, CALLER)
+    actor = await desk.tokens.verify(token, clock.now + seconds * 1000 - 1)
+    assert (actor.kind, actor.patient, actor.related_person) == ("patient", owner.patient, "")
+    await refused(desk.tokens.verify(token, clock.now + seconds * 1000))
+
+
+async def test_a_code_of_the_application_is_taken_within_a_step_of_the_clock(desk, owner, clock):
+    secret = await issue(desk, owner)
+    for away, right in ((-60, False), (60, False), (-30, True), (30, True)):
+        clock.now += 10_000_000
+        challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+        code = pyotp.TOTP(secret).at(clock.now // 1000 + away)
+        if right:
+            await login.finish(desk, challenge, code, CALLER)
+        else:
+            await refused(login.finish(desk, challenge, code, CALLER))
+
+
+async def test_credentials_of_an_erased_dossier_open_nothing(desk, owner):
+    challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    await desk.store.destroy_dossier(desk.store.vault.dossier_of_patient(owner.patient))
+    wording = await refused(login.finish(desk, challenge, CODE, CALLER))
+    assert wording.message == login.refused().message
+
+
+async def test_a_lock_holds_over_all_addresses_and_ends_at_its_second(desk, owner, clock):
+    for number in range(desk.settings.login_failures):
+        await refused(login.begin(desk, IDENTIFIER, "wrong", Caller(f"192.0.2.{number}")))
+    locked_at, lock_ms = clock.now, desk.settings.login_lock_seconds * 1000
+    clock.now = locked_at + lock_ms // 2
+    await refused(login.begin(desk, IDENTIFIER, PASSWORD, CALLER))
+    clock.now = locked_at + lock_ms - 1
+    await refused(login.begin(desk, IDENTIFIER, PASSWORD, CALLER))
+    clock.now = locked_at + lock_ms
+    assert await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+
+
+async def test_an_unknown_identifier_is_counted_and_checked_as_a_known_one(desk, owner, monkeypatch):
+    """The same commands reach the database, and the same hash is computed, whoever is asked for."""
+    work = []
+    for name in ("find", "count", "counted"):
+        real = getattr(type(desk.credentials), name)
+
+        def seen(self, *given, real=real, name=name, **more):
+            work.append((name, len(given), tuple(more)))
+            return real(self, *given, **more)
+
+        monkeypatch.setattr(type(desk.credentials), name, seen)
+    real = secrets.Passwords._verified
+    monkeypatch.setattr(secrets.Passwords, "_verified", lambda *given: (work.append(("hash", given[2][:30], ())), real(*given))[1])
+    done = []
+    for identifier in (IDENTIFIER, "nobody234567"):
+        work.clear()
+        await refused(login.begin(desk, identifier, "wrong", CALLER))
+        done.append([*work])
+    assert done[0] == done[1] and len(done[0]) >= 5
+
+
+class Mailbox:
+    """Keeps what it is sent."""
+
+    def __init__(self):
+        self.taken = []
+
+    async def handle_DATA(self, server, session, envelope):
+        self.taken.append((envelope.rcpt_tos, envelope.content.decode()))
+        return "250 taken"
+
+
+@pytest.fixture
+def mailbox():
+    """A real mail server on this machine."""
+    kept = Mailbox()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        kept.port = probe.getsockname()[1]
+    controller = Controller(kept, hostname="127.0.0.1", port=kept.port)
+    controller.start()
+    yield kept
+    controller.stop()
+
+
+async def test_a_code_is_mailed_to_whoever_has_an_address(desk, owner, mailbox):
+    desk.sender = Mail(f"smtp://127.0.0.1:{mailbox.port}", "dmp@host.example.org")
+    await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    await asyncio.gather(*desk.sending)
+    assert mailbox.taken == [], "no address, no mail"
+    await issue(desk, owner, "holder@example.org")
+    challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    await asyncio.gather(*desk.sending)
+    ((receivers, text),) = mailbox.taken
+    assert receivers == ["holder@example.org"] and owner.patient not in text and IDENTIFIER not in text
+    code = re.search(r"^(\d{6}) ", quopri.decodestring(text.encode()).decode(), re.M)[1]
+    assert await login.finish(desk, challenge, code, CALLER)
+
+
+async def test_a_mail_server_that_is_away_stops_nobody_with_another_code(desk, owner, caplog):
+    await issue(desk, owner, "holder@example.org")
+    desk.sender = Mail("smtp://127.0.0.1:1", "dmp@host.example.org")
+    challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    await asyncio.gather(*desk.sending)
+    assert "a one-time code could not be sent" in caplog.text and "holder" not in caplog.text
+    assert await login.finish(desk, challenge, CODE, CALLER)
+
+
+async def test_a_code_that_would_be_sent_is_worth_nothing_where_none_is_sent(desk, owner):
+    challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    nonce = login.opened_challenge(desk, challenge).nonce.hex()
+    await refused(login.finish(desk, challenge, secrets.sent_code(desk.code_key, nonce), CALLER))
+
+
+async def test_a_challenge_of_another_host_is_none(desk, owner, mongod, tmp_path, database):
+    other = await Store.open(mongod.uri, f"{database}_b", data_dir=tmp_path / "other")
+    try:
+        stranger = Desk(other, desk.settings, desk.tokens, None)
+        await issue(stranger, Owner(other.vault.new_id(other.new_dossier())))
+        challenge = await login.begin(stranger, IDENTIFIER, PASSWORD, CALLER)
+        assert login.opened_challenge(stranger, challenge) is not None
+        assert login.opened_challenge(desk, challenge) is None
+        await refused(login.finish(desk, challenge, CODE, CALLER))
+    finally:
+        await other.connection.client.drop_database(f"{database}_b")
+        await other.close()
+
+
+async def test_a_key_rotated_with_its_former_tokens_forgotten_does_not_stop_login(desk, owner, clock):
+    HostIssuer(desk.settings.data).rotate(forget=True)
+    clock.now += 2_000
+    challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    assert await login.finish(desk, challenge, CODE, CALLER)
