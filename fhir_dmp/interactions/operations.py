@@ -22,6 +22,7 @@ from fhir_dmp.interactions import (
     lastn,
     match,
     meta,
+    statistics,
     validate,
 )
 from fhir_dmp.interactions.context import Answer, Context
@@ -84,6 +85,7 @@ OPERATIONS = (
     Operation("meta", R4 + "Resource-meta", ("system", "type", "instance"), (), meta.run, (), versions=True, sight=of_instance),
     Operation("validate", R4 + "Resource-validate", ("type", "instance"), (), validate.run, validate.PARAMETERS, sight=of_instance),
     Operation("proof", audit_proof.URL, ("instance",), ("AuditEvent",), audit_proof.run, (), sight=of_instance),
+    Operation("statistics", statistics.URL, ("system",), (), statistics.run, statistics.PARAMETERS),
     Operation("export", BULK + "export", ("system",), (), export.run, export.PARAMETERS),
     Operation("export", BULK + "patient-export", ("type",), ("Patient",), export.run, export.PARAMETERS),
     Operation("export", BULK + "group-export", ("instance",), ("Group",), export.run, export.PARAMETERS),
