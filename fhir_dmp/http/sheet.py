@@ -17,6 +17,9 @@ TEXT, PDF = "text/plain", "application/pdf"
 # For a client that takes anything, the first one.
 OFFERED = (TEXT, PDF, FHIR_JSON, PLAIN_JSON)
 
+# Values of `_format`. `+` of an unescaped media type arrives as a space.
+SPELLED = {"json": FHIR_JSON, "pdf": PDF, "text": TEXT, **{name: name for name in OFFERED}}
+
 
 def concerns(url: Url) -> bool:
     """Whether an address is that of the access sheet."""
@@ -43,8 +46,7 @@ def chosen(accept: str | None, format: str | None) -> str:
     >>> chosen("*/*", None), chosen("text/plain", "application/pdf"), chosen("application/pdf", "json")
     ('text/plain', 'application/pdf', 'application/fhir+json')
     """
-    asked = {"json": FHIR_JSON, "pdf": PDF, "text": TEXT}.get(format, format.replace(" ", "+")) if format else accept
-    form = preferred(asked, OFFERED)
+    form = SPELLED.get(format.replace(" ", "+")) if format else preferred(accept, OFFERED)
     if form is None:
         raise FhirError("not-acceptable", f"an access sheet is given as {TEXT}, {PDF} or {FHIR_JSON}")
     return form
