@@ -94,7 +94,8 @@ async def load(settings: Settings, asked: Asked) -> tuple[Counts, Path]:
         job, asked = await _job(settings, asked)
         rules = await sources.rules_of(plain.store, asked.source)
         report = asked.report or settings.data / "imports" / f"{job.id}.ndjson"
-        report.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (report.parent, _spool(settings, job).parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not asked.resume:
             await job.insert()
         listed = _listed(settings, job, asked.paths)

@@ -153,7 +153,7 @@ def test_everything_accepted_is_found_by_a_search_on_its_type(imported, reader):
     for line in imported.told:
         if "location" in line:
             expected.setdefault(line["location"].partition("/")[0], set()).add(identity(line["location"]))
-    gone = {"Goal/stop-smoking"}
+    gone = {"Goal/arret-du-tabac"}
     for type_name, identities in expected.items():
         found: set[str] = set()
         url = f"{type_name}?_count=1000&_elements=id"
@@ -166,7 +166,7 @@ def test_everything_accepted_is_found_by_a_search_on_its_type(imported, reader):
 
 def test_the_last_version_of_an_imported_history_is_the_current_one(reader):
     assert reader.get("Goal/walk").json()["description"]["text"] == "Marcher une heure"
-    assert reader.get("Goal/stop-smoking").status_code == 410
+    assert reader.get("Goal/arret-du-tabac").status_code == 410
     assert reader.get("Goal/walk/_history").json()["total"] == 2
 
 
@@ -343,11 +343,16 @@ def test_a_conditional_reference_is_resolved_by_a_later_file(load, fhir, tmp_pat
     assert fhir.get(f"Observation?subject=Patient/{person}").json()["total"] == 1
 
 
-def test_ids_are_kept_and_a_second_import_makes_versions(load, fhir, tmp_path):
+def test_ids_are_kept_the_same_twice_is_once_something_new_is_a_version(load, fhir, tmp_path):
     id = unique()
     (tmp_path / "a.json").write_bytes(dumped(basic(id=id)))
     first, second = load(tmp_path / "a.json"), load(tmp_path / "a.json")
     assert (first[1][0]["status"], second[1][0]["status"]) == (201, 200)
+    assert first[1][0]["location"] == second[1][0]["location"] and "1 of them imported before" in second[2]
+    assert second[1][0]["outcome"]["issue"][0]["severity"] == "information"
+    assert fhir.get(f"Basic/{id}/_history").json()["total"] == 1
+    (tmp_path / "a.json").write_bytes(dumped(basic(id=id, code={"text": "changed"})))
+    assert load(tmp_path / "a.json")[1][0]["status"] == 200
     assert fhir.get(f"Basic/{id}/_history").json()["total"] == 2
 
 
