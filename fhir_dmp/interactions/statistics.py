@@ -85,7 +85,7 @@ def type_of(body: bytes) -> str:
 def parts(figures: Figures, opened: int, closed: int, documents: Mapping[int, int], shown: Mapping[str, int]) -> list[dict]:
     """The figures. opened, closed: dossiers. documents: number of documents -> number of dossiers. shown: reads of each document type.
 
-    Means and shares are masked with the counts they are made of.
+    Means and shares are masked with the counts they are made of. perHundredConnections: as the experimentation told what patients do.
     """
     fed, held = sum(documents.values()), sum(number * dossiers for number, dossiers in documents.items())
     shared, pairs = len(figures.professionals), sum(len(those) for those in figures.professionals.values())
@@ -93,8 +93,8 @@ def parts(figures: Figures, opened: int, closed: int, documents: Mapping[int, in
     told = [
         count("dossiersOpen", opened),
         count("dossiersClosed", closed),
-        count("dossiersFed", fed, opened + closed),
-        count("dossiersActive", len(figures.active), opened + closed),
+        count("dossiersFed", fed),
+        count("dossiersActive", len(figures.active)),
         mean("documentsPerDossier", held, fed),
         mean("professionalsPerDossier", pairs, shared),
         count("dossiersReadByProfessionals", len(figures.read_by)),
@@ -117,27 +117,23 @@ def parts(figures: Figures, opened: int, closed: int, documents: Mapping[int, in
     return told
 
 
-def count(name: str, number: int, whole: int | None = None) -> dict:
-    """A count, masked below five. whole: what it is a part of, so that the rest is masked with it when that is so few.
+def count(name: str, number: int) -> dict:
+    """A count, masked below five.
 
-    >>> count("a", 5), "_valueInteger" in count("a", 4), "_valueInteger" in count("a", 98, 100), count("a", 100, 100)["valueInteger"]
-    ({'name': 'a', 'valueInteger': 5}, True, True, 100)
+    >>> count("a", 5), "_valueInteger" in count("a", 4)
+    ({'name': 'a', 'valueInteger': 5}, True)
     """
-    if number < LEAST or (whole is not None and 0 < whole - number < LEAST):
-        return masked(name, "Integer")
-    return {"name": name, "valueInteger": number}
+    return masked(name, "Integer") if number < LEAST else {"name": name, "valueInteger": number}
 
 
-def mean(name: str, total: int, of: int) -> dict:
-    """A mean with two decimals, masked when it is one over fewer than five."""
-    return masked(name, "Decimal") if of < LEAST or total < LEAST else {"name": name, "valueDecimal": round(total / of, 2)}
+def mean(name: str, total: int, of: int, digits: int = 2) -> dict:
+    """A mean, masked when it is one of fewer than five or over fewer than five."""
+    return masked(name, "Decimal") if of < LEAST or total < LEAST else {"name": name, "valueDecimal": round(total / of, digits)}
 
 
 def share(name: str, part: int, whole: int) -> dict:
     """A share in percent, masked like the count it is made of."""
-    if whole < LEAST or "valueInteger" not in count(name, part, whole):
-        return masked(name, "Decimal")
-    return {"name": name, "valueDecimal": round(100 * part / whole, 1)}
+    return masked(name, "Decimal") if part < LEAST else {"name": name, "valueDecimal": round(100 * part / max(part, whole), 1)}
 
 
 def masked(name: str, kind: str) -> dict:

@@ -22,8 +22,9 @@ from tests.audit.making import DOCTOR, new_patient, read_of
 from tests.store.making import new_row
 
 ADMIN = replace(DOCTOR, kind="operator", role="admin", subject_name_id="", roles=(), organization="")
+HOLDER = replace(DOCTOR, kind="patient", subject_name_id="", roles=(), specialties=(), organization="")
 JUNE, JULY = from_instant("2026-06-15T12:00:00Z"), from_instant("2026-07-15T12:00:00Z")
-SYNTHESIS = {"system": "http://loinc.org", "code": "11503-0"}
+REPORT = {"system": "http://loinc.org", "code": "11502-2"}
 
 
 def asked(store: Store, actor=ADMIN, **given: str) -> dict:
@@ -52,10 +53,10 @@ def value_of(one: dict):
 
 
 async def document(store: Store, patient: str) -> str:
-    """Id of a stored synthesis of a patient."""
+    """Id of a stored laboratory report of a patient."""
     row = new_row(store, "DocumentReference", dossier=store.vault.dossier_of_patient(patient))
     id = store.vault.seal_id(row.key)
-    body = {"resourceType": "DocumentReference", "id": id, "type": {"coding": [SYNTHESIS]}}
+    body = {"resourceType": "DocumentReference", "id": id, "type": {"coding": [REPORT]}}
     await store.create(row._replace(body=json.dumps(body).encode()))
     return id
 
@@ -90,17 +91,16 @@ async def test_the_figures_of_a_host(host):
     assert found == {
         "dossiersOpen": 7,
         "dossiersClosed": "masked",
-        # Six of seven would tell that one is not: the rest is too few.
-        "dossiersFed": "masked",
-        "dossiersActive": "masked",
+        "dossiersFed": 6,
+        "dossiersActive": 6,
         "documentsPerDossier": Decimal("2.0"),
         "professionalsPerDossier": Decimal("1.17"),
         "dossiersReadByProfessionals": 6,
         "dossiersFedByProfessionals": "masked",
-        "patientsWhoConsulted": "masked",
+        "patientsWhoConsulted": Decimal("71.4"),
         "connectionsPerPatient": Decimal("1.2"),
         "reads": {"DocumentReference": 19},
-        "documentReads": {"11503-0": 19},
+        "documentReads": {"11502-2": 19},
         "patientActions": {
             "document-read": 6,
             "document-added": "masked",
