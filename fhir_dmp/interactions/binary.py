@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.http_types import Tags
-from fhir_dmp.interactions import read, update, writing
+from fhir_dmp.interactions import read, ruled, update, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.octets import INLINE_BYTES
 from fhir_dmp.interactions.prepare import Checked, check, place_of, stamp, written
@@ -18,6 +18,8 @@ from fhir_dmp.store.rows import Content
 async def create(context: Context, media_type: str, security_context: str, octets: AsyncIterator[bytes]) -> Answer:
     """A new Binary from octets in their own format. security_context: a reference, or "" for none."""
     admit(context, "Binary", "c")
+    if context.enforcer is not None:
+        raise ruled.alone()
     checked, content = await _received(context, media_type, security_context, octets, None)
     stamped = stamp(context, checked, method="POST", content=content)
     await writing.write(context, [(stamped.change, stamped.id)])
@@ -29,6 +31,8 @@ async def update_content(
 ) -> Answer:
     """Replace a Binary by octets in their own format."""
     admit(context, "Binary", "u")
+    if context.enforcer is not None:
+        raise ruled.not_allowed("Binary", "PUT", "GET, HEAD")
     row = await read.current(context, "Binary", id)
     update.precondition(row, if_match)
     if (row is None or row.deleted) and not context.sandbox:

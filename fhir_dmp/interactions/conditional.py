@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.http_types import Tags
-from fhir_dmp.interactions import create, delete, patch, read, search_match, update
+from fhir_dmp.interactions import create, delete, patch, read, ruled, search_match, update, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check, check_body_id
 
@@ -55,7 +55,9 @@ async def alone(context: Context, type_name: str, criteria: Pairs, work: Callabl
     async def attempt(transaction) -> Answer:
         return await work(context.inside(transaction))
 
-    return await context.store.transact(attempt, claims=[claim(context, type_name, criteria)])
+    answer = await context.store.transact(attempt, claims=[claim(context, type_name, criteria)])
+    await writing.keep(context)
+    return answer
 
 
 async def conditional_create(context: Context, type_name: str, criteria: Pairs, body: bytes) -> Answer:
@@ -79,6 +81,8 @@ async def conditional_update(
     """PUT [type]?criteria: none -> created (with the id of the body, in a sandbox), one -> replaced, several -> 412."""
     admit(context, type_name, "u")
     admit(context, type_name, "s")
+    if context.enforcer is not None:
+        return await _ruled_update(context, type_name, criteria, body, if_match, if_none_match)
     checked = check(context, body, type_name)
     body_id = checked.value.get("id")
 
@@ -102,12 +106,31 @@ async def conditional_update(
     return await alone(context, type_name, criteria, work)
 
 
+async def _ruled_update(
+    context: Context, type_name: str, criteria: Pairs, body: bytes, if_match: Tags | None, if_none_match: Tags | None
+) -> Answer:
+    """The same of somebody who obeys the rules: what he does not see does not meet the criteria."""
+    found = await one(context, type_name, criteria)
+    if found is not None:
+        return await ruled.change(context, type_name, found.id, body, if_match, if_none_match)
+    update.precondition(None, if_match)
+    checked = check(context, body, type_name)
+    if "id" in checked.value:
+        raise FhirError("business-rule", "ids are given by the server: leave the id out", f"{type_name}.id")
+    return await ruled.create_checked(context, checked)
+
+
 async def conditional_patch(
     context: Context, type_name: str, criteria: Pairs, form: str, body: bytes, *, if_match: Tags | None = None
 ) -> Answer:
     """PATCH [type]?criteria: one -> patched, none -> 404, several -> 412."""
     admit(context, type_name, "u")
     admit(context, type_name, "s")
+    if context.enforcer is not None:
+        found = await one(context, type_name, criteria)
+        if found is None:
+            raise read.absent()
+        return await ruled.patched(context, type_name, found.id, form, body, if_match)
 
     async def work(inside: Context) -> Answer:
         found = await one(inside, type_name, criteria)
@@ -122,6 +145,8 @@ async def conditional_delete(context: Context, type_name: str, criteria: Pairs, 
     """DELETE [type]?criteria: none -> 204, one -> deleted, several -> 412."""
     admit(context, type_name, "d")
     admit(context, type_name, "s")
+    if context.enforcer is not None:
+        await ruled.removed(context, type_name)
 
     async def work(inside: Context) -> Answer:
         found = await one(inside, type_name, criteria)

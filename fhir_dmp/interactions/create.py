@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/http.html#create
 """
 
-from fhir_dmp.interactions import octets, writing
+from fhir_dmp.interactions import octets, ruled, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import Checked, check, stamp, written
 
@@ -16,6 +16,8 @@ async def run(context: Context, type_name: str, body: bytes) -> Answer:
 
 async def store(context: Context, checked: Checked) -> Answer:
     """A new resource that is already checked."""
+    if context.enforcer is not None:
+        return await ruled.create_checked(context, checked)
     content = None
     if checked.type == "Binary":
         checked, content = await octets.set_apart(context, checked, None)

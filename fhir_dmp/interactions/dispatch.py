@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json, summary
 from fhir_dmp.fhir.bundle import Pairs, Url
-from fhir_dmp.fhir.http_types import not_modified, parse_tags
+from fhir_dmp.fhir.http_types import Tags, not_modified, parse_tags
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.interactions import (
     conditional,
@@ -19,6 +19,7 @@ from fhir_dmp.interactions import (
     operations,
     patch,
     read,
+    ruled,
     search_access,
     search_existence,
     search_type,
@@ -26,7 +27,7 @@ from fhir_dmp.interactions import (
     vread,
 )
 from fhir_dmp.interactions.capabilities import statement
-from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.context import Answer, Context, admit
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +119,33 @@ async def _search(context: Context, url: Url, tail: tuple[str, ...], pairs: Pair
 async def _post(context: Context, request: Request) -> Answer:
     if request.if_none_exist is not None:
         return await conditional.conditional_create(context, request.url.type, request.if_none_exist, request.body)
+    if context.enforcer is not None:
+        admit(context, request.url.type, "c")
+        return await ruled.create(context, request.url.type, request.body)
     return await create.run(context, request.url.type, request.body)
 
 
 async def _entity(context: Context, request: Request) -> Answer:
     url, if_match = request.url, parse_tags(request.if_match)
+    if context.enforcer is not None:
+        return await _ruled(context, request, if_match)
     if request.method == "PUT":
         none_match = parse_tags(request.if_none_match)
         return await update.run(context, url.type, url.id, request.body, if_match=if_match, if_none_match=none_match)
     if request.method == "PATCH":
         return await patch.run(context, url.type, url.id, request.patch, request.body, if_match=if_match)
+    return await delete.run(context, url.type, url.id, if_match=if_match)
+
+
+async def _ruled(context: Context, request: Request, if_match: Tags | None) -> Answer:
+    """A change by somebody who obeys the rules."""
+    url = request.url
+    admit(context, url.type, "d" if request.method == "DELETE" else "u")
+    if request.method == "PUT":
+        return await ruled.change(context, url.type, url.id, request.body, if_match, parse_tags(request.if_none_match))
+    if request.method == "PATCH":
+        return await ruled.patched(context, url.type, url.id, request.patch, request.body, if_match)
+    await ruled.removed(context, url.type)
     return await delete.run(context, url.type, url.id, if_match=if_match)
 
 

@@ -175,7 +175,7 @@ def stamp(
         content=content,
         visible=facts.visible(context, checked.value, f"{checked.type}/{id}", dossier, updated_ms, current, origin),
     )
-    return Stamped(id, Change(row, None if current is None else current.version))
+    return Stamped(id, Change(row, None) if current is None else Change(row, current.version, current.acted_ms))
 
 
 def check_id(id: str) -> str:

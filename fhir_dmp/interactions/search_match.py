@@ -4,8 +4,10 @@ https://hl7.org/fhir/R4/http.html#ccreate
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fhir_dmp.errors import FhirError
+from fhir_dmp.interactions import enforcement
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import plan
 from fhir_dmp.interactions.search_rows import limits_of, matching
@@ -13,11 +15,16 @@ from fhir_dmp.interactions.search_sight import UNRESTRICTED
 from fhir_dmp.interactions.search_type import alternatives_of, entry_of, understood
 from fhir_dmp.search.query import Query
 from fhir_dmp.store.rows import Row
-from fhir_dmp.store.vault import version_id
+from fhir_dmp.store.vault import COMMON, version_id
+
+# Resources of other depositors may have the same identifier; more than so many are not looked through.
+MOST_ALIKE = 100
 
 
 async def run(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
     """(id, versionId) of at most `most` resources that meet the criteria; each must be understood, and none may only shape an answer."""
+    if context.enforcer is not None:
+        return await _seen(context, type_name, criteria, most)
     query = strict(context, type_name, criteria)
     alternatives = await alternatives_of(context, query, None, UNRESTRICTED)
     found = plan(context, alternatives)
@@ -28,6 +35,22 @@ async def run(context: Context, type_name: str, criteria: Sequence[tuple[str, st
     else:
         rows = [each.row for each in await matching(context, alternatives, UNRESTRICTED, limit=limits_of(context).candidates)]
     return [(entry_of(row, "match").id, version_id(row.version)) for row in rows[:most]]
+
+
+async def _seen(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
+    """The same of somebody who obeys the rules: of what meets the criteria in any dossier, what he may read."""
+    found = []
+    for id, version in await run(replace(context, enforcer=None), type_name, criteria, MOST_ALIKE):
+        row = await context.reads.load(context.store.vault.locate(type_name, id))
+        if row is None or row.deleted or row.type != type_name:
+            continue
+        if row.dossier == COMMON:
+            seen = type_name in enforcement.PUBLIC
+        else:
+            seen = (await enforcement.known(context, row.dossier, row=row)).reading(row).permits
+        if seen:
+            found.append((id, version))
+    return found[:most]
 
 
 def strict(context: Context, type_name: str, criteria: Sequence[tuple[str, str]]) -> Query:

@@ -13,7 +13,7 @@ from fhir_dmp.consent.predicate import LABEL_BITS, SECRET_SESSION, hashed
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.store.rows import Change, NewRow
+from fhir_dmp.store.rows import Change, NewRow, Row
 from fhir_dmp.store.vault import version_id
 
 # Kinds that tell of one resource: whoever may not see its lineage does not see the trace either. A search is told without what is hidden.
@@ -51,25 +51,48 @@ async def refused(context: Context, asked: str, error: FhirError) -> None:
     await context.recorder.record([told])
 
 
-def of_writes(context: Context, written: Sequence[tuple[NewRow, str]], kind: str = "") -> list[Change]:
-    """Traces of writes, to be stored with them. written: rows and their logical ids. kind: "" for that of each row's method."""
+def of_writes(context: Context, written: Sequence[tuple[NewRow, str]], kind: str = "", asked: str = "") -> list[Change]:
+    """Traces of writes, to be stored with them. written: rows and their logical ids. kind: "" for that of each row's method.
+
+    asked: the request, of a kind that tells of several resources at once.
+    """
     if context.enforcer is None or context.recorder is None or not written:
         return []
     ledger = context.enforcer.ledger
     groups: dict[tuple[str, int, str], list[Disclosed]] = {}
     lineages: dict[int, Mapping[str, Any]] = {}
     for row, id in written:
-        one = _first(row)
+        one = _first(row) if not kind or kind in SINGLE else NO_LINEAGE
         lineages[one.get("rt", 0)] = one
         patient = "" if not row.dossier else id if row.type == "Patient" else ledger.patient
         told = Disclosed(row.type, id, version_id(row.version))
         groups.setdefault((kind or METHODS[row.method], one.get("rt", 0), patient), []).append(told)
     ledger.written = True
     traces = [
-        trace(context, name, patient=patient, disclosed=tuple(those), labels=ledger.labels, facts=visible(context, lineages[root]))
+        trace(
+            context,
+            name,
+            patient=patient,
+            disclosed=tuple(those),
+            query=asked,
+            labels=ledger.labels,
+            facts=visible(context, lineages[root]),
+        )
         for (name, root, patient), those in groups.items()
     ]
     return context.recorder.changes(traces)
+
+
+def of_act(context: Context, kind: str, row: Row, id: str, patient: str) -> list[Change]:
+    """The trace of an act that made no version, to be stored with it. row: as it is after the act."""
+    ledger = context.enforcer.ledger
+    ledger.written = True
+    if context.recorder is None:
+        return []
+    told = Disclosed(row.type, id, version_id(row.version))
+    lineage = row.visible[0] if isinstance(row.visible, list) else row.visible
+    facts = visible(context, lineage)
+    return context.recorder.changes([trace(context, kind, patient=patient, disclosed=(told,), labels=ledger.labels, facts=facts)])
 
 
 def _first(row: NewRow) -> Mapping[str, Any]:

@@ -12,9 +12,24 @@ from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.http_types import parse_tags
 from fhir_dmp.fhir.references import parse_reference, rewrite
 from fhir_dmp.fhir.tables import compartment
-from fhir_dmp.interactions import conditional, delete, dispatch, octets, patch, read, update
+from fhir_dmp.interactions import (
+    conditional,
+    delete,
+    depositing,
+    dispatch,
+    enforcement,
+    octets,
+    patch,
+    read,
+    rights,
+    ruled,
+    update,
+    writing,
+)
 from fhir_dmp.interactions.batch import entry_answer, request_of
 from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.depositing import Item
+from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.prepare import Checked, check, stamp, written
 from fhir_dmp.search import extract
 from fhir_dmp.search.values import Reference
@@ -47,7 +62,7 @@ class _Work:
     kept: dict[int, Content] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     answers: dict[int, Answer] = field(default_factory=dict)
-    changes: list[Change] = field(default_factory=list)
+    changes: list[tuple[Change, str]] = field(default_factory=list)
 
     def entries(self, *methods: str) -> Iterator[bundle.Entry]:
         return (entry for entry in self.plan.entries if entry.method in methods)
@@ -62,14 +77,15 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
     if faults:
         raise _every_fault(context, plan, [FhirError.many("unprocessable", faults)])
     claims = _claims(context, plan)
-    if claims or any(entry.method not in WRITES or not _plain(entry) for entry in plan.entries):
+    if claims or context.enforcer is not None or any(entry.method not in WRITES or not _plain(entry) for entry in plan.entries):
 
         async def attempt(transaction) -> list[bundle.Answer]:
             work = await _prepared(context.inside(transaction), plan)
-            await transaction.write(work.changes)
+            await writing.write(work.context, work.changes)
             return await _answers(work, prefer)
 
         answers = await context.store.transact(attempt, claims=claims)
+        await writing.keep(context)
     else:
         answers = await _committed(context, plan, prefer)
     return bundle.transaction_response(answers)
@@ -99,7 +115,7 @@ async def _committed(context: Context, plan: bundle.Plan, prefer: str) -> list[b
     for turn in range(update.TURNS):
         work = await _prepared(context, plan)
         try:
-            await context.store.commit(work.changes)
+            await writing.write(context, work.changes)
         except Conflict:
             if strict or turn == update.TURNS - 1:
                 raise update.changed_meanwhile() from None
@@ -148,7 +164,16 @@ async def _identities(work: _Work) -> list[FhirError]:
     for index, key in keys.items():
         row = rows.get(key)
         entry = work.plan.entries[index]
-        work.rows[index] = row if row is not None and row.type == entry.target.type and not row.erased else None
+        row = row if row is not None and row.type == entry.target.type and not row.erased else None
+        if context.enforcer is not None:
+            try:
+                with _at(entry):
+                    row, _ = await enforcement.readable(context, entry.target.type, work.ids[index].split("/")[1], row)
+            except FhirError as fault:
+                faults.append(_told(fault))
+        work.rows[index] = row
+    if context.enforcer is not None:  # looked up, not shown
+        context.enforcer.ledger.disclosed.clear()
     return faults
 
 
@@ -315,13 +340,52 @@ async def _writes(work: _Work) -> None:
             faults.append(fault)
     if faults:
         raise FhirError.many(faults[0].kind, [issue for fault in faults for issue in fault.issues])
+    origins: dict[int, Origin] = {}
+    if work.context.enforcer is not None and ready:
+        ready, origins = await _decided(work, ready)
     for number, (entry, checked) in enumerate(ready):
         if number % STRIDE == STRIDE - 1:
             await asyncio.sleep(0)
         with _at(entry):
-            await _stamped(work, entry, checked)
+            await _stamped(work, entry, checked, origins.get(entry.index))
     for index, first in work.same.items():
         work.answers[index] = replace(work.answers[first], status=200)
+
+
+async def _decided(work: _Work, ready: list[tuple[bundle.Entry, Checked]]) -> tuple[list[tuple[bundle.Entry, Checked]], dict[int, Origin]]:
+    """What the rules say of all that is sent together; the resources as they will be stored, and what their deposit fixes."""
+    context = work.context
+    items = [Item(checked, work.ids[entry.index].split("/")[1], work.rows.get(entry.index)) for entry, checked in ready]
+    changed = frozenset(work.ids[entry.index] for entry in work.entries("PATCH") if entry.index in work.ids)
+    met, before = await depositing.decided(context, items, changed=changed)
+    for index, (entry, _) in enumerate(ready):
+        if work.dossiers.get(entry.index, met.number) != met.number:
+            raise FhirError("business-rule", "a content is deposited with its document, which names it", f"{entry.place}.resource")
+        ready[index] = (entry, items[index].checked)
+    work.changes += [(one.change, one.id) for one in before]
+    return ready, {entry.index: item.origin for (entry, _), item in zip(ready, items, strict=True) if item.origin is not None}
+
+
+async def _ruled(work: _Work, entry: bundle.Entry, row: Row | None, id: str) -> bool:
+    """What somebody who obeys the rules asks beside deposits; whether the answer is found."""
+    context, type_name = work.context, entry.target.type
+    if entry.method == "DELETE":
+        await ruled.removed(context, type_name)
+    if type_name in rights.TYPES or type_name in ruled.NEVER or type_name in enforcement.PUBLIC:
+        raise FhirError("not-supported", f"a {type_name} is sent by itself or in a batch, not in a transaction of a dossier")
+    if entry.method == "PUT" and (type_name in ruled.PDSM or type_name == "Binary"):
+        raise ruled.not_allowed(type_name, "PUT", "GET, HEAD, PATCH")
+    if entry.method == "POST" and entry.creates and entry.index not in work.new and entry.index not in work.same:
+        work.answers[entry.index] = await read.run(context, type_name, id)
+        return True
+    if entry.method != "PATCH":
+        return False
+    if row is None or row.deleted:
+        raise read.absent() if row is None else read.deleted(row)
+    update.precondition(row, parse_tags(entry.if_match))
+    operations = entry.operations if entry.patch == "json" else rewrite(entry.resource, work.links, base=entry.base)
+    work.answers[entry.index] = await ruled.patched_in(context, type_name, row, id, entry.patch, operations)
+    return True
 
 
 async def _judged(work: _Work, entry: bundle.Entry) -> Checked | None:
@@ -329,6 +393,8 @@ async def _judged(work: _Work, entry: bundle.Entry) -> Checked | None:
     context, row = work.context, work.rows.get(entry.index)
     id = work.ids.get(entry.index, "/").split("/")[1]
     exists = row is not None and not row.deleted
+    if context.enforcer is not None and await _ruled(work, entry, row, id):
+        return None
     if entry.method == "DELETE":
         _delete(work, entry, row, id)
         return None
@@ -347,14 +413,14 @@ async def _judged(work: _Work, entry: bundle.Entry) -> Checked | None:
     return _checked(context, json.dump(rewrite(entry.resource, work.links, base=entry.base)), entry)
 
 
-async def _stamped(work: _Work, entry: bundle.Entry, checked: Checked) -> None:
+async def _stamped(work: _Work, entry: bundle.Entry, checked: Checked, origin: Origin | None = None) -> None:
     """Give the version its place; contents are written now that nothing can be refused any more."""
     row, id, dossier = work.rows.get(entry.index), work.ids[entry.index].split("/")[1], work.dossiers.get(entry.index)
     content = work.kept.get(entry.index)
     if octets.is_large(checked):
         checked, content = await octets.set_apart(work.context, checked, id, dossier)
-    stamped = stamp(work.context, checked, method=entry.method, id=id, current=row, dossier=dossier, content=content)
-    work.changes.append(stamped.change)
+    stamped = stamp(work.context, checked, method=entry.method, id=id, current=row, dossier=dossier, content=content, origin=origin)
+    work.changes.append((stamped.change, id))
     work.answers[entry.index] = written(stamped, 200 if row is not None and not row.deleted else 201)
 
 
@@ -367,7 +433,7 @@ def _delete(work: _Work, entry: bundle.Entry, row: Row | None, id: str) -> None:
         work.answers[entry.index] = Answer(204)
         return
     change = delete.deletion_of(work.context, row, id)
-    work.changes.append(change)
+    work.changes.append((change, id))
     work.answers[entry.index] = Answer(204, version=version_id(change.row.version))
 
 

@@ -11,13 +11,15 @@ from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import COMMON, dossier_row
 
 
-async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind: str = "") -> None:
+async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind: str = "", asked: str = "") -> None:
     """Store versions; durable when it returns, or with the transaction. changes: with logical ids. kind: of the trace, "" by method.
+
+    asked: the request, where one trace tells of all of them.
 
     Conflict names the first change whose expectation does not hold.
     """
     rows = [change for change, _ in changes]
-    everything = [*rows, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind)]
+    everything = [*rows, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked)]
     touched = touching(context, [change.row for change in rows])
     if context.transaction is not None:
         await context.transaction.write(everything)

@@ -3,7 +3,7 @@
 https://www.mongodb.com/docs/manual/core/transactions-in-applications/
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -58,6 +58,7 @@ async def apply(connection: Connection, session: AsyncClientSession, members: Se
     find = {"find": "resources", "filter": {"_id": {"$in": keys}}, "projection": INDEX_FIELDS, "batchSize": len(keys) + 1}
     current = {document["_id"]: document for document in await connection.read(find, session)}
     versions: dict[bytes, int | None] = {key: current[key]["v"] if key in current else None for key in keys}
+    acted: dict[bytes, int] = {key: document.get("a", 0) for key, document in current.items()}
     outcomes: list[Failed | None] = []
     creates: list[Prepared] = []
     traced = stored_before = False
@@ -68,7 +69,7 @@ async def apply(connection: Connection, session: AsyncClientSession, members: Se
             outcomes.append(None)  # an earlier attempt, whose answer was lost, did it
             stored_before = True
             continue
-        conflict = judge(member, versions)
+        conflict = judge(member, versions, acted)
         outcomes.append(Failed(conflict) if conflict else None)
         if conflict:
             continue
@@ -104,18 +105,18 @@ async def apply(connection: Connection, session: AsyncClientSession, members: Se
     return outcomes
 
 
-def judge(member: Member, versions: dict[bytes, int | None]) -> Conflict | None:
-    """The first conflict of a member with the versions that its group has come to."""
+def judge(member: Member, versions: dict[bytes, int | None], acted: Mapping[bytes, int]) -> Conflict | None:
+    """The first conflict of a member with the versions that its group has come to, or with an act that made none."""
     seen: set[bytes] = set()
     for index, prepared in enumerate(member):
-        row, expected = prepared.change
+        row, expected, acted_ms = prepared.change
         found = versions[row.key]
         if row.key in seen:
             return Conflict(index, row.version, "one commit writes the same resource twice")
         seen.add(row.key)
         if expected is None and found is not None:
             return AlreadyExists(index, found)
-        if expected is not None and found != expected:
+        if expected is not None and (found != expected or (acted_ms is not None and acted.get(row.key, 0) != acted_ms)):
             return Conflict(index, found)
     return None
 

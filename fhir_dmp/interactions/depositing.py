@@ -1,0 +1,215 @@
+"""Deposits by those who obey the rules: what may be written, and what a deposit fixes for good.
+
+https://interop.esante.gouv.fr/ig/fhir/pdsm/ (ITI-65, ITI-105); CSP R1111-49; https://profiles.ihe.net/ITI/PCF/
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fhir_dmp.consent import companions, labelling
+from fhir_dmp.dmp import documents, identity
+from fhir_dmp.dmp.documents import SUPERSEDED, Facts
+from fhir_dmp.dmp.visibility import VISIBILITY, labels_of
+from fhir_dmp.errors import FhirError, Issue
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.references import parse_reference, references
+from fhir_dmp.interactions import enforcement, facts, shown
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.enforcement import Known, settle
+from fhir_dmp.interactions.facts import Origin
+from fhir_dmp.interactions.prepare import Checked, Stamped, check, place_of, stamp
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import COMMON, dossier_in
+
+DOCUMENT = "DocumentReference"
+HOLDERS = ("patient", "representative")
+NOWHERE = "the reference leads to no resource of this dossier"
+
+
+@dataclass(slots=True)
+class Item:
+    """One resource that is sent. id: given or to be given, None for one the store chooses. row: the version it replaces.
+
+    Filled in by `decided`: checked: as it will be stored; origin: what its deposit fixes.
+    """
+
+    checked: Checked
+    id: str | None = None
+    row: Row | None = None
+    origin: Origin | None = None
+
+    @property
+    def address(self) -> str:
+        """Type/id, "" while it has none."""
+        return f"{self.checked.type}/{self.id}" if self.id else ""
+
+
+async def decided(
+    context: Context, items: Sequence[Item], dossier: int | None = None, changed: frozenset[str] = frozenset()
+) -> tuple[Known, list[Stamped]]:
+    """Decide on everything that is sent together; the dossier as the depositor meets it, and the versions of documents it supersedes.
+
+    dossier: where the address says, None to take it from the resources, which all belong to one. changed: addresses of documents that the
+    same request has changed already.
+    """
+    numbers = {place_of(context, one.checked, one.id).dossier for one in items if one.checked.type != "Binary"}
+    if dossier is not None:
+        numbers |= {dossier}
+    if len(numbers) != 1 or COMMON in numbers:
+        raise enforcement.refused()
+    met = await enforcement.known(context, numbers.pop())
+    if met.policy is None:
+        raise enforcement.refused()
+    named = await facts.names(context, [one.checked.value for one in items])
+    predecessors: list[Stamped] = []
+    for one in items:
+        if one.checked.type == DOCUMENT:
+            predecessors += await _document(context, met, one, named, changed)
+    for one in items:
+        if one.checked.type != DOCUMENT:
+            await _other(context, met, one, named, items)
+    await _whole(context, met, items)
+    return met, predecessors
+
+
+async def _document(context: Context, met: Known, one: Item, named: Mapping[str, frozenset[str]], changed: frozenset[str]) -> list[Stamped]:
+    """A document: its author among those who send it, within the matrix, what it replaces seen and replaceable."""
+    request, value = met.request, one.checked.value
+    labels = labelling.deposited(request, labels_of(value.get("securityLabel") or ()) & frozenset(VISIBILITY))
+    authors = (
+        frozenset({identity.HOLDER}) if request.kind in HOLDERS else documents.authors_of(value, lambda text: named.get(text, frozenset()))
+    )
+    told = _facts(met, value, authors, labels)
+    told_all = replace(told, labels=told.labels | labels_of(value.get("securityLabel") or ()))
+    settle(met.decide("deposit", told))
+    if faults := labelling.faults_of_deposit(request, told_all, met.law):
+        raise FhirError.many("business-rule", faults)
+    lineage, stamped = None, []
+    for place, text in enumerate(documents.replaced(value)):
+        row, id = await _predecessor(context, met, text, f"{DOCUMENT}.relatesTo[{place}].target")
+        lineage = row.visible
+        if f"{DOCUMENT}/{id}" not in changed:
+            if documents.status_of(json.parse(row.body)) == SUPERSEDED:
+                raise FhirError("conflict", "this document is superseded already", f"{DOCUMENT}.relatesTo[{place}].target")
+            # Written in the same transaction: a mask set meanwhile is then a conflict, and not missed by the new version.
+            body = json.set_members(row.body, {"status": json.dump(SUPERSEDED)})
+            stamped.append(stamp(context, check(context, body, DOCUMENT), method="PATCH", id=id, current=row))
+    one.origin = Origin(authors, request.organization, labels, lineage)
+    one.checked = _apart(context, met, one.checked)
+    return stamped
+
+
+def _facts(met: Known, value: Mapping[str, Any], authors: frozenset[str], labels: frozenset[str]) -> Facts:
+    return documents.facts_of(
+        value, authors=authors, organization=met.request.organization, first_deposit_ms=met.now_ms, root="", labels=labels
+    )
+
+
+async def _predecessor(context: Context, met: Known, text: str, place: str) -> tuple[Row, str]:
+    """The document that is replaced; one that is hidden is as absent as one that never was."""
+    said = parse_reference(text, (context.base_url,))
+    row = None
+    if said.kind == "local" and said.type == DOCUMENT:
+        key = context.store.vault.locate(DOCUMENT, said.id)
+        row = await context.reads.load(key) if dossier_in(key) == met.number else None
+    by_structure = met.request.kind == "structure"
+    if row is None or row.deleted or row.body is None or not (by_structure or met.reading(row).permits):
+        raise FhirError("business-rule", NOWHERE, place)
+    (own,) = facts.opened(context, row)
+    settle(met.decide("replace-by-structure" if by_structure else "replace", own))
+    return row, said.id
+
+
+def _apart(context: Context, met: Known, checked: Checked) -> Checked:
+    """The document without its visibility labels, which stand beside it, and with the depositor's organisation as its keeper."""
+    body = shown.relabelled(checked.body, frozenset())
+    if "custodian" not in checked.value and context.actor.organization:
+        keeper = {"identifier": {"system": identity.IDNST, "value": identity.structure(None, context.actor.organization)}}
+        body = json.set_members(body, {"custodian": json.dump(keeper)}, after="author")
+    return checked if body is checked.body else check(context, body, DOCUMENT)
+
+
+async def _other(context: Context, met: Known, one: Item, named: Mapping[str, frozenset[str]], items: Sequence[Item]) -> None:
+    """What comes with documents shares their lineages; what comes alone is judged as the document that would carry it."""
+    kind, request = one.checked.type, met.request
+    if kind in companions.SEEN_AS or kind in enforcement.PUBLIC:
+        raise enforcement.refused()
+    if one.row is not None:
+        for own in facts.opened(context, one.row):
+            settle(met.decide("replace", own))
+    carriers = [other for other in items if other.checked.type == DOCUMENT and _carries(context, other, one)]
+    lineages = [_lineage(context, met, other) for other in carriers]
+    if kind == "List":
+        lineages += await _listed_before(context, met, one, items)
+    authors = frozenset({identity.HOLDER} if request.kind in HOLDERS else {request.person} - {""})
+    if lineages:
+        of = {"of": lineages} if kind == "List" else _one_of(lineages, kind)
+        one.origin = Origin(authors, request.organization, None, of)
+    elif one.row is None:
+        labels = labelling.deposited(request, frozenset())
+        settle(met.decide("deposit", _facts(met, one.checked.value, authors, labels)))
+        one.origin = Origin(authors, request.organization, labels)
+
+
+def _one_of(lineages: list[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:
+    if len({one["rt"] for one in lineages}) > 1 and kind != "Binary":
+        raise FhirError("business-rule", f"a {kind} belongs to one document of a submission, this one to several", kind)
+    return lineages[0]
+
+
+def _carries(context: Context, document: Item, one: Item) -> bool:
+    """Whether a document and a resource sent with it belong together: one leads to the other, or there is no other document."""
+    if one.checked.type == "Binary":
+        urls = (content.get("attachment", {}).get("url", "") for content in document.checked.value.get("content") or ())
+        return any(url.removeprefix(context.base_url + "/") == one.address for url in urls)
+    return any(
+        reference["reference"].partition("/_history/")[0] == document.address for _, reference in references(one.checked.value)
+    ) or any(reference["reference"] == one.address for _, reference in references(document.checked.value))
+
+
+def _lineage(context: Context, met: Known, document: Item) -> Mapping[str, Any]:
+    """Facts of a document that is about to be stored."""
+    found = facts.visible(context, document.checked.value, document.address, met.number, met.now_ms, document.row, document.origin)
+    assert isinstance(found, dict)
+    return found
+
+
+async def _listed_before(context: Context, met: Known, one: Item, items: Sequence[Item]) -> list[Mapping[str, Any]]:
+    """Facts of the documents a List names that were there before."""
+    new = {other.address for other in items}
+    found = []
+    for place, reference in references(one.checked.value):
+        said = parse_reference(reference["reference"], (context.base_url,))
+        if said.kind == "local" and said.type == DOCUMENT and said.relative not in new:
+            row = await context.reads.load(context.store.vault.locate(DOCUMENT, said.id))
+            if row is None or row.deleted or row.dossier != met.number or not met.reading(row).permits:
+                raise FhirError("business-rule", NOWHERE, place)
+            found += facts.listed(row)
+    return found
+
+
+async def _whole(context: Context, met: Known, items: Sequence[Item]) -> None:
+    """Every reference leads somewhere that the depositor sees. A certificate alone sees nothing, so it is not asked about the dossier."""
+    new = {one.address for one in items}
+    vault = context.store.vault
+    wanted: dict[str, tuple[bytes, str]] = {}
+    for one in items:
+        for place, reference in references(one.checked.value):
+            said = parse_reference(reference["reference"], (context.base_url,))
+            address = f"{said.type}/{said.id}"
+            if said.kind == "local" and address not in new and address != f"Patient/{met.patient}":
+                wanted[address] = (vault.locate(said.type, said.id), place)
+    rows = await context.reads.load_many({key for key, _ in wanted.values()}) if wanted else {}
+    faults = []
+    for address, (key, place) in wanted.items():
+        row, kind = rows.get(key), address.partition("/")[0]
+        there = row is not None and not row.deleted and row.type == kind
+        if there and row.dossier == met.number:
+            there = met.request.kind in ("structure", "host", "feed") or met.reading(row).permits
+        elif there:
+            there = row.dossier == COMMON and kind in enforcement.PUBLIC
+        if not there:
+            faults.append(Issue("error", "business-rule", f"{NOWHERE}: `{address[:80]}`", place))
+    if faults:
+        raise FhirError.many("business-rule", faults)

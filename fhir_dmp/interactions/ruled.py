@@ -1,0 +1,200 @@
+"""Writes by those who obey the rules: deposits, PDSm updates, acts on rights, the directory; anything else is refused.
+
+https://interop.esante.gouv.fr/ig/fhir/pdsm/st_maj.html ; access-map: who may write what
+"""
+
+import base64
+import hashlib
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.http_types import Tags
+from fhir_dmp.interactions import depositing, enforcement, octets, patch, read, relabelling, rights, update, writing
+from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.depositing import DOCUMENT, Item
+from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_body_id, place_of, stamp, written
+from fhir_dmp.store.failures import Conflict
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import COMMON
+
+# PDSm documents and lists change by PATCH alone.
+PDSM = frozenset({DOCUMENT, "List"})
+NEVER = frozenset({"AuditEvent"})
+
+
+def not_allowed(type_name: str, method: str, allowed: str) -> FhirError:
+    """405 of a type, whatever is stored."""
+    return FhirError("method", f"a {type_name} of a dossier is not changed by {method}", headers={"Allow": allowed})
+
+
+def alone() -> FhirError:
+    """405: a content without a document belongs to nobody's dossier."""
+    return FhirError(
+        "method", "a content is deposited with its document: ITI-65, or ITI-105 with attachment.data", headers={"Allow": "GET, HEAD"}
+    )
+
+
+def directory(context: Context) -> None:
+    """Who keeps the directory: this host's administrators."""
+    request = context.enforcer.request
+    if not (request.kind == "operator" and request.role == "admin"):
+        raise enforcement.refused()
+
+
+async def create(context: Context, type_name: str, body: bytes) -> Answer:
+    """POST [type]."""
+    if type_name in NEVER:
+        raise not_allowed(type_name, "POST", "GET, HEAD")
+    checked = check(context, body, type_name)
+    return await create_checked(context, checked)
+
+
+async def create_checked(context: Context, checked: Checked) -> Answer:
+    """The same, of a resource that is checked."""
+    if checked.type in rights.TYPES:
+        return await rights.on_create(context, checked)
+    if checked.type in enforcement.PUBLIC:
+        directory(context)
+        if place_of(context, checked, None).dossier != COMMON:
+            raise enforcement.refused()
+        stamped = stamp(context, checked, method="POST")
+        await writing.write(context, [(stamped.change, stamped.id)])
+        return written(stamped, 201)
+    if checked.type == "Binary":
+        raise alone()
+    for turn in range(update.TURNS):
+        items = [_with_id(context, checked)]
+        if checked.type == DOCUMENT:
+            items = _published(context, items[0])
+        met, before = await depositing.decided(context, items)
+        stamped = [await _stamped(context, one, met.number) for one in items]
+        try:
+            await writing.write(context, [(one.change, one.id) for one in (*stamped, *before)])
+        except Conflict:
+            if turn == update.TURNS - 1:
+                raise update.changed_meanwhile() from None
+            continue
+        return written(stamped[0], 201)
+    raise update.changed_meanwhile()
+
+
+def _with_id(context: Context, checked: Checked) -> Item:
+    dossier = place_of(context, checked, None).dossier
+    return Item(checked, context.store.vault.new_id(dossier, context.random))
+
+
+def _published(context: Context, item: Item) -> list[Item]:
+    """ITI-105: what a document carries in its attachments becomes Binaries beside it, deposited with it."""
+    tree = json.parse_exact(item.checked.body)
+    binaries: list[Item] = []
+    dossier = place_of(context, item.checked, item.id).dossier
+    for content in tree.get("content") or ():
+        attachment = content.get("attachment") or {}
+        data = attachment.pop("data", None)
+        if data is None:
+            continue
+        octets_ = base64.b64decode("".join(data.split()))
+        resource = {"resourceType": "Binary", "contentType": attachment.get("contentType", "application/octet-stream"), "data": data}
+        binary = Item(check(context, json.dump(resource), "Binary"), context.store.vault.new_id(dossier, context.random))
+        attachment["url"] = binary.address
+        attachment.setdefault("size", len(octets_))
+        attachment.setdefault("hash", base64.b64encode(hashlib.sha1(octets_, usedforsecurity=False).digest()).decode())
+        binaries.append(binary)
+    if binaries:
+        item.checked = check(context, json.dump(tree), DOCUMENT)
+    return [item, *binaries]
+
+
+async def _stamped(context: Context, item: Item, dossier: int) -> Stamped:
+    checked, content = item.checked, None
+    if octets.is_large(checked):
+        checked, content = await octets.set_apart(context, checked, item.id, dossier)
+    method = "POST" if item.row is None else "PUT"
+    given = {"method": method, "id": item.id, "current": item.row, "dossier": None, "content": content, "origin": item.origin}
+    if checked.type == "Binary":
+        given["dossier"] = dossier
+    return stamp(context, checked, **given)
+
+
+async def change(context: Context, type_name: str, id: str, body: bytes, if_match: Tags | None, if_none_match: Tags | None) -> Answer:
+    """PUT [type]/[id]."""
+    if type_name in PDSM:
+        raise not_allowed(type_name, "PUT", "GET, HEAD, PATCH")
+    if type_name in NEVER or type_name == "Binary":
+        raise not_allowed(type_name, "PUT", "GET, HEAD")
+    for turn in range(update.TURNS):
+        row, _ = await enforcement.readable(context, type_name, id, await read.current(context, type_name, id))
+        if row is None:
+            raise read.absent()
+        if row.deleted:
+            raise read.deleted(row)
+        context.enforcer.ledger.disclosed.clear()
+        update.precondition(row, if_match, if_none_match)
+        checked = check(context, body, type_name)
+        check_body_id(checked, id)
+        try:
+            return await _replaced(context, checked, id, row)
+        except Conflict:  # a new version meets If-Match again; an act that made none is not to be told
+            if turn == update.TURNS - 1:
+                raise update.changed_meanwhile() from None
+    raise update.changed_meanwhile()
+
+
+async def _replaced(context: Context, checked: Checked, id: str, row: Row, method: str = "PUT") -> Answer:
+    if checked.type in rights.TYPES:
+        return await rights.on_update(context, checked, id, row, method)
+    if checked.type in enforcement.PUBLIC:
+        directory(context)
+        stamped = stamp(context, checked, method=method, id=id, current=row)
+        if stamped.row.dossier != COMMON:
+            raise enforcement.refused()
+        await writing.write(context, [(stamped.change, id)])
+        return written(stamped, 200)
+    item = Item(checked, id, row)
+    met, before = await depositing.decided(context, [item], row.dossier)
+    stamped = await _stamped(context, item, met.number)
+    await writing.write(context, [(one.change, one.id) for one in (stamped, *before)])
+    return written(stamped, 200)
+
+
+async def patched(context: Context, type_name: str, id: str, form: str, body: bytes, if_match: Tags | None) -> Answer:
+    """PATCH [type]/[id], on the asker's own view of the resource."""
+    if type_name in NEVER:
+        raise not_allowed(type_name, "PATCH", "GET, HEAD")
+    for turn in range(update.TURNS):
+        row, met = await enforcement.readable(context, type_name, id, await read.current(context, type_name, id))
+        if row is None:
+            raise read.absent()
+        if row.deleted:
+            raise read.deleted(row)
+        context.enforcer.ledger.disclosed.clear()
+        update.precondition(row, if_match)
+        try:
+            if type_name in PDSM:
+                return await relabelling.patched(
+                    context, met, row, id, lambda view: patch.apply(form, view, body, context.settings.max_depth)
+                )
+            if type_name not in rights.TYPES and type_name not in enforcement.PUBLIC:
+                raise not_allowed(type_name, "PATCH", "GET, HEAD, PUT")
+            tree = patch.apply(form, json.parse_exact(row.body), body, context.settings.max_depth)
+            patch.check_identity(tree, type_name, id)
+            return await _replaced(context, check(context, json.dump(tree), type_name), id, row, "PATCH")
+        except Conflict:  # a new version meets If-Match again; an act that made none is not to be told
+            if turn == update.TURNS - 1:
+                raise update.changed_meanwhile() from None
+    raise update.changed_meanwhile()
+
+
+async def patched_in(context: Context, type_name: str, row: Row, id: str, form: str, operations: dict | list) -> Answer:
+    """The same as an entry of a transaction. row: which the asker sees. operations: parsed, references resolved."""
+    if type_name not in PDSM:
+        raise not_allowed(type_name, "PATCH", "GET, HEAD, PUT")
+    met = await enforcement.known(context, row.dossier, row=row)
+    return await relabelling.patched(context, met, row, id, lambda view: patch.apply_tree(form, view, operations))
+
+
+async def removed(context: Context, type_name: str) -> None:
+    """DELETE [type]/[id]: nothing of a dossier is deleted. Returns for the directory, whose keepers may."""
+    if type_name not in enforcement.PUBLIC:
+        raise not_allowed(type_name, "DELETE", "GET, HEAD")
+    directory(context)
