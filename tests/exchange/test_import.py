@@ -243,13 +243,18 @@ def test_every_form_of_file_in_one_folder_into_a_running_server(load, fhir, tmp_
     assert fhir.get(f"Basic?identifier=urn:x-test|{mark}").json()["total"] == 12
 
 
+def new() -> dict:
+    """A resource without any id, known by its content and its place."""
+    return basic(code={"text": unique()})
+
+
 @pytest.mark.parametrize(
     ("stdin", "count"),
     [
-        (ndjson(basic(), basic(), basic()), 3),
-        (dumped(basic()), 1),
-        (json.dumps(basic(), indent=1).encode(), 1),
-        (dumped(bundle("transaction", entry("POST", "Basic", basic()), entry("POST", "Basic", basic()))), 2),
+        (ndjson(new(), new(), new()), 3),
+        (dumped(new()), 1),
+        (json.dumps(new(), indent=1).encode(), 1),
+        (dumped(bundle("transaction", entry("POST", "Basic", new()), entry("POST", "Basic", new()))), 2),
     ],
     ids=["ndjson", "one", "one on several lines", "transaction"],
 )
