@@ -48,7 +48,7 @@ def svg(text: str, language: str) -> str:
 
 def sheet(x: float, y: float, title: list[str], state: str) -> list[str]:
     """A sheet of paper with its title, and its state in a ribbon."""
-    wide = max(SHEET, max(width_of(each) for each in title) + 24, width_of(state) + 24)
+    wide = max(SHEET, max(1.15 * width_of(each) for each in title) + 28, width_of(state) + 40)
     parts = [box(x - wide / 2, y, wide, 92, "sheet", 4), words(x, y + 24, title, "name")]
     low = y + 24 + (len(title) - 1) * LINE
     if state:

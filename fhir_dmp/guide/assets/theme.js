@@ -1,3 +1,2 @@
 // Before the page is painted: the theme chosen on an earlier visit.
-const chosen = localStorage.getItem("theme");
-if (chosen) document.documentElement.dataset.theme = chosen;
+if (localStorage.getItem("theme")) document.documentElement.dataset.theme = localStorage.getItem("theme");
