@@ -1,6 +1,6 @@
 """Backups: a copy of the whole database as it was at one moment, taken while others write, and the way back into an empty one.
 
-https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/ ; decision ig/decisions/0007
+https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/ ; decision ig/decisions/0008
 
 A backup is a folder: `collections/NAME.bson` (documents one after the other, as mongodump writes them), `journal/` (protective acts and
 checkpoints, which are files), `keys/` only where that was asked for, and `manifest.json`: the size and SHA-256 of every file, under an
