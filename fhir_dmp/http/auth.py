@@ -36,7 +36,7 @@ def routes(services: Services) -> list[Route]:
         if services.store is None:
             raise FhirError("transient", "the server is starting or stopping, try again", headers={"Retry-After": "1"})
         if not desks or desks[0].store is not services.store:
-            desks[:] = [Desk(services.store, services.settings, services.tokens, sender)]
+            desks[:] = [Desk(services.store, services.settings, services.tokens, sender, services.recorder)]
         return desks[0]
 
     async def begin(request: Request) -> Response:

@@ -10,7 +10,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.http_types import FHIR_JSON, PLAIN_JSON, preferred
 from fhir_dmp.http.answers import Shape, send_bytes
-from fhir_dmp.interactions import access_sheet, access_sheet_form, operations
+from fhir_dmp.interactions import access_sheet, access_sheet_form, operations, tracing
 from fhir_dmp.interactions.context import Context
 
 TEXT, PDF = "text/plain", "application/pdf"
@@ -30,11 +30,14 @@ async def serve(request: Request, send: Send, context: Context, url: Url, body: 
     """Answer a request for a sheet. What cannot be shown as asked is refused before anything is issued."""
     asked = operations.understood(context, request.method, url, body)
     form = chosen(request.headers.get("accept"), dict(url.query).get("_format"))
+    sent = f"{url.type}/{url.id}/{access_sheet.NAME}"
     if form not in (TEXT, PDF):
         answer = await access_sheet.run(context, url, asked.given)
+        await tracing.shown(context, "operation", sent)
         await send_bytes(send, 200, [], answer.body, Shape(f"{form}; charset=utf-8", dict(url.query).get("_pretty") == "true", ""))
         return
     sheet = await access_sheet.asked_for(context, url, asked.given)
+    await tracing.shown(context, "operation", sent)
     shown = access_sheet_form.pdf(sheet) if form == PDF else access_sheet_form.text(sheet).encode()
     headers = [(b"content-disposition", b'attachment; filename="access-sheet.%s"' % (b"pdf" if form == PDF else b"txt"))]
     await send_bytes(send, 200, headers, shown, Shape(PDF if form == PDF else f"{TEXT}; charset=utf-8", False, ""))

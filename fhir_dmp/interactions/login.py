@@ -15,11 +15,15 @@ import msgspec
 
 from fhir_dmp.audit.event import MINOR, SUCCESS, Trace
 from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.consent.companions import TRACE
+from fhir_dmp.consent.predicate import hashed
 from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 from fhir_dmp.identity import secrets
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.identity.senders import Sender
 from fhir_dmp.identity.tokens import Tokens
+from fhir_dmp.interactions.tracing import NO_LINEAGE
 from fhir_dmp.settings import Settings
 from fhir_dmp.store.credentials import Credential, Credentials, Factor
 from fhir_dmp.store.resources import Store
@@ -61,12 +65,16 @@ class Desk:
     credentials: Credentials = field(init=False)
     passwords: secrets.Passwords = field(init=False)
     code_key: bytes = field(init=False)
+    readable: dict[str, object] = field(init=False)
     sending: set[asyncio.Task] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.credentials = Credentials(self.store)
         self.passwords = secrets.passwords(self.store.vault.subkey("passwords"))
         self.code_key = self.store.vault.subkey("sent codes")
+        # By whom a trace of a login is read: whoever reads the journal of the dossier, and no professional as his own.
+        kind = hashed("type", TRACE, self.store.vault.hash64)
+        self.readable = {**NO_LINEAGE, "ty": kind, "au": [], "og": 0, "st": 0, "pa": MIN_MS, "pb": MAX_MS}
 
     def now_ms(self) -> int:
         return self.store.clock()
@@ -93,6 +101,7 @@ class Desk:
                         patient=patient,
                         request_id=caller.request_id,
                         client_address=caller.address,
+                        visible=self.readable,
                     )
                 ]
             )
