@@ -138,3 +138,4 @@ async def test_mongodb_and_the_pure_evaluator_agree(sandbox_store):
     # The questions were not empty ones.
     assert seen["met"] > 100 and seen["exact"] > 300 and seen["narrowed"] > 20
     assert {"token", "reference", "string", "uri", "date", "number", "quantity", "composite"} == {kind for kind, _ in seen["modifiers"]}
+    assert {(kind, modifier) for kind, modifiers in MODIFIERS.items() for modifier in modifiers} <= seen["modifiers"]

@@ -6,6 +6,7 @@ import pytest
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import tables
+from fhir_dmp.search.parameters import PROFILES
 from fhir_dmp.search.terminology import shipped
 from tests.search.hosting import ask, context_on, ids, put
 
@@ -31,6 +32,11 @@ def test_resources_of_the_guide_go_before(tmp_path):
     }
     (tmp_path / "ValueSet-v.json").write_text(json.dumps(value_set))
     assert shipped(tmp_path).expand("http://v") == {("http://s", "a")}
+
+
+def test_every_value_set_of_the_guide_is_known_with_its_codes():
+    urls = [json.loads(file.read_bytes())["url"] for file in PROFILES.glob("ValueSet-*.json")]
+    assert len(urls) > 10 and all(shipped().expand(url) for url in urls)
 
 
 async def test_value_sets_answer_and_those_only_stored_are_refused_by_name(sandbox_store):
