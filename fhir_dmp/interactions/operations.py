@@ -22,6 +22,7 @@ from fhir_dmp.interactions import (
     lastn,
     match,
     meta,
+    opening,
     statistics,
     validate,
 )
@@ -64,6 +65,11 @@ OPERATIONS = (
     Operation(
         *("access-journal", access_journal.URL, ("instance",), ("Patient",), access_journal.run, access_journal.PARAMETERS),
         sight=access_journal.sight_of,
+    ),
+    Operation(
+        *("open", opening.URL, ("type",), ("Patient",), opening.run, opening.PARAMETERS),
+        methods=("POST",),
+        affects=True,
     ),
     Operation(
         *("access-sheet", access_sheet.URL, ("instance",), ("Patient",), access_sheet.run, access_sheet.PARAMETERS),

@@ -1,0 +1,1 @@
+"""Tests of rights over real HTTP, in stores for real use."""
