@@ -50,9 +50,9 @@ async def rows(context: "Context", sight: Sight, found: Sequence[Row]) -> list[R
     patient = sight.met.patient if sight.met is not None else ""
     shown = []
     for row, body in zip(found, await bodies(context, sight.met, found), strict=True):
-        context.enforcer.ledger.note(
-            patient if row.dossier != COMMON else "", row.type, id_of(body), version_id(row.version), facts.listed(row)
-        )
+        if row.type != "AuditEvent":  # a journal is told as the query that asked for it
+            of = patient if row.dossier != COMMON else ""
+            context.enforcer.ledger.note(of, row.type, id_of(body), version_id(row.version), facts.listed(row))
         shown.append(row if body is row.body else replace(row, body=body))
     return shown
 
