@@ -108,6 +108,30 @@ async def test_what_the_keys_do_not_tell_apart_goes_by_id(sandbox_store, count):
     assert [each for page in pages for each in page] == [f"Encounter/{name}" for name in sorted(mine, key=orders[""])]
 
 
+async def test_where_the_server_gives_the_ids_no_body_is_opened_for_them(store, monkeypatch):
+    context, vault = context_on(store), store.vault
+    patient = vault.new_id(vault.new_dossier())
+    names = [vault.new_id(vault.dossier_of_patient(patient)) for _ in range(9)]
+    about = {"status": "finished", "class": {"code": "AMB"}, "subject": {"reference": f"Patient/{patient}"}, "period": {"start": "2024"}}
+    for name in names:
+        await store.create(rows_of(store, {"resourceType": "Encounter", "id": name, **about}, updated_ms=1_700_000_000_000))
+    loaded, load_many = [], store.load_many
+
+    async def loading(keys):
+        keys = list(keys)
+        loaded.extend(keys)
+        return await load_many(keys)
+
+    monkeypatch.setattr(store, "load_many", loading)
+    expected = [f"Encounter/{name}" for name in sorted(names)]
+    for order in ("", "&_sort=date", "&_sort=-date", "&_sort=status", "&_sort=-_lastUpdated"):
+        pages = await walked(context, f"Encounter?patient={patient}&_count=4{order}")
+        assert pages == [expected[:4], expected[4:8], expected[8:]]
+    loaded.clear()
+    await ask(context, f"Encounter?patient={patient}&_count=4&_sort=date")
+    assert len(loaded) == 4  # those of the page
+
+
 async def test_pages_sorted_by_date_go_forward_and_back(sandbox_store):
     context = context_on(sandbox_store)
     dates = [{"date": f"2024-01-{1 + number % 7:02}T10:00:00Z"} if number % 5 else {} for number in range(23)]
