@@ -106,11 +106,13 @@ async def _get(context: Context, request: Request) -> Answer:
 async def _search(context: Context, url: Url, tail: tuple[str, ...], pairs: Pairs) -> Answer:
     if url.id and len(tail) <= 1:
         type_name = None if tail in ((), ("*",)) else tail[0]
+        pairs = search_access.completed(context, type_name, pairs)
         sight = await search_access.sight(context, type_name, pairs, (url.type, url.id))
         return await search_type.run(context, type_name, pairs, compartment=(url.type, url.id), sight=sight)
     if not url.id and not tail:
         if search_existence.asks(context, url.type, pairs):
             return await search_existence.run(context, pairs)
+        pairs = search_access.completed(context, url.type, pairs)
         sight = await search_access.sight(context, url.type or None, pairs, None)
         return await search_type.run(context, url.type or None, pairs, sight=sight)
     raise FhirError("not-found", "there is nothing at this address")

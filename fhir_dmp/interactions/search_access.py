@@ -30,6 +30,13 @@ async def enforced(context: Context) -> Context:
     return replace(context, enforcer=enforcement.Enforcer(asking(actor, patient=patient)))
 
 
+def completed(context: Context, type_name: str | None, pairs: Pairs) -> Pairs:
+    """Criteria as PDSm reads them: of documents and lists an absent `status` means current."""
+    if context.enforcer is None or type_name not in ("DocumentReference", "List"):
+        return pairs
+    return pairs if any(name.partition(":")[0] == "status" for name, _ in pairs) else (*pairs, ("status", "current"))
+
+
 async def sight(context: Context, type_name: str | None, pairs: Pairs, compartment: tuple[str, str] | None) -> Sight:
     """What a search may show. It names one dossier, or asks the directory; anything else is refused."""
     if context.enforcer is None:
