@@ -103,16 +103,19 @@ def _element(node: Node, element: Element) -> Check:
                     values.append((inner, (place, step, None), tests))
         for member, step, kind in others:
             if member in owner:
+                count += 1
                 run.add("type", node.id, (place, step, None), name=name, listed=", ".join(sorted(allowed)), said=kind)
         if count < low:
-            run.add("min", node.id, (place, element.name, None), name=name, listed=str(low), said=str(count), about=about)
+            rule = "few" if count else "min"
+            run.add(rule, node.id, (place, element.name, None), name=name, listed=str(low), said=str(count), about=about)
         if high is not None and count > high:
             rule = "max" if high else "absent"
             run.add(rule, node.id, (place, element.name, None), name=name, listed=str(high), said=str(count), about=about)
         for value, at, tests in values:
             for test in tests:
                 test(value, at, run)
-        if slices:
+        # Of an element that is absent as a whole, one fault is enough.
+        if slices and (values or not low):
             _sliced(values, place, run)
 
     def _sliced(values: list, place: Place, run: Run) -> None:
@@ -131,7 +134,7 @@ def _element(node: Node, element: Element) -> Check:
             found, said = counts[one.node.id], f"{name} ({one.name})"
             if found < one.node.low:
                 run.add(
-                    "min",
+                    "few" if found else "min",
                     one.node.id,
                     (place, element.name, None),
                     name=said,

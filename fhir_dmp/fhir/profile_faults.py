@@ -12,10 +12,11 @@ LANGUAGES = ("en", "fr")
 
 # rule -> (IssueType, English, French); {name} element, {said} what is there, {listed} what may be, {about} what the element is for.
 WORDS: dict[str, tuple[str, str, str]] = {
-    "min": (
+    "min": ("required", "{name} is required here{about}", "{name} est exigé ici{about}"),
+    "few": (
         "required",
-        "{name} is required here: at least {listed}, there is {said}{about}",
-        "{name} est exigé ici : au moins {listed}, il y en a {said}{about}",
+        "{name} must be here at least {listed} times, there is {said}{about}",
+        "{name} doit figurer ici au moins {listed} fois, il y en a {said}{about}",
     ),
     "max": (
         "structure",
@@ -33,7 +34,7 @@ WORDS: dict[str, tuple[str, str, str]] = {
         "{said} n'est pas un code de {listed} ; employer un de ses codes quand l'un convient",
     ),
     "closed": ("structure", "{name} must be one of {listed}", "{name} doit être l'un de : {listed}"),
-    "target": ("structure", "a reference here names a {listed}, not a {said}", "une référence désigne ici {listed}, et non {said}"),
+    "target": ("structure", "this reference must name {listed}, not {said}", "cette référence doit désigner {listed}, et non {said}"),
     "profile": ("structure", "this follows none of {listed}", "ceci ne suit aucun de {listed}"),
     "resource": ("structure", "a {listed} is expected, not a {said}", "un {listed} est attendu, et non un {said}"),
     "many": (

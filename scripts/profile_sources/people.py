@@ -185,7 +185,7 @@ RELATED = Profile(
                     "error",
                     "The title of a guardian says when it began.",
                     "Le titre d'un tuteur dit quand il a commencé.",
-                    "relationship.coding.where(code = 'GUARD').empty() or period.start.exists()",
+                    "relationship.coding.where(code = 'GUARD' or code = 'TUTEUR').empty() or period.start.exists()",
                 )
             ],
         ),

@@ -11,7 +11,7 @@ from typing import Any
 from fhir_dmp.dmp import spaces
 from fhir_dmp.dmp.visibility import ALIASES
 from scripts.profile_sources.making import CANONICAL, DATE, FRANCE, PUBLISHER, canonical, head
-from scripts.profile_sources.systems import ACT_REASON, CATEGORY, LOINC, TRE_A03, TRE_A05, TRE_A07, TRE_A08
+from scripts.profile_sources.systems import ACT_REASON, CATEGORY, LOINC, ROLE_CODE, TRE_A03, TRE_A05, TRE_A07, TRE_A08
 
 HERE = Path(__file__).parent
 Lists = dict[str, Any]
@@ -168,6 +168,9 @@ def value_sets(data: Lists) -> Iterator[dict[str, Any]]:
         codes = one["codes"]
         if id == "dmp-confidentiality":
             codes = [*codes, *_aliased(codes)]
+        if id == "dmp-patient-relation":
+            # Of HL7, beside the list: a guardian as the rest of the world writes it.
+            codes = [*codes, [ROLE_CODE, "GUARD", "Tuteur"]]
         found = head("ValueSet", id, en, fr, about)
         if any(system == LOINC for system, _, _ in codes):
             found["copyright"] = LICENCE
