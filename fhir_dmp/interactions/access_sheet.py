@@ -6,9 +6,9 @@ Each issue replaces the former: identifier, password, codes and application of a
 """
 
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from fhir_dmp.consent.access import admit as admitted
 from fhir_dmp.consent.compiling import parents
 from fhir_dmp.dmp.lifecycle import is_minor
 from fhir_dmp.dmp.paris import PARIS
@@ -17,7 +17,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.identity import secrets
-from fhir_dmp.interactions import access_sheet_form, read, sets
+from fhir_dmp.interactions import access_sheet_form, enforcement, opening, read, sets
 from fhir_dmp.interactions.access_sheet_form import Sheet
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_plan import Compartment, inside
@@ -51,7 +51,13 @@ async def asked_for(context: Context, url: Url, given: Given) -> Sheet:
 
 async def may_issue(context: Context, patient_id: str) -> None:
     """Refuse (403) who may not have a sheet of this dossier issued: it is for the gestionnaire, and within 24 hours for who opened it."""
-    admitted(context.actor, context.sandbox)
+    if context.enforcer is None:
+        return
+    met = await enforcement.of_patient(context, patient_id)
+    if met.policy is not None and context.actor.kind in ("professional", "structure"):
+        names = frozenset({met.request.person, met.request.organization} - {""})
+        met.request = replace(met.request, opener=await opening.opened_by(context, met.number, names))
+    enforcement.settle(met.decide("access-sheet"))
 
 
 async def access_sheet(context: Context, patient_id: str, related_person: str = "") -> Sheet:
