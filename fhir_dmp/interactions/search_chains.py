@@ -18,6 +18,7 @@ from fhir_dmp.interactions.search_rows import Opened, addressed, candidates, lim
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.search.parameters import parameters
 from fhir_dmp.search.predicate import (
+    NOTHING,
     All,
     AnyOf,
     Chain,
@@ -98,14 +99,19 @@ class _Lookup:
             case AnyOf(parts):
                 return AnyOf(tuple([await self.of(type_name, part) for part in parts]))
             case Chain(code, targets):
-                return AnyOf(tuple([each for target, part in targets for each in await self.chain(type_name, code, target, part)]))
+                led = [(target, part) for target, part in targets if self.may_search(target)]
+                return AnyOf(tuple([each for target, part in led for each in await self.chain(type_name, code, target, part)]))
             case ReverseChain(source, code, part):
-                return await self.referred(type_name, source, code, part)
+                return await self.referred(type_name, source, code, part) if self.may_search(source) else NOTHING
             case Listed(list_id):
-                return await self.listed(type_name, list_id)
+                return await self.listed(type_name, list_id) if self.may_search("List") else NOTHING
             case CurrentlyListed(codes):
-                return await self.currently_listed(type_name, codes)
+                return await self.currently_listed(type_name, codes) if self.may_search("List") else NOTHING
         return predicate
+
+    def may_search(self, type_name: str) -> bool:
+        """Whether the token's scopes leave this type: what they leave out is not there for a chain either."""
+        return self.context.actor.allows(type_name, "s")
 
     async def chain(self, type_name: str | None, code: str, target: str, part: Predicate) -> list[Predicate]:
         """Through the store, and through what the resource contains."""

@@ -333,3 +333,18 @@ async def test_criteria_of_conditional_interactions(ward):
     with pytest.raises(FhirError) as nothing:
         await search_match.run(ward, "Patient", [("_format", "json")], 2)
     assert nothing.value.status == 412
+
+
+async def test_chains_do_not_go_through_what_the_scopes_leave_out(ward):
+    def with_scopes(text: str):
+        return replace(ward, actor=replace(ward.actor, scopes=scopes(text)))
+
+    asked = {
+        "Observation?subject:Patient.name=martin": "system/Observation.rs system/Patient.rs",
+        "Observation?subject.name=martin": "system/Observation.rs system/Patient.rs",
+        "Patient?_has:Observation:patient:status=final": "system/Patient.rs system/Observation.rs",
+    }
+    for address, enough in asked.items():
+        assert await ids(with_scopes(enough), address) == await ids(ward, address) != []
+        alone = enough.split()[0]
+        assert await ids(with_scopes(alone), address) == [] == await ids(with_scopes(f"{alone} system/Device.rs"), address)
