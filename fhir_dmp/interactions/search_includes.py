@@ -111,11 +111,11 @@ async def _referring(context: Context, includes: Sequence[Include], rows: Sequen
 
 
 def _references_to(include: Include, targets: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """(type, parameter) of the references that lead to resources of these types; of every type, those that an index leads back from."""
-    for type_name in tables.RESOURCE_TYPES if include.type == "*" else (include.type,):
+    """(type, parameter) of the references that lead to resources of these types. Traces name everything: they are asked for by name."""
+    every = (each for each in tables.RESOURCE_TYPES if each != "AuditEvent")
+    for type_name in every if include.type == "*" else (include.type,):
         for code, parameter in parameters(type_name).items():
-            led_back = parameter.type == "reference" and (include.type != "*" or parameter.selective)
-            if led_back and include.code in ("*", code) and targets.intersection(parameter.targets):
+            if parameter.type == "reference" and include.code in ("*", code) and targets.intersection(parameter.targets):
                 yield type_name, code
 
 

@@ -223,6 +223,7 @@ async def test_revinclude_of_everything_brings_whatever_refers_to_a_match(sandbo
         {"resourceType": "Provenance", "id": "v1", "recorded": "2024-01-01T00:00:00Z", "target": [{"reference": "Observation/o1"}]},
         {"resourceType": "Observation", "id": "o2", "status": "final", "code": {"text": "x"}, "subject": other},
         {"resourceType": "AuditEvent", "id": "a1", **seen, "entity": [{"what": {"reference": "Provenance/v1"}}]},
+        {"resourceType": "AuditEvent", "id": "a2", **seen, "entity": [{"what": about["subject"]}]},
     )
     whole = await ask(context, "Patient?_revinclude=*")
     assert (found(whole), sorted(found(whole, "include"))) == (["Patient/p1"], ["Condition/c1", "Group/g1", "Observation/o1"])
@@ -230,6 +231,7 @@ async def test_revinclude_of_everything_brings_whatever_refers_to_a_match(sandbo
     assert sorted(found(further, "include")) == ["Condition/c1", "Group/g1", "Observation/o1", "Provenance/v1"]
     traced = await ask(context, "Patient?_revinclude:iterate=*&_revinclude:iterate=AuditEvent:entity")
     assert "AuditEvent/a1" in found(traced, "include")
+    assert found(await ask(context, "Patient?_revinclude=AuditEvent:*"), "include") == ["AuditEvent/a2"]
     narrow = replace(context, actor=replace(context.actor, scopes=scopes("system/Patient.rs system/Condition.r")))
     assert found(await ask(narrow, "Patient?_revinclude=*"), "include") == ["Condition/c1"]
 
