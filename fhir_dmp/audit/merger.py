@@ -16,6 +16,8 @@ from fhir_dmp.store.resources import Store
 log = logging.getLogger("fhir_dmp.audit")
 
 CHECKPOINTS = Path("journal") / "checkpoints"
+# Signed too: the log was put back to this size and root, by the restore of a backup.
+RESTORES = Path("journal") / "restores"
 # A chain in which nothing came so often is one of a process that died; it is looked at again every so many rounds.
 QUIET_ROUNDS = 100
 
@@ -23,6 +25,18 @@ QUIET_ROUNDS = 100
 def signer(store: Store) -> Signer:
     """The key of this store's log."""
     return Signer(store.vault.subkey("journal head"), f"{store.record.identity}/journal")
+
+
+def restorer(store: Store) -> Signer:
+    """The key that signs what a restore did to this store's log."""
+    return Signer(store.vault.subkey("journal head"), f"{store.record.identity}/restores")
+
+
+async def note_restore(store: Store, folder: Path) -> None:
+    """Say that the log of a store just restored ends here: what checkpoints say beyond is lost with the database, not taken away."""
+    state = await store.log.state()
+    text = restorer(store).checkpoint(Head(state.size, state.root, store.clock()))
+    await asyncio.to_thread(append, folder / RESTORES, text)
 
 
 class Merger:

@@ -3,14 +3,14 @@
 https://www.rfc-editor.org/rfc/rfc6962#section-2.1
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fhir_dmp.audit.chain import START, Position, append, fold, hole_data, leaf_data, leaf_hash, link
 from fhir_dmp.audit.checkpoint import Head, opened
-from fhir_dmp.audit.merger import CHECKPOINTS, checkpoints, signer
+from fhir_dmp.audit.merger import CHECKPOINTS, RESTORES, checkpoints, restorer, signer
 from fhir_dmp.store.failures import Broken
 from fhir_dmp.store.lanes import Place, place_of
 from fhir_dmp.store.merging import committed_in
@@ -34,13 +34,17 @@ class Fault(NamedTuple):
 
 @dataclass(slots=True)
 class Report:
-    """What was found. traces: verified. unmerged: of them, not yet in the log. erased: in destroyed dossiers. heads: signed, verified."""
+    """What was found. traces: verified. unmerged: of them, not yet in the log. erased: in destroyed dossiers. heads: signed, verified.
+
+    lost: entries of the log that restores of backups undid, as signed checkpoints tell; no fault, and never silent.
+    """
 
     faults: list[Fault] = field(default_factory=list)
     traces: int = 0
     unmerged: int = 0
     erased: int = 0
     heads: int = 0
+    lost: int = 0
     rows: int = 0
 
     def add(self, kind: str, what: str, why: str) -> None:
@@ -63,13 +67,14 @@ class _Leaf(NamedTuple):
 
 
 class Verifier:
-    """One verification of one store. folder: the data folder, whose checkpoints bear witness; None to do without.
+    """One verification of one store. folder: the data folder, whose checkpoints bear witness; None to do without. witnesses: files of
+    checkpoints that somebody else kept.
 
     Leaves and traces are read side by side in the order of their places, so memory holds only what does not fit.
     """
 
-    def __init__(self, store: Store, folder: Path | None = None) -> None:
-        self._store, self._log, self._folder = store, store.log, folder
+    def __init__(self, store: Store, folder: Path | None = None, witnesses: Sequence[Path] = ()) -> None:
+        self._store, self._log, self._folder, self._witnesses = store, store.log, folder, tuple(witnesses)
         self.report = Report()
         # Row key -> the leaf nobody stands at; row key -> where a row stands that does not belong there.
         self._unplaced: dict[bytes, _Leaf] = {}
@@ -136,15 +141,38 @@ class Verifier:
         texts = [(head["text"], "database", head["_id"]) async for head in self._stored_heads()]
         if self._folder is not None:
             texts += [(text, "file", None) for text in checkpoints(self._folder / CHECKPOINTS, key.origin)]
+        for path in self._witnesses:
+            kept = checkpoints(path, key.origin)
+            if not kept:
+                self.report.add("forged", f"checkpoints ({path})", "there is none of this log in it")
+            texts += [(text, str(path), None) for text in kept]
+        restores = self._restores()
         found: dict[int, list[tuple[Head, str]]] = {}
         for number, (text, where, size) in enumerate(texts):
             head = opened(text, key.origin, key.public)
             if head is None or size not in (None, head.size):
                 self.report.add("forged", f"checkpoint {number} ({where})", "it is not signed by the key of this host, or altered")
                 continue
-            found.setdefault(head.size, []).append((head, where))
             self.report.heads += 1
+            # What somebody else kept is not excused: who restores can show him why.
+            if where in ("database", "file") and (back := _undone(head, restores)) is not None:
+                self.report.lost = max(self.report.lost, head.size - back)
+            else:
+                found.setdefault(head.size, []).append((head, where))
+        for restore in restores:
+            if restore.size and _undone(restore, restores) is None:
+                found.setdefault(restore.size, []).append((restore, "restore"))
         return found
+
+    def _restores(self) -> list[Head]:
+        """Where restores of backups put the log back to; their roots are checked like those of checkpoints."""
+        if self._folder is None:
+            return []
+        key = restorer(self._store)
+        found = [opened(text, key.origin, key.public) for text in checkpoints(self._folder / RESTORES, key.origin)]
+        if None in found:
+            self.report.add("forged", f"{RESTORES}", "a note is not signed by the key of this host, or altered")
+        return [head for head in found if head is not None]
 
     async def _stored_heads(self) -> AsyncIterator[Mapping[str, Any]]:
         after = -1
@@ -274,6 +302,11 @@ class Verifier:
             self.report.add(
                 "deleted", self._name(key), f"it was written at {_at((leaf.chain, leaf.number))}, entry {leaf.index} of the log"
             )
+
+
+def _undone(head: Head, restores: Iterable[Head]) -> int | None:
+    """The size to which a later restore put back a log that had been as large as this head says; None when none did."""
+    return min((restore.size for restore in restores if restore.at_ms >= head.at_ms and restore.size < head.size), default=None)
 
 
 def _read(leaf: Mapping[str, Any]) -> _Leaf:

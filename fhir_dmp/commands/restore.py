@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from fhir_dmp.audit.event import Trace
+from fhir_dmp.audit.merger import note_restore
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.commands.backup import bars
@@ -61,6 +62,7 @@ async def work(settings: Settings, vault: Vault, source: Path, progress: backup.
     store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=None)
     try:
         replayed = await store.acts.replay()
+        await note_restore(store, settings.data)
         said = f"{manifest.documents} documents of {manifest.moment_ms} ms, {replayed.rows} rows protected again"
         await Recorder(store, settings.base_url or "localhost").record([Trace(kind="restore", at_ms=store.clock(), query=said)])
         return manifest, replayed

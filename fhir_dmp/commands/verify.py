@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -24,23 +25,28 @@ from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Row
 
 DIFFERS = 1
+KEPT = click.Path(path_type=Path, exists=True, dir_okay=False)
+COUNTS = ("traces", "unmerged", "erased", "heads", "lost", "rows")
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="one JSON line for each fault, and one for the summary")
 @click.option("--journal-only", is_flag=True, help="leave out the rows that are no traces")
+@click.option("--witness", multiple=True, type=KEPT, help="file of checkpoints kept elsewhere, as /journal/checkpoint gives them")
 @with_settings("base_url")
-def command(loaded: Loaded, as_json: bool, journal_only: bool) -> None:
+def command(loaded: Loaded, as_json: bool, journal_only: bool, witness: tuple[Path, ...]) -> None:
     """Verify traces, log, checkpoints, stored rows and their index. Exit 0 when all is sound, 1 with a list when anything differs."""
     begun = time.monotonic()
     try:
         with mongodb(loaded.settings) as running:
-            report = asyncio.run(verified(running, journal_only))
+            report = asyncio.run(verified(running, journal_only, witness))
     except (StoreError, FhirError) as error:
         raise Failed(str(error)) from None
     for fault in report.faults:
         click.echo(json.dumps(fault._asdict(), ensure_ascii=False) if as_json else str(fault))
-    summary = {name: getattr(report, name) for name in ("traces", "unmerged", "erased", "heads", "rows")} | {"faults": len(report.faults)}
+    if report.lost and not as_json:
+        click.echo(f"{report.lost} traces that a checkpoint knows were lost by the restore of a backup", err=True)
+    summary = {name: getattr(report, name) for name in COUNTS} | {"faults": len(report.faults)}
     if as_json:
         click.echo(json.dumps(summary))
     else:
@@ -62,13 +68,13 @@ def derivation(store: Store, base_url: str) -> Derive:
     return derive
 
 
-async def verified(settings: Settings, journal_only: bool) -> Report:
+async def verified(settings: Settings, journal_only: bool, witnesses: tuple[Path, ...] = ()) -> Report:
     """The report on the store of these settings."""
     store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=settings.sandbox or None)
     console = Console(stderr=True)
     try:
         with console.status("journal") as status:
-            report = await Verifier(store, settings.data).run()
+            report = await Verifier(store, settings.data, witnesses).run()
             if not journal_only:
                 await rows(store, report, lambda done: status.update(f"{done} rows"), derivation(store, settings.base_url))
             return report

@@ -8,7 +8,7 @@ from bson import Binary
 
 from fhir_dmp.audit import chain
 from fhir_dmp.audit.checkpoint import opened
-from fhir_dmp.audit.merger import CHECKPOINTS, Merger, checkpoints, signer
+from fhir_dmp.audit.merger import CHECKPOINTS, RESTORES, Merger, checkpoints, note_restore, signer
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.audit.verify import Verifier
 from fhir_dmp.store.rows import Change
@@ -220,3 +220,69 @@ async def test_no_part_of_a_stored_trace_can_be_changed_unseen(journal, path, me
     place = f"trace {row['j']['q']} of chain {bytes(row['j']['w']).hex()}"
     assert {what for _, what in faults} & {journal.name(row), place}
     assert len(faults) <= 3
+
+
+# Restores and witnesses
+
+
+async def put_back(journal, folder: Path) -> list[dict]:
+    """Log and traces as they were before ten more traces came: the log is shorter than its own checkpoints say. The rows that were lost."""
+    database = journal.database
+    before = await database["meta"].find_one({"_id": "journal"})
+    chains = [one async for one in database["journal.chains"].find({}, hint="_id_")]
+    for _ in range(10):
+        await journal.recorder.record([read_of(journal.patient)])
+    await journal.merger.round()
+    size = before["size"]
+    lost = [one["k"] async for one in database["journal.leaves"].find({"_id": {"$gte": size}, "k": {"$exists": True}}, hint="_id_")]
+    await database["journal.leaves"].delete_many({"_id": {"$gte": size}}, hint="_id_")
+    await database["journal.heads"].delete_many({"_id": {"$gt": size}}, hint="_id_")
+    await journal.rows.delete_many({"_id": {"$in": lost}}, hint="_id_")
+    await database["meta"].replace_one({"_id": "journal"}, before)
+    await database["journal.chains"].delete_many({"_id": {"$nin": [one["_id"] for one in chains]}}, hint="_id_")
+    for one in chains:
+        await database["journal.chains"].replace_one({"_id": one["_id"]}, one)
+    return lost
+
+
+async def test_what_a_restore_undid_is_told_and_is_no_fault(journal, tmp_path):
+    await put_back(journal, tmp_path)
+    assert ("truncated", "the log ends at 30") in await journal.faults()
+    await note_restore(journal.store, tmp_path)
+    report = await Verifier(journal.store, tmp_path).run()
+    assert (report.faults, report.lost) == ([], 15)
+    # A process that starts on it begins new chains; the log grows past the old checkpoints.
+    journal.store._lanes._idle.clear()
+    for _ in range(20):
+        await journal.recorder.record([read_of(journal.patient)])
+    await journal.merger.round()
+    report = await Verifier(journal.store, tmp_path).run()
+    assert (report.faults, report.lost, (await journal.store.log.state()).size) == ([], 15, 50)
+
+
+async def test_a_restore_excuses_neither_what_was_cut_off_since_nor_another_beginning(journal, tmp_path):
+    await put_back(journal, tmp_path)
+    await note_restore(journal.store, tmp_path)
+    text = (tmp_path / RESTORES).read_text()
+    (tmp_path / RESTORES).write_text(text.replace("\n30\n", "\n29\n"))
+    assert ("forged", str(RESTORES)) in await journal.faults()
+    (tmp_path / RESTORES).write_text(text)
+    (last,) = (await journal.merged())[-1:]
+    await journal.rows.delete_one({"_id": last["_id"]})
+    assert await journal.faults() == [("deleted", journal.name(last))]
+
+
+async def test_a_checkpoint_kept_elsewhere_is_compared_and_not_excused(journal, tmp_path):
+    kept = tmp_path / "witness"
+    kept.write_text((await journal.store.log.latest_head())["text"])
+    report = await Verifier(journal.store, None, [kept]).run()
+    assert (report.faults, report.heads) == ([], 2)
+    await put_back(journal, tmp_path)
+    kept.write_text(checkpoints(tmp_path / CHECKPOINTS, signer(journal.store).origin)[-1])
+    await note_restore(journal.store, tmp_path)
+    report = await Verifier(journal.store, tmp_path, [kept]).run()
+    assert [(fault.kind, fault.what) for fault in report.faults] == [("truncated", "the log ends at 30")]
+    assert str(kept) in report.faults[0].why
+    kept.write_text("nothing\n")
+    report = await Verifier(journal.store, None, [kept]).run()
+    assert [fault.kind for fault in report.faults] == ["forged"]
