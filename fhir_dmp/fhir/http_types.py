@@ -258,6 +258,25 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     return start, end
 
 
+def language_of(accept: str | None) -> str:
+    """en, or fr where Accept-Language prefers it.
+
+    >>> language_of("fr-FR,fr;q=0.9,en;q=0.8"), language_of("en, fr;q=0.5"), language_of(None), language_of("de")
+    ('fr', 'en', 'en', 'en')
+    """
+    best = {"en": 0.0, "fr": 0.0}
+    for part in (accept or "").split(","):
+        tag, _, quality = part.strip().partition(";")
+        language = tag.strip().partition("-")[0].lower()
+        try:
+            given = float(quality.strip().removeprefix("q=") or 1)
+        except ValueError:
+            continue
+        if language in best:
+            best[language] = max(best[language], given)
+    return "fr" if best["fr"] > best["en"] else "en"
+
+
 def _quality(ranges: list[Media], name: str) -> float:
     """Quality that the most specific range gives to a media type, 0 when none admits it."""
     for wanted in (name, name.partition("/")[0] + "/*", "*/*"):

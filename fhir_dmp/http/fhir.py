@@ -16,6 +16,7 @@ from fhir_dmp.fhir.http_types import (
     FORM,
     check_resource_type,
     is_form,
+    language_of,
     parse_prefer,
     patch_form,
 )
@@ -94,6 +95,7 @@ class Fhir:
             now_ms=services.clock,
             random=services.random,
             lenient=parse_prefer(request.headers.get("prefer")).handling == "lenient",
+            language=language_of(request.headers.get("accept-language")),
             recorder=services.recorder,
             request_id=request.scope.get("fhir_dmp.request_id", ""),
             client_address=client[0] if client else "",

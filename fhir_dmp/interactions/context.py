@@ -26,7 +26,7 @@ class Context:
     """One request, seen from inside.
 
     base_url: address of [base], no slash at the end. now_ms: UTC milliseconds. random: n -> n random bytes; ids come from it.
-    lenient: Prefer: handling=lenient. explain: tell how a search was done.
+    lenient: Prefer: handling=lenient. explain: tell how a search was done. language: en or fr, of what is told to people.
     importing: what other hosts recorded comes in, their traces too.
     transaction: the MongoDB transaction the interaction takes part in, if any. enforcer: who asks the rules; None for the `system` tokens
     of a sandbox, who meet none. recorder: of traces, None where nothing is traced. request_id: X-Request-Id. client_address: IP or name.
@@ -40,6 +40,7 @@ class Context:
     random: Callable[[int], bytes]
     lenient: bool = False
     explain: bool = False
+    language: str = "en"
     importing: bool = False
     transaction: Transaction | None = None
     enforcer: "Enforcer | None" = None
