@@ -4,12 +4,14 @@ https://hl7.org/fhir/R4/http.html
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from fhir_dmp.consent.access import admit
+from fhir_dmp.consent.asking import asking
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.http_types import (
@@ -26,7 +28,7 @@ from fhir_dmp.http.envelope import announces_body
 from fhir_dmp.http.requests import actor_of, base_url, read_body
 from fhir_dmp.http.services import Services
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.interactions import batch, dispatch, octets, search_access, tracing, transaction
+from fhir_dmp.interactions import batch, dispatch, enforcement, octets, search_access, tracing, transaction
 from fhir_dmp.interactions.context import Context
 
 BASE = "/fhir"
@@ -99,8 +101,10 @@ class Fhir:
             recorder=services.recorder,
             request_id=request.scope.get("fhir_dmp.request_id", ""),
             client_address=client[0] if client else "",
+            enforcer=enforcement.Enforcer(asked_by(actor), services.law) if ruled else None,
         )
-        return await search_access.enforced(context) if ruled else context
+        by_ins = actor.kind == "patient" and not actor.patient and actor.ins is not None
+        return await search_access.recognised(context) if by_ins else context
 
     async def interaction(self, request: Request, send: Send, context: Context, url: bundle.Url, name: str) -> None:
         """One interaction that is neither a Bundle nor a Binary in its own format."""
@@ -177,6 +181,10 @@ class Fhir:
         answered = await run(context, plan, shape.prefer)
         await tracing.shown(context, plan.kind, plan.kind)
         await send_bytes(send, 200, [], answered, shape)
+
+
+# The same for as long as its token is kept.
+asked_by = lru_cache(4096)(asking)
 
 
 def sent_of(request: Request, url: bundle.Url) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fhir_dmp.consent.law import LAW, Law
 from fhir_dmp.http.metrics import Metrics
 from fhir_dmp.identity.tokens import Tokens
 from fhir_dmp.settings import Settings
@@ -26,6 +27,7 @@ def now_ms() -> int:
 @dataclass(slots=True)
 class Services:
     """settings, tokens, metrics: for the life of the worker. store: None until it is open; recorder: of traces, with it.
+    law: what this host decides.
     reading_bytes: size of the bodies that are being received now. began_ms: when the worker started, UTC.
 
     clock: UTC milliseconds. random: n -> n random bytes. Both are arguments so that tests can fix them.
@@ -38,5 +40,6 @@ class Services:
     random: Callable[[int], bytes] = os.urandom
     store: "Store | None" = None
     recorder: "Recorder | None" = None
+    law: Law = LAW
     reading_bytes: int = 0
     began_ms: int = field(default_factory=now_ms)

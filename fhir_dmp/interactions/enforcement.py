@@ -14,6 +14,7 @@ from fhir_dmp.consent.decide import Decision, View, decide, residual, view
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
 from fhir_dmp.consent.predicate import Predicate, hashed, matches, to_mongo
+from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import JUDGED_AS, Facts
 from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions import facts, policy
@@ -100,7 +101,7 @@ class Known:
 
     def decide(self, action: str, document: Facts | None = None, **about: Any) -> Decision:
         """The decision on one act."""
-        request = self.request.doing(action, **about)
+        request = self.request if action == self.request.action and not about else self.request.doing(action, **about)
         return decide(knowing(request, document) if document else request, self.policy, document, self.now_ms, self.law)
 
     def reading(self, row: Row) -> Decision:
@@ -181,12 +182,9 @@ async def known(context: "Context", number: int, *, row: Row | None = None) -> K
     met = Known(context, number, enforcer.request, found, context.now_ms(), enforcer.law)
     if found is not None:
         enforcer.ledger.patient = found.patient
-        if met.request.kind == "professional" and met.request.person:
-            said = residual(met.request.doing(SEARCH), found, met.now_ms, enforcer.law)
-            if isinstance(said, Decision) and said.rule == "unrelated" and await _authored(context, number, met.request.person):
-                met.request = replace(met.request, authored_here=True)
-            else:
-                met.residuals[SEARCH] = said
+        unrelated = met.request.kind == "professional" and not Standing(met.request, found, met.now_ms, met.law).related
+        if unrelated and met.request.person and await _authored(context, number, met.request.person):
+            met.request = replace(met.request, authored_here=True)
     return met
 
 

@@ -21,13 +21,11 @@ from fhir_dmp.store.vault import COMMON, dossier_in
 NAMING = frozenset({"patient", "subject"})
 
 
-async def enforced(context: Context) -> Context:
-    """The context of a request about which the rules are asked. The holder of an INS gets his logical id, if he has a dossier."""
-    actor, patient = context.actor, ""
-    if actor.kind == "patient" and not actor.patient and actor.ins is not None:
-        found = await holders(context, "|".join(actor.ins))
-        patient = next(iter(found)) if len(found) == 1 else ""
-    return replace(context, enforcer=enforcement.Enforcer(asking(actor, patient=patient)))
+async def recognised(context: Context) -> Context:
+    """The context of the holder of an INS, whose token names no logical id: with that of his dossier, if he has one."""
+    found = await holders(context, "|".join(context.actor.ins))
+    patient = next(iter(found)) if len(found) == 1 else ""
+    return replace(context, enforcer=replace(context.enforcer, request=asking(context.actor, patient=patient)))
 
 
 def completed(context: Context, type_name: str | None, pairs: Pairs) -> Pairs:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp.visibility import VISIBILITY, concept, label_of, labels_of
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import Ref, parse_reference, references
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # Where a reference that is gone takes with it what would tell that there was one.
 WHOLE = ("AuditEvent.entity", "List.entry", "DocumentReference.relatesTo", "Composition.relatesTo")
 LABELLED = "DocumentReference"
+LABELS = sum(LABEL_BITS[label] for label in VISIBILITY)
 
 
 async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -> list[bytes]:
@@ -76,8 +78,8 @@ def leads(row: Row) -> bool:
 
 def labelled(met: "Known", row: Row, body: bytes) -> bytes:
     """A document with those visibility labels of its lineage that the asker may know of, in place of any it was sent with."""
-    (own,) = facts.opened(met.context, row) or (None,)
-    shown = met.view.labels(own) if own is not None and own.labels else frozenset()
+    restricted = any(one.get("lb", LABELS) & LABELS for one in facts.listed(row))
+    shown = met.view.labels(facts.opened(met.context, row)[0]) if restricted else frozenset()
     if not shown and b"MASQUE_PS" not in body and b"INVISIBLE_" not in body:
         return body
     return relabelled(body, shown)
