@@ -27,6 +27,8 @@ from fhir_dmp.store.vault import Vault, dossier_in, dossier_row, is_dossier_row,
 
 FILE = Path("journal") / "acts.log"
 COLLECTION = "acts"
+# In place of the instant of closing: the dossier was erased, its rows are to be removed (erasing.finish).
+LEFT = 0
 # Never carried over: keys come from the database alone, else an erased dossier would come back.
 KEPT_OUT = ("k", "e")
 
@@ -135,7 +137,9 @@ class Acts:
             if act["k"] == "erasure":
                 if "k" not in current:
                     return "known"
-                await resources.update_one({"_id": key}, {"$unset": {"k": ""}, "$set": {"e": act["at"]}}, session=session)
+                await resources.update_one(
+                    {"_id": key}, {"$unset": {"k": "", "p": ""}, "$set": {"e": act["at"], "q": LEFT}}, session=session
+                )
                 return "written"
             if stamp(current) >= stamp(row):
                 return "known"

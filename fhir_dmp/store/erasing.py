@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from bson import Binary
 
+from fhir_dmp.store.acts import LEFT
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import translated
 from fhir_dmp.store.resources import Store, Transaction
 from fhir_dmp.store.rows import Change
 from fhir_dmp.store.vault import COMMON, dossier_in, dossier_row
 
-LEFT = 0
 # For so long others may still write traces under a key they read before.
 SETTLED_MS = 60_000
 

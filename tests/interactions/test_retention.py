@@ -160,6 +160,10 @@ async def test_the_log_stays_provable_and_a_restore_does_not_bring_it_back(store
     assert (await store.load(row.key)).body == row.body
     assert (await store.acts.replay()).rows == 1
     assert (await store.load(row.key)).erased
+    clock.now_ms += erasing.SETTLED_MS
+    assert await retention.sweep(store, Recorder(store)) == 0
+    assert (await left_of(store, row.dossier), await erasing.unfinished(store)) == (0, [])
+    assert len(await erasures(store)) == 1
 
 
 def test_the_key_of_a_dossier_is_destroyed_by_hand(mongod, tmp_path, database):
