@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/capabilitystatement.html
 
 from fhir_dmp import __version__
 from fhir_dmp.fhir.http_types import FHIR_JSON, JSON_PATCH
+from fhir_dmp.fhir.profiles import profiles_for
 from fhir_dmp.fhir.tables import RESOURCE_TYPES
 from fhir_dmp.interactions import operations
 from fhir_dmp.interactions.context import KEPT
@@ -71,8 +72,10 @@ def _security(base_url: str, cors: bool) -> dict:
 def _resource(type_name: str) -> dict:
     known, writes = parameters(type_name), type_name not in KEPT
     references = [f"{type_name}:{p.code}" for p in known.values() if p.type == "reference"]
+    supported = profiles_for(type_name)
     listed = {
         "type": type_name,
+        **({"supportedProfile": list(supported)} if supported else {}),
         "interaction": [{"code": code} for code in interactions(type_name)],
         "versioning": "versioned-update" if writes else "versioned",
         "readHistory": True,

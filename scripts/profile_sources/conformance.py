@@ -60,9 +60,8 @@ class P(NamedTuple):
 
 
 class Op(NamedTuple):
-    """id (dmp- is put before), code, types, levels among system, type, instance, changes, English, French, parameters. base: of R4."""
+    """code, types, levels among system, type, instance, changes, English, French, parameters. base: of R4."""
 
-    id: str
     code: str
     types: tuple[str, ...]
     levels: str
@@ -86,7 +85,6 @@ REASON = P("reason", "in", "1..1", "code", "Why", "Motif", "dmp-closing-reason")
 OPERATIONS: tuple[Op, ...] = (
     Op(
         "open",
-        "open",
         PATIENT,
         "type",
         True,
@@ -102,7 +100,7 @@ OPERATIONS: tuple[Op, ...] = (
                 "INS, noms officiels, sexe, date de naissance",
                 profile="dmp-patient",
             ),
-            P("evidence", "in", "1..1", "code", "How the holder agreed", "Comment le titulaire a donné son accord", "dmp-consent-evidence"),
+            P("evidence", "in", "0..1", "code", "How the holder agreed", "Comment le titulaire a donné son accord", "dmp-consent-evidence"),
             P("relatedPerson", "in", "0..*", "RelatedPerson", "Parents, guardian", "Parents, tuteur", profile="dmp-related-person"),
             P(
                 "emergencyRegulation",
@@ -126,7 +124,6 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "close",
-        "close",
         PATIENT,
         "instance",
         True,
@@ -135,7 +132,6 @@ OPERATIONS: tuple[Op, ...] = (
         (REASON, P("date", "in", "0..1", "dateTime", "From when", "À partir de quand"), RETURN_PATIENT),
     ),
     Op(
-        "reactivate",
         "reactivate",
         PATIENT,
         "instance",
@@ -146,16 +142,17 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "access-sheet",
-        "access-sheet",
         PATIENT,
         "instance",
         True,
         "Issues the sheet of login codes; the former one no longer works",
         "Émet la feuille de codes de connexion ; la précédente ne vaut plus",
-        (P("return", "out", "1..1", "Binary", "The sheet, PDF or text", "La feuille, en PDF ou en texte"),),
+        (
+            P("relatedPerson", "in", "0..1", "string", "For which representative", "Pour quel représentant"),
+            P("return", "out", "1..1", "Binary", "The sheet, PDF or text", "La feuille, en PDF ou en texte"),
+        ),
     ),
     Op(
-        "break-glass",
         "break-glass",
         PATIENT,
         "instance",
@@ -169,7 +166,6 @@ OPERATIONS: tuple[Op, ...] = (
         ),
     ),
     Op(
-        "access-list",
         "access-list",
         PATIENT,
         "instance",
@@ -196,7 +192,6 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "explain-access",
-        "explain-access",
         PATIENT,
         "instance",
         False,
@@ -212,7 +207,6 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "access-journal",
-        "access-journal",
         PATIENT,
         "instance",
         False,
@@ -222,24 +216,26 @@ OPERATIONS: tuple[Op, ...] = (
             P("start", "in", "0..1", "dateTime", *DAY),
             P("end", "in", "0..1", "dateTime", *LAST),
             P(
-                "event",
+                "entry",
                 "out",
                 "0..*",
                 "",
-                "One event",
-                "Un événement",
+                "One trace",
+                "Une trace",
                 parts=(
                     P("when", "out", "1..1", "instant", "When", "Quand"),
                     P("who", "out", "1..1", "string", "Who", "Qui"),
                     P("role", "out", "0..1", "string", "In what role", "À quel titre"),
                     P("establishment", "out", "0..1", "string", "For which establishment", "Pour quel établissement"),
                     P("what", "out", "1..1", "string", "What was done", "Ce qui a été fait"),
+                    P("document", "out", "0..*", "Reference", "Documents disclosed", "Documents montrés", profile="DocumentReference"),
+                    P("failed", "out", "1..1", "boolean", "Whether it was refused", "Refusé ou non"),
+                    P("trace", "out", "1..1", "Reference", "The trace itself", "La trace elle-même", profile="AuditEvent"),
                 ),
             ),
         ),
     ),
     Op(
-        "summary",
         "summary",
         PATIENT,
         "instance",
@@ -249,7 +245,6 @@ OPERATIONS: tuple[Op, ...] = (
         (P("return", "out", "1..1", "Bundle", "The document", "Le document", profile="dmp-document-bundle"),),
     ),
     Op(
-        "export-dossier",
         "export-dossier",
         PATIENT,
         "instance",
@@ -264,7 +259,6 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "merge",
-        "merge",
         PATIENT,
         "instance",
         True,
@@ -273,7 +267,6 @@ OPERATIONS: tuple[Op, ...] = (
         (P("source-patient", "in", "1..1", "Reference", "The other dossier", "L'autre dossier", profile="Patient"), RETURN_PATIENT),
     ),
     Op(
-        "unmerge",
         "unmerge",
         PATIENT,
         "instance",
@@ -284,7 +277,6 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "verify",
-        "verify",
         ("Resource",),
         "instance",
         False,
@@ -294,7 +286,6 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "proof",
-        "proof",
         ("AuditEvent",),
         "instance",
         False,
@@ -303,7 +294,6 @@ OPERATIONS: tuple[Op, ...] = (
         (P("return", "out", "1..1", "Parameters", "Inclusion proof and signed tree head", "Preuve d'inclusion et tête d'arbre signée"),),
     ),
     Op(
-        "import",
         "import",
         (),
         "system",
@@ -318,20 +308,18 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "statistics",
-        "statistics",
         (),
         "system",
         False,
         "Counts for the operator; those below 5 are masked",
         "Chiffres pour l'exploitant ; ceux sous 5 sont masqués",
         (
-            P("start", "in", "0..1", "date", *DAY),
-            P("end", "in", "0..1", "date", *LAST),
+            P("start", "in", "0..1", "dateTime", *DAY),
+            P("end", "in", "0..1", "dateTime", *LAST),
             P("return", "out", "1..1", "Parameters", "The counts", "Les chiffres"),
         ),
     ),
     Op(
-        "everything",
         "everything",
         PATIENT,
         "instance",
@@ -350,7 +338,6 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "document",
-        "document",
         ("Composition",),
         "type instance",
         False,
@@ -366,22 +353,24 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "docref",
-        "docref",
         ("DocumentReference",),
         "type",
         False,
         "Documents of a patient",
         "Documents d'un patient",
         (
-            P("patient", "in", "1..1", "id", "The patient", "Le patient"),
+            P("patient", "in", "0..1", "string", "The patient", "Le patient"),
+            P("patient.identifier", "in", "0..1", "token", "The patient, by identifier", "Le patient, par identifiant"),
             P("start", "in", "0..1", "dateTime", *DAY),
             P("end", "in", "0..1", "dateTime", *LAST),
-            P("type", "in", "0..1", "CodeableConcept", "Type", "Type", "dmp-document-type"),
+            P("type", "in", "0..*", "token", "Types", "Types"),
+            P("on-demand", "in", "0..1", "boolean", "Made on demand too", "Ceux faits à la demande aussi"),
+            P("profile", "in", "0..*", "uri", "Profiles of the content", "Profils du contenu"),
+            P("_count", "in", "0..1", "positiveInt", "Entries a page", "Entrées par page"),
             P("return", "out", "1..1", "Bundle", "The documents", "Les documents", profile="dmp-document-searchset"),
         ),
     ),
     Op(
-        "match",
         "match",
         PATIENT,
         "type",
@@ -398,7 +387,6 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "validate",
-        "validate",
         ("Resource",),
         "type instance",
         False,
@@ -414,7 +402,6 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "meta",
-        "meta",
         ("Resource",),
         "system type instance",
         False,
@@ -424,7 +411,6 @@ OPERATIONS: tuple[Op, ...] = (
         R4 + "Resource-meta",
     ),
     Op(
-        "lastn",
         "lastn",
         ("Observation",),
         "type",
@@ -439,7 +425,6 @@ OPERATIONS: tuple[Op, ...] = (
     ),
     Op(
         "export",
-        "export",
         PATIENT,
         "system type",
         False,
@@ -448,7 +433,8 @@ OPERATIONS: tuple[Op, ...] = (
         (
             P("_outputFormat", "in", "0..1", "string", "application/fhir+ndjson", "application/fhir+ndjson"),
             P("_since", "in", "0..1", "instant", "Changed since", "Modifié depuis"),
-            P("_type", "in", "0..1", "string", "Types", "Types"),
+            P("_type", "in", "0..*", "string", "Types", "Types"),
+            P("_typeFilter", "in", "0..*", "string", "Searches", "Recherches"),
         ),
     ),
 )
@@ -456,7 +442,8 @@ OPERATIONS: tuple[Op, ...] = (
 
 def operations() -> Iterator[dict[str, Any]]:
     for one in OPERATIONS:
-        found = head("OperationDefinition", f"dmp-{one.id}", f"${one.code}", f"${one.code}", (one.en + ".", one.fr + "."))
+        owner = one.types[0] if one.types else "System"
+        found = head("OperationDefinition", f"{owner}-{one.code}", f"${one.code}", f"${one.code}", (one.en + ".", one.fr + "."))
         found["kind"] = "operation"
         found["affectsState"] = one.changes
         found["code"] = one.code
@@ -479,7 +466,9 @@ def _parameter(one: P) -> dict[str, Any]:
         "max": high,
         **translated("documentation", one.en + ".", one.fr + "."),
     }
-    if one.type:
+    if one.type == "token":
+        said |= {"type": "string", "searchType": "token"}
+    elif one.type:
         said["type"] = one.type
     if one.profile:
         said["targetProfile"] = [structure(one.profile)]
