@@ -138,7 +138,8 @@ async def search(
         page = await _page(context, query, alternatives, found, cursor)
         rows = await shown.rows(context, sight, page.rows)
         matches = [entry_of(row, "match") for row in rows]
-    others = await included(context, query, page.rows, sight) if rows and (query.includes or query.revincludes) else []
+    stored = rows if query.contained else page.rows
+    others = await included(context, query, stored, sight) if rows and (query.includes or query.revincludes) else []
     others = await shown.rows(context, sight, others)
     entries = [*matches, *(entry_of(row, "include") for row in others), *_warnings(query), *_restricted(sight, [*rows, *others])]
     seal = context.store.vault.seal_token
