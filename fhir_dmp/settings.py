@@ -72,10 +72,12 @@ SETTINGS = (
     Setting("login_seconds", 300, int, "time between password and one-time code of a login", 30, 3600),
     Setting("login_failures", 5, int, "wrong passwords or codes after which an identifier is locked", 2, 100),
     Setting("login_lock_seconds", 900, int, "how long an identifier stays locked", 1, 86_400),
-    Setting("login_attempts", 10, int, "login requests for one identifier in login_window_seconds; more are told to wait", 1, 100_000),
-    Setting("login_address_attempts", 60, int, "the same for one network address, an IPv6 network of 64 bits being one", 1, 1_000_000),
+    Setting("login_attempts", 20, int, "login requests for one identifier in login_window_seconds; more are told to wait", 1, 100_000),
+    Setting("login_address_attempts", 100, int, "the same for one network address, an IPv6 network of 64 bits being one", 1, 1_000_000),
     Setting("login_window_seconds", 300, int, "span over which login requests are counted", 1, 86_400),
     Setting("login_sender", "", str, "who brings one-time codes: smtp, terminal, none; empty: terminal in a sandbox, else none"),
+    Setting("notice_sender", "", str, "who brings notices to holders: smtp, terminal (for development), none; empty: as login_sender"),
+    Setting("notice_seconds", 5, int, "time between two looks for notices that wait to be sent", 1, 3600),
     Setting("smtp_url", "", str, "mail server: smtps://USER:PASSWORD@HOST, or smtp:// with STARTTLS, plain on this machine", secret=True),
     Setting("smtp_from", "", str, "address that mail is sent from"),
     Setting("trusted_proxies", (), tuple, "addresses of reverse proxies whose X-Forwarded-For names the client; empty: none is believed"),
@@ -124,6 +126,8 @@ def load(command_line: Mapping[str, object] | None = None, environ: Mapping[str,
         raise SettingError(f"setting `log_level` must be one of {', '.join(LOG_LEVELS)}")
     if settings.login_sender not in LOGIN_SENDERS:
         raise SettingError(f"setting `login_sender` must be one of {', '.join(LOGIN_SENDERS[1:])}")
+    if settings.notice_sender not in LOGIN_SENDERS:
+        raise SettingError(f"setting `notice_sender` must be one of {', '.join(LOGIN_SENDERS[1:])}")
     return Loaded(replace(settings, data=settings.data.expanduser().absolute()), origins)
 
 

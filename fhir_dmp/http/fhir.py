@@ -25,7 +25,7 @@ from fhir_dmp.fhir.http_types import (
 from fhir_dmp.http import access_journal, binary, bulk, conformance, sheet
 from fhir_dmp.http.answers import Shape, send_answer, send_bytes, shape_of
 from fhir_dmp.http.envelope import announces_body
-from fhir_dmp.http.requests import actor_of, base_url, read_body
+from fhir_dmp.http.requests import actor_of, base_url, client_address, read_body
 from fhir_dmp.http.services import Services
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import batch, dispatch, enforcement, octets, search_access, tracing, transaction
@@ -88,7 +88,6 @@ class Fhir:
         services = self.services
         actor = await actor_of(request, services)
         ruled = admit(actor, services.settings.sandbox)
-        client = request.scope.get("client")
         context = Context(
             store=services.store,
             actor=actor,
@@ -100,7 +99,7 @@ class Fhir:
             language=language_of(request.headers.get("accept-language")),
             recorder=services.recorder,
             request_id=request.scope.get("fhir_dmp.request_id", ""),
-            client_address=client[0] if client else "",
+            client_address=client_address(request, services.settings),
             enforcer=enforcement.Enforcer(asked_by(actor), services.law) if ruled else None,
         )
         by_ins = actor.kind == "patient" and not actor.patient and actor.ins is not None
