@@ -35,6 +35,7 @@ def command(loaded: Loaded, out: Path | None, if_missing: bool, when_told: bool)
     if out and out.exists() and not sources.is_built(out) and any(out.iterdir()):
         raise Failed(f"{out} holds something else than a guide")
     if if_missing and sources.is_built(place):
+        click.echo(place)
         return
     place.parent.mkdir(parents=True, exist_ok=True)
     with (place.parent / ".lock").open("w") as lock:
@@ -44,6 +45,7 @@ def command(loaded: Loaded, out: Path | None, if_missing: bool, when_told: bool)
             made(place)
         if not out:
             tidy(place)
+    click.echo(place)
 
 
 def made(place: Path) -> None:
@@ -59,7 +61,6 @@ def made(place: Path) -> None:
         raise Failed(f"the guide was not built: {error}") from None
     shutil.rmtree(place, ignore_errors=True)
     new.rename(place)
-    click.echo(place)
 
 
 def tidy(place: Path) -> None:

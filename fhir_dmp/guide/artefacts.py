@@ -10,6 +10,7 @@ from html import escape
 
 from fhir_dmp.guide import package, sources, tree
 from fhir_dmp.guide.grid import Cell, Choice, code, table
+from fhir_dmp.guide.layout import pretty
 from fhir_dmp.guide.site import LANGUAGES, Site
 from fhir_dmp.guide.tree import said
 from fhir_dmp.guide.writing import Blocks, coloured
@@ -119,7 +120,7 @@ def profile(one: dict, language: str, blocks: Blocks) -> list[str]:
 def example(one: dict) -> str:
     """An example, closed until it is wanted."""
     name = f"{one['resourceType']}/{one.get('id', '')}"
-    return f"<details><summary><code>{escape(name)}</code></summary>{coloured(json.dumps(one, ensure_ascii=False, indent=2), 'json')}</details>"
+    return f"<details><summary><code>{escape(name)}</code></summary>{coloured(pretty(one), 'json')}</details>"
 
 
 def codes(one: dict, language: str, blocks: Blocks) -> list[str]:
@@ -182,7 +183,7 @@ def operation(one: dict, language: str, blocks: Blocks) -> list[str]:
 
 def definition(one: dict, language: str, blocks: Blocks) -> list[str]:
     """The resource as it is."""
-    return [heading("definition", language), blocks.keep(coloured(json.dumps(one, ensure_ascii=False, indent=2), "json"))]
+    return [heading("definition", language), blocks.keep(coloured(pretty(one), "json"))]
 
 
 SECTIONS: dict[str, Callable[[dict, str, Blocks], list[str]]] = {

@@ -5,6 +5,8 @@ https://hl7.org/fhir/R4/implementationguide.html
 
 import json
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from fhir_dmp.guide import artefacts, exchanges, holding, package, records, sour
 from fhir_dmp.guide.conversations import Broken
 from fhir_dmp.guide.holding import Held
 from fhir_dmp.guide.site import LANGUAGES, Site, replace_folder
-from fhir_dmp.guide.writing import Blocks
+from fhir_dmp.guide.writing import Blocks, coloured
 
 Say = Callable[[str], None]
 
@@ -101,9 +103,30 @@ def given(site: Site, held: dict[str, Held], language: str, blocks: Blocks, used
         used.add(name)
         return blocks.keep(exchanges.html(held[name], language, site.templates))
 
+    def source(name: str) -> str:
+        site.files[name] = (sources.ROOT / "ig" / name).read_bytes()
+        link = f'<p><a href="file:{name}">{name}</a></p>'
+        return blocks.keep(link + coloured(site.files[name].decode(), "python"))
+
+    def proven() -> str:
+        return blocks.keep(coloured(proof_checked(held["trace"], held["proof"]), ""))
+
     made = {name: table_for(function, language, blocks) for name, function in tables.TABLES.items()}
     made |= {name: table_for(function, language, blocks) for name, function in artefacts.LISTS.items()}
-    return {"exchange": exchange, "version": __version__, **made}
+    return {"exchange": exchange, "source": source, "proven": proven, "version": __version__, **made}
+
+
+def proof_checked(trace: Held, proof: Held) -> str:
+    """What ig/check_proof.py says of a trace and its proof."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / "trace.json", Path(folder) / "proof.json"]
+        for path, one in zip(files, (trace, proof), strict=True):
+            path.write_text(one.answer.body, "utf-8")
+        command = [sys.executable, str(sources.ROOT / "ig" / "check_proof.py"), *map(str, files)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        raise Broken(f"the proof of a trace does not hold: {done.stderr.strip()[-600:]}")
+    return "$ python3 check_proof.py trace.json proof.json\n" + done.stdout.strip()
 
 
 def table_for(function: Callable[..., str], language: str, blocks: Blocks) -> Callable[..., str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 NOTE = re.compile(r"#\s*@(\w+)\s+(.*)")
 SLOT = re.compile(r"\{\{(\w+)\}\}")
 STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
-CONDITION = re.compile(r"(?P<path>\S+)\s+(?P<sign>=|!=|~|absent|present)\s*(?P<value>.*)")
+CONDITION = re.compile(r"(?P<path>\S+)\s+(?P<sign>=|!=|~|lacks|absent|present)\s*(?P<value>.*)")
 
 
 class Broken(Exception):
@@ -20,9 +20,10 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request. who: name of a person of people.json, "" for nobody. expect: status. keep: (name, path or header, pattern).
+    """One request. who: name of a person of people.json, "" for nobody. expect: status. patience: seconds to repeat while it is 503.
 
-    check: (path, sign, value). title: language -> what happens, in a sentence. body: text with slots, "" for none.
+    keep: (name, path or header, pattern). check: (path, sign, value). title: language -> what happens, in a sentence.
+    body: text with slots, "" for none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Exchange:
     headers: tuple[tuple[str, str], ...] = ()
     body: str = ""
     expect: int = 200
+    patience: int = 0
     keep: tuple[tuple[str, str, str], ...] = ()
     check: tuple[tuple[str, str, str], ...] = ()
 
@@ -82,7 +84,8 @@ def read(path: Path) -> list[Exchange]:
 def exchange(path: Path, name: str, text: str) -> Exchange:
     """One part of a file.
 
-    # @as PERSON · # @fr, # @en TITLE · # @expect STATUS · # @keep NAME PATH [PATTERN] · # @check PATH =|!=|~|absent|present VALUE
+    # @as PERSON · # @fr, # @en TITLE · # @expect STATUS · # @patience SECONDS ·
+    # @keep NAME PATH [PATTERN] · # @check PATH =|!=|~|lacks|absent|present VALUE
     """
     lines = text.strip("\n").split("\n")
     made: dict = {"title": {}, "keep": [], "check": []}
@@ -94,8 +97,8 @@ def exchange(path: Path, name: str, text: str) -> Exchange:
             made["who"] = value
         elif word in ("fr", "en"):
             made["title"][word] = value
-        elif word == "expect":
-            made["expect"] = int(value)
+        elif word in ("expect", "patience"):
+            made[word] = int(value)
         elif word == "keep":
             made["keep"].append(tuple([*value.split(maxsplit=2), ""][:3]))
         elif word == "check" and (found := CONDITION.fullmatch(value)):
@@ -163,6 +166,7 @@ def examine(asked: Exchange, answer: Answer) -> None:
             "=": text == expected,
             "!=": text != expected,
             "~": re.search(expected, text) is not None,
+            "lacks": expected not in text,
             "absent": value is None,
             "present": value is not None,
         }[sign]

@@ -10,6 +10,7 @@ from jinja2 import Environment
 
 from fhir_dmp.guide import snippets
 from fhir_dmp.guide.holding import Held
+from fhir_dmp.guide.layout import pretty
 from fhir_dmp.guide.writing import coloured
 
 # Of an answer, what a page shows at most, in lines.
@@ -56,6 +57,6 @@ def response(held: Held) -> str:
 def laid_out(body: str) -> str:
     """JSON on several lines; anything else as it is."""
     try:
-        return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
+        return pretty(json.loads(body))
     except ValueError:
         return body

@@ -54,7 +54,8 @@ def table(
     name = caption or WORDS[language]["table"]
     made = ["<tr>" + "".join(th(each) for each in heads) + "</tr>"]
     body = "".join(f"<tr{facts_of(facts)}>" + "".join(td(each) for each in cells) + "</tr>" for cells, facts in rows)
-    grid = f'<table id="table-{number}"{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}><thead>{"".join(made)}</thead><tbody>{body}</tbody></table>'
+    styled = f' class="{kind}"' if kind else ""
+    grid = f'<table id="table-{number}"{styled}><thead>{"".join(made)}</thead><tbody>{body}</tbody></table>'
     scroll = f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(name)} {number}">{grid}</div>'
     return (filters(language, number, choices) if filtered else "") + scroll
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -130,7 +131,7 @@ def people(folder: Path) -> dict[str, dict]:
 def hold(running: Server, folder: Path) -> dict[str, Held]:
     """Every exchange of every file of a folder, in order, by name. Raises Broken at the first that goes otherwise than it says."""
     known = people(folder)
-    values: dict[str, str] = dict(known.pop("values", {}))
+    values: dict[str, str] = known.pop("values", {}) | clock(datetime.now(UTC))
     held: dict[str, Held] = {}
     for path in sorted(folder.glob("*.http")):
         for exchange in read(path):
@@ -142,10 +143,25 @@ def hold(running: Server, folder: Path) -> dict[str, Held]:
             person = known.get(exchange.who)
             arguments = tuple(fill_all(person["token"], values)) if person else None
             answer = running.ask(asked, arguments)
+            patience = time.monotonic() + asked.patience
+            while answer.status == 503 and time.monotonic() < patience:
+                time.sleep(0.2)
+                answer = running.ask(asked, arguments)
             examine(asked, answer)
             values |= kept(asked, answer)
             held[exchange.name] = Held(asked, answer, person and {**person, "token": arguments})
     return held
+
+
+def clock(now: datetime) -> dict[str, str]:
+    """Times that a conversation may name: periods of rights must hold when it takes place."""
+    return {
+        "now": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "today": now.strftime("%Y-%m-%d"),
+        "in_a_month": (now + timedelta(30)).strftime("%Y-%m-%d"),
+        # Born in February: sixteen or nearly so on every day of the year, and never a 29th.
+        "born_minor": f"{now.year - 16}-02-14",
+    }
 
 
 def fill_all(arguments: list[str], values: dict[str, str]) -> list[str]:

@@ -13,7 +13,7 @@ PAGES, CONVERSATIONS, DECISIONS = ROOT / "ig" / "pages", ROOT / "ig" / "conversa
 PROFILES = ROOT / "profiles"
 TEMPLATES, ASSETS = Path(__file__).parent / "templates", Path(__file__).parent / "assets"
 # Everything that decides what a page says: prose, artefacts, and the server that answers in the examples.
-INPUTS = ("ig", "profiles", "fhir_dmp", "capability_statement.json", "CHANGELOG.md", "requirements.lock")
+INPUTS = ("ig", "profiles", "fhir_dmp", "capability_statement.json", "CHANGELOG.md", "requirements.lock", "tests/cases/access/table-3.json")
 KEPT = 3
 DONE = "built.json"
 

@@ -51,10 +51,28 @@ def html(profile: dict, language: str, link: Link) -> str:
             ],
             {},
         )
-        for one in profile["differential"]["element"]
+        for one in with_parents(profile["differential"]["element"])
     ]
     heads = {"fr": ["Élément", "", "Nombre", "Type", "Ce qui est demandé"], "en": ["Element", "", "Cardinality", "Type", "What is asked"]}
     return table(language, heads[language], rows, filtered=len(rows) > 20, kind="tree")
+
+
+def with_parents(elements: list[dict]) -> list[dict]:
+    """The elements, each after those above it, of which a profile may say nothing.
+
+    >>> [one["id"] for one in with_parents([{"id": "A"}, {"id": "A.b.c"}, {"id": "A.b.d"}])]
+    ['A', 'A.b', 'A.b.c', 'A.b.d']
+    """
+    found: dict[str, dict] = {}
+    said = {one["id"] for one in elements}
+    for one in elements:
+        parts = one["id"].split(".")
+        for length in range(1, len(parts)):
+            above = ".".join(parts[:length])
+            if above not in said:
+                found.setdefault(above, {"id": above, "unsaid": True})
+        found[one["id"]] = one
+    return list(found.values())
 
 
 def place(one: dict) -> str:
@@ -62,7 +80,8 @@ def place(one: dict) -> str:
     parts = one["id"].split(".")
     indent = f'<span class="indent" aria-hidden="true">{"│ " * max(0, len(parts) - 2)}{"├ " if len(parts) > 1 else ""}</span>'
     name, _, inner = parts[-1].partition(":")
-    return f"{indent}{escape(name)}{f':<strong>{escape(inner)}</strong>' if inner else ''}"
+    shown = f"{escape(name)}{f':<strong>{escape(inner)}</strong>' if inner else ''}"
+    return f'{indent}<span class="unsaid">{shown}</span>' if one.get("unsaid") else indent + shown
 
 
 def flags(one: dict, language: str) -> str:

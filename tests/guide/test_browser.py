@@ -1,0 +1,179 @@
+"""The guide as its readers meet it: a real browser, served by the real server. Console, search, languages, themes, accessibility.
+
+https://www.w3.org/TR/WCAG22/ , checked by axe-core.
+"""
+
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.guide.conftest import BROWSER
+from tests.serving import serving
+
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
+CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+PHONE, DESK = {"width": 360, "height": 740}, {"width": 1300, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def server(guide, tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("guide")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        # The sandbox of the browser needs rights that a container does not give; what it opens here is our own.
+        opened = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def tab(browser, server):
+    """A page of a fresh visitor that notes what goes wrong."""
+    context = browser.new_context(viewport=DESK, base_url=f"{server.url}/ig/")
+    made = context.new_page()
+    made.faults = []
+    watch(made, server)
+    yield made
+    context.close()
+    assert made.faults == []
+
+
+def watch(page, server):
+    page.on("console", lambda said: page.faults.append((page.url, said.text)) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: page.faults.append((page.url, str(error))))
+    page.on("request", lambda asked: page.faults.append((page.url, asked.url)) if not asked.url.startswith(server.url) else None)
+    page.on("response", lambda came: page.faults.append((came.url, came.status)) if came.status >= 400 else None)
+
+
+def violations(page, rules):
+    """What axe finds: (rule, elements)."""
+    page.evaluate(AXE)
+    found = page.evaluate("rules => axe.run(document, rules)", rules)
+    return [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in found["violations"]]
+
+
+def written(pages):
+    """Pages that people wrote, and one of each kind of artefact."""
+    kinds = {}
+    for name in pages:
+        folder, _, last = name.rpartition("/")
+        kinds.setdefault((folder, last.partition("-")[0]) if "artefacts" in folder or "decisions" in folder else name, name)
+    return sorted(kinds.values())
+
+
+def test_every_page_opens_without_a_word_in_the_console(tab, pages):
+    for name in pages:
+        tab.goto(name, wait_until="load")
+        assert tab.title()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible(tab, pages, scheme):
+    tab.emulate_media(color_scheme=scheme)
+    found = {}
+    for name in written(pages):
+        tab.goto(name)
+        if faults := violations(tab, RULES if scheme == "light" else CONTRAST):
+            found[name] = faults
+    assert found == {}
+
+
+@pytest.mark.parametrize(("start", "asked", "wanted"), [("", "masquer", "masking.html"), ("en/", "break glass", "en/break-glass.html")])
+def test_search_finds(tab, start, asked, wanted):
+    tab.goto(start)
+    tab.keyboard.press("/")
+    tab.get_by_role("combobox").first.press_sequentially(asked)
+    tab.get_by_role("option").first.wait_for()
+    hrefs = tab.eval_on_selector_all("#found [data-href]", "all => all.map(one => new URL(one.dataset.href, location).pathname)")
+    assert f"/ig/{wanted}" in hrefs[:3]
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url(lambda url: urlsplit(url).path == hrefs[0])
+
+
+def test_search_finds_codes_profiles_and_words_without_their_accents(tab):
+    tab.goto("")
+    for asked in ("34112-3", "dmp-document-reference", "urgence medecin", "$break-glass"):
+        tab.get_by_role("combobox").first.fill(asked)
+        tab.locator("#found [data-href]").first.wait_for()
+    tab.get_by_role("combobox").first.fill("zzzzqqq")
+    tab.get_by_text("Rien trouvé").wait_for()
+
+
+def test_the_language_switch_leads_to_the_same_page_and_back(tab, pages):
+    for name in ("index.html", "masking.html", "artefacts/StructureDefinition-dmp-document-reference.html", "decisions/0003-search.html"):
+        assert name in pages
+        tab.goto(name)
+        tab.locator("a.language").click()
+        tab.wait_for_url(f"**/ig/en/{name}")
+        assert tab.locator("html").get_attribute("lang") == "en"
+        tab.locator("a.language").click()
+        tab.wait_for_url(f"**/ig/{name}")
+
+
+def test_light_and_dark_by_the_system_and_by_choice(tab):
+    back = "getComputedStyle(document.body).backgroundColor"
+    tab.emulate_media(color_scheme="dark")
+    tab.goto("")
+    dark = tab.evaluate(back)
+    tab.locator("button.theme").click()
+    light = tab.evaluate(back)
+    assert dark != light
+    tab.goto("masking.html")
+    assert tab.evaluate(back) == light
+    tab.locator("button.theme").click()
+    assert tab.evaluate(back) == dark
+
+
+def test_a_phone_reads_without_scrolling_sideways_and_opens_the_menu(tab, pages):
+    tab.set_viewport_size(PHONE)
+    wide = []
+    for name in written(pages):
+        tab.goto(name)
+        if tab.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
+            wide.append(name)
+    assert wide == []
+    tab.goto("")
+    assert not tab.locator("#menu").is_visible()
+    tab.locator("button.menu").click()
+    assert tab.locator("#menu").is_visible() and tab.locator("button.menu").get_attribute("aria-expanded") == "true"
+
+
+def test_tabs_show_one_language_at_a_time_and_remember_it(tab):
+    tab.goto("td0-2.html")
+    panels = tab.locator("[role=tabpanel]:visible")
+    assert {panel.get_attribute("data-title") for panel in panels.all()} == {"HTTP"}
+    tab.get_by_role("tab", name="Python").first.click()
+    assert {panel.get_attribute("data-title") for panel in panels.all()} == {"Python"}
+    tab.goto("td3-2.html")
+    assert {panel.get_attribute("data-title") for panel in panels.all()} == {"Python"}
+
+
+def test_filters_narrow_a_table(tab):
+    tab.goto("types.html")
+    rows = tab.locator("tbody tr:visible")
+    everything = rows.count()
+    tab.locator(".filters input").fill("vaccin")
+    assert 0 < rows.count() < everything
+    tab.locator(".filters input").fill("")
+    tab.locator(".filters select").first.select_option("imagerie")
+    assert 0 < rows.count() < 10
+    tab.goto("matrix.html")
+    before = tab.locator("#table-1 thead th:visible, main table thead th:visible").count()
+    tab.locator(".filters select").first.select_option("G15|60")
+    assert tab.locator("main table >> nth=0 >> thead th:visible").count() == 3 < before
+
+
+def test_an_unknown_address_says_so_kindly(browser, server):
+    page = browser.new_page(base_url=f"{server.url}/ig/")
+    answer = page.goto("en/deep/nothing.html")
+    assert answer.status == 404 and page.locator("h1").inner_text() == "There is no such page"
+    assert page.evaluate("getComputedStyle(document.querySelector('header')).position") == "sticky"
+    page.close()

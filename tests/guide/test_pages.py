@@ -1,0 +1,136 @@
+"""Every page as text: links hold, languages agree, nothing comes from elsewhere, the search index is whole."""
+
+import json
+import re
+from html.parser import HTMLParser
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+
+from fhir_dmp.guide import sources
+
+VOID = {"meta", "link", "img", "input", "br", "hr", "wbr"}
+LOADING = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("use", "href"), ("image", "href")}
+WORK = re.compile(r"lorem|todo|fixme|tbd\b|\{\{|\{%", re.IGNORECASE)
+
+
+class Page(HTMLParser):
+    """What a page holds. links: (element, attribute, address). anchors: ids. faults: tags that do not match."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.anchors, self.faults, self.open, self.language, self.headings, self.words = [], [], [], [], "", [], []
+        self.inline = []
+        self.feed(text)
+        self.faults += self.open
+
+    def handle_starttag(self, tag, attributes):
+        known = dict(attributes)
+        for name, value in attributes:
+            if name in ("href", "src"):
+                self.links.append((tag, name, value))
+            if name == "style" or name.startswith("on"):
+                self.inline.append((tag, name))
+        if tag in ("script", "style") and "src" not in known:
+            self.inline.append((tag, ""))
+        if "id" in known:
+            self.anchors.append(known["id"])
+        if tag == "html":
+            self.language = known.get("lang")
+        if tag in ("h1", "h2", "h3", "h4"):
+            self.headings.append(int(tag[1]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in VOID and (not self.open or self.open.pop() != tag):
+            self.faults.append(f"/{tag}")
+
+    def handle_data(self, data):
+        if "code" not in self.open and "pre" not in self.open:
+            self.words.append(data)
+
+
+@pytest.fixture(scope="session")
+def read(guide, pages):
+    """Name -> Page."""
+    return {name: Page((guide / name).read_text("utf-8")) for name in pages}
+
+
+def test_there_is_a_page_in_each_language_at_the_same_name(pages):
+    french = {name for name in pages if not name.startswith("en/")}
+    assert french == {name.removeprefix("en/") for name in pages if name.startswith("en/")}
+    assert len(french) > 100
+
+
+def test_every_page_is_well_formed_and_says_its_language(read):
+    assert {name: page.faults for name, page in read.items() if page.faults} == {}
+    assert {name for name, page in read.items() if page.language != ("en" if name.startswith("en/") else "fr")} == set()
+    assert {name for name, page in read.items() if page.headings.count(1) != 1} == set()
+
+
+def test_anchors_are_unique(read):
+    assert {name: page.anchors for name, page in read.items() if len(page.anchors) != len(set(page.anchors))} == {}
+
+
+def test_links_hold(guide, read):
+    broken = []
+    for name, page in read.items():
+        for _, _, address in page.links:
+            split = urlsplit(urljoin(f"/ig/{name}", address))
+            if split.netloc:
+                continue
+            target = split.path.removeprefix("/ig/")
+            known = read.get(target)
+            if not (guide / target).is_file() or (split.fragment and known and split.fragment not in known.anchors):
+                broken.append((name, address))
+    assert broken == []
+
+
+def test_nothing_is_loaded_from_elsewhere_and_nothing_is_inline(read):
+    for name, page in read.items():
+        assert [address for tag, at, address in page.links if (tag, at) in LOADING and urlsplit(address).netloc] == [], name
+        assert page.inline == [], name
+
+
+def test_no_page_holds_what_was_left_to_do(read):
+    assert [name for name, page in read.items() if WORK.search(" ".join(page.words))] == []
+
+
+def test_the_search_knows_every_page(guide, pages):
+    for language, start in (("fr", ""), ("en", "en/")):
+        index = json.loads((guide / f"search.{language}.json").read_text("utf-8"))
+        wanted = {name.removeprefix(start) for name in pages if name.startswith("en/") == bool(start)} - {"404.html"}
+        assert {one["u"] for one in index} == wanted
+        assert all(one["t"] and one["w"] for one in index)
+
+
+def test_every_decision_is_told_of_in_both_languages(guide):
+    for language in ("fr", "en"):
+        told = (sources.PAGES / language / "decisions.md").read_text("utf-8")
+        assert [path.stem for path in sources.DECISIONS.glob("*.md") if f"page:decisions/{path.stem})" not in told] == []
+
+
+def test_pages_say_the_same_in_both_languages():
+    """As many headings, tables and examples, in the same order."""
+    mark = re.compile(r"^(#+) |(\{\{.*?\}\})|^```(\w+)", re.MULTILINE)
+    for path in sorted((sources.PAGES / "fr").rglob("*.md")):
+        other = sources.PAGES / "en" / path.relative_to(sources.PAGES / "fr")
+        assert mark.findall(path.read_text("utf-8")) == mark.findall(other.read_text("utf-8")), path.name
+
+
+def test_every_setting_is_described(read):
+    from fhir_dmp.settings import SETTINGS
+
+    assert [one.name for one in SETTINGS if one.help not in " ".join(read["settings.html"].words)] == []
+
+
+def test_every_profile_list_and_operation_has_a_page(pages):
+    kinds = ("StructureDefinition", "ValueSet", "CodeSystem", "OperationDefinition", "SearchParameter", "NamingSystem", "ConceptMap")
+    made = {path.stem for kind in kinds for path in sources.PROFILES.glob(f"{kind}-*.json")}
+    assert made and {name for name in made if f"artefacts/{name}.html" not in pages} == set()
