@@ -65,7 +65,7 @@ def traces() -> dict[str, Resource]:
     }
     found = {}
     for name, trace in listed.items():
-        event = json.loads(encode(trace, id=f"trace-{name}", version_id="1", server=SERVER))
+        event = json.loads(encode(trace, id=name, version_id="1", server=SERVER))
         event["meta"]["profile"] = [*event["meta"].get("profile", ()), parts.structure(f"dmp-audit-{name}")]
         found[f"AuditEvent-{name}"] = event
     return found

@@ -1,0 +1,1 @@
+"""The profiles of the DMP and their examples."""
