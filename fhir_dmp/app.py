@@ -23,7 +23,7 @@ from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
 from fhir_dmp.http.services import Services
 from fhir_dmp.identity.tokens import Tokens
-from fhir_dmp.interactions import export_job, retention
+from fhir_dmp.interactions import export_job, notices, retention
 from fhir_dmp.settings import Settings, load
 from fhir_dmp.store.resources import Store
 
@@ -86,7 +86,9 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
         # Every worker offers to merge the journal; whoever holds the lease does.
         services.recorder = Recorder(services.store, settings.base_url or settings.host)
         merger = Merger(services.store, settings.data, seconds=settings.journal_seconds)
-        background = [asyncio.create_task(merger.run()), asyncio.create_task(tidy(services.store, settings.base_url or settings.host))]
+        address = settings.base_url or settings.host
+        background = [asyncio.create_task(merger.run()), asyncio.create_task(tidy(services.store, address))]
+        background.append(asyncio.create_task(notices.run(services.store, settings)))
         try:
             started()
             yield

@@ -40,7 +40,10 @@ def not_for_structures(s: Standing) -> Predicate:
 GESTIONNAIRE = permit("gestionnaire", lambda s: s.gestionnaire)
 MANDATAIRE = permit("mandataire", lambda s: s.mandataire)
 SELF_SERVING = refuse("mandataire-serves-himself", serves_himself)
-TRAITANT_NOT_BLOCKED = refuse("medecin-traitant-is-changed-not-blocked", lambda s: bool(s.request.about & s.dossier.traitant))
+# Told to those alone who may manage rights: to anybody else it would tell who the médecin traitant is.
+TRAITANT_NOT_BLOCKED = refuse(
+    "medecin-traitant-is-changed-not-blocked", lambda s: (s.gestionnaire or s.mandataire) and bool(s.request.about & s.dossier.traitant)
+)
 NEVER_SERVED = tuple(r for r in rules.ADMISSION if r.name in ("insurer-or-employer", "professional-not-identified", "blocked"))
 ENDED = (
     refuse("holder-deceased", lambda s: s.deceased),
@@ -49,6 +52,16 @@ ENDED = (
 )
 # Acts about rights are done in an open dossier by whoever the rule names.
 OPEN = (*NEVER_SERVED, *ENDED)
+
+
+def declares(s: Standing) -> bool:
+    """He may declare a médecin traitant: to anybody else a refusal would tell who is blocked."""
+    return s.gestionnaire or s.request.kind == "feed"
+
+
+def names_blocked(s: Standing) -> bool:
+    """Somebody the act is about is blocked."""
+    return any(right.covers(s.request.about, s.now_ms) for right in s.dossier.blocks)
 
 
 def managed(*more: Rule) -> Act:
@@ -149,7 +162,8 @@ def closes(s: Standing) -> bool:
     return step(s.dossier.status, s.request.reason, s.deceased) is not None
 
 
-LIFE = refuse("not-in-this-state", lambda s: not closes(s))
+# Told to those alone who may close or open it: to anybody else it would tell that there is a dossier, and its state.
+LIFE = refuse("not-in-this-state", lambda s: (s.gestionnaire or host_staff(s)) and not closes(s))
 
 ACTS: dict[str, Act] = {
     "open": Act(DOSSIER, (refuse("already-open", lambda s: True),)),
@@ -180,11 +194,19 @@ ACTS: dict[str, Act] = {
     "permit-use": managed(),
     "wills": managed(),
     "edit-identification": managed(),
+    # Traits of the INS, as the teleservice says them.
+    "renew-identity": Act(DOSSIER, (*ENDED, permit("feed", lambda s: s.request.kind == "feed"))),
+    "edit-related-persons": managed(),
     "declare-traitant": Act(
         DOSSIER,
         (
             *ENDED,
-            refuse("blocked-professional-not-declared", lambda s: any(r.covers(s.request.about, s.now_ms) for r in s.dossier.blocks)),
+            refuse(
+                "blocked-professional-not-declared",
+                lambda s: (
+                    (s.gestionnaire or s.request.kind == "feed") and any(r.covers(s.request.about, s.now_ms) for r in s.dossier.blocks)
+                ),
+            ),
             GESTIONNAIRE,
             permit("feed", lambda s: s.request.kind == "feed"),
         ),
@@ -258,4 +280,3 @@ ACTS |= companions.ACTS
 
 # Opening is judged without a dossier: who may, before there is anything to protect.
 MAY_OPEN = frozenset({"professional", "structure", "patient", "representative"})
-

@@ -8,13 +8,15 @@ They are rows with `y` like documents (predicate), read by the same two evaluato
 from collections.abc import Iterable
 
 from fhir_dmp.consent.directives import SHAPES, Directive
-from fhir_dmp.consent.predicate import SECRET_SESSION, AnyOf, AuthoredBy, Labelled, Not, Predicate, TypeIn, when
+from fhir_dmp.consent.predicate import SECRET_SESSION, All, AnyOf, AuthoredBy, Labelled, Not, Predicate, TypeIn, when
 from fhir_dmp.consent.rules import ADMISSION, COMPANION, HIDE, HOLDERS_SIDE, PERMIT, PERMITS, Act, Rule, permit, waiting
 from fhir_dmp.consent.standing import Standing
+from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_RL
 
 TRACE = "trace"
+NOTICE = "notice"
 MASK = frozenset({"consent:mask"})
 # What a mandataire manages, hence sees.
 MANAGED = frozenset(f"consent:{category}" for category in SHAPES if category not in ("mask", "administrator", "mandate"))
@@ -24,6 +26,11 @@ NOT_MANDATAIRE = tuple(rule for rule in ADMISSION if rule.name != "mandataire-re
 def consent_facts(directive: Directive, root: str) -> Facts:
     """Facts of a Consent row. root: its own address."""
     return Facts(type=f"consent:{directive.category}", authors=directive.names, root=root)
+
+
+def notice_facts(recipients: Iterable[str], root: str, labels: frozenset[str] = frozenset()) -> Facts:
+    """Facts of a notice. recipients: identity.HOLDER for the holder's side, "ps:IDNPS" for a professional. root: its own address."""
+    return Facts(type=NOTICE, authors=frozenset(recipients), labels=labels, root=root)
 
 
 def trace_facts(agents: Iterable[str], document: Facts | None, secret: bool) -> Facts:
@@ -49,6 +56,11 @@ def named(s: Standing) -> Predicate:
 def himself(s: Standing) -> Predicate:
     """Rows that name the asker."""
     return AuthoredBy(s.person) if s.professional and s.person else when(False)
+
+
+def addressed(s: Standing) -> Predicate:
+    """Notices addressed to the asker."""
+    return AuthoredBy(frozenset({identity.HOLDER})) if s.request.kind in HOLDERS_SIDE else himself(s)
 
 
 CONSENTS = (
@@ -77,6 +89,19 @@ TRACES = (
     Rule("own-traces", PERMIT, himself),
 )
 
+NOTICES = (
+    *ADMISSION,
+    Rule("addressed-to-others", HIDE, lambda s: Not(All((TypeIn(frozenset({NOTICE})), addressed(s))))),
+    Rule(
+        "hidden-from-representatives",
+        HIDE,
+        lambda s: Labelled(INVISIBLE_RL) if s.request.kind == "representative" else when(False),
+    ),
+    permit("holder", lambda s: s.holder),
+    permit("representative", lambda s: s.representative),
+    Rule("addressed-to-him", PERMIT, himself),
+)
+
 # The Patient, and those who stand around him: whoever has a relationship sees them; a mandataire sees whose rights he manages.
 AROUND = (
     *NOT_MANDATAIRE,
@@ -87,6 +112,7 @@ AROUND = (
 
 ACTS = {
     "see-consent": Act(COMPANION, CONSENTS),
+    "see-notice": Act(COMPANION, NOTICES),
     "see-trace": Act(COMPANION, TRACES),
     "see-patient": Act(COMPANION, AROUND),
 }
@@ -95,6 +121,7 @@ ACTS = {
 SEEN_AS = {
     "AuditEvent": "see-trace",
     "CareTeam": "see-patient",
+    "Communication": "see-notice",
     "Consent": "see-consent",
     "Patient": "see-patient",
     "RelatedPerson": "see-patient",

@@ -142,6 +142,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "mandataire-manages-access-alone": ("Un mandataire ne voit que les droits d'accès.", "A mandataire sees access rights alone."),
     "names-others": ("Ce consentement nomme une autre personne.", "This Consent names somebody else."),
     "names-him": ("Ce consentement le nomme.", "This Consent names him."),
+    "addressed-to-others": ("Avis adressé à une autre personne.", "Notice to somebody else."),
+    "addressed-to-him": ("Cet avis lui est adressé.", "This notice is addressed to him."),
     "traces-of-others": ("Trace d'une autre personne.", "Somebody else's trace."),
     "nothing-permits": ("Aucune règle ne le permet.", "No rule permits it."),
     "rule-cannot-be-evaluated": ("Une règle n'a pu être évaluée : refus.", "A rule could not be evaluated: refused."),

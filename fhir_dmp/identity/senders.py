@@ -26,8 +26,8 @@ class Sender(Protocol):
 
     anywhere: bool
 
-    async def send(self, address: str, subject: str, text: str) -> None:
-        """Bring it. OSError (smtplib's errors are among them) when that fails."""
+    async def send(self, address: str, subject: str, text: str, name: str = "") -> None:
+        """Bring it. OSError (smtplib's errors are among them) when that fails. name: the same when it is sent again, "" for a new one."""
 
 
 class Terminal:
@@ -35,7 +35,7 @@ class Terminal:
 
     anywhere = True
 
-    async def send(self, address: str, subject: str, text: str) -> None:
+    async def send(self, address: str, subject: str, text: str, name: str = "") -> None:
         """Print it. The address is left out: nothing in the log names a person."""
         log.warning("%s: %s", subject, text)
 
@@ -59,11 +59,12 @@ class Mail:
         self.user, self.password = unquote(parts.username or ""), unquote(parts.password or "")
         self.sender = sender
 
-    async def send(self, address: str, subject: str, text: str) -> None:
+    async def send(self, address: str, subject: str, text: str, name: str = "") -> None:
         """See Sender."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self.sender, address, subject
-        message["Message-ID"] = make_msgid(domain=self.sender.rpartition("@")[2])
+        domain = self.sender.rpartition("@")[2]
+        message["Message-ID"] = f"<{name}@{domain}>" if name else make_msgid(domain=domain)
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(text)
         await asyncio.to_thread(self._deliver, message)
@@ -84,7 +85,16 @@ class Mail:
 
 def of(settings: Settings) -> Sender | None:
     """The sender of one-time codes that the settings name."""
-    name = settings.login_sender or ("terminal" if settings.sandbox else "none")
+    return named(settings.login_sender or ("terminal" if settings.sandbox else "none"), settings)
+
+
+def of_notices(settings: Settings) -> Sender | None:
+    """The sender of notices that the settings name; None when notices stay in the dossier."""
+    return named(settings.notice_sender or settings.login_sender or "none", settings)
+
+
+def named(name: str, settings: Settings) -> Sender | None:
+    """smtp, terminal, or none."""
     if name == "smtp":
         return Mail(settings.smtp_url, settings.smtp_from)
     return Terminal() if name == "terminal" else None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from fhir_dmp.consent import companions, directives
+from fhir_dmp.consent import companions, directives, notices
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.predicate import LABEL_BITS, facts_of, row_of
 from fhir_dmp.dmp import documents, identity
@@ -47,7 +47,10 @@ def visible(
         return None
     kind, hash64 = value["resourceType"], context.store.vault.hash64
     if kind in companions.SEEN_AS:
-        found = row_of(companion(value, address, at_ms), hash64)
+        around = companion(value, address, at_ms)
+        if origin is not None:
+            around = replace(around, authors=origin.authors, labels=origin.labels or frozenset())
+        found = row_of(around, hash64)
     else:
         origin = origin or Origin(documents.authors_of(value, nobody))
         told = documents.facts_of(
@@ -81,6 +84,8 @@ def companion(value: Mapping[str, Any], address: str, at_ms: int) -> Facts:
     if value["resourceType"] == "Consent":
         directive = directives.read(value, nobody)
         return companions.consent_facts(directive, address) if directive else Facts(type="consent:", root=address, first_deposit_ms=at_ms)
+    if value["resourceType"] == "Communication" and notices.is_notice(value):
+        return companions.notice_facts(notices.addressed(value), address)
     return Facts(type=value["resourceType"], root=address, first_deposit_ms=at_ms)
 
 

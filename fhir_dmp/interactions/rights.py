@@ -1,21 +1,177 @@
 """Writes of what rights are made of: Patient, Consent, CareTeam, RelatedPerson, and the notices about them.
 
 https://profiles.ihe.net/ITI/PCF/ ; Code de la santé publique L1111-14 to L1111-19
+
+Who may is decided before what he wrote is judged, in the transaction that stores it: with it the policy is compiled anew, former Consents
+are superseded, and those who must be told are told.
 """
 
-from fhir_dmp.interactions import enforcement
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from fhir_dmp.consent import directives
+from fhir_dmp.consent.directives import EMERGENCIES, INACTIVE, WILLS, Directive
+from fhir_dmp.errors import FhirError, Issue
+from fhir_dmp.fhir import json
+from fhir_dmp.interactions import enforcement, facts, notices, rights_people, writing
 from fhir_dmp.interactions.context import Answer, Context
-from fhir_dmp.interactions.prepare import Checked
-from fhir_dmp.store.rows import Row
+from fhir_dmp.interactions.enforcement import Known, settle
+from fhir_dmp.interactions.facts import Origin
+from fhir_dmp.interactions.prepare import Checked, check, place_of, stamp, written
+from fhir_dmp.store.rows import Change, Row
+from fhir_dmp.store.vault import COMMON
 
 TYPES = frozenset({"Patient", "Consent", "CareTeam", "RelatedPerson", "Communication"})
+
+# category of a Consent -> the act that writing it is
+ACTS = {
+    "access": "authorise",
+    "administrator": "give-traitant-rights",
+    "block": "block",
+    "mask": "mask-by-rule",
+    "mandate": "appoint-mandataire",
+    **dict.fromkeys(EMERGENCIES, "emergency-consents"),
+    **dict.fromkeys(("reimbursement", "takeover", "feed"), "permit-use"),
+    WILLS: "wills",
+}
+# Of these the latest speaks: a new one ends the former, which would else speak again when the new one is revoked.
+ONE_SPEAKS = frozenset({*EMERGENCIES, "reimbursement", "takeover", "feed"})
+KIND = "consent"
 
 
 async def on_create(context: Context, checked: Checked) -> Answer:
     """POST of one of these types."""
-    raise enforcement.refused()
+    never(checked.type, "POST")
+    place = place_of(context, checked, None)
+    if place.dossier == COMMON:
+        raise FhirError("business-rule", "the patient it is about is not named", f"{checked.type}.patient")
+
+    async def work(inside: Context) -> Answer:
+        met = await enforcement.known(inside, place.dossier)
+        if met.policy is None:
+            raise enforcement.refused()
+        if checked.type != "Consent":
+            return await rights_people.create(inside, met, checked)
+        return await consent(inside, met, checked)
+
+    return await together(context, work)
 
 
 async def on_update(context: Context, checked: Checked, id: str, row: Row, method: str) -> Answer:
-    """PUT or PATCH of one of these types. row: the version it replaces, which the asker sees. method: PUT or PATCH."""
-    raise enforcement.refused()
+    """PUT or PATCH of one of these types. row: the version it replaces, which the asker sees. method: PUT or PATCH.
+
+    Conflict when that version is no longer the current one.
+    """
+    never(checked.type, method)
+
+    async def work(inside: Context) -> Answer:
+        met = await enforcement.known(inside, row.dossier)
+        if met.policy is None:
+            raise enforcement.refused()
+        if checked.type != "Consent":
+            return await rights_people.update(inside, met, checked, id, row, method)
+        return await consent(inside, met, checked, id, row, method)
+
+    return await together(context, work)
+
+
+async def together(context: Context, work: Callable[[Context], Awaitable[Answer]]) -> Answer:
+    """Run `work` in a transaction, that of the request where there is one; its protective acts are kept once it is committed."""
+    if context.transaction is not None:
+        return await work(context)
+
+    async def attempt(transaction) -> Answer:
+        return await work(context.inside(transaction))
+
+    answer = await context.store.transact(attempt)
+    await writing.keep(context)
+    return answer
+
+
+def never(type_name: str, method: str) -> None:
+    """405 of what the server alone writes, whatever is stored."""
+    if type_name == "Communication":
+        raise FhirError("method", "notices are written by the server alone", headers={"Allow": "GET, HEAD"})
+    if type_name == "Patient" and method == "POST":
+        raise FhirError("method", "a dossier is opened by the operation Patient/$open", headers={"Allow": "GET, HEAD"})
+
+
+# ---- Consents
+
+
+async def consent(
+    inside: Context, met: Known, checked: Checked, id: str | None = None, row: Row | None = None, method: str = "POST"
+) -> Answer:
+    """A Consent, new or changed; it supersedes, and whoever must know is told."""
+    value = checked.value
+    before = json.parse(row.body) if row is not None and row.body is not None else None
+    named = await facts.names(inside, [value, *([before] if before else [])])
+
+    def resolve(text: str) -> frozenset[str]:
+        return named.get(text, frozenset())
+
+    old = directives.read(before, resolve) if before else None
+    new = directives.read(value, resolve)
+    decision = _decided(met, before, old, value, new, resolve)
+    himself = met.request.person if met.request.kind == "professional" else ""
+    faults = directives.validate(value, resolve, himself=himself, days=met.law.self_authorisation_days)
+    if old is not None and new is not None and (old.category != new.category or old.mask is not None and new.mask is None):
+        faults.append(Issue("error", "business-rule", "the category of a Consent does not change", "Consent.category"))
+    faults += await _related_faults(inside, met, new)
+    if faults:
+        raise FhirError.many("business-rule", faults)
+    names = new.names if new is not None else frozenset()
+    stamped = stamp(inside, checked, method=method, id=id, current=row, origin=Origin(authors=names))
+    changes = [(stamped.change, stamped.id), *await _superseded(inside, met, new, stamped.id)]
+    await writing.write(inside, changes, kind=KIND)
+    await notices.of_act(inside, met, decision)
+    return written(stamped, 201 if row is None else 200)
+
+
+def _decided(
+    met: Known,
+    before: Mapping[str, Any] | None,
+    old: Directive | None,
+    value: Mapping[str, Any],
+    new: Directive | None,
+    resolve: Callable[[str], frozenset[str]],
+):
+    """Whether he may; a change is judged as the act it was and as the act it becomes."""
+    professional = met.request.kind == "professional"
+    about = (old.names if old else frozenset()) | (new.names if new else frozenset())
+    if professional and old is not None and not old.evidence:
+        raise enforcement.refused()  # written by the holder, who alone changes it
+    found = None
+    for directive in (old, new) if before is not None else (new,):
+        category = directive.category if directive is not None else ""
+        act = "self-authorise" if professional and category == "access" else ACTS.get(category, "authorise")
+        found = settle(met.decide(act, about=about, evidence=directives.evidence_of(value)))
+    return found
+
+
+async def _related_faults(inside: Context, met: Known, new: Directive | None) -> list[Issue]:
+    """A mandate is given to a RelatedPerson of this dossier."""
+    faults = []
+    for related in sorted(new.related) if new is not None and new.category == "mandate" else ():
+        row = await inside.reads.load(inside.store.vault.locate("RelatedPerson", related))
+        if row is None or row.deleted or row.type != "RelatedPerson" or row.dossier != met.number:
+            said = "the actor of a mandate is a RelatedPerson of this dossier"
+            faults.append(Issue("error", "business-rule", said, "Consent.provision.actor"))
+    return faults
+
+
+async def _superseded(inside: Context, met: Known, new: Directive | None, id: str) -> list[tuple[Change, str]]:
+    """Former Consents of the category, no longer active."""
+    found: list[tuple[Change, str]] = []
+    if new is None or not new.active or new.category not in ONE_SPEAKS:
+        return found
+    async for row in inside.reads.scan(types=("Consent",), dossiers=(met.number,), batch=500):
+        if row.body is None or row.deleted:
+            continue
+        value = json.parse(row.body)
+        former = directives.read(value, facts.nobody)
+        if former is not None and former.active and former.category == new.category and former.id != id:
+            body = json.set_members(row.body, {"status": json.dump(INACTIVE)})
+            stamped = stamp(inside, check(inside, body, "Consent"), method="PUT", id=former.id, current=row)
+            found.append((stamped.change, former.id))
+    return found

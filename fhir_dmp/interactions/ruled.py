@@ -123,7 +123,7 @@ async def change(context: Context, type_name: str, id: str, body: bytes, if_matc
     if type_name in NEVER or type_name == "Binary":
         raise not_allowed(type_name, "PUT", "GET, HEAD")
     for turn in range(update.TURNS):
-        row, _ = await enforcement.readable(context, type_name, id, await read.current(context, type_name, id))
+        row, _ = await _changeable(context, type_name, id)
         if row is None:
             raise read.absent()
         if row.deleted:
@@ -138,6 +138,14 @@ async def change(context: Context, type_name: str, id: str, body: bytes, if_matc
             if turn == update.TURNS - 1:
                 raise update.changed_meanwhile() from None
     raise update.changed_meanwhile()
+
+
+async def _changeable(context: Context, type_name: str, id: str) -> tuple[Row | None, enforcement.Known | None]:
+    """The current version of what he sees. The feed of the Assurance Maladie writes identities that it does not read."""
+    row = await read.current(context, type_name, id)
+    if type_name == "Patient" and row is not None and context.enforcer.request.kind == "feed":
+        return row, await enforcement.known(context, row.dossier, row=row)
+    return await enforcement.readable(context, type_name, id, row)
 
 
 async def _replaced(context: Context, checked: Checked, id: str, row: Row, method: str = "PUT") -> Answer:
@@ -162,7 +170,7 @@ async def patched(context: Context, type_name: str, id: str, form: str, body: by
     if type_name in NEVER:
         raise not_allowed(type_name, "PATCH", "GET, HEAD")
     for turn in range(update.TURNS):
-        row, met = await enforcement.readable(context, type_name, id, await read.current(context, type_name, id))
+        row, met = await _changeable(context, type_name, id)
         if row is None:
             raise read.absent()
         if row.deleted:

@@ -66,6 +66,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("login", ASCENDING)], name="login", unique=True),
         IndexModel([("dossier", ASCENDING)], name="dossier"),
     ),
+    "host.outbox": (IndexModel([("at", ASCENDING)], name="time", sparse=True), IndexModel([("d", ASCENDING)], name="dossier")),
     "host.counts": (IndexModel([("until", ASCENDING)], name="age", expireAfterSeconds=60),),
     "contents.chunks": (IndexModel([("files_id", ASCENDING), ("n", ASCENDING)], name="blocks", unique=True),),
 }

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from tests.access.world import INS, RPPS, care_team, category, listed, new_ins, parameters, patient, refused, related
+from tests.access.world import EVIDENCE, INS, RPPS, care_team, category, listed, new_ins, parameters, patient, refused, related
 from tests.interactions.making import issue, places
 
 

@@ -1,0 +1,107 @@
+"""Writes of the Patient and of those who stand around him: identification, médecin traitant, care team, representatives.
+
+Code de la santé publique L1111-14, L1111-16, R1111-46; https://hl7.fr/ig/fhir/core/
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from fhir_dmp.consent.compiling import team, traitant_of
+from fhir_dmp.dmp import identification, identity
+from fhir_dmp.errors import FhirError, Issue
+from fhir_dmp.fhir import json
+from fhir_dmp.interactions import enforcement, facts, writing
+from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.enforcement import Known, settle
+from fhir_dmp.interactions.prepare import Checked, stamp, written
+from fhir_dmp.store.rows import Row
+
+# What makes the title of a RelatedPerson: nobody gives himself a longer one.
+TITLE = ("relationship", "period", "active", "identifier")
+
+
+async def create(inside: Context, met: Known, checked: Checked) -> Answer:
+    """A new CareTeam or RelatedPerson."""
+    if checked.type == "CareTeam":
+        await _care_team(inside, met, checked, None)
+    else:
+        settle(met.decide("edit-related-persons"))
+        _related_person(checked.value)
+    stamped = stamp(inside, checked, method="POST")
+    await writing.write(inside, [(stamped.change, stamped.id)])
+    return written(stamped, 201)
+
+
+async def update(inside: Context, met: Known, checked: Checked, id: str, row: Row, method: str) -> Answer:
+    """A changed Patient, CareTeam or RelatedPerson."""
+    before = json.parse(row.body or b"{}")
+    if checked.type == "Patient":
+        await _patient(inside, met, before, checked.value)
+    elif checked.type == "CareTeam":
+        await _care_team(inside, met, checked, before)
+    else:
+        settle(met.decide("edit-related-persons"))
+        if met.request.related_person == id and any(before.get(name) != checked.value.get(name) for name in TITLE):
+            raise enforcement.refused()
+        _related_person(checked.value)
+    stamped = stamp(inside, checked, method=method, id=id, current=row)
+    await writing.write(inside, [(stamped.change, id)])
+    answer = written(stamped, 200)
+    # The feed writes what it does not read.
+    return replace(answer, body=None) if met.request.kind == "feed" else answer
+
+
+async def _patient(inside: Context, met: Known, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Who may change what of a Patient: identification, traits of the INS, the declared médecin traitant."""
+    declared = before.get("generalPractitioner") != after.get("generalPractitioner")
+    beside = ("generalPractitioner", "contained") if declared else ()
+    faults: list[Issue] = []
+    if not declared or identification.differs_beside(before, after, *beside):
+        if met.request.kind == "feed":
+            settle(met.decide("renew-identity"))
+            faults += _renewed(before, after, met.now_ms)
+        else:
+            settle(met.decide("edit-identification"))
+            faults += identification.rewritten(before, after)
+    if declared:
+        named = await facts.names(inside, [after])
+        traitant = traitant_of(after, lambda text: named.get(text, frozenset()))
+        settle(met.decide("declare-traitant", about=traitant))
+        if after.get("generalPractitioner") and not traitant:
+            said = "generalPractitioner names no professional known by RPPS or IDNPS"
+            faults.append(Issue("error", "business-rule", said, "Patient.generalPractitioner"))
+    if faults:
+        raise FhirError.many("business-rule", faults)
+
+
+def _renewed(before: Mapping[str, Any], after: Mapping[str, Any], now_ms: int) -> list[Issue]:
+    """The feed brings the traits of a person, and of the same person: the INS stays, the life of the dossier too."""
+    faults = identification.faults({**after, "deceasedBoolean": None, "deceasedDateTime": None}, now_ms)
+    if identity.ins_of(before) != identity.ins_of(after):
+        faults.append(Issue("error", "business-rule", "another INS is another dossier", "Patient.identifier"))
+    if any(before.get(name) != after.get(name) for name in identification.OF_THE_DOSSIER):
+        faults.append(Issue("error", "business-rule", "the dossier is closed and opened by operations", "Patient"))
+    return faults
+
+
+async def _care_team(inside: Context, met: Known, checked: Checked, before: Mapping[str, Any] | None) -> None:
+    """Members are written by the gestionnaire, the médecin traitant or a member, who never adds himself."""
+    values = [checked.value, *([before] if before else [])]
+    named = await facts.names(inside, values)
+    added = _members(named, checked.value) - _members(named, before)
+    settle(met.decide("edit-care-team", about=frozenset(who for who, _, _ in added)))
+
+
+def _members(named: Mapping[str, frozenset[str]], value: Mapping[str, Any] | None) -> frozenset[tuple[str, int, int]]:
+    """Who is a member and when, as (name, since, until)."""
+    if value is None:
+        return frozenset()
+    return frozenset((one.who, one.since_ms, one.until_ms) for one in team([value], lambda text: named.get(text, frozenset())))
+
+
+def _related_person(value: Mapping[str, Any]) -> None:
+    if not value.get("relationship"):
+        raise FhirError(
+            "business-rule", "relationship is missing: parent, guardian, or who is given a mandate", "RelatedPerson.relationship"
+        )
