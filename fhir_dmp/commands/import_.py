@@ -33,12 +33,13 @@ from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.settings import Loaded, Settings
 from fhir_dmp.store.failures import StoreError
+from fhir_dmp.store.ledger import Ledger
 from fhir_dmp.store.records import Job
 
 SOME_REFUSED = 3
 SHOWN = 20
 # Less than this is done before a worker process has started.
-LITTLE = 4 * 1024 * 1024
+LITTLE = 2 * 1024 * 1024
 STDIN = "standard input"
 
 
@@ -66,7 +67,9 @@ def command(loaded: Loaded, paths: tuple[str, ...], source: str, resume: str | N
             inputs([path for path in paths if path != "-"])
         private_folder(loaded.settings.data)
         with mongodb(loaded.settings) as running:
-            counts, written = asyncio.run(load(running, Asked(paths, source, resume, report)))
+            # A resumed import may be told of from another folder.
+            named = tuple(path if path == "-" else os.path.abspath(path) for path in paths)
+            counts, written = asyncio.run(load(running, Asked(named, source, resume, report and report.absolute())))
     except (StoreError, FhirError) as error:
         raise Failed(str(error)) from None
     except OSError as error:
@@ -96,8 +99,11 @@ async def load(settings: Settings, asked: Asked) -> tuple[Counts, Path]:
         report = asked.report or settings.data / "imports" / f"{job.id}.ndjson"
         for folder in (report.parent, _spool(settings, job).parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not asked.resume:
+        if asked.resume:
+            await Ledger(plain.store).end_abandoned()
+        else:
             await job.insert()
+        click.echo(f"import {job.id}; if it is cut off, go on with --resume {job.id}", err=True)
         listed = _listed(settings, job, asked.paths)
         context = context_of(plain.store, settings, rules)
         pool = await _pool(context, rules, job.id, sum(one.size for one in listed))
@@ -114,8 +120,7 @@ async def _job(settings: Settings, asked: Asked) -> tuple[Job, Asked]:
     """A new job, or the one to go on with and what was then asked."""
     if asked.resume is None:
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
-        paths = [path if path == "-" else os.path.abspath(path) for path in asked.paths]
-        detail = {"paths": paths, "report": str(asked.report.absolute()) if asked.report else ""}
+        detail = {"paths": list(asked.paths), "report": str(asked.report) if asked.report else ""}
         return Job(id=name, kind="import", state="running", source=asked.source, detail=detail), asked
     job = await Job.get(asked.resume)
     if job is None or job.kind != "import" or "paths" not in job.detail:

@@ -68,9 +68,7 @@ class Origins:
         change = stamp(drawing(self.context, draw), checked, method="POST", id=own_id, dossier=row.dossier).change
         made = change.row
         return change._replace(
-            row=made._replace(
-                x=_both(made.x, shared.x), g=_both(made.g, shared.g), c=_both(made.c, shared.c), n=_both(made.n, shared.n)
-            )
+            row=made._replace(x=_both(made.x, shared.x), g=_both(made.g, shared.g), c=_both(made.c, shared.c), n=_both(made.n, shared.n))
         )
 
     def traces(self, stored: Iterable[tuple[NewRow, str, str]]) -> Sequence[Change]:

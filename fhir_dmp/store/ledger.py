@@ -13,18 +13,22 @@ from typing import Any, NamedTuple, TypeVar
 from bson import Binary
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import CollectionInvalid, OperationFailure
+from pymongo.read_concern import ReadConcern
 
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import translated
 from fhir_dmp.store.resources import Store, Transaction, nothing_stored
-from fhir_dmp.store.rows import Change
+from fhir_dmp.store.rows import OPTIONS, Change
 from fhir_dmp.store.writing import Prepared, apply, claim
 
 T = TypeVar("T")
 
 LINES = "imports"
 NAMESPACE_EXISTS = 48
+APP_NAME = "fhir-dmp"
+# Longer than MongoDB keeps the transaction of a process that died: whoever does its work again waits for that.
+PATIENCE_SECONDS = 75.0
 
 
 class Part(NamedTuple):
@@ -109,6 +113,27 @@ class Ledger:
             if getattr(error, "code", NAMESPACE_EXISTS) != NAMESPACE_EXISTS:
                 raise
 
+    async def end_abandoned(self) -> int:
+        """End transactions of processes that have died, which would stand in the way until their time is over; how many.
+
+        Their mark: nothing runs in them, and the connection that used them last is gone. Where this may not be asked, they are waited for.
+        """
+        admin = self._connection.client.get_database("admin", codec_options=OPTIONS, read_concern=ReadConcern("local"))
+        try:
+            cursor = await admin.aggregate([{"$currentOp": {"allUsers": True, "idleSessions": True, "idleConnections": True}}])
+            running = await cursor.to_list()
+            alive = {one["connectionId"] for one in running if one.get("connectionId") and one.get("type") != "idleSession"}
+            left = [
+                one["lsid"]
+                for one in running
+                if one.get("type") == "idleSession" and one.get("connectionId") not in alive and one.get("appName") == APP_NAME
+            ]
+            if left:
+                await admin.command({"killAllSessionsByPattern": [{"lsid": one} for one in left]})
+        except OperationFailure:
+            return 0
+        return len(left)
+
     @translated
     async def known(self, names: Iterable[bytes]) -> dict[bytes, Line]:
         """Lines by name; what never came is left out."""
@@ -150,7 +175,7 @@ class Ledger:
             return outcomes
 
         async with self.store._lanes.turn(nothing_stored) as turn:
-            return await self._connection.transaction(attempt)
+            return await self._connection.transaction(attempt, patience=PATIENCE_SECONDS)
 
     async def write(self, receipt: Receipt, session: AsyncClientSession) -> None:
         """Write a receipt in a transaction that is under way; Repeated ends it."""
@@ -240,7 +265,7 @@ class Recording:
             return result
 
         async with self._turn(claims) as turn:
-            return await self.store.connection.transaction(attempt)
+            return await self.store.connection.transaction(attempt, patience=PATIENCE_SECONDS)
 
     @asynccontextmanager
     async def _turn(self, claims: Sequence[bytes]) -> AsyncIterator[Any]:

@@ -1,0 +1,235 @@
+"""An import that is killed at any moment and resumed ends in the same store as one that was never interrupted.
+
+A few kills on a few hundred entries; with FHIR_DMP_LONG_TESTS=1 twenty seeded and twenty random ones on 10,000 entries.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from pymongo import MongoClient
+
+from fhir_dmp.exchange.points import NAMES, VARIABLE
+from fhir_dmp.store.resources import Store
+from tests.interactions.making import dumped
+from tests.serving import clean
+
+LONG = os.environ.get("FHIR_DMP_LONG_TESTS") == "1"
+ENTRIES, KILLS = (10_000, 20) if LONG else (600, 3)
+SEED = 20260102
+
+
+class World:
+    """Databases of one mongod and one host key, so that the same import gives the same ids in each."""
+
+    def __init__(self, uri: str, data: Path, folder: Path) -> None:
+        self.uri, self.data, self.folder, self.count = uri, data, folder, 0
+
+    def database(self) -> str:
+        """The name of an empty sandbox."""
+        self.count += 1
+        name = f"kills_{os.getpid()}_{self.count}"
+        asyncio.run(self._created(name))
+        return name
+
+    async def _created(self, name: str) -> None:
+        store = await Store.open(self.uri, name, data_dir=self.data, sandbox=True)
+        await store.close()
+
+    def start(self, database: str, *arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen:
+        command = [sys.executable, "-m", "fhir_dmp", "import", *map(str, arguments)]
+        command += ["--mongodb-uri", self.uri, "--data", str(self.data)]
+        env = clean({"FHIR_DMP_DATABASE": database, **(environment or {})})
+        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    def whole(self, database: str, *arguments: object) -> str:
+        """Run to the end; what was printed."""
+        process = self.start(database, *arguments)
+        out, said = process.communicate(timeout=600)
+        assert process.returncode == 0, said
+        return out
+
+    def job(self, database: str) -> str | None:
+        """The import that was begun last."""
+        with MongoClient(self.uri) as client:
+            found = client[database]["host.jobs"].find_one(sort=[("_id", -1)], hint="_id_")
+            return found and found["_id"]
+
+    def resumed(self, database: str, *arguments: object) -> None:
+        """Go on, or begin again when it had not even begun."""
+        job = self.job(database)
+        self.whole(database, *(("--resume", job) if job else arguments), "--report", self.folder / f"{database}.ndjson")
+
+    def content(self, database: str) -> list[str]:
+        """Everything stored, but for instants, the name of the job, and traces, which are checked by themselves."""
+        return asyncio.run(self._content(database))
+
+    async def _content(self, database: str) -> list[str]:
+        store = await Store.open(self.uri, database, data_dir=self.data, sandbox=None)
+        told: list[str] = []
+        named: Counter[str] = Counter()
+        written: set[str] = set()
+        try:
+            async for row in store.scan(batch=1000):
+                value = json.loads(row.body)
+                if row.type == "AuditEvent":
+                    references = [entity["what"].get("reference", "") for entity in value.get("entity", ()) if "what" in entity]
+                    named.update(reference for reference in references if "/_history/" in reference)
+                    continue
+                address = f"{row.type}/{value['id']}/_history/{value['meta']['versionId']}"
+                value["meta"].pop("lastUpdated")
+                if row.type == "Provenance":
+                    value.pop("recorded")
+                    value["entity"].pop()  # the import
+                    value["agent"].pop()  # this store
+                else:
+                    written.add(address)
+                told.append(f"{address} {json.dumps(value, sort_keys=True)} {row.method}")
+            history = {f"{row.key.hex()} {row.version}" for row in await store.history(limit=100_000)}
+            lines = [
+                (bytes(line["_id"]).hex(), bytes(line["k"]).hex(), line["t"], [(e["w"], e["h"], e["v"], e["s"]) for e in line["e"]])
+                async for line in store.connection.database["imports"].find(hint="_id_")
+            ]
+        finally:
+            await store.close()
+        # Every version is told by one trace, whatever happened in between.
+        assert written <= named.keys() and set(named.values()) == {1}
+        assert len(history) >= len(told)
+        return [*sorted(told), *map(repr, sorted(lines))]
+
+    def report(self, path: Path) -> list[str]:
+        """Lines of a report, in order."""
+        return path.read_text("utf-8").splitlines()
+
+
+@pytest.fixture(scope="module")
+def world(mongod, data_dir, tmp_path_factory):
+    made = World(mongod.uri, data_dir, tmp_path_factory.mktemp("kills"))
+    yield made
+    with MongoClient(mongod.uri) as client:
+        for number in range(1, made.count + 1):
+            client.drop_database(f"kills_{os.getpid()}_{number}")
+
+
+@pytest.fixture(scope="module")
+def folder(world) -> Path:
+    """Patients, what was observed of them, versions, a transaction, a collection, a history, and a few that are refused."""
+    chance = random.Random(SEED)
+    place = world.folder / "input"
+    place.mkdir()
+    people = max(10, ENTRIES // 20)
+    with (place / "people.ndjson").open("wb") as file:
+        for number in range(people):
+            file.write(dumped({"resourceType": "Patient", "id": f"p{number}", "name": [{"family": f"OZENNE{number}"}]}) + b"\n")
+    with (place / "things.ndjson").open("wb") as file:
+        for number in range(ENTRIES - people - 60):
+            about = {"reference": f"Patient/p{chance.randrange(people)}"}
+            value = {"resourceType": "Basic", "code": {"text": f"note {number} " + "x" * chance.randrange(400)}, "subject": about}
+            if chance.random() < 0.7:
+                value["id"] = f"b{number if chance.random() < 0.9 else chance.randrange(number + 1)}"
+            if chance.random() < 0.01:
+                value["code"] = "not a concept"
+            file.write(dumped(value) + b"\n")
+    entries = [
+        {
+            "fullUrl": f"urn:uuid:{n}",
+            "resource": {"resourceType": "Basic", "code": {"text": f"t{n}"}},
+            "request": {"method": "POST", "url": "Basic"},
+        }
+        for n in range(20)
+    ]
+    (place / "transaction.json").write_bytes(dumped({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
+    listed = [{"resource": {"resourceType": "Basic", "id": f"c{n}", "code": {"text": "c"}}} for n in range(20)]
+    (place / "collection.json").write_bytes(dumped({"resourceType": "Bundle", "type": "collection", "entry": listed}))
+    versions = [{"resource": {"resourceType": "Basic", "id": "h", "code": {"text": f"h{n}"}}} for n in reversed(range(20))]
+    gone = {"request": {"method": "DELETE", "url": "Basic/h"}}
+    (place / "history.json").write_bytes(dumped({"resourceType": "Bundle", "type": "history", "entry": [gone, *versions]}))
+    return place
+
+
+class Whole:
+    """What an import gives that nobody disturbs."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.path = world.folder / "whole.ndjson"
+        database = world.database()
+        process = world.start(database, folder, "--report", self.path)
+        process.communicate(timeout=900)
+        self.code = process.returncode
+        self.content = world.content(database)
+        self.report = world.report(self.path)
+
+
+@pytest.fixture(scope="module")
+def whole(world, folder) -> Whole:
+    return Whole(world, folder)
+
+
+def test_the_input_has_something_of_everything(whole):
+    states = Counter(json.loads(line)["status"] for line in whole.report)
+    assert whole.code == 3 and {200, 201, 204, 422} <= states.keys() and states.total() >= ENTRIES - 20
+
+
+def different(one: list[str], other: list[str]) -> list[str]:
+    """A few lines that only one of two stores has."""
+    found = sorted(set(one) ^ set(other))[:4]
+
+    return found
+
+
+def finish(world: World, database: str, folder: Path) -> list[str]:
+    """Resume until it ends, and give its report."""
+    report = world.folder / f"{database}.ndjson"
+    job = world.job(database)
+    process = world.start(database, *(("--resume", job) if job else (folder,)), "--report", report)
+    _, said = process.communicate(timeout=900)
+    assert process.returncode == 3, said
+    return world.report(report)
+
+
+SEEDED = random.Random(SEED)
+POINTS = [(SEEDED.choice(NAMES), SEEDED.randrange(1, 4 if not LONG else 40)) for _ in range(KILLS)]
+
+
+@pytest.mark.parametrize(("name", "count"), POINTS, ids=[f"{name}-{count}" for name, count in POINTS])
+def test_killed_at_a_known_point_and_resumed(world, folder, whole, name, count):
+    database = world.database()
+    process = world.start(database, folder, environment={VARIABLE: f"{name}:{count}"})
+    process.communicate(timeout=900)
+    assert finish(world, database, folder) == whole.report
+    assert different(world.content(database), whole.content) == []
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_killed_at_any_moment_and_resumed(world, folder, whole, number):
+    chance = random.Random(SEED + number)
+    database = world.database()
+    process = world.start(database, folder)
+    for _ in range(2):
+        time.sleep(0.5 + chance.random() * (8 if LONG else 2.5))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        job = world.job(database)
+        process = world.start(database, *(("--resume", job) if job else (folder,)))
+    process.communicate(timeout=900)
+    assert finish(world, database, folder) == whole.report
+    assert different(world.content(database), whole.content) == []
+
+
+def test_two_imports_at_once_give_what_one_gives(world, folder, whole):
+    database = world.database()
+    both = [world.start(database, folder), world.start(database, folder)]
+    for process in both:
+        _, said = process.communicate(timeout=900)
+        assert process.returncode == 3, said
+    assert different(world.content(database), whole.content) == []
