@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from fhir_dmp.consent.asking import asking
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.interactions import export, export_job
+from fhir_dmp.interactions import enforcement, export, export_job, sets
 from fhir_dmp.store.records import Job
 from tests.interactions.making import FHIR_JSON, INSTANT, bundle, entry, identified, issue, observation, patient, refused, scoped, unique
 from tests.search.hosting import context_on, put
@@ -250,17 +251,35 @@ def test_the_format_may_be_written_as_clients_write_it(fhir):
         begun(fhir, f"$export?_type=VerificationResult&_outputFormat={form}")
 
 
-async def test_outside_of_a_sandbox_nobody_exports_yet(store):
+WHOLE = (Url("", "", ("$export",), (), False), Given(), "https://dmp.example/fhir/$export")
+
+
+def asked_by(store, kind):
+    context = context_on(store)
+    actor = Actor(kind=kind, issuer="i", subject="s", expires=0)
+    return replace(context, actor=actor, enforcer=enforcement.Enforcer(asking(actor)))
+
+
+@pytest.mark.parametrize("kind", ["professional", "patient", "representative", "mandataire", "structure", "feed", "support"])
+async def test_under_the_rules_who_is_no_host_and_no_operator_exports_nothing(store, kind):
     with pytest.raises(FhirError) as refusal:
-        await export.planned(context_on(store), Url("", "", ("$export",), (), False), Given(), "https://dmp.example/fhir/$export")
+        await export.planned(asked_by(store, kind), *WHOLE)
     assert refusal.value.status == 403
 
 
-async def test_in_a_sandbox_only_its_test_suites_do(sandbox_store):
-    context = replace(context_on(sandbox_store), actor=Actor(kind="professional", issuer="i", subject="s", expires=0))
-    with pytest.raises(FhirError) as refusal:
-        await export.planned(context, Url("", "", ("$export",), (), False), Given(), "https://dmp.example/fhir/$export")
-    assert refusal.value.status == 403
+@pytest.mark.parametrize("kind", ["host", "operator"])
+async def test_a_host_exports_its_directory_and_no_dossier(store, kind):
+    about = {"status": "final", "code": {"text": "x"}, "subject": {"reference": "Patient/p"}}
+    await put(
+        store,
+        {"resourceType": "Patient", "id": "p"},
+        {"resourceType": "Observation", "id": "o", **about},
+        {"resourceType": "Practitioner", "id": "d", "name": [{"family": "SOIN"}]},
+    )
+    context = asked_by(store, kind)
+    plan = await export.planned(context, *WHOLE)
+    found = [row.type for _, alternatives in plan.parts for row in await sets.all_rows(context, alternatives, plan.sight)]
+    assert found == ["Practitioner"]
 
 
 def test_scopes_narrow_it(fhir, server, world):
