@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+from bson import Binary
 from mongoengine import NotUniqueError
 from mongomotor.fields import BinaryField, DateTimeField, ListField, LongField, StringField
 from pymongo import ReturnDocument
@@ -15,12 +16,14 @@ from pymongo.errors import DuplicateKeyError
 
 from fhir_dmp.store.failures import Broken, Gone, translated, unavailable
 from fhir_dmp.store.records import ALIAS, HostRecord
-from fhir_dmp.store.vault import seal, unseal
+from fhir_dmp.store.vault import dossier_row, seal, unseal
 
 if TYPE_CHECKING:
     from fhir_dmp.store.resources import Store
 
 PURPOSE = "credential owner"
+# In the row of a dossier: id of credentials -> instant of their latest issue, in ms.
+LATEST = "cr"
 # Two first attempts at the same moment may both try to write the counter.
 TRIES = 4
 
@@ -73,6 +76,7 @@ class Credentials:
         self._store = store
         self._hash = blake2b(key=store.vault.subkey("credentials", 64), digest_size=16)
         self._counts = store.connection.database["host.counts"]
+        self._rows = store.connection.database["resources"]
 
     def hashed(self, *parts: str) -> str:
         """Keyed hash of some texts, 32 hex digits: the first says what for, so that no hash serves twice."""
@@ -84,7 +88,10 @@ class Credentials:
 
     @translated
     async def issue(self, owner: Owner, *, identifier: str, password: str, factor: Factor, codes: tuple[str, ...], now_ms: int) -> None:
-        """Give an owner new credentials; the former ones stop working with the same write. password: its Argon2id hash."""
+        """Give an owner new credentials; the former ones stop working with the same write, and stay dead after a restore.
+
+        password: its Argon2id hash.
+        """
         id, login = self.hashed("owner", *owner), self.hashed("login", identifier)
         dossier = self._store.vault.dossier_of_patient(owner.patient)
         key = await self._store.dossier_key(dossier)
@@ -101,10 +108,15 @@ class Credentials:
         for _ in range(TRIES):
             try:
                 await Credential.objects(pk=id).modify(upsert=True, **{f"set__{name}": value for name, value in fields.items()})
-                return
+                break
             except NotUniqueError:
                 continue
-        raise unavailable()
+        else:
+            raise unavailable()
+        # The dossier remembers which issue is the last, and the journal of protective acts remembers it outside of the database.
+        row = Binary(dossier_row(dossier))
+        await self._rows.update_one({"_id": row}, {"$max": {f"{LATEST}.{id}": now_ms, "a": now_ms}})
+        await self._store.acts.keep("credentials", [row], now_ms)
 
     @translated
     async def find(self, login: str) -> Credential | None:
@@ -120,10 +132,14 @@ class Credentials:
 
     @translated
     async def factor(self, credential: Credential) -> Factor | None:
-        """The second secret; None when the dossier was erased, and the secret with it."""
+        """The second secret; None when the dossier was erased, and the secret with it, or when later credentials were issued."""
         try:
             key = await self._store.dossier_key(credential.dossier)
         except Gone:
+            return None
+        row = await self._rows.find_one({"_id": Binary(dossier_row(credential.dossier))}, {LATEST: 1})
+        issued_ms = round(credential.issued.replace(tzinfo=UTC).timestamp() * 1000)
+        if row is None or row.get(LATEST, {}).get(credential.id, 0) > issued_ms:
             return None
         return msgspec.msgpack.decode(unseal(key, bytes(credential.factor), _place(credential.id, credential.login)), type=Factor)
 

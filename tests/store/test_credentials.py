@@ -85,6 +85,22 @@ async def test_the_second_secret_goes_with_the_dossier(credentials, holder, stor
     assert await credentials.factor(found) is None
 
 
+async def test_a_sheet_that_was_replaced_stays_dead_after_a_restore(credentials, holder, store):
+    database = store.connection.database
+    former = await issue(credentials, holder, "former234567")
+    backup = {name: await database[name].find({}, hint="_id_").to_list() for name in ("resources", "host.credentials")}
+    await credentials.issue(
+        holder, identifier="latest234567", password="$argon2id$x", factor=FACTOR, codes=("33333333",), now_ms=NOW + 60_000
+    )
+    for name, documents in backup.items():
+        await database[name].delete_many({}, hint="_id_")
+        await database[name].insert_many(documents)
+    await database["meta"].delete_many({"_id": {"$regex": "^acts "}}, hint="_id_")
+    assert await credentials.factor(await credentials.find(former.login)) == FACTOR, "the backup does not know better"
+    assert (await store.acts.replay()).rows == 1
+    assert await credentials.factor(await credentials.find(former.login)) is None
+
+
 async def test_a_record_put_in_the_place_of_another_does_not_open(credentials, holder, store):
     from fhir_dmp.store.failures import Broken
 
