@@ -120,6 +120,12 @@ def place_of(context: Context, checked: Checked, id: str | None) -> Place:
     return Place(COMMON)
 
 
+def _holder_named(checked: Checked) -> str | None:
+    """The one Patient a resource names, as its dossier is indexed by."""
+    named = () if checked.type in ("Patient", "Binary") else patients_named(checked.type, checked.index)
+    return f"Patient/{next(iter(named))}" if len(named) == 1 else None
+
+
 def _dossier_of_binary(context: Context, checked: Checked, id: str | None) -> int:
     """Where its securityContext says; else a Binary stays where its id is, e.g. with the document it came with."""
     vault = context.store.vault
@@ -148,7 +154,7 @@ def stamp(
     origin: what the deposit says beside the body; None takes it from the body.
     """
     vault = context.store.vault
-    place = place_of(context, checked, id) if dossier is None else Place(dossier)
+    place = place_of(context, checked, id) if dossier is None else Place(dossier, _holder_named(checked))
     dossier = place.dossier
     if id is None:
         id = vault.new_id(dossier, context.random)
