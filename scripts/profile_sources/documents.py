@@ -352,7 +352,7 @@ PROVIDE = Profile(
                     "The submission set should list every document of the deposit.",
                     "Le lot de soumission devrait citer chaque document du dépôt.",
                     "entry.where(resource.ofType(DocumentReference).exists()).fullUrl"
-                    ".subsetOf(entry.resource.ofType(List).entry.item.reference)",
+                    ".subsetOf(%resource.entry.resource.ofType(List).entry.item.reference)",
                 ),
                 Rule(
                     "dmp-iti65-5",
