@@ -113,10 +113,16 @@ class Key(HostRecord):
 
 
 class Source(HostRecord):
-    """Where imported dossiers come from. id: as in `fhir-dmp import --source`."""
+    """Where imported dossiers come from. id: as in `fhir-dmp import --source`. kind, rules: see exchange.rules.
+
+    dossier: number, as text, of the key that seals its quarantine.
+    """
 
     id = StringField(primary_key=True, max_length=64)
     name = StringField(required=True, max_length=200)
+    kind = StringField(max_length=40, default="sandbox")
+    rules = DictField()
+    dossier = StringField(max_length=24)
     enabled = BooleanField(default=True)
     created = DateTimeField(default=_now)
     meta = {"collection": "host.sources", "db_alias": ALIAS}

@@ -1,0 +1,85 @@
+"""The quarantine: what came from a source and waits for somebody to say what a code means or who is meant. Nothing is lost, nothing shown.
+
+Sealed under a key of the source's own; see fhir_dmp/exchange/waiting.py for what is inside.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NamedTuple
+
+from bson import Binary
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.store.connection import repeated
+from fhir_dmp.store.failures import translated
+from fhir_dmp.store.resources import Store
+from fhir_dmp.store.vault import seal, unseal
+
+COLLECTION = "quarantine"
+LARGEST = 12 * 1024 * 1024
+
+
+class Waiting(NamedTuple):
+    """One thing that waits. key: 16 bytes, of the name of the thing. kind: identity or code. at_ms: UTC. body: opened."""
+
+    key: bytes
+    source: str
+    kind: str
+    at_ms: int
+    body: bytes
+
+
+class Quarantine:
+    """The quarantine of one source. dossier: number of the key that seals it."""
+
+    def __init__(self, store: Store, source: str, dossier: int) -> None:
+        self._store, self._source, self._dossier = store, source, dossier
+        self._rows = store.connection.database[COLLECTION]
+
+    @translated
+    async def put(self, key: bytes, kind: str, body: bytes) -> None:
+        """Keep something, in the place of what was kept under the same key."""
+        if len(body) > LARGEST:
+            raise FhirError("too-long", f"what waits in quarantine may take {LARGEST} bytes")
+        sealed = seal(await self._store.dossier_key(self._dossier), body, self._bound(key))
+        document = {"s": self._source, "k": kind, "at": self._store.clock(), "b": Binary(sealed)}
+        await repeated(lambda: self._rows.replace_one({"_id": Binary(key)}, document, upsert=True))
+
+    @translated
+    async def has(self, keys: list[bytes]) -> set[bytes]:
+        """Which of these wait."""
+        command = {"find": COLLECTION, "filter": {"_id": {"$in": [Binary(key) for key in keys]}}, "projection": {"_id": 1}}
+        return {document["_id"] for document in await self._store.connection.read({**command, "batchSize": len(keys) + 1})}
+
+    @translated
+    async def get(self, key: bytes) -> Waiting | None:
+        """One thing that waits."""
+        found = await self._store.connection.read({"find": COLLECTION, "filter": {"_id": Binary(key)}, "limit": 1})
+        return self._opened(found[0], await self._store.dossier_key(self._dossier)) if found and found[0]["s"] == self._source else None
+
+    async def all(self, kind: str | None = None) -> AsyncIterator[Waiting]:
+        """Everything of the source that waits, in the order of its keys, read in pieces."""
+        key = await self._store.dossier_key(self._dossier)
+        after = b""
+        while True:
+            where: dict[str, Any] = {"s": self._source, "_id": {"$gt": Binary(after)}}
+            command = {"find": COLLECTION, "filter": where, "sort": {"s": 1, "_id": 1}, "limit": 100, "hint": "source"}
+            found = await self._store.connection.read(command)
+            for document in found:
+                if kind in (None, document["k"]):
+                    yield self._opened(document, key)
+            if len(found) < 100:
+                return
+            after = bytes(found[-1]["_id"])
+
+    @translated
+    async def remove(self, key: bytes) -> None:
+        """It waits no longer."""
+        await repeated(lambda: self._rows.delete_one({"_id": Binary(key), "s": self._source}))
+
+    def _opened(self, document: Mapping[str, Any], key: AESGCM) -> Waiting:
+        own = bytes(document["_id"])
+        return Waiting(own, document["s"], document["k"], document["at"], unseal(key, document["b"], self._bound(own)))
+
+    def _bound(self, key: bytes) -> bytes:
+        return b"quarantine " + key
