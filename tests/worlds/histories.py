@@ -1,0 +1,397 @@
+"""An invented history of one dossier, played by its actors on a host; each act is kept as the request it was, to be played again.
+
+access-rules 6, the two-world test.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from hypothesis import strategies
+
+from fhir_dmp.consent.asking import asking
+from fhir_dmp.interactions import enforcement, read
+from fhir_dmp.interactions.context import Context
+from tests.access import world as making
+from tests.worlds import people
+from tests.worlds.hosting import BASE, Call, Host, Reply
+from tests.worlds.people import Person
+
+WRITERS = ("hospital", "elsewhere", "team", "nurse", "consented", "colleague", "traitant", "emergency", "secret", "holder", "structure")
+READERS = ("traitant", "team", "nurse", "consented", "colleague", "hospital", "elsewhere", "emergency", "samu", "holder", "parent")
+MINUTE, DAY = 60_000, 86_400_000
+WAITS = (MINUTE, 3_600_000, 15 * DAY, 32 * DAY)
+TYPES = (people.REPORT, people.PSYCHIATRY)
+SUBJECTS = ("consented", "colleague", "team", "nurse", "unrelated", "emergency", "elsewhere", "hospital")
+CATEGORIES = ("access", "block", "administrator", "emergency-regulation", "emergency-break-glass", "emergency-masked", "reimbursement")
+AT_FIRST = {"access": ("consented", "colleague"), "team": ("team", "nurse")}
+
+
+class Deed(NamedTuple):
+    """One act as it is drawn. on: which of the documents or persons there are. how: which variant."""
+
+    kind: str
+    by: str
+    on: int
+    how: int
+
+
+class Story(NamedTuple):
+    """A history: of whom, what happens, and who asks at the end."""
+
+    minor: bool
+    deeds: list[Deed]
+    asker: str
+
+
+def _deed(kind: str, by: tuple[str, ...], variants: int) -> strategies.SearchStrategy:
+    return strategies.builds(
+        Deed, strategies.just(kind), strategies.sampled_from(by), strategies.integers(0, 4), strategies.integers(0, variants - 1)
+    )
+
+
+def stories(most: int = 14) -> strategies.SearchStrategy[Story]:
+    """Histories of at most so many acts after the opening."""
+    deed = strategies.one_of(
+        _deed("deposit", WRITERS, 24),
+        _deed("deposit", WRITERS, 24),
+        _deed("replace", WRITERS, 4),
+        _deed("label", ("holder", "parent", "traitant", "hospital", "secret"), 10),
+        _deed("label", ("holder", "parent"), 2),
+        _deed("rule", ("holder", "parent"), 4),
+        _deed("consent", ("holder", "parent", "mandataire"), len(CATEGORIES) * 2),
+        _deed("revoke", ("holder", "parent"), 1),
+        _deed("break", ("emergency", "unrelated"), 1),
+        _deed("read", READERS, 6),
+        _deed("search", READERS, 6),
+        _deed("wait", ("time",), len(WAITS)),
+    )
+    return strategies.builds(
+        Story, strategies.booleans(), strategies.lists(deed, min_size=2, max_size=most), strategies.sampled_from(people.NAMES)
+    )
+
+
+@dataclass
+class Document:
+    """A document that was deposited. master, local: its identifiers. versions: of which it was told. related: others it refers to."""
+
+    id: str
+    lineage: int
+    by: str
+    type: str
+    number: int
+    binary: str = ""
+    listed: str = ""
+    versions: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"DocumentReference/{self.id}"
+
+    @property
+    def master(self) -> str:
+        return f"urn:oid:1.2.250.1.999.1.{self.number}"
+
+
+@dataclass
+class Step:
+    """An act that was played. lineage: of the document that it concerns alone, None when it concerns more. about: names of people.
+
+    leads: lineages that it refers to beside; without: the same request without these references.
+    """
+
+    by: str
+    kind: str
+    call: Call
+    at_ms: int
+    seed: bytes
+    reply: Reply | None = None
+    lineage: int | None = None
+    about: frozenset[str] = frozenset()
+    leads: frozenset[int] = frozenset()
+    without: Callable[[frozenset[int]], Call] | None = None
+    hidden: frozenset[int] = frozenset()
+
+    @property
+    def done(self) -> bool:
+        return self.reply is not None and self.reply.status < 300
+
+
+class Play:
+    """One history on one host. steps: what was done. documents: what was deposited. consents: id -> who it is about.
+
+    unseen: lineages of which the asker saw nothing whenever he did something.
+    """
+
+    def __init__(self, host: Host, cast: dict[str, Person], story: Story, name: str) -> None:
+        self.host, self.cast, self.story, self.name = host, dict(cast), story, name
+        self.now = host.services.began_ms
+        self.steps: list[Step] = []
+        self.documents: list[Document] = []
+        self.consents: list[tuple[dict, frozenset[str]]] = []
+        self.lists: list[str] = []
+        self.lineages = 0
+        self.seen: set[int] = set()
+        self.patient, self.ins = "", ""
+        self.related: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """The opening, then every deed."""
+        await self.open()
+        for number, deed in enumerate(self.story.deeds):
+            await getattr(self, f"_{deed.kind}")(deed, number)
+        self.seen |= await self.visible()
+
+    @property
+    def at(self) -> str:
+        return datetime.fromtimestamp(self.now / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    @property
+    def period(self) -> dict:
+        """From a day before the beginning, for almost a year."""
+        begins = datetime.fromtimestamp(self.host.services.began_ms / 1000, UTC)
+        return {"start": (begins - timedelta(days=1)).date().isoformat(), "end": (begins + timedelta(days=360)).date().isoformat()}
+
+    @property
+    def asker(self) -> Person:
+        return self.cast.get(self.story.asker) or self.cast["unrelated"]
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two names of the cast are one person: a minor's secret session is one of somebody who has others."""
+        first, second = self.cast[one], self.cast[other]
+        return first.token == second.token or (first.rpps != "" and first.rpps == second.rpps)
+
+    def is_asker(self, name: str) -> bool:
+        return self.same(name, self.asker.name)
+
+    @property
+    def manager(self) -> str:
+        return "parent" if self.story.minor else "holder"
+
+    def document(self, on: int) -> Document | None:
+        return self.documents[on % len(self.documents)] if self.documents else None
+
+    # ---- doing
+
+    async def act(self, by: str, kind: str, call: Call, **about: object) -> Reply:
+        """Send a request as one step of the history."""
+        if self.patient and self.is_asker(by):
+            self.seen |= await self.visible()
+        self.now += MINUTE
+        step = Step(by, kind, call, self.now, f"{self.name} {len(self.steps)}".encode(), **about)
+        self.host.moment(step.seed, step.at_ms)
+        step.reply = await self.host.send(call)
+        self.steps.append(step)
+        return step.reply
+
+    def call(self, by: str, method: str, path: str, body: object = None, **headers: str) -> Call:
+        sent = {name.replace("_", "-"): text for name, text in headers.items()}
+        if body is not None:
+            sent = {"content-type": "application/fhir+json", **sent}
+        return Call(method, path, self.cast[by].token, people.dumped(body) if body is not None else b"", sent)
+
+    async def visible(self) -> set[int]:
+        """Lineages of which the asker sees a document now, asked of the rules without leaving a trace."""
+        found = set()
+        for one in self.documents:
+            if one.lineage not in found and await sees(self.host, self.asker, one.id):
+                found.add(one.lineage)
+        return found
+
+    async def open(self) -> None:
+        """The dossier, those around the holder, the first Consents and the care team."""
+        self.ins = f"2{int.from_bytes(self.name.encode()) % 10**12:012d}89"
+        value = making.patient(self.ins, age=15 if self.story.minor else 50, generalPractitioner=[self.cast["traitant"].reference])
+        persons = [making.related(code) for code in (("MTH", "NOK") if self.story.minor else ("NOK",))]
+        opened = await self.act(
+            "traitant",
+            "setup",
+            self.call("traitant", "POST", "Patient/$open", making.parameters(patient=value, evidence="signed-form", relatedPerson=persons)),
+        )
+        assert opened.status == 201, opened
+        self.patient = opened.value()["id"]
+        listed = await self.act("traitant", "setup", self.call("traitant", "GET", f"RelatedPerson?patient={self.patient}"))
+        for entry in listed.value()["entry"]:
+            one = entry["resource"]
+            self.related[one["relationship"][0]["coding"][0]["code"]] = one["id"]
+        self.cast |= people.around(self.host, self.patient, minor=self.story.minor, related=self.related)
+        self.cast.setdefault("parent", self.cast["holder"])
+        dossier = _Dossier(self.patient)
+        team = making.care_team(dossier, *(self.cast[name] for name in AT_FIRST["team"]))
+        await self.first(self.call(self.manager, "POST", "CareTeam", team))
+        mandate = making.consent(dossier, "mandate", {"reference": f"RelatedPerson/{self.related['NOK']}"}, period=self.period)
+        await self.first(self.call(self.manager, "POST", "Consent", mandate))
+        for name in AT_FIRST["access"]:
+            await self.first(self.call(self.manager, "POST", "Consent", making.consent(dossier, "access", self.cast[name])))
+
+    async def first(self, call: Call) -> None:
+        answer = await self.act(self.manager, "setup", call)
+        assert answer.status == 201, answer
+
+    # ---- deeds
+
+    async def _wait(self, deed: Deed, number: int) -> None:
+        self.now += WAITS[deed.how]
+
+    async def _deposit(self, deed: Deed, number: int) -> None:
+        by = self.cast[deed.by]
+        type = people.OWN_WORDS if by.kind == "patient" else TYPES[deed.how % 2]
+        labels = ((), (), people.LABELS[:1], people.LABELS[1:2])[deed.how // 2 % 4]
+        way = deed.how // 8
+        await self.deposit(by, type, labels, number, transaction=way == 1, beside=self.document(deed.on) if way == 2 else None)
+
+    async def _replace(self, deed: Deed, number: int) -> None:
+        before = self.document(deed.on)
+        if before is not None:
+            await self.deposit(self.cast[deed.by], before.type, (), number, transaction=bool(deed.how % 2), replaces=before)
+
+    async def deposit(
+        self,
+        by: Person,
+        type: str,
+        labels: tuple[str, ...],
+        number: int,
+        *,
+        transaction: bool,
+        replaces: Document | None = None,
+        beside: Document | None = None,
+    ) -> None:
+        """One document. beside: another one, to which it refers."""
+        unique = int.from_bytes(self.name.encode()[-6:]) * 1000 + number
+        plain = people.document(self.patient, by, type, unique, labels, self.at)
+        if beside is not None and (replaces is beside or not await sees(self.host, by, beside.id)):
+            beside = None
+        value, leads = plain, frozenset()
+        if replaces is not None:
+            value = plain = {**plain, "relatesTo": [{"code": "replaces", "target": {"reference": replaces.address}}]}
+        if beside is not None:
+            leads = frozenset({beside.lineage})
+            value = {**plain, **_leading(beside, number)}
+        calls = [self.call(by.name, "POST", "DocumentReference", one) for one in (value, plain)]
+        if transaction:
+            calls = [self.call(by.name, "POST", "", people.submission(self.patient, by, unique, one)) for one in (value, plain)]
+        lineage = replaces.lineage if replaces is not None else self.lineages
+        without = (lambda hidden: calls[1] if leads & hidden else calls[0]) if leads else None
+        reply = await self.act(by.name, "replace" if replaces else "deposit", calls[0], lineage=lineage, leads=leads, without=without)
+        if reply.status not in (200, 201):
+            return
+        self.lineages = max(self.lineages, lineage + 1)
+        made = {}
+        for location in [entry["response"]["location"] for entry in reply.value()["entry"]] if transaction else [reply.header("location")]:
+            type_name, id, _, version = location.split("/")[-4:]
+            made[type_name] = (id, version)
+        body = reply.value() if not transaction else {}
+        binary = made["Binary"][0] if transaction else body["content"][0]["attachment"]["url"].rpartition("/")[2]
+        id, version = made["DocumentReference"]
+        self.documents.append(Document(id, lineage, by.name, type, unique, binary, made.get("List", ("",))[0], [version]))
+
+    async def _label(self, deed: Deed, number: int) -> None:
+        one = self.document(deed.on)
+        if one is None:
+            return
+        if deed.how < 6:
+            label, kind = people.LABELS[deed.how // 2], "label"
+            if deed.how % 2 == 0:
+                value = {"coding": [{"system": people.VISIBILITY, "code": label}]}
+                call = self.json_patch(deed.by, one.address, [{"op": "add", "path": "/securityLabel/-", "value": value}])
+            else:
+                path = f"DocumentReference.securityLabel.where(coding.code = '{label}')"
+                call = self.call(deed.by, "PATCH", one.address, _fhirpath("delete", path))
+        elif deed.how == 6:
+            kind, call = "status", self.json_patch(one.by, one.address, [{"op": "replace", "path": "/status", "value": "entered-in-error"}])
+            deed = deed._replace(by=one.by)
+        elif deed.how == 7:
+            kind, call = "label", self.json_patch(deed.by, one.address, [{"op": "test", "path": "/status", "value": "superseded"}])
+        else:
+            archived = {"url": "https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition/pdsm-ext-is-archived", "valueBoolean": True}
+            kind, call = "status", self.json_patch(deed.by, one.address, [{"op": "add", "path": "/extension", "value": [archived]}])
+        reply = await self.act(deed.by, kind, call, lineage=one.lineage)
+        if reply.status == 200 and reply.header("etag")[3:-1] not in one.versions:
+            one.versions.append(reply.header("etag")[3:-1])
+
+    def json_patch(self, by: str, path: str, operations: list) -> Call:
+        return self.call(by, "PATCH", path, operations, content_type="application/json-patch+json")
+
+    async def _rule(self, deed: Deed, number: int) -> None:
+        one = self.document(deed.on)
+        fields, lineage = {"code": [{"coding": [{"system": making.LOINC, "code": TYPES[deed.on % 2]}]}]}, None
+        if deed.how < 3 and one is not None:
+            fields, lineage = {"data": [{"meaning": "instance", "reference": {"reference": one.address}}]}, one.lineage
+        await self.consent(deed.by, making.consent(_Dossier(self.patient), "mask", **fields), "rule", lineage=lineage)
+
+    async def _consent(self, deed: Deed, number: int) -> None:
+        category = CATEGORIES[deed.how % len(CATEGORIES)]
+        names = frozenset({SUBJECTS[(deed.on + deed.how) % len(SUBJECTS)]}) if category in CATEGORIES[:3] else frozenset()
+        permit = None if names else deed.how < len(CATEGORIES)
+        actors = [self.cast[name] for name in sorted(names)]
+        await self.consent(deed.by, making.consent(_Dossier(self.patient), category, *actors, permit=permit), "consent", about=names)
+
+    async def consent(self, by: str, value: dict, kind: str, **more: object) -> None:
+        reply = await self.act(by, kind, self.call(by, "POST", "Consent", value), **more)
+        if reply.status == 201:
+            self.consents.append((reply.value(), more))
+
+    async def _revoke(self, deed: Deed, number: int) -> None:
+        if self.consents:
+            value, about = self.consents[deed.on % len(self.consents)]
+            kind = "rule" if "mask" in str(value["category"]) else "consent"
+            await self.act(deed.by, kind, self.call(deed.by, "PUT", f"Consent/{value['id']}", {**value, "status": "inactive"}), **about)
+
+    async def _break(self, deed: Deed, number: int) -> None:
+        body = making.parameters(justification="patient inconscient")
+        call = self.call(deed.by, "POST", f"Patient/{self.patient}/$break-glass", body)
+        await self.act(deed.by, "break", call, about=frozenset({deed.by}))
+
+    async def _read(self, deed: Deed, number: int) -> None:
+        one = self.document(deed.on)
+        if one is not None:
+            paths = (one.address, f"Binary/{one.binary}", f"{one.address}/_history", f"{one.address}/_history/{one.versions[0]}")
+            paths += (f"List/{one.listed}",) if one.listed else ()
+            await self.act(deed.by, "read", self.call(deed.by, "GET", paths[deed.how % len(paths)]), lineage=one.lineage)
+
+    async def _search(self, deed: Deed, number: int) -> None:
+        paths = (
+            f"DocumentReference?patient={self.patient}",
+            f"DocumentReference?patient={self.patient}&_count=1&_sort=date",
+            f"List?patient={self.patient}&_include=List:item",
+            f"Patient/{self.patient}/$everything",
+            f"AuditEvent?patient={self.patient}",
+            f"Patient/{self.patient}",
+        )
+        await self.act(deed.by, "search", self.call(deed.by, "GET", paths[deed.how]))
+
+
+async def sees(host: Host, person: Person, id: str) -> bool:
+    """Whether somebody may read a document now, by the rules alone; nothing is traced."""
+    services = host.services
+    actor = await services.tokens.verify(person.token, host.now)
+    enforcer = enforcement.Enforcer(asking(actor), services.law)
+    context = Context(services.store, actor, services.settings, BASE, host.clock, host.random, enforcer=enforcer)
+    row = await read.current(context, "DocumentReference", id)
+    shown, _ = await enforcement.readable(context, "DocumentReference", id, row)
+    return shown is not None
+
+
+def _leading(other: Document, number: int) -> dict:
+    """A reference to another document, in one of its places."""
+    reference = {"reference": other.address}
+    if number % 2:
+        return {"relatesTo": [{"code": "appends", "target": reference}]}
+    return {"context": {"related": [reference]}}
+
+
+def _fhirpath(kind: str, path: str) -> dict:
+    parts = [{"name": "type", "valueCode": kind}, {"name": "path", "valueString": path}]
+    return {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": parts}]}
+
+
+@dataclass(frozen=True)
+class _Dossier:
+    """What the makers of bodies need to know of a dossier."""
+
+    id: str
+
+    @property
+    def path(self) -> str:
+        return f"Patient/{self.id}"

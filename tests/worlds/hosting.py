@@ -1,0 +1,148 @@
+"""The server application in this process, on a real MongoDB, with a clock and a source of ids of the test's own.
+
+host = await Host.open(uri, database, data_dir)
+host.moment(seed, now_ms); answer = await host.send(Call("GET", "Patient/x", token))
+"""
+
+import asyncio
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from fhir_dmp import app
+from fhir_dmp.audit.event import Server
+from fhir_dmp.audit.index import Indexer
+from fhir_dmp.search.paging import PURPOSE
+from fhir_dmp.settings import Settings
+
+BASE = "http://dmp.test/fhir"
+# A page link names the moment of the database at which its first page was read: a time, like the date of an answer.
+CURSOR = re.compile(rb"_cursor=([A-Za-z0-9_-]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. path: below [base], with its query. token: of who asks. headers: beside Authorization and X-Request-Id."""
+
+    method: str
+    path: str
+    token: str
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {dict(self.headers) or ''} {self.body[:400].decode(errors='replace')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer. headers: in order, names in lower case."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def value(self) -> dict:
+        return msgspec.json.decode(self.body)
+
+    def header(self, name: str) -> str:
+        return dict(self.headers).get(name, "")
+
+    def __str__(self) -> str:
+        return f"{self.status} {dict(self.headers)}\n{self.body[:6000].decode(errors='replace')}"
+
+
+class Host:
+    """One server in this process."""
+
+    def __init__(self, application) -> None:
+        self.application, self.services = application, application.services
+        self.now, self.seed, self.drawn = 0, b"", 0
+        self.requests = 0
+        self._inbox: asyncio.Queue = asyncio.Queue()
+        self._outbox: asyncio.Queue = asyncio.Queue()
+        self._life: asyncio.Task | None = None
+        self.services.clock, self.services.random = self.clock, self.random
+
+    @classmethod
+    async def open(cls, uri: str, database: str, data: Path) -> "Host":
+        """A host of an empty store. Hosts of one data folder give the same ids for the same seed."""
+        settings = Settings(data=data, mongodb_uri=uri, database=database, sandbox=False, base_url=BASE, journal_seconds=3600, log_level="error")
+        host = cls(app.create(settings))
+        host.now = host.services.began_ms
+        host._life = asyncio.create_task(host.application({"type": "lifespan", "asgi": {"version": "3.0"}}, host._inbox.get, host._outbox.put))
+        await host._inbox.put({"type": "lifespan.startup"})
+        told = await host._outbox.get()
+        assert told["type"] == "lifespan.startup.complete", told
+        # A store has a name of its own, which its traces tell; here two of them stand for one.
+        recorder = host.services.recorder
+        recorder.indexer = Indexer(host.services.store.vault.hash64, Server("urn:uuid:00000000-0000-4000-8000-000000000000", "fhir-dmp", BASE))
+        return host
+
+    async def close(self) -> None:
+        await self._inbox.put({"type": "lifespan.shutdown"})
+        await self._life
+
+    # ---- time and chance
+
+    def clock(self) -> int:
+        return self.now
+
+    def random(self, size: int) -> bytes:
+        """Bytes that depend on the seed and on how many were drawn since it was set."""
+        self.drawn += 1
+        return blake2b(self.drawn.to_bytes(8), key=self.seed, digest_size=size).digest()
+
+    def moment(self, seed: bytes, now_ms: int) -> None:
+        """From now on it is `now_ms`, and ids come from this seed: what one act draws does not shift what another draws."""
+        self.seed, self.drawn, self.now = blake2b(seed, digest_size=32).digest(), 0, now_ms
+
+    # ---- requests
+
+    async def send(self, call: Call) -> Reply:
+        """The answer of the application. Every request says an id of its own, which the trace repeats."""
+        path, _, query = call.path.partition("?")
+        raw = f"/fhir/{path}".rstrip("/").encode()
+        headers = [(b"host", b"dmp.test"), (b"authorization", b"Bearer " + call.token.encode()), (b"x-request-id", self.seed.hex()[:32].encode())]
+        headers += [(name.lower().encode(), text.encode()) for name, text in call.headers.items()]
+        if call.body or call.method in ("POST", "PUT", "PATCH"):
+            headers.append((b"content-length", str(len(call.body)).encode()))
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": call.method, "scheme": "http", "path": raw.decode(),
+            "raw_path": raw, "query_string": query.encode(), "root_path": "", "headers": headers, "client": ("127.0.0.1", 1), "server": ("dmp.test", 80),
+        }  # fmt: skip
+        sent, left = [], [{"type": "http.request", "body": call.body, "more_body": False}]
+
+        async def receive() -> dict:
+            if left:
+                return left.pop()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        await self.application(scope, receive, send)
+        start = next(one for one in sent if one["type"] == "http.response.start")
+        body = b"".join(one.get("body", b"") for one in sent if one["type"] == "http.response.body")
+        told = tuple((name.decode(), text.decode()) for name, text in start["headers"] if name not in (b"date", b"x-request-id"))
+        return Reply(start["status"], told, body)
+
+    def comparable(self, reply: Reply) -> tuple:
+        """What must be the same in both worlds: all of it, the moment inside of page links apart."""
+        body = CURSOR.sub(self._without_moment, reply.body)
+        headers = tuple(sorted((name, text) for name, text in reply.headers if name != "content-length" or body is reply.body))
+        return reply.status, headers, body
+
+    def _without_moment(self, found: re.Match) -> bytes:
+        opened = self.services.store.vault.open_token(found[1].decode(), PURPOSE)
+        if opened is None:
+            return found[0]
+        moment, *rest = msgspec.msgpack.decode(opened[16:])
+        assert moment is None or isinstance(moment, int)
+        return b"_cursor=" + base64.urlsafe_b64encode(opened[:16] + msgspec.msgpack.encode(rest))
