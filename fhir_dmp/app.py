@@ -23,7 +23,7 @@ from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
 from fhir_dmp.http.services import Services
 from fhir_dmp.identity.tokens import Tokens
-from fhir_dmp.interactions import export_job, notices, retention
+from fhir_dmp.interactions import choices, export_job, notices, retention
 from fhir_dmp.settings import Settings, load
 from fhir_dmp.store.resources import Store
 
@@ -70,7 +70,7 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
     settings: None reads them from the environment and `fhir-dmp.toml`; `mongodb_uri` must then be set. started: called once it can serve.
     """
     settings = settings or load().settings
-    services = Services(settings, Tokens.open(settings), Metrics())
+    services = Services(settings, Tokens.open(settings), Metrics(), law=choices.law(settings))
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:

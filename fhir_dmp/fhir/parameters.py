@@ -21,7 +21,8 @@ _ESCAPED = re.compile(r"([\\,|$])")
 class Parameter(NamedTuple):
     """One input parameter.
 
-    type: date, dateTime, instant, boolean, integer, positiveInt, code, uri, token, string or Resource. many: may be given several times.
+    type: date, dateTime, instant, boolean, integer, positiveInt, code, uri, token, string, text (one that may be empty) or Resource.
+    many: may be given several times.
     """
 
     name: str
@@ -112,7 +113,7 @@ def _faults(parameter: Parameter | None, name: str, text: str, open: bool) -> It
         if not open:
             yield "not-supported", f"parameter `{name[:60]}` is not known to this operation"
         return
-    if not text or len(text) > LONGEST:
+    if (not text and parameter.type != "text") or len(text) > LONGEST:
         yield "invalid", f"parameter `{name}` has no value" if not text else f"parameter `{name}` has more than {LONGEST} characters"
     elif parameter.type == "Resource":
         yield "invalid", f"parameter `{name}` is a resource and is sent in the body"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fhir_dmp.consent import companions
 from fhir_dmp.consent.access import REFUSED
-from fhir_dmp.consent.asking import READ, SEARCH, Request, knowing
+from fhir_dmp.consent.asking import ACT_REASON, READ, SEARCH, Request, knowing
 from fhir_dmp.consent.decide import Decision, View, decide, residual, view
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
@@ -32,6 +32,8 @@ PUBLIC = facts.DIRECTORY | {
     "CapabilityStatement", "CodeSystem", "ConceptMap", "ImplementationGuide", "NamingSystem", "OperationDefinition",
     "SearchParameter", "StructureDefinition", "ValueSet",
 }  # fmt: skip
+# What all he does is for, in the traces, while a break-glass grant of his is open.
+BROKEN_GLASS = ((ACT_REASON, "BTG"),)
 DOCUMENT, DOCUMENTS = "document", "DocumentReference"
 # Documents that point to one Binary; nobody needs more.
 MOST_POINTING = 1_000
@@ -182,6 +184,8 @@ async def known(context: "Context", number: int, *, row: Row | None = None) -> K
     met = Known(context, number, enforcer.request, found, context.now_ms(), enforcer.law)
     if found is not None:
         enforcer.ledger.patient = found.patient
+        if any(grant.covers(frozenset({met.request.person}), met.now_ms) for grant in found.grants):
+            enforcer.ledger.purposes = BROKEN_GLASS
         unrelated = met.request.kind == "professional" and not Standing(met.request, found, met.now_ms, met.law).related
         if unrelated and met.request.person and await _authored(context, number, met.request.person):
             met.request = replace(met.request, authored_here=True)

@@ -21,7 +21,7 @@ from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import Checked, check_value, stamp, written
 from fhir_dmp.store.rows import Change
 
-URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/Patient-open"
+URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-open"
 TICKED = {
     "emergencyRegulation": "emergency-regulation",
     "emergencyBreakGlass": "emergency-break-glass",

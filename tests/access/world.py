@@ -21,6 +21,7 @@ from tests.interactions.making import Fhir
 
 INS = "urn:oid:1.2.250.1.213.1.4.10"
 RPPS = "https://rpps.esante.gouv.fr"
+IDNPS = "urn:oid:1.2.250.1.71.4.2.1"
 FINESS = "https://finess.esante.gouv.fr"
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 CANONICAL = "https://fhir-dmp.example.org/fhir/"
@@ -121,9 +122,9 @@ class World:
         auth_mode: str = "CPS",
         scope: str | None = None,
     ) -> Asker:
-        """A health professional; a new one unless `rpps` names one."""
+        """A health professional; a new one unless `rpps` names one, of a structure of his own unless `organization` names one (FINESS)."""
         rpps = rpps or f"1{number():010d}"
-        organization = organization or "750000001"
+        organization = organization or f"75{number() % 10**7:07d}"
         claims = {
             "sub": f"8{rpps}",
             "SubjectNameID": f"8{rpps}",

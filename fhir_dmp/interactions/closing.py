@@ -1,0 +1,104 @@
+"""Operations Patient/[id]/$close and $reactivate: closing, death, loss and recovery of rights, reopening.
+
+Code de la santé publique L1111-14, L1111-18, R1111-40; the ten years begin with the closing.
+"""
+
+from collections.abc import Mapping
+
+from fhir_dmp.consent import founding
+from fhir_dmp.consent.directives import category_of
+from fhir_dmp.dmp.lifecycle import Status, step
+from fhir_dmp.dmp.paris import span
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.bundle import Url
+from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.fhir.parameters import Given, Parameter
+from fhir_dmp.interactions import enforcement, policy, rights, writing
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.enforcement import settle
+from fhir_dmp.interactions.prepare import Stamped, check, stamp, written
+from fhir_dmp.store.rows import Change
+
+CLOSE_URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-close"
+REACTIVATE_URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-reactivate"
+PARAMETERS = (Parameter("reason", "code"), Parameter("date", "dateTime"))
+# reason as given -> reason of dmp.lifecycle
+CLOSING = {"holder-request": "holder-request", "deceased": "deceased", "rights-lost": "rights-lost", "transfer": "transfer"}
+OPENING = {"holder-request": "reopened", "transfer": "reopened", "rights-recovered": "rights-recovered"}
+# What is told of a Patient to those who close a dossier without ever reading it.
+TOLD = ("resourceType", "id", "meta", "identifier", "active", "deceasedDateTime")
+
+
+async def close(context: Context, url: Url, given: Given) -> Answer:
+    """200 with the Patient; 409 when the dossier is not in a state from which that reason leads anywhere."""
+    return await run(context, url, given, "close", CLOSING)
+
+
+async def reactivate(context: Context, url: Url, given: Given) -> Answer:
+    """200 with the Patient; 409 when it is open already; a deceased person's dossier never opens again."""
+    return await run(context, url, given, "reactivate", OPENING)
+
+
+async def run(context: Context, url: Url, given: Given, action: str, reasons: Mapping[str, str]) -> Answer:
+    """One step in the life of a dossier. reasons: those the operation takes, "" in their place means the holder's request."""
+    admit(context, "Patient", "u")
+    asked = given.one("reason") or "holder-request"
+    if asked not in reasons:
+        raise FhirError("business-rule", f"`reason` of ${action} must be one of {', '.join(reasons)}", "Parameters.parameter")
+    reason, date = reasons[asked], given.one("date") or ""
+    number = context.store.vault.dossier_of_patient(url.id)
+
+    async def work(inside: Context) -> Answer:
+        if inside.enforcer is None:
+            before = (await policy.of_dossiers(inside, {number}))[number]
+        else:
+            met = await enforcement.known(inside, number)
+            settle(met.decide(action, reason=reason))
+            before = met.policy
+        if before is None:
+            raise enforcement.refused()
+        target = step(before.status, reason, before.deceased_ms is not None)
+        if target is None:
+            raise FhirError("conflict", enforcement.WORDS["not-in-this-state"])
+        if date and span(date)[0] > inside.now_ms():
+            raise FhirError("business-rule", "`date` has not come yet", "Parameters.parameter")
+        died = (date or to_instant(inside.now_ms())) if reason == "deceased" else ""
+        changes = await _changes(inside, number, before.patient, target, died)
+        await writing.write(inside, changes, kind="operation", asked=f"Patient/{url.id}/${action}?reason={asked}")
+        if not inside.sandbox:
+            closed_ms = inside.now_ms() if target is Status.CLOSED and before.closed_ms is None else before.closed_ms
+            await policy.recompute(inside, number, closed_ms=closed_ms, at_ms=inside.now_ms())
+        return _answer(inside, changes[0][0], url.id)
+
+    return await rights.together(context, work)
+
+
+async def _changes(inside: Context, number: int, patient: str, target: Status, died: str) -> list[tuple[Change, str]]:
+    """The Patient first, then the opening Consent when the dossier is closed or opens again."""
+    row = await inside.reads.load(inside.store.vault.locate("Patient", patient))
+    if row is None or row.deleted or row.body is None:
+        raise enforcement.refused()
+    members: dict[str, bytes | None] = {"active": json.dump(target is Status.OPEN)}
+    if died:
+        members |= {"deceasedDateTime": json.dump(died), "deceasedBoolean": None, "_deceasedDateTime": None, "_deceasedBoolean": None}
+    stamped = stamp(inside, check(inside, json.set_members(row.body, members), "Patient"), method="PUT", id=patient, current=row)
+    changes = [(stamped.change, patient)]
+    async for consent in inside.reads.scan(types=("Consent",), dossiers=(number,), batch=500):
+        value = json.parse_exact(consent.body or b"{}")
+        if category_of(value) == "opening":
+            switched = founding.switched(value, target is not Status.CLOSED)
+            if switched["status"] != value.get("status"):
+                body = json.dump(switched)
+                stamped = stamp(inside, check(inside, body, "Consent"), method="PUT", id=value["id"], current=consent)
+                changes.append((stamped.change, value["id"]))
+            break
+    return changes
+
+
+def _answer(context: Context, change: Change, id: str) -> Answer:
+    answer = written(Stamped(id, change), 200)
+    if context.actor.kind not in ("host", "operator"):
+        return answer
+    value = json.parse_exact(answer.body or b"{}")
+    return Answer(200, json.dump({name: value[name] for name in TOLD if name in value}), answer.version, answer.updated_ms, answer.location)
