@@ -20,7 +20,7 @@ from scripts.profile_sources import conformance, consents, documents, people, te
 from scripts.profile_sources.examples import bad, good  # noqa: E402
 from scripts.profile_sources.making import Book  # noqa: E402
 
-KINDS = ("StructureDefinition", "ValueSet", "CodeSystem", "ConceptMap", "NamingSystem", "SearchParameter", "OperationDefinition")
+MANIFEST = "generated.json"
 PROFILES = (*people.PROFILES, *documents.PROFILES, *consents.PROFILES, *traces.PROFILES)
 # Arrays whose members each take a line.
 LONG = frozenset({"element", "concept", "parameter", "include", "group"})
@@ -70,13 +70,14 @@ def files() -> dict[str, bytes]:
         answer[f"examples/bad/{name}.json"] = (json.dumps(example, ensure_ascii=False, indent=1) + "\n").encode()
         index[f"{name}.json"] = about
     answer["examples/bad/index.json"] = (json.dumps(index, ensure_ascii=False, indent=1) + "\n").encode()
+    answer[MANIFEST] = (json.dumps(sorted([*answer, MANIFEST]), indent=1) + "\n").encode()
     return answer
 
 
-def present(target: Path) -> set[str]:
-    """Files of profiles/ that this script owns."""
-    own = {path.name for kind in KINDS for path in target.glob(f"{kind}-*.json")}
-    return own | {str(path.relative_to(target)) for path in target.glob("examples/*/*.json")}
+def listed(target: Path) -> set[str]:
+    """Files of profiles/ that this script wrote the last time; others may stand beside them, and are left alone."""
+    manifest = target / MANIFEST
+    return set(json.loads(manifest.read_bytes())) if manifest.exists() else set()
 
 
 def main() -> int:
@@ -85,7 +86,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when something differs")
     arguments = parser.parse_args()
     made = files()
-    stale = present(arguments.target) - set(made)
+    # Nothing is removed but what this script itself made before: profiles/ is shared with tables and artefacts made elsewhere.
+    stale = {name for name in listed(arguments.target) - set(made) if (arguments.target / name).exists()}
     changed = [n for n, content in made.items() if not (p := arguments.target / n).exists() or p.read_bytes() != content]
     if arguments.check:
         print("\n".join([*changed, *sorted(stale)]))

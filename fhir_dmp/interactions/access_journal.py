@@ -19,7 +19,7 @@ from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.search.predicate import EVERYTHING, DateIs, Has, Predicate
 from fhir_dmp.search.values import BEGINNING_MS, END_MS
 
-URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/Patient-access-journal"
+URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-access-journal"
 NAME = "$access-journal"
 PARAMETERS = (Parameter("start", "dateTime"), Parameter("end", "dateTime"))
 TRANSLATION = "http://hl7.org/fhir/StructureDefinition/translation"

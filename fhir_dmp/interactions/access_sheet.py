@@ -26,7 +26,7 @@ from fhir_dmp.search.predicate import EVERYTHING
 from fhir_dmp.store.credentials import Credentials, Factor, Owner
 
 NAME = "$access-sheet"
-URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/Patient-access-sheet"
+URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-access-sheet"
 PARAMETERS = (Parameter("relatedPerson"),)
 ISSUER = "DMP"
 MONTHS = (

@@ -26,7 +26,7 @@ from fhir_dmp.store.lanes import Place, place_of, salt_of
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.vault import dossier_in
 
-URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/AuditEvent-proof"
+URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-proof"
 
 
 async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRICTED) -> Answer:

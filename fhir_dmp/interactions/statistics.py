@@ -18,7 +18,7 @@ from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.store import counting
 from fhir_dmp.store.vault import COMMON
 
-URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/System-statistics"
+URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-statistics"
 PARAMETERS = (Parameter("start", "dateTime"), Parameter("end", "dateTime"))
 LEAST = 5
 MASKED = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}]}

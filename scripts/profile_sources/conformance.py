@@ -80,7 +80,7 @@ CHECK = tuple(
     P(name, "out", "1..1", "code", f"{en}: passed, indeterminate or failed", f"{fr} : passed, indeterminate ou failed")
     for name, en, fr in (("seal", "Seal of the host", "Cachet de l'hébergeur"), ("message", "Seal of the message", "Cachet du message"))
 ) + (P("author", "out", "1..1", "code", "Signature of the author", "Signature de l'auteur"),)
-REASON = P("reason", "in", "1..1", "code", "Why", "Motif", "dmp-closing-reason")
+REASON = P("reason", "in", "0..1", "code", "Why", "Motif", "dmp-closing-reason")
 
 OPERATIONS: tuple[Op, ...] = (
     Op(
@@ -442,8 +442,7 @@ OPERATIONS: tuple[Op, ...] = (
 
 def operations() -> Iterator[dict[str, Any]]:
     for one in OPERATIONS:
-        owner = one.types[0] if one.types else "System"
-        found = head("OperationDefinition", f"{owner}-{one.code}", f"${one.code}", f"${one.code}", (one.en + ".", one.fr + "."))
+        found = head("OperationDefinition", f"dmp-{one.code}", f"${one.code}", f"${one.code}", (one.en + ".", one.fr + "."))
         found["kind"] = "operation"
         found["affectsState"] = one.changes
         found["code"] = one.code

@@ -29,7 +29,7 @@ def script():
 
 def test_generating_again_gives_the_same_bytes():
     made = script().files()
-    assert set(made) == script().present(PROFILES)
+    assert set(made) == script().listed(PROFILES)
     for name, content in made.items():
         assert (PROFILES / name).read_bytes() == content, name
 
@@ -41,6 +41,17 @@ def test_every_artefact_is_valid_r4(path):
     assert path.stem == f"{resource['resourceType']}-{resource['id']}"
     if resource["resourceType"] != "NamingSystem":
         assert resource["url"] == f"{CANONICAL}{resource['resourceType']}/{resource['id']}"
+
+
+def test_what_was_not_made_here_is_left_alone(tmp_path, monkeypatch):
+    beside = tmp_path / "ConceptMap-of-somebody-else.json"
+    beside.write_text("{}")
+    monkeypatch.setattr("sys.argv", ["generate_profiles.py", "--target", str(tmp_path)])
+    assert script().main() == 0
+    stale = tmp_path / "ValueSet-dmp-notice.json"
+    monkeypatch.setattr(script(), "files", lambda: {})
+    assert stale.exists() and script().main() == 0
+    assert beside.exists() and not stale.exists()
 
 
 def test_no_two_artefacts_share_an_address():
