@@ -1,4 +1,4 @@
-"""Patient/[id]/$access-sheet. https://fhir-dmp.example.org/fhir/OperationDefinition/Patient-access-sheet"""
+"""Patient/[id]/$access-sheet. https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-access-sheet"""
 
 import base64
 import re
