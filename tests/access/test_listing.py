@@ -77,7 +77,7 @@ def test_the_holder_asks_why(world):
         (blocked, ("refuse", "blocked")),
     ):
         found = said(holder.run(f"{dossier.path}/$explain-access", professional=identifier(asker)))
-        assert [found["effect"], found["rule"]] == expected and len(found["text"]) > 10
+        assert (found["effect"], found["rule"]) == expected and len(found["text"]) > 10
 
 
 def test_the_holder_asks_why_of_a_document(world):

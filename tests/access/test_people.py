@@ -1,0 +1,208 @@
+"""Identification, médecin traitant, care team, representatives. Code de la santé publique L1111-14, L1111-16"""
+
+import pytest
+
+from tests.access.test_consents import reads
+from tests.access.world import INS, care_team, day, new_ins, refused, related
+from tests.interactions.making import issue, places
+
+PHONE = [{"system": "phone", "value": "0102030405"}]
+
+
+def changed(asker, dossier, **fields):
+    """PUT of the Patient with some elements replaced; None removes one."""
+    current = asker.get(dossier.path).json()
+    value = {name: part for name, part in {**current, **fields}.items() if part is not None}
+    return asker.put(dossier.path, value)
+
+
+# ---- identification
+
+
+def test_the_holder_edits_contact_and_address(world):
+    dossier = world.open()
+    holder = world.holder(dossier)
+    answer = changed(holder, dossier, telecom=PHONE, address=[{"city": "Lyon"}], contact=[{"telecom": PHONE}])
+    assert answer.status_code == 200 and answer.json()["telecom"] == PHONE
+    assert holder.patch(dossier.path, [{"op": "replace", "path": "/address/0/city", "value": "Brest"}]).json()["address"] == [
+        {"city": "Brest"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"identifier": [{"system": INS, "value": new_ins()}]}, "Patient.identifier"),
+        ({"name": [{"use": "official", "family": "AUTRE", "given": ["Solange"]}]}, "Patient.name"),
+        ({"birthDate": "1950-01-01"}, "Patient.birthDate"),
+        ({"gender": "male"}, "Patient.gender"),
+        ({"active": False}, "Patient.active"),
+        ({"deceasedBoolean": True}, "Patient.deceasedBoolean"),
+        ({"name": None}, "Patient.name"),
+    ],
+)
+def test_traits_of_the_ins_are_not_free_text(world, fields, place):
+    dossier = world.open()
+    answer = changed(world.holder(dossier), dossier, **fields)
+    assert answer.status_code == 422 and place in places(answer)
+
+
+def test_a_name_in_use_is_free(world):
+    dossier = world.open()
+    names = dossier.patient["name"]
+    assert changed(world.holder(dossier), dossier, name=[*names, {"use": "usual", "family": "LENOIR"}]).status_code == 200
+
+
+def test_professionals_do_not_edit_the_identification(world):
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    assert refused(changed(anna, dossier, telecom=PHONE))
+    stranger = world.professional()
+    assert refused(stranger.put(dossier.path, {**dossier.patient, "telecom": PHONE}))
+
+
+def test_a_parent_edits_for_a_child(world):
+    dossier = world.open(age=9, people=("MTH",))
+    assert changed(world.representative(dossier), dossier, telecom=PHONE).status_code == 200
+
+
+def test_the_patient_is_never_deleted(world):
+    dossier = world.open()
+    assert world.holder(dossier).delete(dossier.path).status_code == 405
+
+
+# ---- médecin traitant
+
+
+def test_the_holder_declares_and_changes_his_medecin_traitant(world):
+    anna, carl = world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    world.declare(dossier, carl)
+    assert reads(carl, dossier) and not reads(anna, dossier)
+
+
+def test_a_blocked_professional_is_not_declared(world):
+    anna, dossier = world.professional(), world.open()
+    world.consent(dossier, "block", anna)
+    answer = changed(world.holder(dossier), dossier, generalPractitioner=[anna.reference])
+    assert (answer.status_code, issue(answer)[1]) == (409, "conflict")
+
+
+def test_a_medecin_traitant_is_somebody(world):
+    dossier = world.open()
+    answer = changed(world.holder(dossier), dossier, generalPractitioner=[{"display": "Dr Personne"}])
+    assert answer.status_code == 422 and places(answer) == ["Patient.generalPractitioner"]
+
+
+def test_a_professional_declares_nobody(world):
+    anna, carl = world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    assert refused(changed(anna, dossier, generalPractitioner=[carl.reference]))
+
+
+def test_the_feed_declares_and_brings_traits_without_reading(world):
+    anna, dossier, feed = world.professional(), world.open(), world.feed()
+    assert refused(feed.get(dossier.path))
+    answer = feed.patch(dossier.path, [{"op": "add", "path": "/generalPractitioner", "value": [anna.reference]}])
+    assert answer.status_code == 200 and answer.content == b""
+    assert reads(anna, dossier)
+    name = [{"use": "official", "family": "QUATREMERE", "given": ["Solange", "Marie"]}]
+    assert feed.patch(dossier.path, [{"op": "replace", "path": "/name", "value": name}]).status_code == 200
+    assert world.holder(dossier).get(dossier.path).json()["name"] == name
+    other = [{"op": "replace", "path": "/identifier/0/value", "value": new_ins()}]
+    assert feed.patch(dossier.path, other).status_code == 422
+    assert feed.patch(dossier.path, [{"op": "replace", "path": "/active", "value": False}]).status_code == 422
+    assert refused(feed.put("Patient/unknown", {**dossier.patient, "id": "unknown"}))
+
+
+# ---- care team
+
+
+def test_a_member_of_the_care_team_reads(world):
+    dossier, anna = world.open(), world.professional()
+    team = world.write(world.holder(dossier), care_team(dossier, anna))
+    assert reads(anna, dossier)
+    world.holder(dossier).put(f"CareTeam/{team['id']}", {**team, "status": "inactive"})
+    assert not reads(anna, dossier)
+
+
+def test_members_and_the_medecin_traitant_add_others_never_themselves(world):
+    traitant, anna, carl, stranger = (world.professional() for _ in range(4))
+    dossier = world.open(traitant=traitant)
+    team = world.write(traitant, care_team(dossier, anna))
+    both = care_team(dossier, anna, carl)["participant"]
+    assert anna.put(f"CareTeam/{team['id']}", {**team, "participant": both}).status_code == 200
+    assert reads(carl, dossier)
+    assert refused(traitant.post("CareTeam", care_team(dossier, traitant)))
+    assert refused(stranger.post("CareTeam", care_team(dossier, stranger)))
+    assert stranger.put(f"CareTeam/{team['id']}", team).status_code == 404
+
+
+def test_a_member_does_not_lengthen_his_own_membership(world):
+    dossier, anna = world.open(), world.professional()
+    value = care_team(dossier, anna)
+    value["participant"][0]["period"] = {"end": day(days=3)}
+    team = world.write(world.holder(dossier), value)
+    longer = {**team, "participant": [{"member": anna.reference, "period": {"end": day(days=300)}}]}
+    assert refused(anna.put(f"CareTeam/{team['id']}", longer))
+
+
+def test_an_organisation_in_a_team_adds_nobody(world):
+    dossier, anna = world.open(), world.professional()
+    value = care_team(dossier)
+    value["participant"] = [{"member": {"identifier": {"system": "https://finess.esante.gouv.fr", "value": anna.organization}}}]
+    world.write(world.holder(dossier), value)
+    assert not reads(anna, dossier)
+
+
+def test_a_membership_that_ended_gives_nothing(world):
+    dossier, anna = world.open(), world.professional()
+    world.write(world.holder(dossier), care_team(dossier, anna, period={"end": day(days=-2)}))
+    assert not reads(anna, dossier)
+
+
+# ---- representatives
+
+
+def test_a_parent_is_added_by_a_parent(world):
+    dossier = world.open(age=9, people=("MTH",))
+    mother = world.representative(dossier)
+    father = world.write(mother, {**related("FTH"), "patient": {"reference": dossier.path}})
+    assert world.representative(dossier, father["id"]).get(dossier.path).status_code == 200
+
+
+def test_nobody_gives_himself_a_longer_title(world):
+    dossier = world.open(age=40)
+    guardian = {**related("GUARD"), "patient": {"reference": dossier.path}, "period": {"end": day(days=20)}}
+    person = world.write(world.holder(dossier), guardian)
+    asker = world.representative(dossier, person["id"])
+    assert asker.get(dossier.path).status_code == 200
+    assert asker.put(f"RelatedPerson/{person['id']}", {**person, "telecom": PHONE}).status_code == 200
+    assert refused(asker.put(f"RelatedPerson/{person['id']}", {**person, "period": {"end": day(days=900)}}))
+
+
+def test_a_title_that_ended_gives_nothing(world):
+    dossier = world.open(age=9, people=("MTH",))
+    mother = world.representative(dossier)
+    ended = {**related("FTH"), "patient": {"reference": dossier.path}, "period": {"end": day(days=-2)}}
+    father = world.write(mother, ended)
+    assert refused(world.representative(dossier, father["id"]).get(dossier.path))
+
+
+def test_a_parents_title_ends_on_the_18th_birthday(world):
+    dossier = world.open(age=18, people=("MTH",))
+    assert refused(world.representative(dossier).get(dossier.path))
+    assert world.holder(dossier).get(dossier.path).status_code == 200
+
+
+def test_professionals_write_no_related_persons(world):
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    assert refused(anna.post("RelatedPerson", {**related("MTH"), "patient": {"reference": dossier.path}}))
+
+
+def test_notices_are_written_by_the_server_alone(world):
+    dossier = world.open()
+    value = {"resourceType": "Communication", "status": "completed", "subject": {"reference": dossier.path}}
+    assert world.holder(dossier).post("Communication", value).status_code == 405
+    assert world.professional().post("Communication", value).status_code == 405
