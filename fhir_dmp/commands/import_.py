@@ -29,7 +29,7 @@ from fhir_dmp.exchange.opening import ADDRESS, context_of, opened
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.pool import Here, Pool, Workers
 from fhir_dmp.exchange.results import Counts, Result
-from fhir_dmp.exchange.rules import Rules
+from fhir_dmp.exchange.rules import SANDBOX, Rules
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.settings import Loaded, Settings
 from fhir_dmp.store.failures import StoreError
@@ -47,7 +47,7 @@ STDIN = "standard input"
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option(
     "--source",
-    default=sources.SANDBOX,
+    default=SANDBOX,
     show_default=True,
     help="registered source the data come from, see `fhir-dmp sources`; `sandbox` exists on a sandbox",
 )

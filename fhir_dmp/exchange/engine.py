@@ -13,6 +13,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError, Issue
+from fhir_dmp.exchange.foreign import CHANGED as DOCUMENT_CHANGED
+from fhir_dmp.exchange.foreign import DIRECTORY, DOCUMENT, PATIENT, Foreign, Kept, Made
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.naming import Hashing
 from fhir_dmp.exchange.points import reached
@@ -24,12 +26,12 @@ from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.tables import compartment
 from fhir_dmp.interactions import batch, dispatch, octets, transaction
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.prepare import Checked, Stamped, check_value, patients_named, stamp
+from fhir_dmp.interactions.prepare import Checked, check_value, patients_named, stamp
 from fhir_dmp.search import extract
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.ledger import Entry, Ledger, Line, Part, Receipt, Recording, Repeated, Stored
-from fhir_dmp.store.rows import Change, Row
+from fhir_dmp.store.rows import Change, NewRow, Row
 from fhir_dmp.store.vault import version_id
 
 log = logging.getLogger("fhir_dmp.exchange")
@@ -45,13 +47,19 @@ CHANGED = "the source sent another content under this id and version before: not
 
 
 class Ready(NamedTuple):
-    """A unit that only needs to be stored. patient: logical id it is about, "" for none."""
+    """A unit that only needs to be stored. stamped: its versions, its own first. told: (row, id, patient) of each, for the trace.
+
+    results: what is answered once it is stored.
+    """
 
     unit: Unit
     entry: Entry
-    stamped: Stamped
-    patient: str
-    size: int
+    told: tuple[tuple[NewRow, str, str], ...]
+    results: tuple[Result, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(len(change.row.body) for change in self.entry.changes)
 
 
 class Engine:
@@ -64,6 +72,7 @@ class Engine:
         self.ledger = Ledger(context.store)
         self.origins = Origins(context, rules, self.hashing, job)
         self.units = Units(context, self.hashing, exact=not rules.plain)
+        self.foreign = Foreign(context, rules, self.ledger, self.hashing, self.job)
 
     async def run(self, items: Iterable[Item]) -> list[list[Result]]:
         """Results of each item, in the order of its entries. Items are about different things, or in an order that matters."""
@@ -90,7 +99,8 @@ class _Run:
         waiting = [unit for unit in self.units if not unit.results]
         self.known = await self.engine.ledger.known(key for unit in waiting for key in unit.keys)
         vault = self.context.store.vault
-        own = {vault.locate(unit.type, unit.id) for unit in waiting if unit.work == RESOURCE and isinstance(unit.id, str)}
+        plain = waiting if self.engine.rules.plain else ()
+        own = {vault.locate(unit.type, unit.id) for unit in plain if unit.work == RESOURCE and isinstance(unit.id, str)}
         self.rows = await self.context.store.load_many(own) if own else {}
         reached("chunk-prepared")
         for number, unit in enumerate(waiting):
@@ -107,6 +117,8 @@ class _Run:
             unit.done(refusal(unit.place, error))
         except Repeated as repetition:
             self._repeat(unit, repetition.line)
+        except Kept as kept:
+            unit.done(kept.result)
         except Exception as error:
             log.error("unforeseen fault, import of %s", unit.place, exc_info=error)
             unit.done(Result(unit.place, 500, issues=(Issue("fatal", "exception", f"this program failed: {type(error).__name__}"),)))
@@ -116,11 +128,14 @@ class _Run:
             await self._flush()
         if line := self._line(unit):
             self._repeat(unit, line)
-        elif unit.work == RESOURCE:
+        elif unit.work == RESOURCE and not self.engine.rules.plain and unit.type in (PATIENT, *DIRECTORY):
+            await self._named(unit)
+        elif unit.work == RESOURCE or not self.engine.rules.plain:
             ready = await self._ready(unit)
             self.group.append(ready)
             self.size += ready.size
-            self.busy |= {*unit.keys, ready.stamped.row.key}
+            self.busy |= {name for receipt in ready.entry.receipts for name in receipt.every_name}
+            self.busy |= {change.row.key for change in ready.entry.changes}
             if len(self.group) >= GROUP or self.size >= GROUP_BYTES:
                 await self._flush()
         else:
@@ -129,17 +144,22 @@ class _Run:
 
     def _line(self, unit: Unit) -> Line | None:
         """The line that knows this version."""
-        return next((line for key in unit.keys if (line := self.known.get(key)) and line.version(unit.version)), None)
+        return next((line for key in unit.keys if (line := self.known.get(key)) and _version(line, unit)), None)
 
     def _repeat(self, unit: Unit, line: Line) -> None:
         """What is answered when it was stored before: what was then answered, when that was this very import."""
-        stored = line.version(unit.version)
+        stored = _version(line, unit)
         if stored.digest != unit.digest:
             unit.done(refusal(unit.place, FhirError("conflict", CHANGED)))
             return
         again = stored.job == self.engine.job
+        if not line.key:
+            unit.done(
+                Result(unit.place, 200, issues=() if stored.job == self.engine.job else (KNOWN,), known=stored.job != self.engine.job)
+            )
+            return
         whole = Part("PUT", line.type, line.key, stored.row, stored.status)
-        for place, entry, part in _parts(unit, stored, whole):
+        for place, entry, part in _parts(unit, stored, whole, self.engine.rules.plain):
             told = {"known": not again, "issues": () if again else (KNOWN,)}
             if part is None:
                 unit.done(Result(place, 200, **told))
@@ -158,6 +178,55 @@ class _Run:
     # A resource of its own
 
     async def _ready(self, unit: Unit) -> Ready:
+        if self.engine.rules.plain:
+            return await self._plain(unit)
+        if not self.busy.isdisjoint(self.engine.foreign.referred(unit)):
+            await self._flush()
+        if unit.work == TRANSACTION:
+            return await self._together(unit)
+        line = next((self.known[key] for key in unit.keys if key in self.known), None)
+        made = await self.engine.foreign.deposit(unit, line)
+        entry, told = self._entry(unit, made)
+        return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, made.stamped.location),))
+
+    async def _named(self, unit: Unit) -> None:
+        """A Patient, or somebody of the directory: no resource of ours, but from now on it is known who is meant."""
+        foreign, location = self.engine.foreign, ""
+        if unit.type == PATIENT:
+            receipt, location = await foreign.person(unit, next((self.known[key] for key in unit.keys if key in self.known), None))
+        else:
+            receipt = await foreign.listed(unit)
+        await self.engine.ledger.link(receipt)
+        self._learnt(receipt)
+        unit.done(Result(unit.place, 200, location))
+
+    async def _together(self, unit: Unit) -> Ready:
+        """A transaction of a real source: each of its resources is known by itself too."""
+        parts = self.engine.units.parts(unit)
+        lines = await self.engine.ledger.known(key for part in parts for key in part.keys)
+        before = [next((lines[key] for key in part.keys if key in lines), None) for part in parts]
+        documents = [(part, line) for part, line in zip(parts, before, strict=True) if part.type == DOCUMENT and line is not None]
+        if any(_version(line, part) is None or _version(line, part).digest != part.digest for part, line in documents):
+            raise FhirError("conflict", DOCUMENT_CHANGED)
+        if documents:
+            raise Repeated(
+                Line(
+                    documents[0][1].key,
+                    DOCUMENT,
+                    (_version(documents[0][1], documents[0][0])._replace(version=unit.version, digest=unit.digest),),
+                )
+            )
+        made = await self.engine.foreign.together(unit, parts)
+        built = [self._entry(part, one) for part, one in zip(parts, made, strict=True)]
+        changes = [change for entry, _ in built for change in entry.changes]
+        rows = tuple(Part("POST", one.stamped.row.type, one.stamped.row.key, one.stamped.row.version, 201) for one in made)
+        first = made[0].stamped.row
+        stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
+        entry = Entry(changes, Receipt(unit.keys, first.key, first.type, stored), tuple(entry.receipt for entry, _ in built))
+        results = tuple(Result(part.place, 201, one.stamped.location) for part, one in zip(parts, made, strict=True))
+        return Ready(unit, entry, tuple(one for _, told in built for one in told), results)
+
+    async def _plain(self, unit: Unit) -> Ready:
         url = bundle.parse_url(unit.type if unit.id is None else f"{unit.type}/{unit.id}")
         checked = check_value(self.context, unit.body, unit.tree, url.type)
         vault, hashing = self.context.store.vault, self.engine.hashing
@@ -176,16 +245,18 @@ class _Run:
         created = current is None or current.deleted
         method = "POST" if id is None else "PUT"
         stamped = stamp(drawing(self.context, draw), checked, method=method, id=id, current=current, content=content)
-        return self._entry(unit, checked, stamped, created)
+        entry, told = self._entry(unit, Made(checked, stamped, [], current, _patient(checked, stamped.id)), created)
+        return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, stamped.location),))
 
-    def _entry(self, unit: Unit, checked: Checked, stamped: Stamped, created: bool) -> Ready:
-        """With its Provenance and its receipt."""
-        row = stamped.row
+    def _entry(self, unit: Unit, made: Made, created: bool | None = None) -> tuple[Entry, tuple[tuple[NewRow, str, str], ...]]:
+        """With its Provenance and its receipt; and what the trace tells."""
+        row, created = made.stamped.row, made.row is None if created is None else created
         draw = self.engine.hashing.random(*unit.seed, "provenance")
-        changes = [stamped.change, self.engine.origins.provenance(row, stamped.id, unit.names[0], draw, created)]
+        changes = [one.change for one in (made.stamped, *made.superseded)]
+        changes.append(self.engine.origins.provenance(row, made.stamped.id, unit.names[0], draw, created))
         stored = Stored(unit.version, unit.digest, row.version, self.engine.job, 201 if created else 200)
-        entry = Entry(changes, Receipt(unit.keys, row.key, row.type, stored))
-        return Ready(unit, entry, stamped, _patient(checked, stamped.id), sum(len(change.row.body) for change in changes))
+        told = tuple((one.row, one.id, made.patient) for one in (made.stamped, *made.superseded))
+        return Entry(changes, Receipt(unit.keys, row.key, row.type, stored, made.promises)), told
 
     async def _flush(self) -> None:
         """Store what is ready."""
@@ -211,17 +282,24 @@ class _Run:
     async def _commit(self, group: Sequence[Ready]) -> list:
         def traces(places: Sequence[int]) -> Sequence[Change]:
             reached("in-commit")
-            return self.engine.origins.traces((group[place].stamped.row, group[place].stamped.id, group[place].patient) for place in places)
+            return self.engine.origins.traces(one for place in places for one in group[place].told)
 
         return await self.engine.ledger.commit([ready.entry for ready in group], traces)
 
     def _stored(self, ready: Ready) -> None:
-        receipt = ready.entry.receipt
-        self.touched.add(receipt.key)
+        self.touched |= {change.row.key for change in ready.entry.changes}
+        for receipt in ready.entry.receipts:
+            self._learnt(receipt)
+        for result in ready.results:
+            ready.unit.done(result)
+
+    def _learnt(self, receipt: Receipt) -> None:
+        """What the ledger now knows."""
         for key in receipt.names:
             before = self.known.get(key, Line(receipt.key, receipt.type))
             self.known[key] = replace(before, key=receipt.key, versions=(*before.versions, receipt.stored))
-        ready.unit.done(Result(ready.unit.place, receipt.stored.status, ready.stamped.location))
+        for promise in receipt.promises:
+            self.known.setdefault(promise.name, Line(promise.key, promise.type))
 
     async def _contested(self, unit: Unit, error: BaseException) -> None:
         """Somebody else wrote the resource at the same moment: once more on what it is now."""
@@ -281,7 +359,7 @@ class _Run:
         return [*found, *self.engine.origins.traces(told)]
 
 
-def _parts(unit: Unit, stored: Stored, whole: Part) -> Iterator[tuple[str, bundle.Entry | None, Part | None]]:
+def _parts(unit: Unit, stored: Stored, whole: Part, plain: bool) -> Iterator[tuple[str, bundle.Entry | None, Part | None]]:
     """Place, entry and row of each result of a unit that was stored before; no row for an entry that wrote none."""
     if unit.work not in (TRANSACTION, REQUEST):
         yield unit.place, None, stored.parts[0] if stored.parts else whole
@@ -290,9 +368,16 @@ def _parts(unit: Unit, stored: Stored, whole: Part) -> Iterator[tuple[str, bundl
     for part in stored.parts:
         left.setdefault((part.method, part.type), []).append(part)
     for entry in unit.plan.entries if unit.work == TRANSACTION else (unit.entry,):
+        if not plain and not entry.creates:
+            continue
         place = f"{unit.place} entry[{entry.index}]" if unit.work == TRANSACTION else unit.place
         mine = left.get((entry.method, entry.target.type))
         yield place, entry, mine.pop(0) if mine else None
+
+
+def _version(line: Line, unit: Unit) -> Stored | None:
+    """The version of a line that a unit is: by what the source calls it, else by its content."""
+    return line.version(unit.version) or next((one for one in line.versions if one.digest == unit.digest), None)
 
 
 def _patient(checked: Checked, id: str) -> str:

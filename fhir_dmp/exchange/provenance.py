@@ -8,11 +8,14 @@ from dataclasses import replace
 
 from fhir_dmp.audit.event import Disclosed, Trace
 from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.consent.asking import asking
 from fhir_dmp.exchange.naming import Hashing
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.interactions import tracing
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.prepare import Checked, stamp
 from fhir_dmp.search import blind, extract
 from fhir_dmp.search.blind import Entries
@@ -73,18 +76,33 @@ class Origins:
 
     def traces(self, stored: Iterable[tuple[NewRow, str, str]]) -> Sequence[Change]:
         """One trace for each patient, of (row, id, patient id or "")."""
-        by_patient: dict[str, list[Disclosed]] = {}
+        grouped: dict[str, list[tuple[NewRow, str]]] = {}
         for row, id, patient in stored:
-            by_patient.setdefault(patient, []).append(Disclosed(row.type, id, version_id(row.version)))
-        at = self.context.now_ms()
+            grouped.setdefault(patient, []).append((row, id))
         query = f"$import?source={self.rules.source}"
+        if not self.rules.plain:
+            return [change for patient, those in grouped.items() for change in self._ruled(patient, those, query)]
+        at = self.context.now_ms()
         told = [
             Trace(
-                kind="import", at_ms=at, actor=self.context.actor, patient=patient, disclosed=tuple(those), query=query, request_id=self.job
+                kind="import",
+                at_ms=at,
+                actor=self.context.actor,
+                patient=patient,
+                disclosed=tuple(Disclosed(row.type, id, version_id(row.version)) for row, id in those),
+                query=query,
+                request_id=self.job,
             )
-            for patient, those in by_patient.items()
+            for patient, those in grouped.items()
         ]
         return self._recorder.changes(told)
+
+    def _ruled(self, patient: str, those: Sequence[tuple[NewRow, str]], query: str) -> Sequence[Change]:
+        """Traces in a dossier, with the facts by which the rules judge who reads them."""
+        enforcer = Enforcer(asking(self.context.actor, source=self.rules.origin))
+        enforcer.ledger.patient = patient
+        context = replace(self.context, enforcer=enforcer, recorder=self._recorder, request_id=self.job)
+        return tracing.of_writes(context, those, "import", query)
 
 
 def _both(own: tuple, shared: tuple) -> tuple:

@@ -3,7 +3,6 @@
 https://hl7.org/fhir/R4/conceptmap.html
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -29,7 +28,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     organization: FINESS or other identifier of the depositing structure. base_urls: addresses by which its resources name one another.
     systems: name -> system of the identifiers by which it knows people, e.g. {"IPP": "urn:oid:1.2"}. labels: put on every document.
-    maps: element of a DocumentReference, e.g. "type" -> "system|code" -> meaning.
+    maps: element of a DocumentReference, e.g. "type" -> "system|code" -> meaning. dossier: number of the key that seals its quarantine.
     """
 
     source: str
@@ -39,9 +38,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     consent: str = ""
     organization: str = ""
     base_urls: tuple[str, ...] = ()
-    systems: Mapping[str, str] = {}
+    systems: dict[str, str] = {}
     labels: tuple[str, ...] = ()
-    maps: Mapping[str, Mapping[str, Target]] = {}
+    maps: dict[str, dict[str, Target]] = {}
+    dossier: int = 0
 
     @property
     def plain(self) -> bool:

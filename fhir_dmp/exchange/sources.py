@@ -1,24 +1,123 @@
-"""The registry of sources: who may send dossiers, under which rules.
+"""The registry of sources: who may send dossiers, under which rules. Known ones come with the program, an operator registers them.
 
-https://hl7.org/fhir/R4/conceptmap.html ; known sources in exchange/data/sources.json
+https://hl7.org/fhir/R4/conceptmap.html ; known sources in exchange/data/sources.json, their maps in profiles/sources/
 """
 
 import contextlib
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
+from fhir_dmp.dmp.spaces import PROFILES
+from fhir_dmp.dmp.visibility import DISPLAYS
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange.rules import Rules
+from fhir_dmp.exchange.rules import CARE_RECORD, CONSENTS, KINDS, SANDBOX, Rules, Target
 from fhir_dmp.store.records import Source
 from fhir_dmp.store.resources import Store
 
-SANDBOX = "sandbox"
+DATA = Path(__file__).parent / "data" / "sources.json"
+# What a map may speak about.
+ELEMENTS = ("type", "practiceSetting", "facilityType")
+_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+
+
+@lru_cache(maxsize=1)
+def known() -> dict[str, dict]:
+    """The sources that come with the program, by id. seed: which documents of the project's beginnings name each."""
+    table = json.loads(DATA.read_text("utf-8"))
+    return {one["id"]: {"systems": table["systems"], **one} for one in table["sources"]}
+
+
+@lru_cache(maxsize=16)
+def concept_map(name: str) -> dict[str, Target]:
+    """A ConceptMap of profiles/ as "system|code" -> meaning."""
+    resource = json.loads((PROFILES / "sources" / f"ConceptMap-{name}.json").read_text("utf-8"))
+    return {
+        f"{group['source']}|{element['code']}": Target(group["target"], target["code"], target.get("display", ""))
+        for group in resource["group"]
+        for element in group["element"]
+        for target in element["target"][:1]
+    }
+
+
+async def register(store: Store, id: str, **given: Any) -> Source:
+    """Register a source; 409 when it is. given: name, kind, host, organization, base_urls, systems, labels, in place of what is known.
+
+    A source nobody knows needs a name; it is a care record unless it says another kind.
+    """
+    if not _ID.fullmatch(id):
+        raise FhirError("invalid", f"`{id[:64]}` is no id of a source: lower-case letters, digits, `-` and `.`")
+    told = {**known().get(id, {}), **{name: value for name, value in given.items() if value}}
+    kind = told.get("kind", CARE_RECORD)
+    if not told.get("name"):
+        raise FhirError("invalid", f"source `{id}` is not among those that are known: give it a name")
+    if kind not in KINDS:
+        raise FhirError("invalid", f"`{kind}` is no kind of source; there are {', '.join(KINDS)}")
+    if kind == SANDBOX and not store.sandbox:
+        raise FhirError("business-rule", "a source of kind sandbox exists on a sandbox only")
+    if unknown := [label for label in told.get("labels", ()) if label not in DISPLAYS]:
+        raise FhirError("invalid", f"`{unknown[0]}` is no label of a document")
+    kept = ("host", "organization", "base_urls", "systems", "labels", "maps")
+    rules = {name: told[name] for name in kept if told.get(name)}
+    source = Source(id=id, name=told["name"], kind=kind, rules=rules, dossier=str(store.new_dossier()))
+    await source.insert()
+    return source
+
+
+async def found(store: Store, source: str) -> Source:
+    """A registered source; refused when there is none, or it may no longer send. A sandbox has one of its own."""
+    one = await Source.get(source)
+    if one is None and source == SANDBOX and store.sandbox:
+        with contextlib.suppress(FhirError):  # another import registers it at the same moment
+            await register(store, SANDBOX, name="files given to a sandbox", kind=SANDBOX)
+        one = await Source.get(source)
+    if one is None:
+        raise FhirError("not-found", f"source `{source[:64]}` is not registered in this store")
+    if not one.enabled:
+        raise FhirError("forbidden", f"source `{source}` may no longer send")
+    return one
 
 
 async def rules_of(store: Store, source: str) -> Rules:
-    """The rules of a source. Refused when nobody registered it; a sandbox has one of its own."""
-    found = await Source.get(source)
-    if found is None:
-        if source != SANDBOX or not store.sandbox:
-            raise FhirError("not-found", f"source `{source}` is not registered in this store")
-        with contextlib.suppress(FhirError):  # another import registers it at the same moment
-            await Source(id=SANDBOX, name="files given on the command line").insert()
-    return Rules(source=source, name="files given on the command line")
+    """The rules of a registered source."""
+    return rules(await found(store, source))
+
+
+def rules(source: Source) -> Rules:
+    """The rules of a source: its maps from profiles/, and on top of them what an operator decided."""
+    told = source.rules
+    maps: dict[str, dict[str, Target]] = {element: {} for element in ELEMENTS}
+    for name in told.get("maps", ()):
+        maps["type"] |= concept_map(name)
+    for element, local, *target in told.get("decided", ()):
+        maps[element][local] = Target(*target)
+    return Rules(
+        source=source.id,
+        name=source.name,
+        kind=source.kind or SANDBOX,
+        host=told.get("host", ""),
+        consent=CONSENTS.get(source.kind, ""),
+        organization=told.get("organization", ""),
+        base_urls=tuple(told.get("base_urls", ())),
+        systems=dict(told.get("systems", {})),
+        labels=tuple(told.get("labels", ())),
+        maps=maps,
+        dossier=int(source.dossier or 0),
+    )
+
+
+async def decide(source: Source, element: str, local: str, target: Target) -> None:
+    """Note what a code of a source means. local: "system|code"."""
+    if element not in ELEMENTS:
+        raise FhirError("invalid", f"codes are mapped in {', '.join(ELEMENTS)}")
+    others = [one for one in source.rules.get("decided", ()) if one[:2] != [element, local]]
+    await source.update_fields(rules={**source.rules, "decided": [*others, [element, local, *target]]})
+
+
+def shown(source: Source | Mapping[str, Any]) -> str:
+    """A source on one line, for people."""
+    told = source if isinstance(source, Mapping) else {"id": source.id, "name": source.name, "kind": source.kind, **source.rules}
+    return f"{told['id']:<32} {told.get('kind', ''):<12} {told['name']}" + (f" ({told['host']})" if told.get("host") else "")

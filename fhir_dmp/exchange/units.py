@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fhir_dmp.dmp.documents import replaced as replaced_by
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.naming import Hashing, Named, digest, named
@@ -39,6 +40,7 @@ class Unit:
     names: tuple[str, ...] = ()
     plan: bundle.Plan | None = None
     entry: bundle.Entry | None = None
+    full_url: str = ""
     results: list[Result] = field(default_factory=list)
 
     @property
@@ -116,8 +118,40 @@ class Units:
         found = whole(item)
         for entry in plan.entries:
             place = f"entry[{entry.index}]"
+            if self.exact:
+                yield self._alone(f"{item.place} {place}", entry)
+                continue
             unit = Unit(f"{item.place} {place}", REQUEST, entry.resource or {}, b"", plan=plan, entry=entry)
             yield self._named(unit, found._replace(names=(f"{found.names[0]} {place}",)))
+
+    def _alone(self, place: str, entry: bundle.Entry) -> Unit:
+        """An entry of a batch of a real source: a resource it brings, nothing else."""
+        try:
+            if entry.fault is not None:
+                raise entry.fault
+            if entry.resource is None or entry.method not in ("POST", "PUT") or not (entry.creates or entry.method == "PUT"):
+                raise FhirError("not-supported", "a source brings resources: POST or PUT of one", entry.place)
+            return self._resource(place, entry.resource, json.dump(entry.resource))
+        except FhirError as error:
+            return _failed(place, error)
+
+    def parts(self, unit: Unit) -> list[Unit]:
+        """The entries of a transaction that create something, as units of their own: documents by their identifier, others by their place.
+
+        Entries that mark a document as superseded are left out when the transaction also brings what replaces it.
+        """
+        found, replaced = [], set()
+        for entry in unit.plan.entries:
+            if entry.creates and entry.resource is not None:
+                body = json.dump(entry.resource)
+                told = named({**entry.resource, "id": None}, body, f"{unit.names[0]} {entry.full_url or entry.index}")
+                part = Unit(f"{unit.place} entry[{entry.index}]", RESOURCE, entry.resource, body, full_url=entry.full_url)
+                found.append(self._named(part, told))
+                replaced |= set(replaced_by(entry.resource))
+        for entry in unit.plan.entries:
+            if not entry.creates and not (entry.method == "PATCH" and entry.target.identity in replaced):
+                raise FhirError("not-supported", f"a source brings resources: {entry.method} is not one", entry.place)
+        return found
 
     def _opened(self, item: Item, tree: dict) -> Iterator[Unit]:
         """Entries of a collection, searchset or history one by one; links between them that are urns are replaced."""
@@ -136,6 +170,8 @@ class Units:
             if ("resource" not in entry and not deleted) or _within(entry, "search").get("mode") == "outcome":
                 continue
             try:
+                if deleted and self.exact:
+                    raise FhirError("not-supported", "a source deletes nothing here", f"Bundle.entry[{index}]")
                 if deleted:
                     yield self._deletion(item, place, _within(entry, "request"))
                     continue

@@ -58,15 +58,27 @@ class Stored(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A thing of a source. key: of the row it became, b"" when it became several. type: its resource type."""
+    """A thing of a source. key: of the row it became, or will become when no version came yet. type: its resource type.
+
+    stand_in: what references to it become where it is no resource of ours, sealed; b"" for none.
+    """
 
     key: bytes
     type: str
     versions: tuple[Stored, ...] = ()
+    stand_in: bytes = b""
 
     def version(self, version: int) -> Stored | None:
         """What is known of a version; None when it never came."""
         return next((one for one in self.versions if one.version == version), None)
+
+
+class Promise(NamedTuple):
+    """The row that a thing will become of which another one spoke. name: its keyed hash."""
+
+    name: bytes
+    key: bytes
+    type: str
 
 
 class Receipt(NamedTuple):
@@ -76,13 +88,26 @@ class Receipt(NamedTuple):
     key: bytes
     type: str
     stored: Stored
+    promises: tuple[Promise, ...] = ()
+    stand_in: bytes = b""
+
+    @property
+    def every_name(self) -> tuple[bytes, ...]:
+        """With those of the promises."""
+        return (*self.names, *(promise.name for promise in self.promises))
 
 
 class Entry(NamedTuple):
-    """Changes that are stored together, with their receipt."""
+    """Changes that are stored together, with their receipt. others: of the things in it."""
 
     changes: Sequence[Change]
     receipt: Receipt
+    others: tuple[Receipt, ...] = ()
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """The receipt of the whole, then those of its parts."""
+        return (self.receipt, *self.others)
 
 
 class Repeated(Exception):
@@ -161,7 +186,7 @@ class Ledger:
 
         async def attempt(session: AsyncClientSession) -> list[Outcome]:
             turn.begin()
-            lines = await self._known((name for entry in entries for name in entry.receipt.names), session)
+            lines = await self._known((name for entry in entries for one in entry.receipts for name in one.every_name), session)
             outcomes: list[Outcome] = [_repeated(entry.receipt, lines) for entry in entries]
             fresh = [place for place, outcome in enumerate(outcomes) if outcome is None]
             if fresh:
@@ -169,7 +194,7 @@ class Ledger:
                 for place, outcome in zip(fresh, done, strict=True):
                     outcomes[place] = outcome
                 stored = [place for place in fresh if outcomes[place] is None]
-                await self._write([entries[place].receipt for place in stored], lines, session)
+                await self._write([one for place in stored for one in entries[place].receipts], lines, session)
                 if stored and (changes := traces(stored)):
                     await apply(self._connection, session, [await self.store._prepare(changes)], turn)
             return outcomes
@@ -177,25 +202,42 @@ class Ledger:
         async with self.store._lanes.turn(nothing_stored) as turn:
             return await self._connection.transaction(attempt, patience=PATIENCE_SECONDS)
 
+    @translated
+    async def link(self, receipt: Receipt) -> None:
+        """Write a receipt by itself, of something that made no row; nothing when it was written before."""
+
+        async def attempt(session: AsyncClientSession) -> None:
+            lines = await self._known(receipt.every_name, session)
+            if _repeated(receipt, lines) is None:
+                await self._write([receipt], lines, session)
+
+        await self._connection.transaction(attempt, patience=PATIENCE_SECONDS)
+
     async def write(self, receipt: Receipt, session: AsyncClientSession) -> None:
         """Write a receipt in a transaction that is under way; Repeated ends it."""
-        lines = await self._known(receipt.names, session)
+        lines = await self._known(receipt.every_name, session)
         if repetition := _repeated(receipt, lines):
             raise repetition
         await self._write([receipt], lines, session)
 
     async def _write(self, receipts: Sequence[Receipt], lines: dict[bytes, Line], session: AsyncClientSession) -> None:
-        new, updates = [], []
+        new: dict[bytes, dict[str, Any]] = {}
+        updates = []
         for receipt in receipts:
             said = _told(receipt.stored)
+            kept = {"k": Binary(receipt.key), "t": receipt.type, **({"x": Binary(receipt.stand_in)} if receipt.stand_in else {})}
             for name in receipt.names:
                 if name in lines:
-                    change = {"$push": {"e": said}, "$set": {"k": Binary(receipt.key), "t": receipt.type}}
-                    updates.append({"q": {"_id": Binary(name)}, "u": change})
+                    updates.append({"q": {"_id": Binary(name)}, "u": {"$push": {"e": said}, "$set": kept}})
+                elif name in new:
+                    new[name] |= {**kept, "e": [*new[name]["e"], said]}
                 else:
-                    new.append({"_id": Binary(name), "k": Binary(receipt.key), "t": receipt.type, "e": [said]})
+                    new[name] = {"_id": Binary(name), **kept, "e": [said]}
+        for promise in (promise for receipt in receipts for promise in receipt.promises):
+            if promise.name not in lines and promise.name not in new:
+                new[promise.name] = {"_id": Binary(promise.name), "k": Binary(promise.key), "t": promise.type, "e": []}
         if new:
-            await self._lines.insert_many(new, session=session)
+            await self._lines.insert_many(list(new.values()), session=session)
         if updates:
             await self._connection.database.command({"update": LINES, "updates": updates, "ordered": True}, session=session)
 
@@ -211,7 +253,7 @@ def _line(document: dict[str, Any]) -> Line:
     versions = (
         Stored(one["w"], one["h"], one["v"], one["j"], one["s"], tuple(Part(*part) for part in one.get("c", ()))) for one in document["e"]
     )
-    return Line(bytes(document["k"]), document["t"], tuple(versions))
+    return Line(bytes(document["k"]), document["t"], tuple(versions), bytes(document.get("x", b"")))
 
 
 def _repeated(receipt: Receipt, lines: dict[bytes, Line]) -> Repeated | None:

@@ -1,0 +1,90 @@
+"""`fhir-dmp quarantine`: what sources sent and nobody understood yet.
+
+See fhir_dmp/exchange/reviewing.py.
+"""
+
+from datetime import UTC, datetime
+
+import click
+
+from fhir_dmp.commands import with_settings
+from fhir_dmp.commands.sources import on_store
+from fhir_dmp.exchange import reviewing, sources
+from fhir_dmp.exchange.results import Counts
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.settings import Loaded
+
+SOURCE = click.option("--source", required=True, help="the source it came from")
+
+
+@click.group()
+def command() -> None:
+    """Look at what waits, say what it means, import it again."""
+
+
+@command.command("list")
+@SOURCE
+@with_settings("sandbox")
+def list_(loaded: Loaded, source: str) -> None:
+    """What waits: key, kind, place, reason, and the nearest codes or dossiers."""
+
+    async def listed(context: Context) -> list[str]:
+        lines = []
+        async for key, kind, held in reviewing.waiting_things(context, await sources.rules_of(context.store, source)):
+            lines.append(f"{key} {kind:<8} {held.place}: {held.why}")
+            for element, local, text, near in held.codes:
+                lines.append(f"    {element} {local} `{text}`")
+                lines += [f"        {code} {display}" for _, code, display in near]
+            lines += [f"    {patient} {grade} {score} by {by}" for patient, score, grade, by in held.people]
+        return lines
+
+    for line in on_store(loaded, source, listed):
+        click.echo(line)
+
+
+@command.command("map")
+@SOURCE
+@click.option("--element", type=click.Choice(sources.ELEMENTS), default="type", show_default=True)
+@click.argument("local", metavar="SYSTEM|CODE")
+@click.argument("code")
+@with_settings("sandbox")
+def map_(loaded: Loaded, source: str, element: str, local: str, code: str) -> None:
+    """Say which CODE of this host a code of the source means."""
+
+    async def mapped(context: Context) -> str:
+        target = await reviewing.map_code(context, source, element, local, code)
+        return f"{local} means {target.code} {target.display}"
+
+    click.echo(on_store(loaded, source, mapped))
+
+
+@command.command("link")
+@SOURCE
+@click.argument("key")
+@click.argument("patient")
+@with_settings("sandbox")
+def link(loaded: Loaded, source: str, key: str, patient: str) -> None:
+    """Say that the Patient that waits under KEY is PATIENT of this host."""
+
+    async def linked(context: Context) -> None:
+        await reviewing.link(context, await sources.rules_of(context.store, source), key, patient)
+
+    on_store(loaded, source, linked)
+
+
+@command.command("replay")
+@SOURCE
+@with_settings("sandbox")
+def replay(loaded: Loaded, source: str) -> None:
+    """Import again everything that waits."""
+
+    async def replayed(context: Context) -> Counts:
+        counts, job = Counts(), f"replay-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        async for result in reviewing.replay(context, await sources.rules_of(context.store, source), job):
+            counts.add(result)
+            if not result.accepted:
+                click.echo(f"  {result.place}: {result.status} {result.issues[0].diagnostics}", err=True)
+        return counts
+
+    counts = on_store(loaded, source, replayed)
+    click.echo(f"{counts.accepted} accepted, {counts.refused} refused, {counts.quarantined} still waiting")

@@ -1,0 +1,406 @@
+"""Resources of a real source on their way into a dossier: who is meant, what the codes mean, what the references lead to here.
+
+https://interop.esante.gouv.fr/ig/fhir/pdsm/ ; what may be deposited is decided by interactions.depositing, as for any other depositor
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fhir_dmp.consent.asking import asking
+from fhir_dmp.consent.predicate import LABEL_BITS
+from fhir_dmp.dmp import documents, identity
+from fhir_dmp.dmp.identity import INS_SYSTEMS
+from fhir_dmp.dmp.visibility import labels_of
+from fhir_dmp.errors import FhirError
+from fhir_dmp.exchange import mapping, people, waiting
+from fhir_dmp.exchange.provenance import drawing
+from fhir_dmp.exchange.rules import Rules
+from fhir_dmp.exchange.units import Unit
+from fhir_dmp.exchange.waiting import CODE, IDENTITY, Held
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.references import parse_reference, references, rewrite
+from fhir_dmp.interactions import depositing, enforcement, match, octets
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.depositing import Item
+from fhir_dmp.interactions.enforcement import Enforcer
+from fhir_dmp.interactions.prepare import Checked, Stamped, check, place_of, stamp
+from fhir_dmp.interactions.search_sight import UNRESTRICTED
+from fhir_dmp.store.ledger import Ledger, Line, Promise, Receipt, Stored
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import COMMON, dossier_in, seal, unseal, version_id
+
+DIRECTORY = frozenset({"Practitioner", "PractitionerRole", "Organization"})
+DOCUMENT, PATIENT, BINARY = "DocumentReference", "Patient", "Binary"
+CHANGED = "this document was received with another content: one id, one document; a new version has an id of its own and `replaces` it"
+_STAND_IN = b"stand-in "
+
+
+@dataclass(slots=True)
+class Made:
+    """A unit ready to be stored. stamped: itself first, then what it supersedes. promises: of the contents it points to."""
+
+    checked: Checked
+    stamped: Stamped
+    superseded: list[Stamped]
+    row: Row | None
+    patient: str
+    promises: tuple[Promise, ...] = ()
+
+
+@dataclass(slots=True)
+class _Read:
+    """A resource in words of this host. contents: url -> name of each Binary that it points to and that has not come."""
+
+    tree: Mapping[str, Any]
+    contents: dict[str, str]
+
+
+@dataclass(slots=True)
+class _Links:
+    """What the references of a resource become. stand_ins: text -> Reference."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    stand_ins: dict[str, dict] = field(default_factory=dict)
+
+
+class Kept(Exception):
+    """The unit waits in quarantine. result: what is said of it."""
+
+    def __init__(self, result) -> None:
+        super().__init__("in quarantine")
+        self.result = result
+
+
+class Foreign:
+    """Prepares units of one source. job: hash of the import, for receipts."""
+
+    def __init__(self, context: Context, rules: Rules, ledger: Ledger, hashing, job: int) -> None:
+        self.context, self.rules, self.ledger, self.hashing, self.job = context, rules, ledger, hashing, job
+        self.quarantine = waiting.of(context.store, rules)
+
+    def acting(self) -> Context:
+        """The context in which the rules judge what the source deposits."""
+        return replace(self.context, enforcer=Enforcer(asking(self.context.actor, source=self.rules.origin)))
+
+    # People
+
+    async def person(self, unit: Unit, line: Line | None) -> tuple[Receipt, str]:
+        """The receipt of a Patient who is found here, and his address; Kept when somebody must say who it is."""
+        asked = json.parse(unit.body)
+        keys = tuple(dict.fromkeys((*unit.keys, *map(self.hashing.name, _patient_names(asked)))))
+        if line is not None and line.key:
+            row = await self.context.store.load(line.key)
+        else:
+            rows = await self._alike(asked)
+            found = people.identify(asked, [json.parse(row.body) for row in rows], self.rules)
+            if found.place is None:
+                seal_id = self.context.store.vault.seal_id
+                told = tuple((f"Patient/{seal_id(rows[one.place].key)}", one.score, one.grade, one.by) for one in found.candidates)
+                raise Kept(await self._hold(unit, IDENTITY, f"who is this? {found.why}", people=told))
+            row = rows[found.place]
+        id = self.context.store.vault.seal_id(row.key)
+        stored = Stored(unit.version, unit.digest, row.version, self.job, 200)
+        return Receipt(keys, row.key, PATIENT, stored), f"Patient/{id}/_history/{version_id(row.version)}"
+
+    async def _alike(self, asked: Mapping[str, Any]) -> list[Row]:
+        plain = replace(self.context, enforcer=None)
+        try:
+            return await match._candidates(plain, dict(asked), UNRESTRICTED)
+        except FhirError as error:
+            if error.status == 400:  # too little is told to look for anybody
+                return []
+            raise
+
+    # The directory: it is kept by this host, so that a source adds nobody to it
+
+    async def listed(self, unit: Unit) -> Receipt:
+        """The receipt of a professional or structure: from now on he is named by his identifier."""
+        tree = json.parse(unit.body)
+        identifiers = tree.get("identifier") or []
+        named = next((one for one in identifiers if identity.known_as([one])), None)
+        if named is None and unit.type == "PractitionerRole" and isinstance(tree.get("practitioner"), dict):
+            inner = tree["practitioner"]
+            if text := inner.get("reference"):
+                links = await self._links([{"reference": text}], unit)
+                named = (links.stand_ins.get(text) or {}).get("identifier")
+            named = named or inner.get("identifier")
+        if named is None:
+            raise FhirError(
+                "business-rule", f"a {unit.type} without RPPS, IDNPS, FINESS or IDNST names nobody here", f"{unit.type}.identifier"
+            )
+        reference = {"type": unit.type, "identifier": {name: named[name] for name in ("system", "value") if name in named}}
+        if display := _display(tree):
+            reference["display"] = display
+        key = await self.context.store.dossier_key(COMMON)
+        sealed = seal(key, json.dump(reference), _STAND_IN + unit.keys[0])
+        stored = Stored(unit.version, unit.digest, 0, self.job, 200)
+        return Receipt(unit.keys[:1], b"", unit.type, stored, stand_in=sealed)
+
+    # Deposits
+
+    async def deposit(self, unit: Unit, line: Line | None) -> Made:
+        """A resource of a dossier. Kept when it waits."""
+        if line is not None and line.versions and unit.type == DOCUMENT:
+            raise FhirError("conflict", CHANGED)
+        read = await self._translated(unit, json.parse_exact(unit.body), {})
+        checked = self._checked(read, unit.type)
+        dossier = self._dossier(checked, line)
+        row = await self.context.store.load(line.key) if line is not None and line.versions else None
+        promises = self._promised(read, dossier)
+        if promises:
+            checked = self._checked(read, unit.type)
+        id = self.context.store.vault.seal_id(line.key) if line is not None else self._new_id(unit, dossier)
+        (made,) = await self._made([unit], [Item(checked, id, row)], dossier)
+        made.promises = promises
+        return made
+
+    async def together(self, unit: Unit, parts: Sequence[Unit]) -> list[Made]:
+        """The resources of a transaction, e.g. of an ITI-65, deposited all or none. parts: its entries that create."""
+        addresses = {part.full_url: "" for part in parts}
+        reads = [await self._translated(part, json.parse_exact(part.body), addresses) for part in parts]
+        dossiers = {
+            self._dossier(self._checked(read, part.type), None) for read, part in zip(reads, parts, strict=True) if part.type != BINARY
+        }
+        if len(dossiers) != 1:
+            raise FhirError("business-rule", "a transaction is about one dossier", "Bundle")
+        (dossier,) = dossiers
+        ids = [self._new_id(part, dossier) for part in parts]
+        links = {part.full_url: f"{part.type}/{id}" for part, id in zip(parts, ids, strict=True) if part.full_url}
+        items = []
+        for part, read, id in zip(parts, reads, ids, strict=True):
+            read.tree = rewrite(dict(read.tree), links)
+            items.append(Item(self._checked(read, part.type), id))
+        return await self._made(parts, items, dossier)
+
+    async def _translated(self, unit: Unit, tree: Mapping[str, Any], inside: Mapping[str, str]) -> _Read:
+        """The resource in words of this host. inside: references that its own Bundle will resolve."""
+        unknown: list = []
+        if unit.type == DOCUMENT:
+            tree, unknown = mapping.mapped(tree, self.rules)
+        listed = [one for _, one in references(dict(tree)) if one["reference"] not in inside]
+        contents = {text: name for text, name in _contents(tree).items() if text not in inside}
+        links = await self._links(listed, unit, contents)
+        if unknown:
+            raise Kept(await self._hold(unit, CODE, "a code nobody knows", codes=waiting.codes_of(unknown)))
+        return _Read(_replaced(tree, links), {text: name for text, name in contents.items() if text not in links.texts})
+
+    def _checked(self, read: _Read, type_name: str) -> Checked:
+        return check(self.context, json.set_members(json.dump(read.tree), {"id": None}), type_name)
+
+    def _dossier(self, checked: Checked, line: Line | None) -> int:
+        if checked.type == BINARY:
+            if line is None:
+                raise FhirError("not-found", "no document of this source points to this content yet", BINARY)
+            return dossier_in(line.key)
+        dossier = place_of(self.context, checked, None).dossier
+        if dossier == COMMON:
+            said = f"this {checked.type} names no patient: a source brings what belongs to a dossier"
+            raise FhirError("business-rule", said, checked.type)
+        return dossier
+
+    def _new_id(self, unit: Unit, dossier: int) -> str:
+        return self.context.store.vault.new_id(dossier, self.hashing.random(unit.names[0], "id"))
+
+    def _promised(self, read: _Read, dossier: int) -> tuple[Promise, ...]:
+        """Contents that have not come get their place now, and the document points there."""
+        vault, links, found = self.context.store.vault, {}, []
+        for text, name in read.contents.items():
+            key = vault.new_key(dossier, self.hashing.random(name, "id"))
+            links[text] = f"{BINARY}/{vault.seal_id(key)}"
+            found.append(Promise(self.hashing.name(name), key, BINARY))
+        read.tree = rewrite(dict(read.tree), links) if links else read.tree
+        return tuple(found)
+
+    async def _made(self, units: Sequence[Unit], items: Sequence[Item], dossier: int) -> list[Made]:
+        """The rules, with the words of an import where they refuse; then the versions."""
+        acting = self.acting()
+        whole = [item.checked.body for item in items]
+        replaced = [documents.replaced(item.checked.value) if item.checked.type == DOCUMENT else () for item in items]
+        for item, targets in zip(items, replaced, strict=True):
+            if targets:  # what a source replaces it brought itself: it need not see it
+                item.checked = check(self.context, json.set_members(item.checked.body, {"relatesTo": None}), DOCUMENT)
+        try:
+            met, _ = await depositing.decided(acting, items, dossier)
+        except FhirError as error:
+            if error.kind == "forbidden":
+                raise FhirError("forbidden", await self._why(acting, dossier, items[0].checked.type)) from None
+            raise
+        made = []
+        for unit, item, targets, body in zip(units, items, replaced, whole, strict=True):
+            before: list[Stamped] = []
+            if targets:
+                before = await self._superseded(acting, item, targets, dossier)
+                related = bytes(json.members(body)["relatesTo"])
+                item.checked = check(self.context, json.set_members(item.checked.body, {"relatesTo": related}, after="author"), DOCUMENT)
+            stamped = await self._stamped(acting, unit, item, dossier)
+            made.append(Made(item.checked, stamped, before, item.row, met.patient))
+        return made
+
+    async def _superseded(self, acting: Context, item: Item, replaced: Sequence[str], dossier: int) -> list[Stamped]:
+        """What a document replaces. Its lineage, labels included, goes on."""
+        found = []
+        for text in replaced:
+            said = parse_reference(text, (acting.base_url,))
+            row = await acting.store.load(acting.store.vault.locate(DOCUMENT, said.id))
+            if row is None or row.deleted or row.dossier != dossier:
+                raise FhirError("not-found", "the document it replaces has not come", f"{DOCUMENT}.relatesTo")
+            item.origin = item.origin._replace(lineage=row.visible)
+            if documents.status_of(json.parse(row.body)) != documents.SUPERSEDED:
+                body = json.set_members(row.body, {"status": json.dump(documents.SUPERSEDED)})
+                found.append(stamp(acting, check(acting, body, DOCUMENT), method="PATCH", id=said.id, current=row))
+        return found
+
+    async def _why(self, acting: Context, dossier: int, type_name: str) -> str:
+        met = await enforcement.known(acting, dossier)
+        if met.policy is None:
+            return "there is no dossier of this person"
+        if type_name not in documents.JUDGED_AS and type_name not in (DOCUMENT, "List", BINARY):
+            return f"a source does not bring a {type_name}: rights and people of a dossier are set by its holder"
+        needed = self.rules.consent
+        if needed and not met.policy.permitted(needed, acting.now_ms()):
+            return f"the holder has not consented to `{needed}`"
+        return f"the dossier does not take this: {met.decide('deposit').rule}"
+
+    async def _stamped(self, acting: Context, unit: Unit, item: Item, dossier: int) -> Stamped:
+        checked, content = item.checked, None
+        if octets.is_large(checked):
+            checked, content = await octets.set_apart(acting, checked, item.id, dossier)
+        given = {"method": "POST" if item.row is None else "PUT", "id": item.id, "current": item.row, "content": content}
+        own = dossier if checked.type == BINARY else None
+        draw = self.hashing.random(*unit.seed)
+        stamped = stamp(drawing(acting, draw), checked, dossier=own, origin=item.origin, **given)
+        return _as_strong(stamped, item.row)
+
+    # References
+
+    def referred(self, unit: Unit) -> set[bytes]:
+        """Keys of what a resource refers to in its source."""
+        names = {self._name(one["reference"], unit, quiet=True) for _, one in references(dict(unit.tree))}
+        return {self.hashing.name(name) for name in names | set(_contents(unit.tree).values()) if name}
+
+    async def _links(self, listed: Sequence[Mapping[str, Any]], unit: Unit, contents: Mapping[str, str] | None = None) -> _Links:
+        """What each Reference becomes. 404 while it leads to something that has not come; Kept when it leads to somebody who waits.
+
+        contents: url -> name, which need not have come.
+        """
+        names: dict[str, str] = dict(contents or {})
+        for one in listed:
+            if name := self._name(one["reference"], unit):
+                names[one["reference"]] = name
+        keys = {name: self.hashing.name(name) for name in names.values()}
+        lines = await self.ledger.known(keys.values())
+        found, missing = _Links(), []
+        for text, name in names.items():
+            line = lines.get(keys[name])
+            if line is None:
+                if address := await self._by_number(name):
+                    found.texts[text] = address
+                elif text not in (contents or {}):
+                    missing.append((text, name))
+            elif line.stand_in:
+                key = await self.context.store.dossier_key(COMMON)
+                found.stand_ins[text] = json.parse(unseal(key, line.stand_in, _STAND_IN + keys[name]))
+            else:
+                found.texts[text] = f"{line.type}/{self.context.store.vault.seal_id(line.key)}"
+        if missing:
+            await self._absent(unit, missing, keys)
+        return found
+
+    async def _by_number(self, name: str) -> str:
+        """Address of the one patient here with an INS, where that is how the source names him; "" for none."""
+        system, _, value = name.removeprefix("Patient?identifier=").partition("|")
+        if not name.startswith("Patient?") or system not in INS_SYSTEMS:
+            return ""
+        rows = await self._alike({"identifier": [{"system": system, "value": value}]})
+        return f"Patient/{self.context.store.vault.seal_id(rows[0].key)}" if len(rows) == 1 else ""
+
+    def _name(self, text: str, unit: Unit, *, quiet: bool = False) -> str:
+        """Name in the source of what a reference leads to; "" where it leads nowhere that an import knows."""
+        said = parse_reference(text, self.rules.base_urls)
+        if said.kind == "local" or (said.kind == "absolute" and said.relative and self._own(said.base)):
+            return said.relative
+        if said.kind == "conditional":
+            system, bar, value = said.query.removeprefix("identifier=").partition("|")
+            if said.type == PATIENT and bar and said.query.startswith("identifier="):
+                return patient_name(system, value)
+            if quiet:
+                return ""
+            raise FhirError("not-supported", f"`{text[:100]}`: only a patient is looked for, by identifier", unit.type)
+        if said.kind == "urn" and not quiet:
+            raise FhirError("not-found", f"`{text[:100]}` is the fullUrl of no entry", unit.type)
+        return ""
+
+    def _own(self, base: str) -> bool:
+        return base.rstrip("/") in {one.rstrip("/") for one in self.rules.base_urls}
+
+    async def _absent(self, unit: Unit, missing: Sequence[tuple[str, str]], keys: Mapping[str, bytes]) -> None:
+        waits = await self.quarantine.has([keys[name] for _, name in missing])
+        for text, name in missing:
+            if keys[name] in waits:
+                raise Kept(await self._hold(unit, IDENTITY, f"`{text[:100]}` waits for somebody to say who it is"))
+        text, _ = missing[0]
+        raise FhirError("not-found", f"`{text[:100]}` has not come from this source", unit.type)
+
+    async def _hold(self, unit: Unit, kind: str, why: str, **more: Any):
+        held = Held(place=unit.place, names=unit.names, why=why, body=unit.body, **more)
+        return await waiting.hold(self.quarantine, unit.keys[0], kind, held)
+
+
+def patient_name(system: str, value: str) -> str:
+    """Name of a patient by one of his numbers."""
+    return f"Patient?identifier={system}|{value}"
+
+
+def _patient_names(patient: Mapping[str, Any]) -> list[str]:
+    listed = patient.get("identifier")
+    told = [one for one in (listed if isinstance(listed, list) else ()) if isinstance(one, dict)]
+    return [patient_name(one["system"], one["value"]) for one in told if one.get("system") and one.get("value")]
+
+
+def _display(tree: Mapping[str, Any]) -> str:
+    name = tree.get("name")
+    if isinstance(name, str):
+        return name
+    for one in name if isinstance(name, list) else ():
+        if isinstance(one, dict):
+            given = [part for part in one.get("given") or () if isinstance(part, str)]
+            return one.get("text") or " ".join((*given, one.get("family") or "")).strip()
+    return ""
+
+
+def _contents(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Binaries a document points to: url -> name."""
+    found = {}
+    for content in tree.get("content") or ():
+        url = ((content or {}).get("attachment") or {}).get("url") if isinstance(content, dict) else None
+        said = parse_reference(url) if isinstance(url, str) else None
+        if said is not None and said.type == BINARY and said.id:
+            found[url] = said.relative
+    return found
+
+
+def _replaced(tree: Mapping[str, Any], links: _Links) -> Mapping[str, Any]:
+    """References of the source by references of ours; people of the directory by their identifiers."""
+
+    def walked(value: Any) -> Any:
+        if isinstance(value, dict):
+            text = value.get("reference")
+            if isinstance(text, str) and text in links.stand_ins:
+                kept = {name: part for name, part in value.items() if name not in ("reference", "type", "identifier")}
+                return {**links.stand_ins[text], **kept}
+            return {name: walked(part) for name, part in value.items()}
+        return [walked(part) for part in value] if isinstance(value, list) else value
+
+    return rewrite(walked(tree) if links.stand_ins else dict(tree), links.texts)
+
+
+def _as_strong(stamped: Stamped, before: Row | None) -> Stamped:
+    """Labels of the new version beside those of the one before: an import weakens none, and hides what it says is hidden."""
+    row = stamped.row
+    if before is None or not isinstance(row.visible, dict) or not isinstance(before.visible, dict):
+        return stamped
+    own = labels_of(json.parse(row.body).get("meta", {}).get("security") or ())
+    bits = sum(LABEL_BITS[label] for label in own if label in LABEL_BITS)
+    visible = {**row.visible, "lb": row.visible.get("lb", 0) | before.visible.get("lb", 0) | bits}
+    return replace(stamped, change=stamped.change._replace(row=row._replace(visible=visible)))

@@ -1,0 +1,81 @@
+"""Who a Patient of a source is here: by qualified INS, then INS-C, NIS, and the source's own numbers; in doubt somebody must look.
+
+https://esante.gouv.fr/produits-services/referentiel-ins ; https://hl7.org/fhir/R4/patient-operation-match.html
+
+Two dossiers are never taken for one because of traits alone, and nothing is merged: an import only finds a dossier, or it does not.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fhir_dmp.dmp import matching
+from fhir_dmp.dmp.identity import INS_C, INS_SYSTEMS, NIS, is_ins, is_qualified
+from fhir_dmp.exchange.rules import Rules
+
+CANDIDATES = 5
+
+
+class Candidate(NamedTuple):
+    """Somebody who may be meant. place: in the list that was given. by: why he was considered."""
+
+    place: int
+    score: float
+    grade: str
+    by: str
+
+
+class Found(NamedTuple):
+    """place: of the one who is meant, None when that is for somebody to say. why: in words. candidates: best first."""
+
+    place: int | None
+    why: str
+    candidates: tuple[Candidate, ...] = ()
+
+
+def identify(asked: Mapping[str, Any], known: Sequence[Mapping[str, Any]], rules: Rules) -> Found:
+    """Which of the known patients a Patient of a source is. known: those with an identifier or two traits in common.
+
+    >>> asked = {"identifier": [{"system": NIS, "value": "1"}], "name": [{"family": "OZENNE"}], "birthDate": "1950-01-01"}
+    >>> identify(asked, [asked], Rules(source="s")).why
+    'NIS'
+    >>> identify({**asked, "birthDate": "1960-01-01"}, [asked], Rules(source="s")).place is None
+    True
+    """
+    ranked = matching.ranked(asked, known)
+    candidates = tuple(Candidate(one.place, one.match.score, one.match.grade, "traits") for one in ranked[:CANDIDATES])
+    tiers = [("INS", INS_SYSTEMS), ("INS-C", {INS_C}), ("NIS", {NIS})]
+    tiers += [(name, {system}) for name, system in sorted(rules.systems.items()) if system not in (INS_C, NIS)]
+    for name, systems in tiers:
+        told = _identifiers(asked, systems)
+        hits = [place for place, one in enumerate(known) if told & _identifiers(one, systems)]
+        if not hits:
+            continue
+        if len(hits) > 1:
+            return Found(None, f"{len(hits)} dossiers have the same {name}", candidates)
+        match = matching.compare(asked, known[hits[0]])
+        own = Candidate(hits[0], match.score, match.grade, name)
+        others = (own, *(one for one in candidates if one.place != hits[0]))
+        if match.grade != matching.CERTAIN:
+            wrong = f": {', '.join(match.contradicted)} differ" if match.contradicted else ", and too little else is told"
+            return Found(None, f"the {name} is that of a dossier{wrong}", others)
+        if name == "INS" and not is_qualified(asked):
+            return Found(None, "the INS is not qualified", others)
+        return Found(hits[0], name, others)
+    if not candidates:
+        return Found(None, "nobody here is like that: has the dossier been opened?")
+    return Found(None, "no number in common, only traits", candidates)
+
+
+def _identifiers(patient: Mapping[str, Any], systems: set[str] | frozenset[str]) -> set[tuple[str, str]]:
+    """(system, value) of these systems that are not outdated; an INS of one kind is compared with that kind."""
+    found = patient.get("identifier")
+    return {
+        (one["system"], one["value"])
+        for one in (found if isinstance(found, list) else ())
+        if isinstance(one, dict)
+        and one.get("system") in systems
+        and isinstance(one.get("value"), str)
+        and one["value"]
+        and one.get("use") != "old"
+        and (one["system"] not in INS_SYSTEMS or is_ins(one["system"], one["value"]))
+    }

@@ -1,0 +1,72 @@
+"""What an operator does about the quarantine: look, say what a code means or who is meant, and import again.
+
+https://hl7.org/fhir/R4/conceptmap.html
+"""
+
+from collections.abc import AsyncIterator
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.exchange import sources, waiting
+from fhir_dmp.exchange.engine import Engine
+from fhir_dmp.exchange.inputs import Item
+from fhir_dmp.exchange.mapping import targets
+from fhir_dmp.exchange.naming import Hashing
+from fhir_dmp.exchange.opening import context_of
+from fhir_dmp.exchange.results import WAITS, Result
+from fhir_dmp.exchange.rules import Rules, Target
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.store.ledger import Ledger, Receipt, Stored
+
+
+async def waiting_things(context: Context, rules: Rules) -> AsyncIterator[tuple[str, str, waiting.Held]]:
+    """(key in hex, kind, what it is) of everything of a source that waits."""
+    async for one in waiting.of(context.store, rules).all():
+        yield one.key.hex(), one.kind, waiting.opened(one)
+
+
+async def map_code(context: Context, source: str, element: str, local: str, code: str) -> Target:
+    """Say what a code of a source means. local: "system|code". code: one of ours."""
+    target = next((one for one in targets(element) if one.code == code), None) if element in sources.ELEMENTS else None
+    if target is None:
+        raise FhirError("invalid", f"`{code[:64]}` is no code for {element[:32]} here")
+    await sources.decide(await sources.found(context.store, source), element, local, target)
+    return target
+
+
+async def link(context: Context, rules: Rules, key: str, patient: str) -> None:
+    """Say who a Patient in quarantine is: an open dossier of this host. It waits no longer."""
+    quarantine = waiting.of(context.store, rules)
+    try:
+        found = await quarantine.get(bytes.fromhex(key))
+    except ValueError:
+        found = None
+    if found is None or found.kind != waiting.IDENTITY:
+        raise FhirError("not-found", f"nobody waits under `{key[:40]}`")
+    held = waiting.opened(found)
+    if not held.names[0].startswith("Patient/"):
+        raise FhirError("business-rule", f"`{held.names[0][:80]}` is no patient: it waits for one")
+    row = await context.store.load(context.store.vault.locate("Patient", patient.removeprefix("Patient/")))
+    if row is None or row.deleted or row.type != "Patient":
+        raise FhirError("not-found", f"there is no `Patient/{patient.removeprefix('Patient/')[:64]}` here")
+    hashing = Hashing.of(context.store.vault, rules.source)
+    # Decided by a person: whatever version the source sends of this patient, this is who it is.
+    stored = Stored(hashing.number("version", "decided"), 0, row.version, hashing.number("job", "decided"), 200)
+    await Ledger(context.store).link(Receipt(tuple(map(hashing.name, held.names)), row.key, "Patient", stored))
+    await quarantine.remove(found.key)
+
+
+async def replay(context: Context, rules: Rules, job: str) -> AsyncIterator[Result]:
+    """Import again what waits; what is taken waits no longer."""
+    acting = context_of(context.store, context.settings, rules, context.base_url)
+    quarantine = waiting.of(context.store, rules)
+    keys = [one.key async for one in quarantine.all()]
+    for key in keys:
+        found = await quarantine.get(key)
+        if found is None:
+            continue
+        held = waiting.opened(found)
+        (results,) = await Engine(acting, rules, job).run([Item(held.place, held.body, 0)])
+        if all(result.accepted for result in results):
+            await quarantine.remove(key)
+        for result in results:
+            yield result if result.status != WAITS else result._replace(place=held.place)
