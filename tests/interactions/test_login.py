@@ -121,6 +121,20 @@ async def test_a_lock_holds_over_all_addresses_and_ends_at_its_second(desk, owne
     assert await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
 
 
+@pytest.mark.parametrize("identifier", [IDENTIFIER, "nobody234567"])
+async def test_who_asks_too_often_waits_as_long_as_he_is_told(desk, owner, clock, identifier):
+    for _ in range(desk.settings.login_attempts):
+        await refused(login.begin(desk, identifier, "wrong", CALLER))
+        clock.now += 1000
+    told = await refused(login.begin(desk, identifier, "wrong", CALLER), 429)
+    seconds = desk.settings.login_window_seconds - desk.settings.login_attempts
+    assert told.headers == {"Retry-After": str(seconds)}
+    clock.now += seconds * 1000 - 1
+    await refused(login.begin(desk, identifier, "wrong", CALLER), 429)
+    clock.now += 1
+    await refused(login.begin(desk, identifier, "wrong", CALLER), 401)
+
+
 async def test_an_unknown_identifier_is_counted_and_checked_as_a_known_one(desk, owner, monkeypatch):
     """The same commands reach the database, and the same hash is computed, whoever is asked for."""
     work = []
