@@ -337,6 +337,29 @@ def test_B10_an_emergency_claimed_in_a_token_opens_nothing(server, holders, priv
             assert asked(server, signed(claims(**said), private), f"/fhir/Patient/{one}").status_code == 403
 
 
+def test_B10_a_broken_glass_is_one_physicians_one_dossiers(server, holders, issue):
+    mine, other = holders
+
+    def physician(number, **said):
+        name = f"8{number}"
+        role = ["10^1.2.250.1.213.1.1.5.5"]
+        return issue("professional", **{"sub": name, "SubjectNameID": name, "SubjectRole": role, "auth_mode": "CPS", **said})
+
+    first = physician("10001234567", client_id="cabinet-3", jti="one")
+    given = {"resourceType": "Parameters", "parameter": [{"name": "justification", "valueString": "coma, antécédents inconnus"}]}
+    broken = server.client.post(f"/fhir/Patient/{mine}/$break-glass", json=given, headers=bearer(first))
+    assert broken.status_code == 200, broken.text
+    assert asked(server, first, f"/fhir/Patient/{mine}").status_code == 200
+    refused = {asked(server, first, f"/fhir/Patient/{other}").content}
+    for number in ("10007654321", "10001234568"):
+        stranger = asked(server, physician(number, client_id="cabinet-3", jti="one"), f"/fhir/Patient/{mine}")
+        assert stranger.status_code == 403
+        refused.add(stranger.content)
+    assert len(refused) == 1, "one wording"
+    structure = asked(server, issue("structure", SubjectOrganizationID=FINESS), f"/fhir/Patient/{mine}/$everything")
+    assert structure.status_code == 403
+
+
 def test_B10_what_was_exchanged_is_not_exchanged_again(server, private):
     assertion = signed(claims(jti="once", client_id="cabinet-3"), private, typ="JWT")
     form = {"grant_type": GRANT, "assertion": assertion}
