@@ -469,7 +469,8 @@ def _parameter(one: P) -> dict[str, Any]:
         said |= {"type": "string", "searchType": "token"}
     elif one.type:
         said["type"] = one.type
-    if one.profile:
+    # opd-3 of R4: only what refers has targets.
+    if one.profile and one.type in ("Reference", "canonical"):
         said["targetProfile"] = [structure(one.profile)]
     if one.binding:
         said["binding"] = {"strength": "required", "valueSet": value_set(one.binding)}
