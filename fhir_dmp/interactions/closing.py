@@ -71,7 +71,7 @@ async def run(context: Context, url: Url, given: Given, action: str, reasons: Ma
             await policy.recompute(inside, number, closed_ms=closed_ms, at_ms=inside.now_ms())
         return _answer(inside, changes[0][0], url.id)
 
-    return await rights.together(context, work)
+    return await rights.together(context, number, work)
 
 
 async def _changes(inside: Context, number: int, patient: str, target: Status, died: str) -> list[tuple[Change, str]]:

@@ -43,4 +43,4 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
         found = [{"name": "expires", "valueInstant": to_instant(grant.until_ms)}, {"name": "grant", "valueId": grant.id}]
         return Answer(200, json.dump({"resourceType": "Parameters", "parameter": found}))
 
-    return await rights.together(context, work)
+    return await rights.together(context, met.number, work)

@@ -54,7 +54,7 @@ async def on_create(context: Context, checked: Checked) -> Answer:
             return await rights_people.create(inside, met, checked)
         return await consent(inside, met, checked)
 
-    return await together(context, work)
+    return await together(context, place.dossier, work)
 
 
 async def on_update(context: Context, checked: Checked, id: str, row: Row, method: str) -> Answer:
@@ -72,18 +72,22 @@ async def on_update(context: Context, checked: Checked, id: str, row: Row, metho
             return await rights_people.update(inside, met, checked, id, row, method)
         return await consent(inside, met, checked, id, row, method)
 
-    return await together(context, work)
+    return await together(context, row.dossier, work)
 
 
-async def together(context: Context, work: Callable[[Context], Awaitable[Answer]]) -> Answer:
-    """Run `work` in a transaction, that of the request where there is one; its protective acts are kept once it is committed."""
+async def together(context: Context, dossier: int, work: Callable[[Context], Awaitable[Answer]]) -> Answer:
+    """Run `work` in a transaction, that of the request where there is one; its protective acts are kept once it is committed.
+
+    Acts on the rights of one dossier go one after the other: each is decided by what the former left.
+    """
     if context.transaction is not None:
         return await work(context)
 
     async def attempt(transaction) -> Answer:
         return await work(context.inside(transaction))
 
-    answer = await context.store.transact(attempt)
+    claim = context.store.vault.hash64(b"rights\0" + dossier.to_bytes(8, "big", signed=True)).to_bytes(8, "big", signed=True)
+    answer = await context.store.transact(attempt, claims=[claim])
     await writing.keep(context)
     return answer
 
