@@ -32,8 +32,9 @@ QUEUE = 2048
 
 
 @click.command()
+@click.option("--demo", is_flag=True, help="load the demonstration dossiers once it serves, and print their tokens")
 @with_settings("host", "port", "workers", "sandbox")
-def command(loaded: Loaded) -> None:
+def command(loaded: Loaded, demo: bool) -> None:
     """Serve. Starts the embedded MongoDB of the data folder unless --mongodb-uri names another one."""
     settings = loaded.settings
     settings = replace(settings, port=free_port(settings), workers=settings.workers or max(1, (os.cpu_count() or 1) // 2))
@@ -48,7 +49,7 @@ def command(loaded: Loaded) -> None:
     try:
         with mongodb(settings) as running:
             asyncio.run(prepare(running))
-            serve(running)
+            serve(running, demo)
     except StoreError as error:
         raise Failed(error) from None
 
@@ -97,7 +98,7 @@ async def prepare(settings: Settings) -> None:
         await store.close()
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, demo: bool = False) -> None:
     """Run the workers until told to stop; back when they have finished what they were doing."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
@@ -127,7 +128,7 @@ def serve(settings: Settings) -> None:
         log_dictconfig=logs.configuration(settings.log_level),
     )
     with builder_of_guide(settings) as builder:
-        threading.Thread(target=announce, args=(settings, ready, builder), daemon=True).start()
+        threading.Thread(target=announce, args=(settings, ready, builder, demo), daemon=True).start()
         server.serve(target_loader=partial(worker, settings, os.getpid(), begun), wrap_loader=False)
 
 
@@ -169,8 +170,8 @@ def worker(settings: Settings, parent: int, begun: int) -> object:
     return create(settings, started=lambda: os.write(begun, b"."))
 
 
-def announce(settings: Settings, ready: int, builder: subprocess.Popen | None) -> None:
-    """When the first worker answers, print one line and let the guide be built."""
+def announce(settings: Settings, ready: int, builder: subprocess.Popen | None, demo: bool) -> None:
+    """When the first worker answers, print one line, tell the demonstration where that is wanted, and let the guide be built."""
     os.read(ready, 1)
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "") else "::1" if settings.host == "::" else settings.host
     for _ in range(500):
@@ -183,6 +184,10 @@ def announce(settings: Settings, ready: int, builder: subprocess.Popen | None) -
     command = "fhir-dmp" if shutil.which("fhir-dmp") else os.path.relpath(Path(sys.executable).with_name("fhir-dmp"))
     line = f"fhir-dmp serves http://{shown}:{settings.port}/fhir from {settings.data} ({nature}); tokens: {command} token {kind}"
     print(line if settings.data == Path("data").absolute() else f"{line} --data {shlex.quote(str(settings.data))}", flush=True)
+    if demo:
+        subprocess.run(
+            [sys.executable, "-m", "fhir_dmp", "demo", "--data", str(settings.data), "--mongodb-uri", settings.mongodb_uri], check=False
+        )
     if builder:
         with contextlib.suppress(OSError):
             builder.stdin.write("build\n")

@@ -26,7 +26,7 @@ ALLOWED = {
 }
 # Of the audit room: below the store are values and proofs, above it whoever reads and writes the journal.
 ABOVE_STORE = {"recorder", "merger", "verify", "verify_rows"}
-TOP = {"app", "cli", "__main__", "commands", "bench"}
+TOP = {"app", "cli", "__main__", "commands", "bench", "demo"}
 PURE = ("fhir", "search", "dmp", "consent")
 DRIVER = {"pymongo", "bson", "gridfs", "mongomotor", "mongoengine", "motor"}
 FRAMEWORK = {"fastapi", "starlette", "granian"}
