@@ -16,7 +16,7 @@ def access_server(mongod, tmp_path_factory):
     """A server that obeys every rule, on a MongoDB that refuses every collection scan."""
     folder = tmp_path_factory.mktemp("access")
     environment = {"FHIR_DMP_DATABASE": DATABASE}
-    with serving(folder, "--mongodb-uri", mongod.uri, "--workers", "1", environment=environment, sandbox=False) as running:
+    with serving(folder, "--mongodb-uri", mongod.uri, "--workers", "2", environment=environment, sandbox=False) as running:
         yield running
     with MongoClient(mongod.uri) as client:
         client.drop_database(DATABASE)
