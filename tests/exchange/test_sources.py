@@ -1,0 +1,295 @@
+"""Dossiers of real sources, in a store for real use: who is meant, what codes mean, what the holder allows, who sees it then."""
+
+import base64
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from pymongo import MongoClient
+
+from fhir_dmp.cli import cli
+from fhir_dmp.commands import Failed
+from tests.access.world import IDNPS, INS, LOINC, RPPS, VISIBILITY, World, number
+from tests.interactions.making import bundle, dumped, entry
+from tests.serving import serving
+
+DATABASE = f"sources_{os.getpid()}"
+RELIABILITY = "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-identity-reliability"
+OLD_TYPES = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-source-2007"
+PILOT, CARE = "pilot-alsace", "cabinet-lestrelin"
+
+
+@pytest.fixture(scope="module")
+def server(mongod, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources")
+    environment = {"FHIR_DMP_DATABASE": DATABASE}
+    with serving(folder, "--mongodb-uri", mongod.uri, "--workers", "1", environment=environment, sandbox=False) as running:
+        running.uri = mongod.uri
+        yield running
+    with MongoClient(mongod.uri) as client:
+        client.drop_database(DATABASE)
+
+
+@pytest.fixture(scope="module")
+def command(server):
+    """Run a command on the store, in this process: (exit code, what it printed)."""
+
+    def run(*arguments: object) -> tuple[int, str]:
+        line = [*map(str, arguments), "--mongodb-uri", server.uri, "--data", str(server.data)]
+        done = CliRunner().invoke(cli, line, env={"FHIR_DMP_DATABASE": DATABASE})
+        failed = isinstance(done.exception, Failed)
+        assert failed or done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, done.output + (str(done.exception) if failed else "")
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def world(server, command) -> World:
+    assert command("sources", "register", PILOT)[0] == 0
+    assert command("sources", "register", CARE, "--name", "Cabinet du Dr Lestrelin", "--system", "IPP=urn:x-cabinet:patient")[0] == 0
+    return World(server)
+
+
+@pytest.fixture
+def load(command, tmp_path):
+    """Import resources as NDJSON, or one Bundle: (exit code, lines of the report, what was printed)."""
+
+    def loaded(*resources: dict, source: str = PILOT, name: str = "export.ndjson") -> tuple[int, list[dict], str]:
+        path, report = tmp_path / name, tmp_path / "report.ndjson"
+        path.write_bytes(b"".join(dumped(resource) + b"\n" for resource in resources))
+        code, said = command("import", path, "--source", source, "--report", report)
+        return code, [json.loads(line) for line in report.read_text("utf-8").splitlines()] if report.exists() else [], said
+
+    return loaded
+
+
+class Sender:
+    """What one source tells of one person."""
+
+    def __init__(self, world: World, dossier) -> None:
+        self.tag, self.dossier = f"x{number()}", dossier
+        self.doctor = world.professional()
+
+    def patient(self, **changes: object) -> dict:
+        """The Patient with a qualified INS, under an id of the source's own."""
+        status = {"url": RELIABILITY, "extension": [{"url": "identityStatus", "valueCoding": {"code": "QUAL"}}]}
+        kept = {name: self.dossier.patient[name] for name in ("identifier", "name", "gender", "birthDate")}
+        return {"resourceType": "Patient", "id": f"p-{self.tag}", "extension": [status], **kept, **changes}
+
+    def practitioner(self) -> dict:
+        identifier = [{"system": RPPS, "value": self.doctor.rpps}]
+        return {"resourceType": "Practitioner", "id": f"dr-{self.tag}", "identifier": identifier, "name": [{"family": "LESTRELIN"}]}
+
+    def document(self, id: str, *, labels: tuple[str, ...] = (), type: dict | None = None, **changes: object) -> dict:
+        shown = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N"}]}]
+        shown += [{"coding": [{"system": VISIBILITY, "code": label}]} for label in labels]
+        return {
+            "resourceType": "DocumentReference",
+            "id": f"{id}-{self.tag}",
+            "masterIdentifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:oid:1.2.250.1.999.{number()}.{id_number(id)}"},
+            "status": "current",
+            "type": type or {"coding": [{"system": OLD_TYPES, "code": "cr-consultation", "display": "Compte-rendu de consultation"}]},
+            "subject": {"reference": f"Patient/p-{self.tag}"},
+            "author": [{"reference": f"Practitioner/dr-{self.tag}"}],
+            "securityLabel": shown,
+            "content": [{"attachment": {"contentType": "text/plain", "url": f"Binary/{id}-{self.tag}"}}],
+            **changes,
+        }
+
+    def binary(self, id: str) -> dict:
+        data = base64.b64encode(f"contenu de {id}".encode()).decode()
+        return {"resourceType": "Binary", "id": f"{id}-{self.tag}", "contentType": "text/plain", "data": data}
+
+
+def id_number(id: str) -> int:
+    return sum(id.encode())
+
+
+@pytest.fixture
+def sender(world) -> Sender:
+    """A source of a person whose dossier is open."""
+    return Sender(world, world.open())
+
+
+def issues(line: dict) -> str:
+    return " ".join(issue["diagnostics"] for issue in line["outcome"]["issue"])
+
+
+def test_only_registered_sources_send(command, world, tmp_path):
+    path = tmp_path / "a.ndjson"
+    path.write_bytes(b'{"resourceType":"Basic","code":{"text":"x"}}\n')
+    code, said = command("import", path, "--source", "nobody")
+    assert code == 1 and "`nobody` is not registered" in said
+    assert command("import", path)[0] == 1  # `sandbox` exists on a sandbox only
+    assert "Cegedim – Thalès" in command("sources", "list")[1]
+    assert command("sources", "register", PILOT)[0] == 1
+    known = command("sources", "list", "--known")[1].splitlines()
+    assert sum(line.startswith("pilot-") and "2009" not in line for line in known) == 17
+
+
+def test_nothing_enters_without_the_consent_of_the_holder_and_then_the_rules_show_it(load, world, sender):
+    sent = (sender.patient(), sender.practitioner(), sender.document("a"), sender.binary("a"))
+    code, told, _ = load(*sent)
+    assert code == 3
+    by_place = {line["place"].rpartition(":")[2]: line for line in told}
+    assert by_place["1"]["status"] == 200 and by_place["1"]["location"].startswith(f"Patient/{sender.dossier.id}/")
+    assert by_place["3"]["status"] == 403 and "takeover" in issues(by_place["3"])
+    world.consent(sender.dossier, "takeover")
+    code, told, said = load(*sent)
+    assert code == 0, (told, said)
+    document = next(line["location"] for line in told if line.get("location", "").startswith("DocumentReference"))
+    seen = world.holder(sender.dossier).get(document.partition("/_history")[0]).json()
+    assert [coding["code"] for coding in seen["type"]["coding"]] == ["11488-4", "cr-consultation"]
+    assert seen["subject"]["reference"] == sender.dossier.path
+    assert seen["author"][0]["identifier"] == {"system": RPPS, "value": sender.doctor.rpps}
+    content = world.holder(sender.dossier).get(seen["content"][0]["attachment"]["url"], accept="text/plain")
+    assert content.content == b"contenu de a"
+    # The author is the professional whom the source names, and nobody else.
+    assert sender.doctor.get(document.partition("/_history")[0]).status_code == 200
+    assert world.professional().get(document.partition("/_history")[0]).status_code == 404
+    again = load(*sent)
+    assert again[0] == 0 and "4 of them imported before" in again[2]
+    found = world.holder(sender.dossier).get(f"DocumentReference?patient={sender.dossier.id}").json()
+    assert found["total"] == 1
+
+
+def test_a_mask_comes_along_and_is_never_lost(load, world, sender):
+    world.consent(sender.dossier, "takeover")
+    member = world.professional()
+    world.consent(sender.dossier, "access", member)
+    first = sender.document("m", labels=("MASQUE_PS",))
+    assert load(sender.patient(), sender.practitioner(), first, sender.binary("m"))[0] == 0
+    search = f"DocumentReference?patient={sender.dossier.id}"
+    assert world.holder(sender.dossier).get(search).json()["total"] == 1
+    assert member.get(search).json()["total"] == 0
+    # The version that replaces it says nothing of a mask; the lineage is masked all the same.
+    target = {"reference": f"DocumentReference/{first['id']}"}
+    second = sender.document("n", relatesTo=[{"code": "replaces", "target": target}])
+    code, told, said = load(second, sender.binary("n"))
+    assert code == 0, told
+    assert member.get(search).json()["total"] == 0
+    statuses = {
+        one["resource"]["status"] for one in world.holder(sender.dossier).get(f"{search}&status=current,superseded").json()["entry"]
+    }
+    assert statuses == {"current", "superseded"}
+
+
+def test_one_identifier_one_content(load, world, sender):
+    world.consent(sender.dossier, "takeover")
+    document = sender.document("d")
+    assert load(sender.patient(), sender.practitioner(), document, sender.binary("d"))[0] == 0
+    code, told, _ = load({**document, "description": "autre chose"})
+    assert code == 3 and told[0]["status"] == 409
+    # Under another id, but the same masterIdentifier, it is the same document.
+    code, told, _ = load({**document, "id": f"other-{sender.tag}"})
+    assert code == 0 and told[0]["status"] == 200
+    assert world.holder(sender.dossier).get(f"DocumentReference?patient={sender.dossier.id}").json()["total"] == 1
+
+
+def test_an_unknown_code_waits_until_somebody_says_what_it_means(load, command, world, sender):
+    world.consent(sender.dossier, "takeover")
+    local = {"coding": [{"system": "urn:x-alsace", "code": f"OPE{sender.tag}", "display": "Compte rendu opératoire"}]}
+    sent = (sender.patient(), sender.practitioner(), sender.document("o", type=local))
+    code, told, said = load(*sent)
+    waiting = next(line for line in told if line["status"] == 202)
+    assert code == 3 and "1 in quarantine" in said and "34874-8 CR opératoire" in issues(waiting)
+    search = f"DocumentReference?patient={sender.dossier.id}"
+    assert world.holder(sender.dossier).get(search).json()["total"] == 0
+    listed = command("quarantine", "list", "--source", PILOT)[1]
+    assert f"urn:x-alsace|OPE{sender.tag}" in listed and "34874-8" in listed
+    assert command("quarantine", "map", "--source", PILOT, f"urn:x-alsace|OPE{sender.tag}", "nonsense")[0] == 1
+    assert command("quarantine", "map", "--source", PILOT, f"urn:x-alsace|OPE{sender.tag}", "34874-8")[0] == 0
+    assert "1 accepted" in command("quarantine", "replay", "--source", PILOT)[1]
+    (found,) = world.holder(sender.dossier).get(search).json()["entry"]
+    assert found["resource"]["type"]["coding"][0]["code"] == "34874-8"
+    assert f"OPE{sender.tag}" not in command("quarantine", "list", "--source", PILOT)[1]
+    # From now on the source is understood.
+    assert load(sender.document("q", type=local))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"birthDate": "1901-01-01"}, {"extension": []}, {"identifier": [{"system": "urn:x", "value": "1"}]}],
+    ids=["other birth date", "not qualified", "traits alone"],
+)
+def test_in_doubt_about_a_person_somebody_looks_and_nothing_is_merged(load, command, world, sender, changes):
+    world.consent(sender.dossier, "takeover")
+    code, told, _ = load(sender.patient(**changes), sender.practitioner(), sender.document("i"))
+    assert code == 3 and sorted(line["status"] for line in told) == [200, 202, 202]
+    listed = command("quarantine", "list", "--source", PILOT)[1].splitlines()
+    own = next(at for at, line in enumerate(listed) if "who is this" in line and sender.dossier.path in "".join(listed[at : at + 6]))
+    key = listed[own].split()[0]
+    assert command("quarantine", "link", "--source", PILOT, key, "nobody")[0] == 1
+    assert command("quarantine", "link", "--source", PILOT, key, sender.dossier.path)[0] == 0
+    assert "1 accepted" in command("quarantine", "replay", "--source", PILOT)[1]
+    assert world.holder(sender.dossier).get(f"DocumentReference?patient={sender.dossier.id}").json()["total"] == 1
+
+
+def test_rights_and_people_are_not_imported(load, world, sender):
+    world.consent(sender.dossier, "takeover")
+    about = {"reference": f"Patient/p-{sender.tag}"}
+    member = {"member": {"identifier": {"system": IDNPS, "value": sender.doctor.idnps}}}
+    team = {"resourceType": "CareTeam", "id": f"t-{sender.tag}", "status": "active", "subject": about, "participant": [member]}
+    code, told, _ = load(sender.patient(), team)
+    assert code == 3 and [line["status"] for line in told] == [200, 403] and "set by its holder" in issues(told[1])
+
+
+def test_clinical_resources_arrive_with_links_between_them(load, world, sender):
+    world.consent(sender.dossier, "takeover")
+    about = {"reference": f"Patient/p-{sender.tag}"}
+    encounter = {
+        "resourceType": "Encounter",
+        "id": f"e-{sender.tag}",
+        "status": "finished",
+        "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
+        "subject": about,
+    }
+    observation = {
+        "resourceType": "Observation",
+        "id": f"o-{sender.tag}",
+        "status": "final",
+        "code": {"coding": [{"system": LOINC, "code": "8302-2"}]},
+        "subject": about,
+        "encounter": {"reference": f"Encounter/e-{sender.tag}"},
+        "valueQuantity": {"value": 162.5, "unit": "cm"},
+    }
+    code, told, said = load(observation, sender.patient(), encounter)
+    assert code == 0, told
+    place = next(line["location"] for line in told if line["location"].startswith("Observation"))
+    seen = world.holder(sender.dossier).get(place.partition("/_history")[0]).json()
+    assert seen["subject"]["reference"] == sender.dossier.path and seen["encounter"]["reference"].startswith("Encounter/")
+    assert world.holder(sender.dossier).get(seen["encounter"]["reference"]).status_code == 200
+
+
+def test_a_provide_document_transaction_of_practice_software(load, world):
+    dossier = world.open()
+    world.consent(dossier, "feed")
+    sender = Sender(world, dossier)
+    subject = {"reference": f"Patient?identifier={INS}|{dossier.ins}"}
+    document = sender.document("t", type={"coding": [{"system": LOINC, "code": "11488-4"}]}, subject=subject)
+    document["author"] = [sender.doctor.reference]
+    document["content"][0]["attachment"]["url"] = "urn:uuid:0b5fe4ac-5b52-4a3b-9c2b-5b2f2a1a0001"
+    binary = sender.binary("t")
+    sent = bundle(
+        "transaction",
+        entry("POST", "DocumentReference", document, "urn:uuid:0b5fe4ac-5b52-4a3b-9c2b-5b2f2a1a0002"),
+        entry("POST", "Binary", binary, "urn:uuid:0b5fe4ac-5b52-4a3b-9c2b-5b2f2a1a0001"),
+    )
+    code, told, said = load(sent, source=CARE, name="lot.json")
+    assert code == 0, (told, said)
+    assert [line["status"] for line in told] == [201, 201]
+    (found,) = world.holder(dossier).get(f"DocumentReference?patient={dossier.id}").json()["entry"]
+    url = found["resource"]["content"][0]["attachment"]["url"]
+    assert world.holder(dossier).get(url, accept="text/plain").content == b"contenu de t"
+    again = load(sent, source=CARE, name="lot2.json")
+    assert again[0] == 0 and all(line["status"] == 200 for line in again[1])
+    assert world.holder(dossier).get(f"DocumentReference?patient={dossier.id}").json()["total"] == 1
+
+
+def test_what_is_known_of_the_sources_is_what_the_seeds_say():
+    table = json.loads((Path(__file__).parents[2] / "fhir_dmp" / "exchange" / "data" / "sources.json").read_text("utf-8"))
+    assert all(one["seed"] for one in table["sources"])
+    assert {one["kind"] for one in table["sources"]} == {"experiment", "care-record", "host", "feed"}
