@@ -13,6 +13,18 @@ from fhir_dmp.errors import Issue
 SENTENCES: tuple[tuple[str, str], ...] = (
     ("no fault was found", "aucun défaut trouvé"),
     ("no such resource", "cette ressource n'existe pas"),
+    ("the resource was deleted", "la ressource a été supprimée"),
+    ("this access is refused", "cet accès est refusé"),
+    (
+        "this request needs an access token: `Authorization: Bearer ...`",
+        "cette requête demande un jeton d'accès : `Authorization: Bearer ...`",
+    ),
+    (
+        "the current version is not the one named by If-Match; read it again and repeat",
+        "la version actuelle n'est pas celle de If-Match ; relire et recommencer",
+    ),
+    ("a dossier is opened by the operation Patient/$open", "un dossier s'ouvre par l'opération Patient/$open"),
+    ("notices are written by the server alone", "les avis ne sont écrits que par le serveur"),
     ("more than {a} faults; the others are not listed", "plus de {a} défauts ; les autres sont omis"),
     ("a resource must be a JSON object", "une ressource doit être un objet JSON"),
     (

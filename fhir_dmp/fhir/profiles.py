@@ -84,7 +84,7 @@ def deposit_profiles(resource: Mapping, actor_kind: str) -> tuple[str, ...]:
     """Profiles that a resource being written must follow, by what it is; () where only R4 is asked.
 
     A DocumentReference that carries its content is a simplified publication (ITI-105), any other has the metadata of ITI-65. A List is
-    judged where it says it is a submission set or a folder, a Consent by its category.
+    judged where it says it is a submission set or a folder, a Consent by its category, a transaction where it has a submission set.
     """
     if actor_kind in FREE:
         return ()
@@ -97,6 +97,11 @@ def deposit_profiles(resource: Mapping, actor_kind: str) -> tuple[str, ...]:
             return tuple(url_of("dmp-submission-set" if one == "submissionset" else "dmp-folder") for one in sorted(kinds))
         case "Consent":
             return (_of_consent(resource),)
+        case "Bundle" if resource.get("type") == "transaction":
+            lists = [one.get("resource") for one in _inside([resource], "entry")]
+            codes = [one.get("code") for one in lists if isinstance(one, Mapping) and one.get("resourceType") == "List"]
+            submitted = any(one.get("code") == "submissionset" for one in _inside(codes, "coding"))
+            return (url_of("dmp-provide-document-bundle"),) if submitted else ()
         case "Patient" | "RelatedPerson" | "CareTeam" as kind:
             return (url_of(_ENFORCED[kind]),)
     return ()

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir.http_types import language_of
 from fhir_dmp.http import logs, problems
 from fhir_dmp.http.services import Services
 
@@ -124,7 +125,8 @@ class Reply:
         """Answer with this refusal, unless an answer has begun: then it can only be cut off."""
         if self.status:
             raise ConnectionAbortedError("the answer had begun") from None
-        answer = problems.answer(error, self.scope["query_string"])
+        accept = next((value for name, value in self.scope["headers"] if name == b"accept-language"), b"")
+        answer = problems.answer(error, self.scope["query_string"], language_of(accept.decode("latin-1")))
         if not self.scope.get("fhir_dmp.body_read") and announces_body(self.scope["headers"]):
             # The rest of the body stays unread, and a connection with half a request on it serves no other: the client must know.
             answer.headers["connection"] = "close"

@@ -9,14 +9,15 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fhir_dmp.errors import FhirError, outcome
+from fhir_dmp.fhir.french import in_french
 from fhir_dmp.fhir.json import pretty
 
 FHIR_JSON = "application/fhir+json; charset=utf-8"
 
 
-def answer(error: FhirError, query: bytes = b"") -> Response:
-    """The HTTP answer of a refusal. query: of the request, which may want it pretty."""
-    body = outcome(error.issues)
+def answer(error: FhirError, query: bytes = b"", language: str = "en") -> Response:
+    """The HTTP answer of a refusal. query: of the request, which may want it pretty. language: en, or fr for what has French words."""
+    body = outcome(map(in_french, error.issues) if language == "fr" else error.issues)
     return Response(pretty(body) if b"_pretty=true" in query else body, error.status, error.headers, media_type=FHIR_JSON)
 
 

@@ -114,3 +114,10 @@ def test_of_a_professional_a_creation_follows_what_deposits_must_follow(fhir, ph
 def test_an_unknown_profile_or_version_is_refused(fhir):
     for profile in ("http://x.example/profile", f"{url_of('dmp-patient')}|9.9"):
         assert refused(fhir.post(f"Patient/$validate?profile={profile}", patient())) == (400, "not-supported")
+
+
+def test_a_refusal_speaks_french_too(fhir):
+    answer = fhir.post("Patient", {"resourceType": "Patient", "gender": "x"}, **FRENCH)
+    assert refused(answer) == (422, "code-invalid")
+    assert issues(answer)[0]["diagnostics"].startswith("`x` n'est pas un des codes admis ici")
+    assert issues(fhir.get("Patient/nobody", **FRENCH))[0]["diagnostics"] == "cette ressource n'existe pas"

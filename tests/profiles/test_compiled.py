@@ -184,6 +184,7 @@ def test_profiles_of_a_type_and_of_an_asker():
         ("Consent-don-d-organes", "dmp-consent-will"),
         ("Patient-camille-essai", "dmp-patient"),
         ("CareTeam-equipe", "dmp-care-team"),
+        ("Bundle-depot-classeur", "dmp-provide-document-bundle"),
     ],
 )
 def test_a_deposit_follows_the_profile_of_what_it_is(name, expected):
@@ -195,6 +196,7 @@ def test_a_deposit_follows_the_profile_of_what_it_is(name, expected):
 def test_where_no_profile_is_meant_none_is_asked():
     assert deposit_profiles({"resourceType": "List", "code": {"text": "shopping"}}, "professional") == ()
     assert deposit_profiles({"resourceType": "Observation"}, "professional") == ()
+    assert deposit_profiles({"resourceType": "Bundle", "type": "transaction", "entry": [{"resource": 3}, None]}, "professional") == ()
     assert deposit_profiles({"resourceType": "Consent", "category": [{"text": "?"}]}, "patient") == (url_of("dmp-consent"),)
 
 
