@@ -32,7 +32,7 @@ def test_the_holder_and_the_medecin_traitant_read_who_did_what(world, scene):
     found = lines(world.holder(dossier).get(f"{dossier.path}/$access-journal"))
     read = next(one for one in found if one["what"]["valueString"] == "Lecture : 1 document")
     assert (read["who"]["valueString"], read["role"]["valueString"]) == (bob.idnps, "Médecin")
-    assert read["establishment"]["valueString"] == "1750000001"
+    assert read["establishment"]["valueString"] == f"1{bob.organization}"
     assert read["document"]["valueReference"]["reference"] == f"DocumentReference/{documents[1]['id']}"
     assert people(world, dossier, anna) >= {anna.idnps, bob.idnps}
 
@@ -91,3 +91,26 @@ def test_figures_are_for_the_administrator_of_the_host(world, scene):
     assert world.operator("admin").get("$statistics").status_code == 200
     for asker in (world.operator("physician", "T1"), scene[1], world.holder(scene[0]), world.host(), world.feed()):
         assert refused(asker.get("$statistics"))
+
+
+def test_figures_come_from_what_people_did(world):
+    anna = world.professional()
+    for _ in range(5):
+        dossier = world.open(traitant=anna)
+        document = world.deposit(dossier, anna)
+        holder = world.holder(dossier)
+        assert holder.get(f"DocumentReference/{document['id']}").status_code == 200
+        assert holder.get(f"{dossier.path}/$access-journal").status_code == 200
+    told = world.operator("admin").get("$statistics").json()["parameter"]
+    plain = {one["name"]: one for one in told if "part" not in one}
+    for name in ("dossiersOpen", "dossiersFed", "dossiersActive", "dossiersFedByProfessionals"):
+        assert plain[name]["valueInteger"] >= 5
+    for name in ("documentsPerDossier", "professionalsPerDossier", "connectionsPerPatient"):
+        assert plain[name]["valueDecimal"] >= 1
+    assert 0 < plain["patientsWhoConsulted"]["valueDecimal"] <= 100
+    listed = {(one["name"], one["part"][0]["valueCode"]): one["part"] for one in told if "part" in one}
+    assert listed["reads", "DocumentReference"][-1]["valueInteger"] >= 5
+    assert listed["documentReads", "11488-4"][-1]["valueInteger"] >= 5
+    for action in ("document-read", "traces-viewed"):
+        assert listed["patientActions", action][1]["valueInteger"] >= 5
+    assert "Patient/" not in str(told) and dossier.id not in str(told)
