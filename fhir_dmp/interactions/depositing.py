@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_dmp.consent import companions, labelling
+from fhir_dmp.consent.predicate import DepositedBy, matches
 from fhir_dmp.dmp import documents, identity
-from fhir_dmp.dmp.documents import SUPERSEDED, Facts
+from fhir_dmp.dmp.documents import SUPERSEDED, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import VISIBILITY, labels_of
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
@@ -189,8 +190,16 @@ async def _listed_before(context: Context, met: Known, one: Item, items: Sequenc
     return found
 
 
+def _met(met: Known, row: Row) -> bool:
+    """Whether what is sent may refer to a row: the depositor sees it; a certificate, which sees nothing, deposited it itself."""
+    if met.request.kind == "structure":
+        own = DepositedBy(met.request.organization)
+        return any(one.status != WITHDRAWN and matches(own, one) for one in facts.opened(met.context, row))
+    return met.request.kind in ("host", "feed") or met.reading(row).permits
+
+
 async def _whole(context: Context, met: Known, items: Sequence[Item]) -> None:
-    """Every reference leads somewhere that the depositor sees. A certificate alone sees nothing, so it is not asked about the dossier."""
+    """Every reference leads somewhere that the depositor may refer to."""
     new = {one.address for one in items}
     vault = context.store.vault
     wanted: dict[str, tuple[bytes, str]] = {}
@@ -206,7 +215,7 @@ async def _whole(context: Context, met: Known, items: Sequence[Item]) -> None:
         row, kind = rows.get(key), address.partition("/")[0]
         there = row is not None and not row.deleted and row.type == kind
         if there and row.dossier == met.number:
-            there = met.request.kind in ("structure", "host", "feed") or met.reading(row).permits
+            there = _met(met, row)
         elif there:
             there = row.dossier == COMMON and kind in enforcement.PUBLIC
         if not there:
