@@ -103,8 +103,9 @@ async def load(settings: Settings, asked: Asked) -> tuple[Counts, Path]:
             await Ledger(plain.store).end_abandoned()
         else:
             await job.insert()
-        click.echo(f"import {job.id}; if it is cut off, go on with --resume {job.id}", err=True)
         listed = _listed(settings, job, asked.paths)
+        if sum(one.size for one in listed) >= LITTLE:
+            click.echo(f"import {job.id}; if it is cut off, go on with --resume {job.id}", err=True)
         context = context_of(plain.store, settings, rules)
         pool = await _pool(context, rules, job.id, sum(one.size for one in listed))
         try:
@@ -119,7 +120,7 @@ async def load(settings: Settings, asked: Asked) -> tuple[Counts, Path]:
 async def _job(settings: Settings, asked: Asked) -> tuple[Job, Asked]:
     """A new job, or the one to go on with and what was then asked."""
     if asked.resume is None:
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}-{os.urandom(2).hex()}"
         detail = {"paths": list(asked.paths), "report": str(asked.report) if asked.report else ""}
         return Job(id=name, kind="import", state="running", source=asked.source, detail=detail), asked
     job = await Job.get(asked.resume)

@@ -106,14 +106,15 @@ def _members(name: str, file_name: str, stream: BinaryIO) -> Iterator[Item]:
     if lower.endswith(".gz"):
         stream, lower = gzip.GzipFile(fileobj=stream), lower.removesuffix(".gz")
     if lower.endswith(".ndjson"):
-        yield from _lines(name, stream)
+        yield from lines(name, stream)
     elif lower.endswith(".json"):
-        yield from _whole(name, stream)
+        yield from whole(name, stream)
     else:
         yield from _sniffed(name, stream)
 
 
-def _lines(name: str, stream: BinaryIO, first: bytes = b"") -> Iterator[Item]:
+def lines(name: str, stream: BinaryIO, first: bytes = b"") -> Iterator[Item]:
+    """NDJSON: one resource a line. first: a line that is already read."""
     number, line = 1, first or stream.readline(LARGEST + 1)
     while line:
         if len(line) > LARGEST:
@@ -123,7 +124,8 @@ def _lines(name: str, stream: BinaryIO, first: bytes = b"") -> Iterator[Item]:
         number, line = number + 1, stream.readline(LARGEST + 1)
 
 
-def _whole(name: str, stream: BinaryIO) -> Iterator[Item]:
+def whole(name: str, stream: BinaryIO) -> Iterator[Item]:
+    """One resource or Bundle."""
     body = stream.read(LARGEST + 1)
     if len(body) > LARGEST:
         raise FhirError("too-long", f"{name} is longer than {LARGEST} bytes")
@@ -134,7 +136,7 @@ def _sniffed(name: str, stream: BinaryIO) -> Iterator[Item]:
     """One resource per line when the first line is a whole one, else one resource."""
     first = stream.readline(LARGEST + 1)
     if first.rstrip().endswith(b"}") and first.lstrip().startswith(b"{"):
-        yield from _lines(name, stream, first)
+        yield from lines(name, stream, first)
     else:
         rest = stream.read(LARGEST + 1)
-        yield from _whole(name, io.BytesIO(first + rest))
+        yield from whole(name, io.BytesIO(first + rest))

@@ -22,7 +22,7 @@ from fhir_dmp.fhir.http_types import (
     parse_prefer,
     patch_form,
 )
-from fhir_dmp.http import access_journal, binary, bulk, conformance, sheet
+from fhir_dmp.http import access_journal, binary, bulk, conformance, imports, sheet
 from fhir_dmp.http.answers import Shape, send_answer, send_bytes, shape_of
 from fhir_dmp.http.envelope import announces_body
 from fhir_dmp.http.requests import actor_of, base_url, client_address, read_body
@@ -140,6 +140,9 @@ class Fhir:
 
     async def operation(self, request: Request, send: Send, context: Context, url: bundle.Url) -> None:
         """An operation; its input is in the query, or in a body."""
+        if imports.concerns(url):
+            await imports.serve(request, send, self.services, context, url)
+            return
         body = b""
         if request.method == "POST" and announces_body(request.scope["headers"]):
             check_resource_type(request.headers.get("content-type"))

@@ -61,6 +61,7 @@ def load(command, tmp_path):
         path, report = tmp_path / name, tmp_path / "report.ndjson"
         path.write_bytes(b"".join(dumped(resource) + b"\n" for resource in resources))
         code, said = command("import", path, "--source", source, "--report", report)
+        assert code in (0, 3), said
         return code, [json.loads(line) for line in report.read_text("utf-8").splitlines()] if report.exists() else [], said
 
     return loaded

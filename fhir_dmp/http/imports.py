@@ -1,0 +1,90 @@
+"""$import over HTTP: sending dossiers, asking how far they are, the report.
+
+https://fhir-dmp.example.org/fhir/OperationDefinition/System-import
+"""
+
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.types import Send
+
+from fhir_dmp.errors import FhirError, Issue, outcome
+from fhir_dmp.exchange import import_job
+from fhir_dmp.exchange.rules import SANDBOX
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.bundle import Url
+from fhir_dmp.fhir.http_types import check_resource_type, media_types
+from fhir_dmp.http.answers import send_bytes, send_stream, shape_of
+from fhir_dmp.http.requests import read_body
+from fhir_dmp.http.services import Services
+from fhir_dmp.interactions import import_
+from fhir_dmp.interactions.context import Context
+
+NAME = "$import"
+NDJSON = frozenset({"application/fhir+ndjson", "application/ndjson", "application/x-ndjson"})
+FHIR_JSON = b"application/fhir+json; charset=utf-8"
+ACCEPTED = Issue("information", "informational", "the import has begun; its state is at Content-Location")
+
+
+def concerns(url: Url) -> bool:
+    """Whether an address is about an import."""
+    return url.tail[:1] == (NAME,) and not url.type
+
+
+async def serve(request: Request, send: Send, services: Services, context: Context, url: Url) -> None:
+    """Answer a request that concerns an import."""
+    import_.admit_sender(context)
+    method = "GET" if request.method == "HEAD" else request.method
+    if len(url.tail) == 1 and request.method == "POST":
+        await _begin(request, send, services, context, url)
+    elif len(url.tail) == 1:
+        raise FhirError("method", "an import is sent by POST", headers={"Allow": "POST"})
+    elif len(url.tail) > 2:
+        raise FhirError("not-found", "there is nothing at this address")
+    elif method == "GET":
+        await _state(request, send, context, url.tail[1])
+    elif method == "DELETE":
+        await import_job.cancel(context, url.tail[1])
+        await send_bytes(send, 202, [], None, shape_of(request, url.query)._replace(prefer=""))
+    else:
+        raise FhirError("method", f"`{request.method[:16]}` is not allowed at this address", headers={"Allow": "GET, HEAD, DELETE"})
+
+
+async def _begin(request: Request, send: Send, services: Services, context: Context, url: Url) -> None:
+    shape = shape_of(request, url.query)._replace(prefer="")
+    given = [value for name, value in url.query if name == "source"]
+    if len(given) > 1 or (not given and context.actor.kind != "system"):
+        raise FhirError("invalid", "`source` names the one source the data come from")
+    announced = media_types(request.headers.get("content-type") or "")
+    ndjson = bool(announced) and announced[0].name in NDJSON
+    if not ndjson:
+        check_resource_type(request.headers.get("content-type"))
+    body = await read_body(request, services)
+    if not body.strip():
+        raise FhirError("invalid", "the body is empty: send a Bundle, or NDJSON")
+    job = await import_job.start(context, given[0] if given else SANDBOX, body, ndjson=ndjson)
+    headers = [(b"content-location", f"{context.base_url}/{NAME}/{job}".encode())]
+    await send_bytes(send, 202, headers, outcome([ACCEPTED]), shape)
+
+
+async def _state(request: Request, send: Send, context: Context, id: str) -> None:
+    state = await import_job.state_of(context, id)
+    head = json.dump(state.head)
+    size, pieces = len(head), _told(head)
+    if state.report is not None:
+        before, after = head[:-2] + b',{"name":"report","resource":', b"}]}"
+        size = len(before) + await context.store.contents.size(state.report) + len(after)
+        pieces = _joined(before, context.store.contents.read(state.report), after)
+    headers = [(b"content-type", FHIR_JSON), (b"cache-control", b"no-store")]
+    await send_stream(send, 200, headers, size, pieces, head=request.method == "HEAD")
+
+
+async def _told(head: bytes) -> AsyncIterator[bytes]:
+    yield head
+
+
+async def _joined(before: bytes, pieces: AsyncIterator[bytes], after: bytes) -> AsyncIterator[bytes]:
+    yield before
+    async for piece in pieces:
+        yield piece
+    yield after

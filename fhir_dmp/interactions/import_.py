@@ -1,0 +1,25 @@
+"""FHIR operation $import as it is declared; who may ask for it. The work is in fhir_dmp/exchange/import_job.py.
+
+https://fhir-dmp.example.org/fhir/OperationDefinition/System-import
+"""
+
+from fhir_dmp.consent.access import REFUSED
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir.bundle import Url
+from fhir_dmp.fhir.parameters import Given, Parameter
+from fhir_dmp.interactions.context import Answer, Context
+
+URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/System-import"
+PARAMETERS = (Parameter("source", required=True),)
+SENDERS = ("host", "feed")
+
+
+async def run(context: Context, url: Url, given: Given) -> Answer:
+    """As a part of something else an import has no answer."""
+    raise FhirError("not-supported", "an import is asked for by itself: POST [base]/$import?source=...")
+
+
+def admit_sender(context: Context) -> None:
+    """Other hosts and the feed of the Assurance Maladie send; in a sandbox its `system` tokens too."""
+    if context.actor.kind not in SENDERS and not (context.sandbox and context.actor.kind == "system"):
+        raise FhirError("forbidden", REFUSED)
