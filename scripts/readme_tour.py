@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the console blocks of README.md against a fresh sandbox; with --write, put what they print into it.
+"""Run the console blocks of README.md against a fresh store; with --write, put what they print into it.
 
 .venv/bin/python scripts/readme_tour.py --write
 """
@@ -22,6 +22,11 @@ CHANGING = (
     (re.compile(r"\b[a-z2-7]{13}\b"), "VERSION"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "INSTANT"),
     (re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"), "DATE"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "INSTANT"),
+    (re.compile(r"\d\d/\d\d/\d{4}( à)? \d\d:\d\d(:\d\d)?"), "WHEN"),
+    (re.compile(r"urn:oid:2\.25\.\d+"), "OID"),
+    (re.compile(r"\b[0-9a-f]{32}\b"), "HEX"),
+    (re.compile(r"\d+ (traces|unmerged|heads|rows)"), "COUNT"),
     (re.compile(r"\d+\.\d s"), "SECONDS"),
     (re.compile(r"report: \S+"), "REPORT"),
 )
@@ -41,7 +46,7 @@ def commands(block: str) -> list[tuple[str, str]]:
 
 
 def run(url: str, data: Path) -> list[list[tuple[str, str]]]:
-    """What each command of each block prints, in one shell. url: of a running sandbox. data: its folder."""
+    """What each command of each block prints, in one shell. url: of a running server. data: its folder."""
     blocks = [commands(found[1]) for found in BLOCK.finditer(README.read_text("utf-8"))]
     script = "\n".join(f"{command.rstrip()}\nprintf '{MARK}'" for block in blocks for command, _ in block)
     environment = {**os.environ, "FHIR_DMP_DATA": str(data), "LC_ALL": "C.UTF-8"}
@@ -80,7 +85,7 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     from tests.serving import serving
 
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), sandbox=False) as server:
         blocks = run(server.url, server.data)
     text = written(blocks)
     if "--write" in sys.argv:

@@ -26,13 +26,13 @@ OTHERS = {
 
 
 @click.command()
-@with_settings("database", "log_level")
+@with_settings("database")
 def command(loaded: Loaded) -> None:
     """Load the demonstration dossiers; print who is who, and ready tokens for a day."""
     keys_folder(loaded)
     try:
         with mongodb(loaded.settings) as running:
-            settings = replace(running, sandbox=asyncio.run(nature(running)), build_guide=False)
+            settings = replace(running, sandbox=asyncio.run(nature(running)), build_guide=False, log_level="warning")
             told = asyncio.run(_told(settings))
     except StoreError as error:
         raise Failed(str(error)) from None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from fhir_dmp.dmp import identity
 
-PARIS, LYON = "750000001", "690000002"
+PARIS, LYON, CABINET = "750000001", "690000002", "750000003"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,10 @@ class Holder:
 
 ANNA = Professional("ANNA", "Dr Anna Ferrand", "médecin traitant of all five", "10001000011", specialty="SM54")
 MARC = Professional("MARC", "Dr Marc Delorme", "cardiologist of the hospital", "10001000022", specialty="SM04", organization=LYON)
-NORA = Professional("NORA", "Nora Petit", "nurse, member of Jean's care team", "10001000033", profession="60")
-REMI = Professional("REMI", "Rémi Blanc", "biologist: files laboratory results, reads nothing of Jean", "10001000055", profession="21")
+NORA = Professional("NORA", "Nora Petit", "nurse, member of Jean's care team", "10001000033", profession="60", organization=CABINET)
+REMI = Professional(
+    "REMI", "Rémi Blanc", "biologist: files laboratory results, reads nothing else of Jean", "10001000055", profession="21", specialty="G"
+)
 YVES = Professional("YVES", "Dr Yves Lambert", "emergency physician, unrelated to anybody", "10001000044", organization=LYON)
 PROFESSIONALS = (ANNA, MARC, NORA, REMI, YVES)
 

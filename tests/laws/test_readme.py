@@ -18,7 +18,7 @@ def load(name: str):
 
 def test_the_tour_prints_what_readme_shows(tmp_path):
     tour = load("readme_tour")
-    with serving(tmp_path) as server:
+    with serving(tmp_path, sandbox=False) as server:
         blocks = tour.run(server.url, server.data)
     shown = [
         [tour.normal(output) for _, output in tour.commands(found[1])] for found in tour.BLOCK.finditer(tour.README.read_text("utf-8"))
