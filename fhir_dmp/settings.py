@@ -80,6 +80,7 @@ SETTINGS = (
     Setting("in_charge_sees_masked", True, bool, "colleagues in charge of the depositing establishment see what is masked"),
     Setting("emergency_professions", ("G15|10",), tuple, "who may break the glass or regulate, e.g. G15|10"),
     Setting("break_glass_minutes", 60, int, "how long a break-glass grant lasts", 1, 1440),
+    Setting("strict_metadata", False, bool, "refuse deposits that leave out metadata PDSm asks for; else only what the rules need"),
     Setting("masked_and_invisible", False, bool, "one request may set MASQUE_PS and INVISIBLE_PATIENT together"),
     Setting("self_authorisation_days", 365, int, "longest Consent a professional writes for himself", 1, 365),
     Setting("never_served_sectors", ("SA23", "SA24", "SA44", "SA48"), tuple, "sectors of insurers and employers"),

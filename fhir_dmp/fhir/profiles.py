@@ -11,7 +11,7 @@ from functools import cache
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir.profile_checks import compiled
 from fhir_dmp.fhir.profile_faults import Fault, Run
-from fhir_dmp.fhir.profile_tree import BASE, definition, definitions
+from fhir_dmp.fhir.profile_tree import BASE, chain, definition, definitions
 from fhir_dmp.fhir.rules import contained_types
 
 CANONICAL = "https://fhir-dmp.example.org/fhir/StructureDefinition/"
@@ -105,6 +105,37 @@ def deposit_profiles(resource: Mapping, actor_kind: str) -> tuple[str, ...]:
         case "Patient" | "RelatedPerson" | "CareTeam" as kind:
             return (url_of(_ENFORCED[kind]),)
     return ()
+
+
+def deposit_issues(resource: Mapping, actor_kind: str, *, language: str = "en", strict: bool = False) -> list[Issue]:
+    """What a write breaks of the profiles it must follow; its errors refuse it. strict: also for metadata that is merely left out.
+
+    What is said wrongly is always an error. What a document, list or deposit leaves unsaid is one where the rules of the dossier need it
+    (NEEDED), else a warning: practice software that says less than PDSm asks is heard.
+    """
+    found = [fault for url in deposit_profiles(resource, actor_kind) for fault in faults(resource, url)]
+    if not strict:
+        found = [fault._replace(severity="warning") if _unsaid(fault) else fault for fault in found]
+    return [fault.issue(language) for fault in found]
+
+
+def _unsaid(fault: Fault) -> bool:
+    return fault.rule in ("min", "few") and fault.element.partition(".")[0] in _HEARD and fault.element not in needed()
+
+
+_HEARD = frozenset({"DocumentReference", "List", "Bundle"})
+
+
+@cache
+def needed() -> frozenset[str]:
+    """Elements without which no document or list is taken, whatever brought it.
+
+    >>> sorted(needed())[:2]
+    ['DocumentReference.author', 'DocumentReference.content']
+    """
+    (core,) = chain(url_of("dmp-document-reference-core"))
+    asked = {element["id"] for element in core["differential"]["element"] if element.get("min")}
+    return frozenset(asked | {"DocumentReference.author", "DocumentReference.content.attachment.data", "List.subject"})
 
 
 # Types of which every resource written by people follows one profile.

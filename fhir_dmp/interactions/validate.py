@@ -54,10 +54,12 @@ def _of_profiles(context: Context, value: dict, mode: str | None, profile: str |
     """What the resource breaks of the profile asked for, of those it claims, and of the one a deposit must follow."""
     wanted = [profile] if profile is not None and profiles.known(profile) else []
     wanted += profiles.claimed(value)
-    if mode in ("create", "update"):
-        wanted += profiles.deposit_profiles(value, context.actor.kind)
     plain = dict.fromkeys(url.partition("|")[0] for url in wanted)
-    return [issue for url in plain for issue in profiles.validate_profile(value, url, language=context.language)]
+    found = [issue for url in plain for issue in profiles.validate_profile(value, url, language=context.language)]
+    if mode in ("create", "update"):
+        strict = context.settings.strict_metadata
+        found += profiles.deposit_issues(value, context.actor.kind, language=context.language, strict=strict)
+    return found
 
 
 async def _stored(context: Context, url: Url, sight: Sight) -> dict:

@@ -107,7 +107,11 @@ def test_of_a_professional_a_creation_follows_what_deposits_must_follow(fhir, ph
     resource = good("DocumentReference-consultation")
     del resource["meta"], resource["content"][0]["format"]
     answer = fhir.post("DocumentReference/$validate?mode=create", resource, **physician)
-    assert "DocumentReference.content[0].format" in places(answer)
+    told = {place: issue["severity"] for issue in issues(answer) for place in issue.get("expression", ())}
+    assert told["DocumentReference.content[0].format"] == "warning"
+    wrong = fhir.post("DocumentReference/$validate?mode=create", resource | {"docStatus": "final"}, **physician)
+    told = {place: issue["severity"] for issue in issues(wrong) for place in issue.get("expression", ())}
+    assert told["DocumentReference.docStatus"] == "error"
     assert "DocumentReference.content[0].format" not in places(fhir.post("DocumentReference/$validate?mode=create", resource))
 
 

@@ -12,7 +12,18 @@ from fhir_dmp.fhir import profile_codes
 from fhir_dmp.fhir.profile_checks import ProfileError, compiled
 from fhir_dmp.fhir.profile_codes import holds, members
 from fhir_dmp.fhir.profile_tree import definitions
-from fhir_dmp.fhir.profiles import claimed, deposit_profiles, faults, known, profiles_for, type_of, url_of, validate_profile
+from fhir_dmp.fhir.profiles import (
+    claimed,
+    deposit_issues,
+    deposit_profiles,
+    faults,
+    known,
+    needed,
+    profiles_for,
+    type_of,
+    url_of,
+    validate_profile,
+)
 from tests.profiles.reading import GOOD, broken, good, read
 
 ENTRY = "dmp-document-reference"
@@ -198,6 +209,32 @@ def test_where_no_profile_is_meant_none_is_asked():
     assert deposit_profiles({"resourceType": "Observation"}, "professional") == ()
     assert deposit_profiles({"resourceType": "Bundle", "type": "transaction", "entry": [{"resource": 3}, None]}, "professional") == ()
     assert deposit_profiles({"resourceType": "Consent", "category": [{"text": "?"}]}, "patient") == (url_of("dmp-consent"),)
+
+
+def test_what_a_deposit_leaves_unsaid_is_an_error_where_the_rules_need_it():
+    little = {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "type": {"coding": [{"system": "http://loinc.org", "code": "11488-4"}]},
+        "subject": {"reference": "Patient/1"},
+        "author": [{"reference": "Patient/1"}],
+        "content": [{"attachment": {"contentType": "text/plain", "url": "Binary/1"}}],
+    }
+
+    def severities(resource, **how):
+        return {issue.severity for issue in deposit_issues(resource, "professional", **how)}
+
+    assert severities(little) == {"warning"} and "error" in severities(little, strict=True)
+    assert deposit_issues(little, "system", strict=True) == []
+    for element in ("type", "subject", "author", "content"):
+        less = {name: value for name, value in little.items() if name != element}
+        assert [i.expression for i in deposit_issues(less, "professional") if i.severity == "error"] == [f"DocumentReference.{element}"]
+    wrong = little | {"docStatus": "final"}
+    assert [i.code for i in deposit_issues(wrong, "professional") if i.severity == "error"] == ["structure"]
+    consent = good("Consent-mandat")
+    del consent["provision"]["period"]["end"]
+    assert [i.severity for i in deposit_issues(consent, "patient")] == ["error"]
+    assert {"DocumentReference.type", "DocumentReference.subject", "DocumentReference.content"} <= needed()
 
 
 RESOURCES = [(read(path), url) for path in GOOD for url in claimed(read(path))]
