@@ -90,6 +90,7 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
         address = settings.base_url or settings.host
         background = [asyncio.create_task(merger.run()), asyncio.create_task(tidy(services.store, address))]
         background.append(asyncio.create_task(notices.run(services.store, settings)))
+        background.append(asyncio.create_task(import_job.attend(services.store, settings)))
         try:
             started()
             yield

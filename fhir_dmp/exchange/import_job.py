@@ -21,12 +21,14 @@ from fhir_dmp.exchange.inputs import Item, lines, whole
 from fhir_dmp.exchange.opening import context_of
 from fhir_dmp.exchange.pool import Here, Workers
 from fhir_dmp.exchange.results import Counts, Result
-from fhir_dmp.exchange.rules import FEED, Rules
+from fhir_dmp.exchange.rules import FEED, SANDBOX, Rules
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_type import reader_digest
+from fhir_dmp.settings import Settings
 from fhir_dmp.store.ledger import Ledger
 from fhir_dmp.store.records import Job
+from fhir_dmp.store.resources import Store
 
 log = logging.getLogger("fhir_dmp.import")
 
@@ -37,6 +39,7 @@ AT_ONCE = 4
 BEAT_SECONDS = 2
 # A running job says that it lives; one that is silent for so long has lost its server, and whoever looks goes on with it.
 SILENCE_MS = 20_000
+ATTEND_SECONDS = 15
 LIFE_MS = 24 * 3600 * 1000
 # More than this is work for a process of its own, beside the one that serves.
 LITTLE = 2 * 1024 * 1024
@@ -228,6 +231,19 @@ async def go_on(context: Context, job: Job) -> None:
     if taken:
         await Ledger(context.store).end_abandoned()
         _begin(context, job, await sources.rules_of(context.store, job.source))
+
+
+async def attend(store: Store, settings: Settings) -> None:
+    """Look now and then for imports whose server is gone, and go on with them."""
+    context = context_of(store, settings, Rules(source=SANDBOX))
+    while True:
+        try:
+            for job in await Job.objects(pk__gte=PREFIX, pk__lt=f"{PREFIX}~", state="running").to_list():
+                if context.now_ms() - job.detail["beat"] > SILENCE_MS:
+                    await go_on(context, job)
+        except Exception as error:
+            log.warning("imports without a server were not looked for", exc_info=error)
+        await asyncio.sleep(ATTEND_SECONDS)
 
 
 async def cancel(context: Context, id: str) -> None:
