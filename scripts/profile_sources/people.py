@@ -172,8 +172,7 @@ RELATED = Profile(
             ms=True,
             binding=("extensible", "dmp-patient-relation"),
         ),
-        E("name", "1..*", "Name", "Nom", ms=True),
-        E("name.family", "1..1", "Family name", "Nom de famille"),
+        E("name", en="Name", fr="Nom", ms=True),
         E("birthDate", en="Date of birth", fr="Date de naissance", ms=True),
         E("telecom", en="Where notices are sent", fr="Où les avis sont envoyés", ms=True),
         E("period", en="How long the title holds", fr="Durée de validité du titre", ms=True),
@@ -182,9 +181,9 @@ RELATED = Profile(
             rules=[
                 Rule(
                     "dmp-rel-1",
-                    "error",
-                    "The title of a guardian says when it began.",
-                    "Le titre d'un tuteur dit quand il a commencé.",
+                    "warning",
+                    "The title of a guardian should say when it began.",
+                    "Le titre d'un tuteur devrait dire quand il a commencé.",
                     "relationship.coding.where(code = 'GUARD' or code = 'TUTEUR').empty() or period.start.exists()",
                 )
             ],

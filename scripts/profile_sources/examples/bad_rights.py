@@ -92,6 +92,7 @@ CASES: tuple[Bad, ...] = (
         "RelatedPerson",
         "A guardianship begins on a day.",
         "Une tutelle commence un jour.",
+        "warning",
     ),
     Bad(
         "equipe-avec-structure",
