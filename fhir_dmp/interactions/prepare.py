@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.fhir import json, narrative, schema
+from fhir_dmp.fhir import json, narrative, profiles, schema
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.references import is_id, parse_reference
 from fhir_dmp.fhir.tables import compartment
@@ -86,6 +86,13 @@ def _check_images(value: object, place: str) -> None:
     elif isinstance(value, list):
         for number, part in enumerate(value):
             _check_images(part, f"{place}[{number}]")
+
+
+def check_profiles(context: Context, checked: Checked) -> None:
+    """Refuse what breaks the profiles that a write by this actor must follow; what is merely left unsaid only where the rules need it."""
+    found = profiles.deposit_issues(checked.value, context.actor.kind, language=context.language, strict=context.settings.strict_metadata)
+    if faults := [issue for issue in found if issue.severity in ("error", "fatal")]:
+        raise FhirError.many("unprocessable", faults)
 
 
 def patients_named(type_name: str, index: Mapping[str, tuple]) -> set[str]:

@@ -45,8 +45,7 @@ async def create(context: Context, type_name: str, body: bytes) -> Answer:
     """POST [type]."""
     if type_name in NEVER:
         raise not_allowed(type_name, "POST", "GET, HEAD")
-    checked = check(context, body, type_name)
-    return await create_checked(context, checked)
+    return await create_checked(context, check(context, body, type_name))
 
 
 async def create_checked(context: Context, checked: Checked) -> Answer:
