@@ -54,24 +54,32 @@ def typed(item: object, name: str) -> bool:
     return type(item) in _SYSTEM_TYPES.get(name, ())
 
 
+def _key(item: object) -> object:
+    """What equal items have in common, to be looked up: thousands of values are compared without comparing each with each."""
+    if type(item) is bool:
+        return "bool", item
+    if isinstance(item, dict):
+        return "dict", frozenset((name, _key(inner)) for name, inner in item.items())
+    if isinstance(item, list):
+        return "list", tuple(map(_key, item))
+    return item
+
+
 def _distinct(items: list) -> list:
-    found: list = []
-    texts: set[str] = set()
+    found: dict = {}
     for item in items:
-        if type(item) is str:
-            # Thousands of addresses of a Bundle are compared here: not each with each.
-            if item in texts:
-                continue
-            texts.add(item)
-        elif any(equal(item, other) for other in found):
-            continue
-        found.append(item)
-    return found
+        found.setdefault(_key(item), item)
+    return list(found.values())
 
 
 def _subset(items: list, others: list) -> list:
-    texts = {other for other in others if type(other) is str}
-    return [all(item in texts if type(item) is str else any(equal(item, other) for other in others) for item in items)]
+    known = set(map(_key, others))
+    return [all(_key(item) in known for item in items)]
+
+
+def _intersect(items: list, others: list) -> list:
+    known = set(map(_key, others))
+    return _distinct([item for item in items if _key(item) in known])
 
 
 def _not(items: list) -> list:
@@ -156,7 +164,7 @@ ARGUMENTS: dict[str, Callable[[list, list], list]] = {
     "extension": _extension,
     "union": lambda items, others: _distinct([*items, *others]),
     "combine": lambda items, others: [*items, *others],
-    "intersect": lambda items, others: _distinct([item for item in items if any(equal(item, other) for other in others)]),
+    "intersect": _intersect,
     "subsetOf": _subset,
     "skip": lambda items, given: items[given[0] :] if given and type(given[0]) is int and given[0] >= 0 else [],
     "take": lambda items, given: items[: given[0]] if given and type(given[0]) is int and given[0] >= 0 else [],

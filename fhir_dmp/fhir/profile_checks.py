@@ -21,6 +21,10 @@ Check = Callable[[Any, Place, Run], None]
 Test = Callable[[Any], bool]
 
 
+# More values of one element than this are an attack, or a mistake: each costs up to 25 microseconds.
+MOST_VALUES = 20_000
+
+
 class ProfileError(ValueError):
     """A profile says what this compiler does not understand."""
 
@@ -95,7 +99,9 @@ def _element(node: Node, element: Element) -> Check:
                 count += companion in owner
             elif type(inner) is list:
                 count += len(inner)
-                if tests or slices:
+                if len(inner) > MOST_VALUES:
+                    run.add("crowded", node.id, (place, step, None), name=name, said=str(len(inner)), listed=str(MOST_VALUES))
+                elif tests or slices:
                     values += [(one, (place, step, index), tests) for index, one in enumerate(inner) if one is not None]
             else:
                 count += 1

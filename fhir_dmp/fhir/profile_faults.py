@@ -37,6 +37,11 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "target": ("structure", "this reference must name {listed}, not {said}", "cette référence doit désigner {listed}, et non {said}"),
     "profile": ("structure", "this follows none of {listed}", "ceci ne suit aucun de {listed}"),
     "resource": ("structure", "a {listed} is expected, not a {said}", "un {listed} est attendu, et non un {said}"),
+    "crowded": (
+        "too-costly",
+        "{name} is here {said} times; a profile judges at most {listed}",
+        "{name} figure ici {said} fois ; un profil en juge au plus {listed}",
+    ),
     "many": (
         "too-costly",
         "there are more than {listed} faults; the others are not listed",

@@ -257,8 +257,8 @@ PRACTITIONER = Profile(
                     "error",
                     "RPPS and IDNPS of one professional agree: 8, then the RPPS number.",
                     "RPPS et IDNPS d'un même professionnel concordent : 8, puis le numéro RPPS.",
-                    f"identifier.where(system = '{RPPS}').empty() or identifier.where(system = '{IDNPS}').all(value.startsWith('8').not()"
-                    f" or value.substring(1) in %resource.identifier.where(system = '{RPPS}').value)",
+                    f"identifier.where(system = '{RPPS}').empty() or identifier.where(system = '{IDNPS}').value.where(startsWith('8'))"
+                    f".select(substring(1)).subsetOf(%resource.identifier.where(system = '{RPPS}').value)",
                 ),
             ],
         ),

@@ -277,6 +277,12 @@ def test_many_faults_are_cut_short():
     assert len(found) == 201 and found[-1].issue().code == "too-costly"
 
 
+def test_an_element_that_repeats_beyond_measure_is_not_walked():
+    team = good("CareTeam-equipe")
+    team["participant"] = [{"member": {"reference": "Group/1"}}] * 20_001
+    assert broken(team, "dmp-care-team") == [("crowded", "CareTeam.participant")]
+
+
 def test_a_large_deposit_costs_in_proportion():
     deposit = good("Bundle-depot")
     head, rest = deposit["entry"][0], deposit["entry"][1:]
