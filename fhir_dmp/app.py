@@ -26,6 +26,8 @@ from fhir_dmp.http.services import Services
 from fhir_dmp.identity.tokens import Tokens
 from fhir_dmp.interactions import choices, export_job, notices, retention
 from fhir_dmp.settings import Settings, load
+from fhir_dmp.signing.keys import SealKeys
+from fhir_dmp.signing.message import Signers
 from fhir_dmp.store.resources import Store
 
 # What a browser may send and see across origins, when `cors_origins` names any.
@@ -72,6 +74,8 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
     """
     settings = settings or load().settings
     services = Services(settings, Tokens.open(settings), Metrics(), law=choices.law(settings))
+    services.seals = SealKeys(settings.data)
+    services.signers = Signers(settings.message_signers, settings.message_seal_required, settings.jwks_seconds)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:

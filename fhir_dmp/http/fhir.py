@@ -30,6 +30,7 @@ from fhir_dmp.http.services import Services
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import batch, dispatch, enforcement, octets, search_access, tracing, transaction
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.signing import message
 
 BASE = "/fhir"
 WRITING = frozenset({"create", "update", "patch", "delete"})
@@ -98,6 +99,7 @@ class Fhir:
             lenient=parse_prefer(request.headers.get("prefer")).handling == "lenient",
             language=language_of(request.headers.get("accept-language")),
             recorder=services.recorder,
+            seals=services.seals,
             request_id=request.scope.get("fhir_dmp.request_id", ""),
             client_address=client_address(request, services.settings),
             enforcer=enforcement.Enforcer(asked_by(actor), services.law) if ruled else None,
@@ -115,11 +117,13 @@ class Fhir:
         elif request.method in ("POST", "PUT"):
             check_resource_type(headers.get("content-type"))
             body = await read_body(request, self.services)
+            context = await self.received(request, context, body)
             if (exists := headers.get("if-none-exist")) is not None and request.method == "POST":
                 criteria = bundle.parse_query(exists.partition("?")[2] if "?" in exists else exists)
         elif request.method == "PATCH":
             form = patch_form(headers.get("content-type"))
             body = await read_body(request, self.services)
+            context = await self.received(request, context, body)
         asked = dispatch.Request(
             method=request.method,
             url=url,
@@ -147,6 +151,7 @@ class Fhir:
         if request.method == "POST" and announces_body(request.scope["headers"]):
             check_resource_type(request.headers.get("content-type"))
             body = await read_body(request, self.services)
+            context = await self.received(request, context, body)
         for page in (bulk, sheet):
             if page.concerns(url):
                 await page.serve(request, send, context, url, body)
@@ -159,6 +164,19 @@ class Fhir:
             await access_journal.send_page(request, send, answer.body, form)
             return
         await send_answer(send, answer, shape, context.base_url, wrote=answer.location is not None)
+
+    async def received(self, request: Request, context: Context, body: bytes, *, is_bundle: bool = False) -> Context:
+        """With what is known of the message, its seal verified before anything of it is parsed."""
+        if context.enforcer is None:
+            return context
+        headers = request.headers.getlist(message.HEADER)
+        if len(headers) > 1:
+            raise message.wrong("the request carries several")
+        actor, now_ms = context.actor, context.now_ms()
+        speaks_for = tuple(one for one in (actor.organization, actor.host) if one)
+        sealed = {"kind": actor.kind, "speaks_for": speaks_for, "now_ms": now_ms}
+        found = await self.services.signers.check("".join(headers), body, is_bundle, **sealed)
+        return replace(context, message=found)
 
     async def form(self, request: Request) -> bundle.Pairs:
         """Parameters of POST _search."""
@@ -177,6 +195,7 @@ class Fhir:
         shape = shape_of(request, pairs)
         check_resource_type(request.headers.get("content-type"))
         body = await read_body(request, self.services)
+        context = await self.received(request, context, body, is_bundle=True)
         plan = read_plan(context, body)
         request.scope["fhir_dmp.interaction"] = plan.kind
         run = transaction.run if plan.kind == "transaction" else batch.run

@@ -13,6 +13,8 @@ from fhir_dmp.consent.law import LAW, Law
 from fhir_dmp.http.metrics import Metrics
 from fhir_dmp.identity.tokens import Tokens
 from fhir_dmp.settings import Settings
+from fhir_dmp.signing.keys import SealKeys
+from fhir_dmp.signing.message import Signers
 
 if TYPE_CHECKING:
     from fhir_dmp.audit.recorder import Recorder
@@ -26,7 +28,7 @@ def now_ms() -> int:
 
 @dataclass(slots=True)
 class Services:
-    """settings, tokens, metrics: for the life of the worker. store: None until it is open; recorder: of traces, with it.
+    """settings, tokens, metrics, seals, signers: for the life of the worker. store: None until it is open; recorder: of traces, with it.
     law: what this host decides.
     reading_bytes: size of the bodies that are being received now. began_ms: when the worker started, UTC.
 
@@ -40,6 +42,8 @@ class Services:
     random: Callable[[int], bytes] = os.urandom
     store: "Store | None" = None
     recorder: "Recorder | None" = None
+    seals: SealKeys | None = None
+    signers: Signers = field(default_factory=lambda: Signers(None))
     law: Law = LAW
     reading_bytes: int = 0
     began_ms: int = field(default_factory=now_ms)

@@ -13,6 +13,8 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.tables import known_type
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.settings import Settings
+from fhir_dmp.signing.keys import SealKeys
+from fhir_dmp.signing.seal import Message
 from fhir_dmp.store.reading import Reader
 from fhir_dmp.store.resources import Store, Transaction
 from fhir_dmp.store.rows import Content
@@ -29,7 +31,8 @@ class Context:
     lenient: Prefer: handling=lenient. explain: tell how a search was done. language: en or fr, of what is told to people.
     importing: what other hosts recorded comes in, their traces too.
     transaction: the MongoDB transaction the interaction takes part in, if any. enforcer: who asks the rules; None for the `system` tokens
-    of a sandbox, who meet none. recorder: of traces, None where nothing is traced. request_id: X-Request-Id. client_address: IP or name.
+    of a sandbox, who meet none. recorder: of traces, None where nothing is traced. seals: keys that what is written is sealed with, None
+    where nothing is. message: the one that came. request_id: X-Request-Id. client_address: IP or name.
     """
 
     store: Store
@@ -45,6 +48,8 @@ class Context:
     transaction: Transaction | None = None
     enforcer: "Enforcer | None" = None
     recorder: Recorder | None = None
+    seals: SealKeys | None = None
+    message: Message | None = None
     request_id: str = ""
     client_address: str = ""
 

@@ -1,11 +1,11 @@
-"""Storing versions together with their traces and, when rights may have changed, the policy of the dossier: all or none.
+"""Storing versions together with their seals, their traces and, when rights may have changed, the policy of the dossier: all or none.
 
 https://hl7.org/fhir/R4/http.html#create ; IHE BALP; consent.compiling
 """
 
 from collections.abc import Sequence
 
-from fhir_dmp.interactions import policy, tracing
+from fhir_dmp.interactions import policy, sealing, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import COMMON, dossier_row
@@ -19,15 +19,19 @@ async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind
     Conflict names the first change whose expectation does not hold.
     """
     rows = [change for change, _ in changes]
-    everything = [*rows, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked)]
+    seals = sealing.of_writes(context, changes)
+    everything = [*rows, *seals, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked)]
     touched = touching(context, [change.row for change in rows])
+    withdrawn = sealing.following(context, changes)
     if context.transaction is not None:
         await context.transaction.write(everything)
+        await sealing.follow(context, withdrawn)
         await recompute(context, touched)
-    elif touched:
+    elif touched or withdrawn:
 
         async def work(transaction) -> None:
             await transaction.write(everything)
+            await sealing.follow(context.inside(transaction), withdrawn)
             await recompute(context.inside(transaction), touched)
 
         for dossier in touched:  # its key is older than the transaction, which then need not start twice

@@ -19,10 +19,25 @@ ALLOWED = {
     "consent": {"errors", "fhir", "dmp", "search", "identity"},
     "audit": {"errors", "fhir", "dmp", "search", "identity", "consent"},
     "store": {"errors", "fhir", "dmp", "search", "consent", "audit", "identity"},
-    "interactions": {"errors", "settings", "fhir", "dmp", "search", "identity", "consent", "audit", "store"},
-    "exchange": {"errors", "settings", "fhir", "dmp", "search", "identity", "consent", "audit", "store", "interactions"},
+    "signing": {"errors", "settings", "identity"},
+    "interactions": {"signing", "errors", "settings", "fhir", "dmp", "search", "identity", "consent", "audit", "store"},
+    "exchange": {"signing", "errors", "settings", "fhir", "dmp", "search", "identity", "consent", "audit", "store", "interactions"},
     "guide": {"errors", "settings", "fhir", "dmp", "search", "consent", "interactions"},
-    "http": {"errors", "settings", "fhir", "dmp", "search", "identity", "consent", "audit", "store", "interactions", "exchange", "guide"},
+    "http": {
+        "signing",
+        "errors",
+        "settings",
+        "fhir",
+        "dmp",
+        "search",
+        "identity",
+        "consent",
+        "audit",
+        "store",
+        "interactions",
+        "exchange",
+        "guide",
+    },
 }
 # Of the audit room: below the store are values and proofs, above it whoever reads and writes the journal.
 ABOVE_STORE = {"recorder", "merger", "verify", "verify_rows"}

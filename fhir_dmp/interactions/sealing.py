@@ -1,0 +1,195 @@
+"""Seals on arrival: with each version written into a dossier goes a Provenance that the host has signed, or neither is stored.
+
+https://hl7.org/fhir/R4/provenance.html ; ig/decisions: proofs
+
+A seal shares the facts of what it seals, so whoever may not see that does not see the seal. Seals of rights and of people around the holder
+carry no facts: no search and no read meets them, `$verify` and `fhir-dmp verify` do.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from fhir_dmp.consent import companions
+from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.interactions.facts import LEADS
+from fhir_dmp.search import blind, extract, narrow
+from fhir_dmp.search.blind import Entries
+from fhir_dmp.search.predicate import Has, ReferenceIs
+from fhir_dmp.signing import seal
+from fhir_dmp.signing.seal import Message, Sealed
+from fhir_dmp.store.rows import Change, NewRow
+from fhir_dmp.store.vault import COMMON, version_id
+
+if TYPE_CHECKING:
+    from fhir_dmp.interactions.context import Context
+
+HOST = "https://fhir-dmp.example.org/fhir/sid/host"
+SIGNER = "https://fhir-dmp.example.org/fhir/sid/message-signer"
+LIFECYCLE = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
+PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+E1762 = "urn:iso-astm:E1762-95:2013"
+TIMESTAMP, SOURCE = "1.2.840.10065.1.12.1.18", "1.2.840.10065.1.12.1.14"
+JOSE = "application/jose"
+DOCUMENT = "DocumentReference"
+REPLACED = STATUSES.index(SUPERSEDED)
+UNSEALED = frozenset({"AuditEvent"})
+
+Written = Sequence[tuple[Change, str]]
+
+
+def of_writes(context: "Context", changes: Written) -> list[Change]:
+    """The seals of what is about to be stored, to be stored with it. changes: with logical ids.
+
+    None for who meets no rule: in a sandbox his resources are nobody's evidence.
+    """
+    if context.enforcer is None or context.seals is None or context.recorder is None:
+        return []
+    groups = grouped([(change.row, id) for change, id in changes])
+    if not groups:
+        return []
+    context.seals.refresh(context.now_ms())
+    message = context.message
+    if message is not None and len(groups) > 1:
+        message = Message(signer=message.signer, kid=message.kid) if message.signer else None
+    return [_seal(context, rows, message) for rows in groups]
+
+
+def grouped(written: Sequence[tuple[NewRow, str]]) -> list[list[tuple[NewRow, str]]]:
+    """What is sealed together: a document with the contents and resources that came with it; anything else alone."""
+    rows = [
+        (row, id) for row, id in written if row.dossier != COMMON and not row.deleted and row.body is not None and row.type not in UNSEALED
+    ]
+    documents: dict[int, list[list[tuple[NewRow, str]]]] = {}
+    groups = []
+    for row, id in rows:
+        if row.type == DOCUMENT:
+            group = [(row, id)]
+            groups.append(group)
+            documents.setdefault(_root(row), []).append(group)
+    for row, id in rows:
+        if row.type == DOCUMENT:
+            continue
+        # A new version and the one it replaces have one root; what comes with them belongs to the new one.
+        own = [group for group in documents.get(_root(row), ()) if _root(row) and group[0][0].method == "POST"]
+        if len(own) == 1:
+            own[0].append((row, id))
+        else:
+            groups.append([(row, id)])
+    return groups
+
+
+def _root(row: NewRow) -> int:
+    return row.visible.get("rt", 0) if isinstance(row.visible, dict) and row.type not in companions.SEEN_AS else 0
+
+
+def _seal(context: "Context", rows: Sequence[tuple[NewRow, str]], message: Message | None) -> Change:
+    """One seal over some versions of one dossier."""
+    first, first_id = rows[0]
+    vault, at_ms = context.store.vault, context.now_ms()
+    host, at = context.recorder.indexer.server.identity, to_instant(at_ms)
+    patient = _patient(context, first, first_id)
+    what = [_sealed(row, id) for row, id in rows]
+    signed = seal.sign(context.seals, host, at, patient, what, message)
+    targets = [one.reference for one in what] + ([patient] if patient else [])
+    own = {
+        "resourceType": "Provenance",
+        "target": [{"reference": one} for one in targets],
+        "recorded": at,
+    }
+    common, shared = _common(host, vault.hash64)
+    signatures = [signature(TIMESTAMP, at, common["agent"][0]["who"], signed)]
+    if message is not None and message.jws:
+        who = {"identifier": {"system": SIGNER, "value": message.signer}}
+        signatures.append(signature(SOURCE, at, who, message.jws))
+    id, version = vault.new_id(first.dossier, context.random), vault.new_version(context.random)
+    meta = {"versionId": version_id(version), "lastUpdated": at}
+    entries = blind.entries("Provenance", _index(context, own), vault.hash64, patient or None)
+    row = NewRow(
+        key=vault.locate("Provenance", id),
+        dossier=first.dossier,
+        type="Provenance",
+        version=version,
+        updated_ms=at_ms,
+        self64=blind.self_hash("Provenance", id, vault.hash64),
+        x=_both(entries.x, shared.x),
+        g=_both(entries.g, shared.g),
+        c=_both(entries.c, shared.c),
+        n=_both(entries.n, shared.n),
+        body=json.dump({"resourceType": "Provenance", "id": id, "meta": meta, **own, **common, "signature": signatures}),
+        method="POST",
+        visible=_visible(first),
+    )
+    return Change(row, None)
+
+
+def following(context: "Context", changes: Written) -> list[tuple[NewRow, str]]:
+    """Documents that are withdrawn or brought back by their author; superseded ones stay readable, and their seals with them."""
+    patched = [(change.row, id) for change, id in changes if change.row.type == DOCUMENT and change.row.method == "PATCH"]
+    return [
+        one for one in patched if context.enforcer is not None and isinstance(one[0].visible, dict) and one[0].visible["st"] != REPLACED
+    ]
+
+
+async def follow(inside: "Context", documents: Sequence[tuple[NewRow, str]]) -> None:
+    """What vouches for a document is seen as long as the document is: its Provenances take its status. inside: of the transaction."""
+    vault = inside.store.vault
+    for row, id in documents:
+        about = narrow.to_mongo(Has("target", ReferenceIs(DOCUMENT, id)), "Provenance", vault.hash64, vault.locate).filter
+        await inside.transaction.restate(row.dossier, about, types=("Provenance",), status=row.visible["st"])
+
+
+def _sealed(row: NewRow, id: str) -> Sealed:
+    reference = f"{row.type}/{id}/_history/{version_id(row.version)}"
+    return seal.sealed(reference, row.body, row.content.sha256 if row.content is not None else None)
+
+
+def _patient(context: "Context", row: NewRow, id: str) -> str:
+    """Reference to the holder, "" where he is not known."""
+    if row.type == "Patient":
+        return f"Patient/{id}"
+    named = context.enforcer.ledger.patient
+    return f"Patient/{named}" if named and context.store.vault.dossier_of_patient(named) == row.dossier else ""
+
+
+def _visible(row: NewRow) -> Any:
+    """Facts of the seal of a version: its own. It leads nowhere else than to what has the same facts."""
+    if row.type in companions.SEEN_AS or row.visible is None:
+        return None
+    if isinstance(row.visible, Mapping):
+        return {name: value for name, value in row.visible.items() if name != LEADS}
+    return [dict(one) for one in row.visible]
+
+
+@lru_cache(maxsize=16)
+def _common(host: str, hash64: Any) -> tuple[dict, Entries]:
+    """What all seals of a host have in common, and how that is indexed: most of it."""
+    who = {"identifier": {"system": HOST, "value": host}, "display": "fhir-dmp"}
+    value = {
+        "activity": {"coding": [{"system": LIFECYCLE, "code": "receive", "display": "Receive/Retain Record Lifecycle Event"}]},
+        "agent": [{"type": {"coding": [{"system": PARTICIPANT, "code": "custodian", "display": "Custodian"}]}, "who": who}],
+    }
+    whole = {"resourceType": "Provenance", **value, "signature": [signature(TIMESTAMP, "", who, "")]}
+    return value, blind.entries("Provenance", extract.extract("Provenance", whole, base_urls=()), hash64)
+
+
+def signature(kind: str, when: str, who: Mapping[str, Any], signed: str) -> dict:
+    """A FHIR Signature that holds a JWS. kind: code of E1762. who: Reference. https://hl7.org/fhir/R4/datatypes.html#Signature"""
+    display = {TIMESTAMP: "Timestamp Signature", SOURCE: "Source Signature"}[kind]
+    return {
+        "type": [{"system": E1762, "code": kind, "display": display}],
+        "when": when,
+        "who": who,
+        "sigFormat": JOSE,
+        "data": seal.base64.b64encode(signed.encode()).decode(),
+    }
+
+
+def _index(context: "Context", own: dict) -> Mapping[str, tuple]:
+    return extract.extract("Provenance", own, base_urls=(context.base_url,))
+
+
+def _both(own: tuple, shared: tuple) -> tuple:
+    return tuple(dict.fromkeys((*own, *shared)))
