@@ -14,6 +14,7 @@ from fhir_dmp.dmp.identity import INS_SYSTEMS
 from fhir_dmp.dmp.visibility import labels_of
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import mapping, people, waiting
+from fhir_dmp.exchange.naming import master_name
 from fhir_dmp.exchange.provenance import drawing
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.units import Unit
@@ -322,11 +323,11 @@ class Foreign:
             return said.relative
         if said.kind == "conditional":
             system, bar, value = said.query.removeprefix("identifier=").partition("|")
-            if said.type == PATIENT and bar and said.query.startswith("identifier="):
-                return patient_name(system, value)
+            if bar and said.query.startswith("identifier=") and said.type in (PATIENT, DOCUMENT):
+                return patient_name(system, value) if said.type == PATIENT else master_name(system, value)
             if quiet:
                 return ""
-            raise FhirError("not-supported", f"`{text[:100]}`: only a patient is looked for, by identifier", unit.type)
+            raise FhirError("not-supported", f"`{text[:100]}`: only a patient or a document is looked for, by identifier", unit.type)
         if said.kind == "urn" and not quiet:
             raise FhirError("not-found", f"`{text[:100]}` is the fullUrl of no entry", unit.type)
         return ""

@@ -1,6 +1,6 @@
 """What an import reads: files, folders, archives, standard input, as single resources with their place.
 
-https://hl7.org/fhir/R4/nd-json.html
+https://hl7.org/fhir/R4/nd-json.html ; CDA documents as they are, IHE XDM archives document by document
 """
 
 import gzip
@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from fhir_dmp.errors import FhirError
+from fhir_dmp.exchange import xdm
+from fhir_dmp.exchange.described import Described
+from fhir_dmp.fhir import json
 
-PLAIN = (".json", ".ndjson", ".gz")
+PLAIN = (".json", ".ndjson", ".gz", ".xml")
 SUFFIXES = (*PLAIN, ".zip")
 # What reading a damaged file, archive or archive member raises; RuntimeError: it wants a password.
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
@@ -90,10 +93,28 @@ def _opened(source: Input) -> Iterator[Item]:
 
 def _archived(source: Input) -> Iterator[Item]:
     with zipfile.ZipFile(source.path) as archive:
+        if submissions := xdm.submissions(archive):
+            for metadata in submissions:
+                yield from _told(f"{source.name}!{metadata.filename}", partial(_submitted, archive, metadata, source.name))
+            return
         for member in sorted(archive.infolist(), key=lambda info: info.filename):
             if member.filename.lower().endswith(PLAIN) and not member.is_dir():
                 place = f"{source.name}!{member.filename}"
                 yield from _told(place, partial(_member, archive, member, place))
+
+
+def _submitted(archive: zipfile.ZipFile, metadata: zipfile.ZipInfo, name: str) -> Iterator[Item]:
+    for place, found in xdm.documents(archive, metadata):
+        if isinstance(found, FhirError):
+            yield Item(f"{name}!{place}", b"", 0, found)
+        else:
+            yield Item(f"{name}!{place}", gathered(found), len(found.content))
+
+
+def gathered(document: Described) -> bytes:
+    """A document of another format as a collection of the resources it becomes."""
+    entries = [{"resource": resource} for resource in document.resources()]
+    return json.dump({"resourceType": "Bundle", "type": "collection", "entry": entries})
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: str) -> Iterator[Item]:
@@ -107,7 +128,7 @@ def _members(name: str, file_name: str, stream: BinaryIO) -> Iterator[Item]:
         stream, lower = gzip.GzipFile(fileobj=stream), lower.removesuffix(".gz")
     if lower.endswith(".ndjson"):
         yield from lines(name, stream)
-    elif lower.endswith(".json"):
+    elif lower.endswith((".json", ".xml")):
         yield from whole(name, stream)
     else:
         yield from _sniffed(name, stream)

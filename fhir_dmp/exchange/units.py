@@ -9,7 +9,8 @@ from typing import Any
 
 from fhir_dmp.dmp.documents import replaced as replaced_by
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange.inputs import Item
+from fhir_dmp.exchange import cda
+from fhir_dmp.exchange.inputs import Item, gathered
 from fhir_dmp.exchange.naming import Hashing, Named, digest, named
 from fhir_dmp.exchange.results import Result, refusal
 from fhir_dmp.fhir import bundle, json
@@ -73,6 +74,8 @@ class Units:
         if item.fault is not None:
             return [_failed(item.place, item.fault)]
         try:
+            if item.body[:1] == b"<":
+                item = item._replace(body=gathered(cda.described(item.body)))
             depth = self.context.settings.max_depth + 3
             tree = (json.parse_exact if self.exact else json.parse)(item.body, max_depth=depth)
             kind = tree.get("type") if tree.get("resourceType") == "Bundle" else None
