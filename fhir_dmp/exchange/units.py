@@ -74,7 +74,7 @@ class Units:
         if item.fault is not None:
             return [_failed(item.place, item.fault)]
         try:
-            if item.body[:1] == b"<":
+            if item.body[:64].lstrip()[:1] == b"<":
                 item = item._replace(body=gathered(cda.described(item.body)))
             depth = self.context.settings.max_depth + 3
             tree = (json.parse_exact if self.exact else json.parse)(item.body, max_depth=depth)

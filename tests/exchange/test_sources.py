@@ -12,6 +12,7 @@ from pymongo import MongoClient
 from fhir_dmp.cli import cli
 from fhir_dmp.commands import Failed
 from tests.access.world import IDNPS, INS, LOINC, RPPS, VISIBILITY, World, number
+from tests.exchange.test_documents import document as cda
 from tests.interactions.making import bundle, dumped, entry
 from tests.serving import serving
 
@@ -288,6 +289,29 @@ def test_a_provide_document_transaction_of_practice_software(load, world):
     again = load(sent, source=CARE, name="lot2.json")
     assert again[0] == 0 and all(line["status"] == 200 for line in again[1])
     assert world.holder(dossier).get(f"DocumentReference?patient={dossier.id}").json()["total"] == 1
+
+
+def test_cda_documents_of_practice_software_enter_the_dossier_of_their_ins(command, world, tmp_path):
+    dossier = world.open()
+    world.consent(dossier, "feed")
+    first, second = str(number()), str(number())
+    told = {"ins": dossier.ins, "birth": dossier.patient["birthDate"].replace("-", "")}
+    (tmp_path / "a.xml").write_bytes(cda(first, **told))
+    (tmp_path / "b.xml").write_bytes(cda(second, first, **told))
+    code, said = command("import", tmp_path, "--source", CARE, "--report", tmp_path / "report.txt")
+    assert code == 0, said + (tmp_path / "report.txt").read_text("utf-8")
+    search = f"DocumentReference?patient={dossier.id}&status=current,superseded&_sort=_lastUpdated"
+    entries = [one["resource"] for one in world.holder(dossier).get(search).json()["entry"]]
+    assert {one["status"] for one in entries} == {"current", "superseded"}
+    shown = next(one for one in entries if one["status"] == "superseded")
+    content = world.holder(dossier).get(shown["content"][0]["attachment"]["url"], accept="text/xml")
+    assert content.content == (tmp_path / "a.xml").read_bytes()
+    author = world.professional(rpps="10001234567")
+    assert author.get(f"DocumentReference/{shown['id']}").status_code == 200
+    # Masked by its own confidentialityCode: others do not see it, even with the holder's consent.
+    other = world.professional()
+    world.consent(dossier, "access", other)
+    assert other.get(f"DocumentReference/{shown['id']}").status_code == 404
 
 
 def test_what_is_known_of_the_sources_is_what_the_seeds_say():
