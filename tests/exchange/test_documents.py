@@ -67,7 +67,10 @@ def test_the_header_of_a_cda_document_becomes_a_document_reference():
     assert base64.b64decode(binary["data"]) == body and reference["content"][0]["attachment"]["url"] == f"Binary/{binary['id']}"
 
 
-LAUGHS = b'<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><ClinicalDocument xmlns="urn:hl7-org:v3">&b;</ClinicalDocument>'
+LAUGHS = (
+    b'<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
+    b'<ClinicalDocument xmlns="urn:hl7-org:v3">&b;</ClinicalDocument>'
+)
 FILE = (
     b'<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><ClinicalDocument xmlns="urn:hl7-org:v3"><title>&f;</title></ClinicalDocument>'
 )
