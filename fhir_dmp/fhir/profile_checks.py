@@ -45,7 +45,8 @@ def compiled(url: str) -> Compiled:
     if found is None:
         raise ProfileError(f"there is no profile `{url}`")
     root = tree(found["url"])
-    checks = (*_rules(root, found["type"]), *_children(root, found["type"]))
+    # What stands inside comes first: the invariants of the whole are not asked when there is too much of it.
+    checks = (*_children(root, found["type"]), *_rules(root, found["type"]))
     return Compiled(found["url"], found["type"], partial(_every, checks), _signature(root))
 
 
@@ -100,6 +101,7 @@ def _element(node: Node, element: Element) -> Check:
             elif type(inner) is list:
                 count += len(inner)
                 if len(inner) > MOST_VALUES:
+                    run.crowded = True
                     run.add("crowded", node.id, (place, step, None), name=name, said=str(len(inner)), listed=str(MOST_VALUES))
                 elif tests or slices:
                     values += [(one, (place, step, index), tests) for index, one in enumerate(inner) if one is not None]
@@ -121,7 +123,7 @@ def _element(node: Node, element: Element) -> Check:
             for test in tests:
                 test(value, at, run)
         # Of an element that is absent as a whole, one fault is enough.
-        if slices and (values or not low):
+        if slices and (values or not low) and not run.crowded:
             _sliced(values, place, run)
 
     def _sliced(values: list, place: Place, run: Run) -> None:
@@ -252,7 +254,8 @@ def _named(value: Any, run: Run) -> str | None:
     text = value.get("reference")
     if type(text) is str and text:
         if text[0] == "#":
-            return run.contained.get(text[1:])
+            named = run.contained.get(text[1:])
+            return named if known_type(named) else None
         named = text.partition("?")[0] if "?" in text else parse_reference(text).type
         if known_type(named):
             return named
@@ -264,7 +267,7 @@ def _invariant(id: str, rule: dict[str, Any]) -> Check:
     holds, key, severity, about = invariant(rule["expression"]), rule["key"], rule["severity"], words(rule, "human")
 
     def check(value: Any, place: Place, run: Run) -> None:
-        if not holds(value, run.resource):
+        if not run.crowded and not holds(value, run.resource):
             run.add(key, id, place, severity, about=about)
 
     return check
@@ -287,7 +290,7 @@ def _resource(id: str, kinds: frozenset[str], urls: tuple[str, ...]) -> Check:
     def check(value: Any, place: Place, run: Run) -> None:
         if type(value) is not dict:
             return
-        if value.get("resourceType") not in kinds:
+        if _kind(value) not in kinds:
             said = shown(value.get("resourceType"))
             run.add("resource", id, place, listed=", ".join(sorted(kinds)), said=said)
             return
@@ -298,6 +301,11 @@ def _resource(id: str, kinds: frozenset[str], urls: tuple[str, ...]) -> Check:
             fitting[0].check(value, place, Run(value, contained_types(value), run.faults))
 
     return check
+
+
+def _kind(resource: dict) -> str:
+    said = resource.get("resourceType")
+    return said if type(said) is str else ""
 
 
 class _Slice(NamedTuple):
@@ -326,7 +334,7 @@ def _discriminated(node: Node, kind: str, path: str) -> Test | None:
     if kind == "type":
         target = _descend(node, path)
         wanted = frozenset(target.types()) if target else frozenset()
-        return _found_at(path, lambda value: type(value) is dict and value.get("resourceType") in wanted) if wanted else None
+        return _found_at(path, lambda value: type(value) is dict and _kind(value) in wanted) if wanted else None
     if kind not in ("value", "pattern"):
         raise ProfileError(f"{node.id}: slicing by {kind} is not understood")
     if path == "url" and (own := node.profiles()):

@@ -86,12 +86,15 @@ class Fault(NamedTuple):
 
 
 class Run:
-    """One validation. resource: what invariants call %resource. contained: id -> type of what it contains."""
+    """One validation. resource: what invariants call %resource. contained: id -> type of what it contains.
 
-    __slots__ = ("resource", "contained", "faults")
+    crowded: some element has too many values to be judged; invariants then stay away from them.
+    """
+
+    __slots__ = ("resource", "contained", "faults", "crowded")
 
     def __init__(self, resource: dict, contained: dict[str, str], faults: list[Fault]) -> None:
-        self.resource, self.contained, self.faults = resource, contained, faults
+        self.resource, self.contained, self.faults, self.crowded = resource, contained, faults, False
 
     def add(
         self,

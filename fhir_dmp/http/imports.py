@@ -1,6 +1,6 @@
 """$import over HTTP: sending dossiers, asking how far they are, the report.
 
-https://fhir-dmp.example.org/fhir/OperationDefinition/System-import
+https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-import
 """
 
 from collections.abc import AsyncIterator

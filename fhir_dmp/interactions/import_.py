@@ -1,6 +1,6 @@
 """FHIR operation $import as it is declared; who may ask for it. The work is in fhir_dmp/exchange/import_job.py.
 
-https://fhir-dmp.example.org/fhir/OperationDefinition/System-import
+https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-import
 """
 
 from fhir_dmp.consent.access import REFUSED
@@ -9,7 +9,7 @@ from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.interactions.context import Answer, Context
 
-URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/System-import"
+URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-import"
 PARAMETERS = (Parameter("source", required=True),)
 SENDERS = ("host", "feed")
 

@@ -20,6 +20,7 @@ SEARCH = {
     "sourceId": ("dmp-source-id", "System that submitted", "Système émetteur"),
     "authorOrg": ("dmp-author-organization", "Structure of whom submitted", "Structure de qui a soumis"),
     "intendedRecipient": ("dmp-intended-recipient", "For whom it is meant", "Destinataire"),
+    "purpose": ("dmp-purpose", "What an access was for", "Finalité d'un accès"),
 }
 
 
@@ -298,11 +299,10 @@ OPERATIONS: tuple[Op, ...] = (
         (),
         "system",
         True,
-        "Takes dossiers in from another source",
-        "Reprend des dossiers d'une autre source",
+        "Takes dossiers in from another source; the body is a Bundle or NDJSON",
+        "Reprend des dossiers d'une autre source ; le corps est un Bundle ou du NDJSON",
         (
             P("source", "in", "1..1", "uri", "Registered source", "Source enregistrée"),
-            P("content", "in", "1..1", "Bundle", "What is imported", "Ce qui est repris"),
             P("return", "out", "0..1", "Parameters", "The report, at the end", "Le rapport, à la fin"),
         ),
     ),
