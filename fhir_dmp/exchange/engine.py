@@ -187,6 +187,7 @@ class _Run:
         line = next((self.known[key] for key in unit.keys if key in self.known), None)
         made = await self.engine.foreign.deposit(unit, line)
         entry, told = self._entry(unit, made)
+        entry = entry._replace(changes=[*entry.changes, *self._seals(unit, [made])])
         return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, made.stamped.location),))
 
     async def _named(self, unit: Unit) -> None:
@@ -218,13 +219,18 @@ class _Run:
             )
         made = await self.engine.foreign.together(unit, parts)
         built = [self._entry(part, one) for part, one in zip(parts, made, strict=True)]
-        changes = [change for entry, _ in built for change in entry.changes]
+        changes = [change for entry, _ in built for change in entry.changes] + self._seals(unit, made)
         rows = tuple(Part("POST", one.stamped.row.type, one.stamped.row.key, one.stamped.row.version, 201) for one in made)
         first = made[0].stamped.row
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
         entry = Entry(changes, Receipt(unit.keys, first.key, first.type, stored), tuple(entry.receipt for entry, _ in built))
         results = tuple(Result(part.place, 201, one.stamped.location) for part, one in zip(parts, made, strict=True))
         return Ready(unit, entry, tuple(one for _, told in built for one in told), results)
+
+    def _seals(self, unit: Unit, made: Sequence[Made]) -> list[Change]:
+        """The host's seals of what is deposited together."""
+        written = [(one.change, one.id) for each in made for one in (each.stamped, *each.superseded)]
+        return self.engine.origins.seals(written, made[0].patient, self.engine.hashing.random(*unit.seed, "seal"))
 
     async def _plain(self, unit: Unit) -> Ready:
         url = bundle.parse_url(unit.type if unit.id is None else f"{unit.type}/{unit.id}")
@@ -252,8 +258,9 @@ class _Run:
         """With its Provenance and its receipt; and what the trace tells."""
         row, created = made.stamped.row, made.row is None if created is None else created
         draw = self.engine.hashing.random(*unit.seed, "provenance")
+        holder = "" if self.engine.rules.plain else made.patient
         changes = [one.change for one in (made.stamped, *made.superseded)]
-        changes.append(self.engine.origins.provenance(row, made.stamped.id, unit.names[0], draw, created))
+        changes.append(self.engine.origins.provenance(row, made.stamped.id, unit.names[0], draw, created, holder))
         stored = Stored(unit.version, unit.digest, row.version, self.engine.job, 201 if created else 200)
         told = tuple((one.row, one.id, made.patient) for one in (made.stamped, *made.superseded))
         return Entry(changes, Receipt(unit.keys, row.key, row.type, stored, made.promises)), told

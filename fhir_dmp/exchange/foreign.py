@@ -25,8 +25,11 @@ from fhir_dmp.interactions import depositing, enforcement, match, octets
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.depositing import Item
 from fhir_dmp.interactions.enforcement import Enforcer
+from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, place_of, stamp
 from fhir_dmp.interactions.search_sight import UNRESTRICTED
+from fhir_dmp.search import narrow
+from fhir_dmp.search.predicate import AnyOf, Has, UriIs
 from fhir_dmp.store.ledger import Ledger, Line, Promise, Receipt, Stored
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, dossier_in, seal, unseal, version_id
@@ -227,6 +230,9 @@ class Foreign:
             if error.kind == "forbidden":
                 raise FhirError("forbidden", await self._why(acting, dossier, items[0].checked.type)) from None
             raise
+        for item in items:
+            if item.checked.type == BINARY and len(items) == 1:
+                await self._carried(item, dossier)
         made = []
         for unit, item, targets, body in zip(units, items, replaced, whole, strict=True):
             before: list[Stamped] = []
@@ -237,6 +243,16 @@ class Foreign:
             stamped = await self._stamped(acting, unit, item, dossier)
             made.append(Made(item.checked, stamped, before, item.row, met.patient))
         return made
+
+    async def _carried(self, item: Item, dossier: int) -> None:
+        """A content that comes by itself belongs to the documents that point to it: it is seen as they are, by the strictest of them."""
+        vault = self.context.store.vault
+        pointing = AnyOf(tuple(Has("location", UriIs(f"{base}{BINARY}/{item.id}")) for base in ("", f"{self.context.base_url}/")))
+        where = narrow.to_mongo(pointing, DOCUMENT, vault.hash64, vault.locate).filter
+        rows = await self.context.store.find(where, types=(DOCUMENT,), dossiers=(dossier,), limit=1000, bodies=False)
+        lineages = sorted((row.visible for row in rows if isinstance(row.visible, dict)), key=lambda one: one["lb"].bit_count())
+        if lineages:
+            item.origin = (item.origin or Origin())._replace(lineage=lineages[-1])
 
     async def _superseded(self, acting: Context, item: Item, replaced: Sequence[str], dossier: int) -> list[Stamped]:
         """What a document replaces. Its lineage, labels included, goes on."""

@@ -7,11 +7,13 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.exchange.rules import FEED, SANDBOX, Rules
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.identity.scopes import parse
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.settings import Settings
+from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.store.ledger import Ledger
 from fhir_dmp.store.resources import Store, wall_clock_ms
 
@@ -29,14 +31,17 @@ def actor_of(rules: Rules) -> Actor:
 
 
 def context_of(store: Store, settings: Settings, rules: Rules, base_url: str = "") -> Context:
-    """The context in which a source is imported into an open store."""
+    """The context in which a source is imported into an open store. What a real source brings is sealed and judged like any deposit."""
+    address = base_url or settings.base_url or ADDRESS
     return Context(
         store=store,
         actor=actor_of(rules),
         settings=settings,
-        base_url=base_url or settings.base_url or ADDRESS,
+        base_url=address,
         now_ms=wall_clock_ms,
         random=os.urandom,
+        recorder=None if rules.plain else Recorder(store, address),
+        seals=None if rules.plain else SealKeys(settings.data),
     )
 
 

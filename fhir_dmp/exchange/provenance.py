@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/provenance.html
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from fhir_dmp.audit.event import Disclosed, Trace
 from fhir_dmp.audit.recorder import Recorder
@@ -13,9 +14,10 @@ from fhir_dmp.exchange.naming import Hashing
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
-from fhir_dmp.interactions import tracing
+from fhir_dmp.interactions import sealing, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Enforcer
+from fhir_dmp.interactions.facts import LEADS
 from fhir_dmp.interactions.prepare import Checked, stamp
 from fhir_dmp.search import blind, extract
 from fhir_dmp.search.blind import Entries
@@ -56,12 +58,16 @@ class Origins:
     def _index(self, value: dict) -> Mapping[str, tuple]:
         return extract.extract("Provenance", value, base_urls=(self.context.base_url,))
 
-    def provenance(self, row: NewRow, id: str, name: str, draw: Callable[[int], bytes], created: bool) -> Change:
-        """The Provenance of a version, in its dossier. id: of the resource. name: of it in its source. draw: for id and version."""
+    def provenance(self, row: NewRow, id: str, name: str, draw: Callable[[int], bytes], created: bool, patient: str = "") -> Change:
+        """The Provenance of a version, in its dossier. id: of the resource. name: of it in its source. draw: for id and version.
+
+        patient: logical id of the holder, "" where there is none.
+        """
         common, shared = self._common[created]
+        targets = [f"{row.type}/{id}/_history/{version_id(row.version)}", *([f"Patient/{patient}"] if patient else [])]
         own = {
             "resourceType": "Provenance",
-            "target": [{"reference": f"{row.type}/{id}/_history/{version_id(row.version)}"}],
+            "target": [{"reference": one} for one in targets],
             "recorded": to_instant(self.context.now_ms()),
             "entity": [{"role": "source", "what": {"identifier": {"system": f"{SID}import-entry", "value": name}}}],
         }
@@ -70,9 +76,22 @@ class Origins:
         own_id = self.context.store.vault.new_id(row.dossier, draw)
         change = stamp(drawing(self.context, draw), checked, method="POST", id=own_id, dossier=row.dossier).change
         made = change.row
+        if not self.rules.plain:
+            made = made._replace(visible=_shared_facts(row))
         return change._replace(
             row=made._replace(x=_both(made.x, shared.x), g=_both(made.g, shared.g), c=_both(made.c, shared.c), n=_both(made.n, shared.n))
         )
+
+    def seals(self, written: Sequence[tuple[Change, str]], patient: str, draw: Callable[[int], bytes]) -> list[Change]:
+        """The host's seals of what a real source brings. written: with logical ids."""
+        context = self.acting(patient)
+        return sealing.of_writes(drawing(context, draw), written)
+
+    def acting(self, patient: str) -> Context:
+        """The context of an act of the source in the dossier of a patient."""
+        enforcer = Enforcer(asking(self.context.actor, source=self.rules.origin))
+        enforcer.ledger.patient = patient
+        return replace(self.context, enforcer=enforcer, request_id=self.job)
 
     def traces(self, stored: Iterable[tuple[NewRow, str, str]]) -> Sequence[Change]:
         """One trace for each patient, of (row, id, patient id or "")."""
@@ -99,10 +118,14 @@ class Origins:
 
     def _ruled(self, patient: str, those: Sequence[tuple[NewRow, str]], query: str) -> Sequence[Change]:
         """Traces in a dossier, with the facts by which the rules judge who reads them."""
-        enforcer = Enforcer(asking(self.context.actor, source=self.rules.origin))
-        enforcer.ledger.patient = patient
-        context = replace(self.context, enforcer=enforcer, recorder=self._recorder, request_id=self.job)
-        return tracing.of_writes(context, those, "import", query)
+        return tracing.of_writes(self.acting(patient), those, "import", query)
+
+
+def _shared_facts(row: NewRow) -> Any:
+    """Whoever may not see a resource does not see where it comes from either."""
+    if isinstance(row.visible, dict):
+        return {name: value for name, value in row.visible.items() if name != LEADS}
+    return [dict(one) for one in row.visible] if row.visible else None
 
 
 def _both(own: tuple, shared: tuple) -> tuple:

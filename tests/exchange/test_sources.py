@@ -152,6 +152,11 @@ def test_nothing_enters_without_the_consent_of_the_holder_and_then_the_rules_sho
     # The author is the professional whom the source names, and nobody else.
     assert sender.doctor.get(document.partition("/_history")[0]).status_code == 200
     assert world.professional().get(document.partition("/_history")[0]).status_code == 404
+    # Where it comes from is told, and the host has sealed it.
+    about = world.holder(sender.dossier).get(f"Provenance?patient={sender.dossier.id}&target={document.partition('/_history')[0]}").json()
+    told = [one["resource"] for one in about["entry"]]
+    assert [one["agent"][0]["who"]["identifier"]["value"] for one in told if "signature" not in one] == [PILOT]
+    assert sum("signature" in one for one in told) == 1
     again = load(*sent)
     assert again[0] == 0 and "4 of them imported before" in again[2]
     found = world.holder(sender.dossier).get(f"DocumentReference?patient={sender.dossier.id}").json()
@@ -167,6 +172,7 @@ def test_a_mask_comes_along_and_is_never_lost(load, world, sender):
     search = f"DocumentReference?patient={sender.dossier.id}"
     assert world.holder(sender.dossier).get(search).json()["total"] == 1
     assert member.get(search).json()["total"] == 0
+    assert member.get(f"Provenance?patient={sender.dossier.id}").json()["total"] == 0
     # The version that replaces it says nothing of a mask; the lineage is masked all the same.
     target = {"reference": f"DocumentReference/{first['id']}"}
     second = sender.document("n", relatesTo=[{"code": "replaces", "target": target}])
