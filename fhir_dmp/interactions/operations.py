@@ -29,6 +29,7 @@ from fhir_dmp.interactions import (
     opening,
     statistics,
     validate,
+    verify_seal,
 )
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.search_access import of_instance, of_patient, of_search, of_staff
@@ -113,6 +114,7 @@ OPERATIONS = (
     Operation("validate", R4 + "Resource-validate", ("type", "instance"), (), validate.run, validate.PARAMETERS, sight=of_instance),
     Operation("proof", audit_proof.URL, ("instance",), ("AuditEvent",), audit_proof.run, (), sight=of_instance),
     Operation("import", import_.URL, ("system",), (), import_.run, import_.PARAMETERS, methods=("POST",), affects=True),
+    Operation("verify", verify_seal.URL, ("instance",), (), verify_seal.run, ()),
     Operation("statistics", statistics.URL, ("system",), (), statistics.run, statistics.PARAMETERS),
     Operation("export", BULK + "export", ("system",), (), export.run, export.PARAMETERS),
     Operation("export", BULK + "patient-export", ("type",), ("Patient",), export.run, export.PARAMETERS),

@@ -6,9 +6,10 @@ A seal shares the facts of what it seals, so whoever may not see that does not s
 carry no facts: no search and no read meets them, `$verify` and `fhir-dmp verify` do.
 """
 
+import base64
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fhir_dmp.consent import companions
 from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED
@@ -28,16 +29,29 @@ if TYPE_CHECKING:
 
 HOST = "https://fhir-dmp.example.org/fhir/sid/host"
 SIGNER = "https://fhir-dmp.example.org/fhir/sid/message-signer"
-LIFECYCLE = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
+LEVEL = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-proof-level"
 PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 E1762 = "urn:iso-astm:E1762-95:2013"
-TIMESTAMP, SOURCE = "1.2.840.10065.1.12.1.18", "1.2.840.10065.1.12.1.14"
-JOSE = "application/jose"
+JOSE, JSON = "application/jose", "application/fhir+json"
 DOCUMENT = "DocumentReference"
 REPLACED = STATUSES.index(SUPERSEDED)
 UNSEALED = frozenset({"AuditEvent"})
 
 Written = Sequence[tuple[Change, str]]
+
+
+class Level(NamedTuple):
+    """A level of proof as its Provenance tells it. agent: as what the signer vouches. signature: code and display of E1762."""
+
+    name: str
+    display: str
+    system: str
+    agent: str
+    signature: tuple[str, str]
+
+
+SEAL = Level("seal", "Seal of the host on arrival", HOST, "custodian", ("1.2.840.10065.1.12.1.14", "Source Signature"))
+MESSAGE = Level("message", "Seal of the message", SIGNER, "transmitter", ("1.2.840.10065.1.12.1.7", "Consent Signature"))
 
 
 def of_writes(context: "Context", changes: Written) -> list[Change]:
@@ -54,7 +68,10 @@ def of_writes(context: "Context", changes: Written) -> list[Change]:
     message = context.message
     if message is not None and len(groups) > 1:
         message = Message(signer=message.signer, kid=message.kid) if message.signer else None
-    return [_seal(context, rows, message) for rows in groups]
+    made = [_seal(context, rows, message) for rows in groups]
+    if message is not None and message.jws:
+        made += [_provenance(context, MESSAGE, rows, message.signer, message.jws) for rows in groups]
+    return made
 
 
 def grouped(written: Sequence[tuple[NewRow, str]]) -> list[list[tuple[NewRow, str]]]:
@@ -87,23 +104,24 @@ def _root(row: NewRow) -> int:
 
 def _seal(context: "Context", rows: Sequence[tuple[NewRow, str]], message: Message | None) -> Change:
     """One seal over some versions of one dossier."""
+    host, at = context.recorder.indexer.server.identity, to_instant(context.now_ms())
+    what = [_sealed(row, id) for row, id in rows]
+    return _provenance(context, SEAL, rows, host, seal.sign(context.seals, host, at, _patient(context, *rows[0]), what, message))
+
+
+def _provenance(context: "Context", level: "Level", rows: Sequence[tuple[NewRow, str]], signer: str, signed: str) -> Change:
+    """The Provenance that holds a JWS about some versions."""
     first, first_id = rows[0]
     vault, at_ms = context.store.vault, context.now_ms()
-    host, at = context.recorder.indexer.server.identity, to_instant(at_ms)
-    patient = _patient(context, first, first_id)
-    what = [_sealed(row, id) for row, id in rows]
-    signed = seal.sign(context.seals, host, at, patient, what, message)
-    targets = [one.reference for one in what] + ([patient] if patient else [])
+    at, patient = to_instant(at_ms), _patient(context, first, first_id)
+    targets = [_reference(row, id) for row, id in rows] + ([patient] if patient else [])
     own = {
         "resourceType": "Provenance",
         "target": [{"reference": one} for one in targets],
         "recorded": at,
     }
-    common, shared = _common(host, vault.hash64)
-    signatures = [signature(TIMESTAMP, at, common["agent"][0]["who"], signed)]
-    if message is not None and message.jws:
-        who = {"identifier": {"system": SIGNER, "value": message.signer}}
-        signatures.append(signature(SOURCE, at, who, message.jws))
+    common, shared = _common(level, signer, vault.hash64)
+    signatures = [signature(level, at, common["agent"][0]["who"], signed)]
     id, version = vault.new_id(first.dossier, context.random), vault.new_version(context.random)
     meta = {"versionId": version_id(version), "lastUpdated": at}
     entries = blind.entries("Provenance", _index(context, own), vault.hash64, patient or None)
@@ -142,8 +160,11 @@ async def follow(inside: "Context", documents: Sequence[tuple[NewRow, str]]) -> 
 
 
 def _sealed(row: NewRow, id: str) -> Sealed:
-    reference = f"{row.type}/{id}/_history/{version_id(row.version)}"
-    return seal.sealed(reference, row.body, row.content.sha256 if row.content is not None else None)
+    return seal.sealed(_reference(row, id), row.body, row.content.sha256 if row.content is not None else None)
+
+
+def _reference(row: NewRow, id: str) -> str:
+    return f"{row.type}/{id}/_history/{version_id(row.version)}"
 
 
 def _patient(context: "Context", row: NewRow, id: str) -> str:
@@ -163,27 +184,27 @@ def _visible(row: NewRow) -> Any:
     return [dict(one) for one in row.visible]
 
 
-@lru_cache(maxsize=16)
-def _common(host: str, hash64: Any) -> tuple[dict, Entries]:
-    """What all seals of a host have in common, and how that is indexed: most of it."""
-    who = {"identifier": {"system": HOST, "value": host}, "display": "fhir-dmp"}
+@lru_cache(maxsize=64)
+def _common(level: Level, signer: str, hash64: Any) -> tuple[dict, Entries]:
+    """What all Provenances of a signer have in common, and how that is indexed: most of it."""
+    who = {"identifier": {"system": level.system, "value": signer}, "display": signer if level is MESSAGE else "fhir-dmp"}
     value = {
-        "activity": {"coding": [{"system": LIFECYCLE, "code": "receive", "display": "Receive/Retain Record Lifecycle Event"}]},
-        "agent": [{"type": {"coding": [{"system": PARTICIPANT, "code": "custodian", "display": "Custodian"}]}, "who": who}],
+        "activity": {"coding": [{"system": LEVEL, "code": level.name, "display": level.display}]},
+        "agent": [{"type": {"coding": [{"system": PARTICIPANT, "code": level.agent, "display": level.agent.capitalize()}]}, "who": who}],
     }
-    whole = {"resourceType": "Provenance", **value, "signature": [signature(TIMESTAMP, "", who, "")]}
+    whole = {"resourceType": "Provenance", **value, "signature": [signature(level, "", who, "")]}
     return value, blind.entries("Provenance", extract.extract("Provenance", whole, base_urls=()), hash64)
 
 
-def signature(kind: str, when: str, who: Mapping[str, Any], signed: str) -> dict:
-    """A FHIR Signature that holds a JWS. kind: code of E1762. who: Reference. https://hl7.org/fhir/R4/datatypes.html#Signature"""
-    display = {TIMESTAMP: "Timestamp Signature", SOURCE: "Source Signature"}[kind]
+def signature(level: Level, when: str, who: Mapping[str, Any], signed: str) -> dict:
+    """A FHIR Signature that holds a JWS. who: Reference. https://hl7.org/fhir/R4/datatypes.html#Signature"""
     return {
-        "type": [{"system": E1762, "code": kind, "display": display}],
+        "type": [{"system": E1762, "code": level.signature[0], "display": level.signature[1]}],
         "when": when,
         "who": who,
+        "targetFormat": JSON,
         "sigFormat": JOSE,
-        "data": seal.base64.b64encode(signed.encode()).decode(),
+        "data": base64.b64encode(signed.encode()).decode(),
     }
 
 

@@ -55,11 +55,11 @@ class Statement(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Version(NamedTuple):
-    """What is compared with a statement. body: as stored, the octets of a large Binary apart. octets: of the content of a Binary."""
+    """What is compared with a statement. body: as stored, the octets of a large Binary apart. octets: digest of the content of a Binary."""
 
     reference: str
     body: bytes
-    octets: bytes | None = None
+    octets: str = ""
 
 
 _DECODER = msgspec.json.Decoder(Statement)
@@ -148,8 +148,8 @@ def compared(found: Opened, version: Version) -> Verdict:
         return failed("the seal is one of another version")
     if own.sha256 != digest(version.body):
         return failed("the resource is not the one that was sealed: it was changed since")
-    if own.octets and version.octets is None:
+    if own.octets and not version.octets:
         return failed("the content that was sealed is gone")
-    if own.octets and own.octets != digest(version.octets or b""):
+    if own.octets and own.octets != version.octets:
         return failed("the content is not the one that was sealed: it was changed since")
     return found.verdict

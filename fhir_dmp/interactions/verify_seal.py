@@ -1,0 +1,211 @@
+"""[type]/[id]/$verify: the three levels of proof of a resource, each passed, indeterminate or failed, with reasons.
+
+https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-verify ; ig/decisions: proofs
+
+Whoever may read the resource may verify it. What is compared is what is stored, not what the asker is shown of it.
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from fhir_dmp.dmp import documents
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.bundle import Url
+from fhir_dmp.fhir.instants import from_instant
+from fhir_dmp.fhir.parameters import Given
+from fhir_dmp.fhir.references import parse_reference
+from fhir_dmp.interactions import enforcement, facts, read
+from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.search import narrow
+from fhir_dmp.search.predicate import AnyOf, Has, ReferenceIs, UriIs
+from fhir_dmp.signing import jws, seal
+from fhir_dmp.signing.author import JOSE, Judge, Signed, verify
+from fhir_dmp.signing.authorities import authorities
+from fhir_dmp.signing.keys import TYP, SealKeys
+from fhir_dmp.signing.seal import Opened, Version
+from fhir_dmp.signing.verdict import FAILED, PASSED, Verdict, failed, indeterminate, passed, together
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import COMMON, version_id
+
+URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-verify"
+DOCUMENT, BINARY = "DocumentReference", "Binary"
+MOST_PROOFS, MOST_OCTETS = 200, 32 * 1024 * 1024
+IDNPS_OF_RPPS = "8"
+
+
+async def run(context: Context, url: Url, given: Given) -> Answer:
+    """Parameters `seal`, `message`, `author` (code) and `reason` (string, each begins with what it is about)."""
+    admit(context, url.type, "r")
+    row, _ = await enforcement.readable(context, url.type, url.id, await read.current(context, url.type, url.id))
+    if row is None:
+        raise read.absent()
+    if row.deleted:
+        raise read.deleted(row)
+    proofs = await provenances(context, row, url.id)
+    sealed = await host_seal(context, row, url.id, proofs)
+    found = {"seal": sealed[0], "message": message_seal(sealed), "author": await author(context, row, url.id, proofs, sealed)}
+    listed = [{"name": name, "valueCode": verdict.status} for name, verdict in found.items()]
+    listed += [{"name": "reason", "valueString": f"{name}: {reason}"} for name, verdict in found.items() for reason in verdict.reasons]
+    return Answer(200, json.dump({"resourceType": "Parameters", "parameter": listed}))
+
+
+async def provenances(context: Context, row: Row, id: str) -> list[dict]:
+    """Everything that vouches for a version, or for the resource whatever its version, newest first; whoever sees it."""
+    vault = context.store.vault
+    about = narrow.to_mongo(Has("target", ReferenceIs(row.type, id)), "Provenance", vault.hash64, vault.locate).filter
+    rows = await context.reads.find(about, types=("Provenance",), dossiers=(row.dossier,), limit=MOST_PROOFS)
+    version = f"{row.type}/{id}/_history/{version_id(row.version)}"
+    named = {version, f"{row.type}/{id}", f"{context.base_url}/{version}", f"{context.base_url}/{row.type}/{id}"}
+    values = [json.parse(one.body) for one in rows if one.body is not None]
+    return [one for one in values if any(target.get("reference") in named for target in one.get("target") or ())]
+
+
+async def host_seal(context: Context, row: Row, id: str, proofs: Sequence[dict]) -> tuple[Verdict, Opened | None]:
+    """Whether the stored version is the one that the host sealed, and what the seal says."""
+    texts = [text for one in proofs for form, text in signatures(one) if form == JOSE and is_seal(text)]
+    if not texts:
+        where = "in the directory, which is not sealed" if row.dossier == COMMON else "kept without a seal"
+        return indeterminate(f"the resource is {where}"), None
+    own = context.seals if context.seals is not None else SealKeys(Path(context.settings.data))
+    own.refresh(context.now_ms())
+    version = Version(f"{row.type}/{id}/_history/{version_id(row.version)}", row.body or b"", await digest_of(context, row))
+    keys = [own, *await foreign(context)]
+    opened = [seal.opened(text.decode(), keys) for text in texts]
+    verdicts = [seal.compared(one, version) for one in opened]
+    best = next((place for place, one in enumerate(verdicts) if one.status == PASSED), 0)
+    return together([one for one in verdicts if one.status != FAILED] if verdicts[best].status == PASSED else verdicts), opened[best]
+
+
+async def foreign(context: Context) -> list[SealKeys]:
+    """Seal keys of the hosts that dossiers are taken from."""
+    return []
+
+
+def is_seal(text: bytes) -> bool:
+    """Whether a JWS says that it is the seal of a host."""
+    try:
+        return jws.header_of(text.decode("ascii")).typ == TYP
+    except (jws.Refused, UnicodeDecodeError):
+        return False
+
+
+def signatures(provenance: dict) -> list[tuple[str, bytes]]:
+    """(sigFormat, octets) of each signature of a Provenance; what is not base64 is left out."""
+    found = []
+    for one in provenance.get("signature") or ():
+        try:
+            found.append((one.get("sigFormat", ""), base64.b64decode("".join((one.get("data") or "").split()), validate=True)))
+        except (binascii.Error, ValueError):
+            continue
+    return found
+
+
+def message_seal(sealed: tuple[Verdict, Opened | None]) -> Verdict:
+    """What the host noted of the message when it arrived; as good as the host's own seal."""
+    verdict, found = sealed
+    if found is None or found.statement is None:
+        return indeterminate("without a seal of the host nothing is known of the message")
+    said = found.statement.message
+    if said is None or not said.signer:
+        return indeterminate("the message that brought it was not sealed by its sender")
+    told = f"the message was sealed by {said.signer} with key {said.kid}, verified on arrival on {found.statement.at}"
+    return passed(told) if verdict.status == PASSED else Verdict(verdict.status, (told, "the host's seal, which says so, does not hold"))
+
+
+async def digest_of(context: Context, row: Row) -> str:
+    """Digest of the octets of a Binary, "" of anything else."""
+    if row.type != BINARY:
+        return ""
+    if row.content is None:
+        octets = seal.octets_of(row.body or b"{}")
+        return seal.digest(octets) if octets is not None else ""
+    state = sha256()
+    async for piece in context.store.contents.read(row.content.id):
+        state.update(piece)
+    return jws.encoded(state.digest())
+
+
+# ---- level 3
+
+
+async def author(context: Context, row: Row, id: str, proofs: Sequence[dict], sealed: tuple[Verdict, Opened | None]) -> Verdict:
+    """The signatures of its author that a document carries, and those that came beside it."""
+    value = json.parse(row.body or b"{}")
+    if row.type == BINARY:
+        parts = [(row, value.get("contentType", ""))]
+        announced = await _authors_of_carriers(context, row, id)
+    elif row.type == DOCUMENT:
+        parts = await _contents(context, row, value)
+        announced = await _authors(context, value)
+    else:
+        return indeterminate(f"a {row.type} is not a document; its author signs documents")
+    statement = sealed[1].statement if sealed[1] is not None else None
+    # What was here, signed, while the certificate was valid stays signed when the certificate has expired.
+    at_ms = from_instant(statement.at) if statement is not None and sealed[0].status == PASSED else context.now_ms()
+    judge = Judge(authorities(context.settings.authorities), announced, datetime.fromtimestamp(at_ms / 1000, UTC))
+    apart = [(form, text) for one in proofs for form, text in signatures(one) if not is_seal(text) and _by_author(one)]
+    verdicts = []
+    for part, kind in parts:
+        octets = await _octets(context, part)
+        beside = tuple(apart) if part is parts[0][0] else ()
+        verdicts.append(failed("the content is gone") if octets is None else await _judged(Signed(octets, kind, beside), judge))
+    return together(verdicts) if verdicts else indeterminate("the document has no content kept here")
+
+
+async def _judged(document: Signed, judge: Judge) -> Verdict:
+    """In a thread of its own: a signed PDF may take a while."""
+    return await asyncio.to_thread(lambda: asyncio.run(verify(document, judge)))
+
+
+def _by_author(provenance: dict) -> bool:
+    """Whether a Provenance does not hold the seal of a message."""
+    codings = (provenance.get("activity") or {}).get("coding") or ()
+    return not any(one.get("code") == "message" for one in codings)
+
+
+async def _contents(context: Context, row: Row, value: dict) -> list[tuple[Row, str]]:
+    """The Binaries of a document, with the type each is announced as."""
+    found = []
+    for content in value.get("content") or ():
+        attachment = content.get("attachment") or {}
+        said = parse_reference(attachment.get("url", ""), (context.base_url,))
+        if said.kind == "local" and said.type == BINARY:
+            part = await context.reads.load(context.store.vault.locate(BINARY, said.id))
+            if part is not None and not part.deleted and part.dossier == row.dossier:
+                found.append((part, attachment.get("contentType", "")))
+    return found
+
+
+async def _octets(context: Context, row: Row) -> bytes | None:
+    if row.content is None:
+        return seal.octets_of(row.body or b"{}")
+    if row.content.size > MOST_OCTETS:
+        return bytes(MOST_OCTETS + 1)
+    return b"".join([piece async for piece in context.store.contents.read(row.content.id)])
+
+
+async def _authors(context: Context, value: dict) -> frozenset[str]:
+    """The authors a document announces, as certificates name them: IDNPS, RPPS, FINESS."""
+    named = await facts.names(context, [value])
+    found = {one.partition(":")[2] for one in documents.authors_of(value, lambda text: named.get(text, frozenset()))}
+    for one in value.get("author") or ():
+        text = (one.get("identifier") or {}).get("value")
+        found |= {text} if text else set()
+    found |= {one[1:] for one in found if one.startswith(IDNPS_OF_RPPS) and len(one) == 12}
+    return frozenset(found - {""})
+
+
+async def _authors_of_carriers(context: Context, row: Row, id: str) -> frozenset[str]:
+    """Of the documents that point to a Binary."""
+    vault = context.store.vault
+    pointing = AnyOf(tuple(Has("location", UriIs(f"{base}{BINARY}/{id}")) for base in ("", f"{context.base_url}/")))
+    where = narrow.to_mongo(pointing, DOCUMENT, vault.hash64, vault.locate).filter
+    found: frozenset[str] = frozenset()
+    for carrier in await context.reads.find(where, types=(DOCUMENT,), dossiers=(row.dossier,), limit=MOST_PROOFS):
+        found |= await _authors(context, json.parse(carrier.body or b"{}"))
+    return found

@@ -1,0 +1,88 @@
+"""$verify: three levels of proof, each passed, indeterminate or failed, with reasons."""
+
+import json
+
+from fhir_dmp.signing.keys import SealKeys
+from tests.access.world import VISIBILITY, document
+
+
+def verified(by, where):
+    """Status of each level, and the reasons."""
+    answer = by.get(f"{where}/$verify")
+    assert answer.status_code == 200, answer.text
+    listed = answer.json()["parameter"]
+    found = {one["name"]: one["valueCode"] for one in listed if "valueCode" in one}
+    return found, [one["valueString"] for one in listed if one["name"] == "reason"]
+
+
+def test_what_was_deposited_is_verified_by_whoever_reads_it(world):
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    report = world.deposit(dossier, anna)
+    where = f"DocumentReference/{report['id']}"
+    for by in (anna, world.holder(dossier)):
+        found, reasons = verified(by, where)
+        assert found == {"seal": "passed", "message": "indeterminate", "author": "indeterminate"}
+        assert any(one.startswith("seal: sealed by the host on ") for one in reasons)
+        assert "message: the message that brought it was not sealed by its sender" in reasons
+        assert "author: the document carries no signature of its author" in reasons
+    assert verified(anna, report["content"][0]["attachment"]["url"])[0]["seal"] == "passed"
+
+
+def test_who_may_not_read_may_not_verify(world):
+    anna, bruno = world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    report = world.deposit(dossier, anna)
+    where = f"DocumentReference/{report['id']}"
+    absent = bruno.get("DocumentReference/aaaaaaaaaaaaaaaaaaaaaaaaaa/$verify")
+    hidden = bruno.get(f"{where}/$verify")
+    assert (hidden.status_code, hidden.content) == (404, absent.content)
+    world.consent(dossier, "access", bruno)
+    assert bruno.get(f"{where}/$verify").status_code == 200
+    mask = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
+    assert world.holder(dossier).patch(where, mask).status_code == 200
+    assert bruno.get(f"{where}/$verify").content == absent.content
+
+
+def test_a_mask_changes_nothing_of_the_proof(world):
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    report = world.deposit(dossier, anna, labels=("MASQUE_PS",))
+    assert verified(world.holder(dossier), f"DocumentReference/{report['id']}")[0]["seal"] == "passed"
+
+
+def test_rights_are_sealed_too(world):
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    consent = world.consent(dossier, "access", world.professional())
+    assert verified(world.holder(dossier), f"Consent/{consent['id']}")[0]["seal"] == "passed"
+    assert verified(world.holder(dossier), dossier.path)[0]["seal"] == "passed"
+
+
+def test_seals_made_before_a_rotation_stay_good(world):
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    before = world.deposit(dossier, anna)
+    keys = SealKeys(world.server.data)
+    former = keys.signer.kid
+    for algorithm in ("ES384", "Ed25519", "ES256"):
+        new = SealKeys(world.server.data).rotate(algorithm)
+        after = world.deposit(dossier, anna)
+        for one, kid in ((before, former), (after, None)):
+            found, reasons = verified(anna, f"DocumentReference/{one['id']}")
+            assert found["seal"] == "passed"
+            assert kid is None or any(kid in reason for reason in reasons)
+        if new in " ".join(verified(anna, f"DocumentReference/{after['id']}")[1]):
+            assert algorithm in " ".join(verified(anna, f"DocumentReference/{after['id']}")[1])
+    kept = json.loads((world.server.data / "keys" / "seals.json").read_text())["keys"]
+    assert ["d" in one for one in kept] == [True] + [False] * (len(kept) - 1)
+
+
+def test_large_contents_are_sealed(world):
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    value = document(dossier, anna)
+    value["content"][0]["attachment"]["data"] = "QUJD" * 300_000
+    report = anna.post("DocumentReference", value)
+    assert report.status_code == 201
+    assert verified(anna, report.json()["content"][0]["attachment"]["url"])[0]["seal"] == "passed"
