@@ -14,7 +14,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.interactions import enforcement, policy, rights, writing
+from fhir_dmp.interactions import enforcement, policy, read, rights, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.enforcement import settle
 from fhir_dmp.interactions.prepare import Stamped, check, stamp, written
@@ -57,7 +57,7 @@ async def run(context: Context, url: Url, given: Given, action: str, reasons: Ma
             settle(met.decide(action, reason=reason))
             before = met.policy
         if before is None:
-            raise enforcement.refused()
+            raise read.absent()
         target = step(before.status, reason, before.deceased_ms is not None)
         if target is None:
             raise FhirError("conflict", enforcement.WORDS["not-in-this-state"])
