@@ -5,19 +5,20 @@ https://hl7.org/fhir/R4/search.html
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
+from fhir_dmp.interactions import search_shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, Plan, Segment, plan
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search.extract import extract, some
 from fhir_dmp.search.limits import DEFAULTS, Limits
 from fhir_dmp.search.parameters import TEXTS
-from fhir_dmp.search.predicate import Has, Present, matches, walk
+from fhir_dmp.search.predicate import NOTHING, Has, Present, matches, walk
 from fhir_dmp.search.values import Index
 from fhir_dmp.store.reading import Moment
 from fhir_dmp.store.rows import Row
@@ -136,6 +137,8 @@ async def matching(
     seen: Seen | None = None,
 ) -> list[Opened]:
     """Every match, decided by the pure evaluator; not in the order of the search. reads: what the caller wants of each index."""
+    if search_shown.depends(sight, alternatives, tuple(reads)):
+        return await _matching_as_shown(context, alternatives, sight, limit=limit, moment=moment, reads=reads, seen=seen)
     found = plan(context, alternatives, sight)
     codes = set(reads) if found.exact else {*reads, *codes_of(alternatives)}
     hash64 = context.store.vault.hash64
@@ -153,10 +156,36 @@ async def matching(
     return result
 
 
+async def _matching_as_shown(
+    context: Context,
+    alternatives: Alternatives,
+    sight: Sight,
+    *,
+    limit: int,
+    moment: Moment | None,
+    reads: Collection[str],
+    seen: Seen | None,
+) -> list[Opened]:
+    """The same where it depends on references that may be hidden: each row is judged without those that the asker is not shown."""
+    found, judges = plan(context, search_shown.loosened(alternatives), sight), dict(alternatives)
+    rows = [row async for row in candidates(context, found, limit=limit, moment=moment)]
+    codes, hash64 = {*reads, *codes_of(alternatives)}, context.store.vault.hash64
+    result: list[Opened] = []
+    for at in range(0, len(rows), BATCH):
+        part = rows[at : at + BATCH]
+        for row, body in zip(part, await search_shown.as_shown(context, sight, part), strict=True):
+            index = opened(context, replace(row, body=body), codes).index
+            if matches(judges.get(row.type, judges.get(None, NOTHING)), index, hash64):
+                result.append(Opened(row, index))
+    if seen is not None:
+        seen.rows = len(rows)
+    return result
+
+
 async def addressed(context: Context, type_name: str, alternatives: Alternatives, sight: Sight, *, limit: int) -> list[Row]:
     """Every match, bodies closed where the index decides: for chains."""
     found = plan(context, alternatives, sight)
-    if not found.exact:
+    if not found.exact or search_shown.depends(sight, alternatives):
         return [each.row for each in await matching(context, alternatives, sight, limit=limit)]
     rows: list[Row] = []
     for segment in found.segments:

@@ -13,7 +13,7 @@ from fhir_dmp.errors import FhirError, Issue, outcome
 from fhir_dmp.fhir import summary
 from fhir_dmp.fhir.bundle import Hit, searchset
 from fhir_dmp.fhir.references import is_id
-from fhir_dmp.interactions import facts, octets, search_labels, shown
+from fhir_dmp.interactions import facts, octets, search_labels, search_shown, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_chains import resolved
 from fhir_dmp.interactions.search_contained import Held, by_containers
@@ -173,12 +173,15 @@ def understood(context: Context, type_name: str | None, pairs: Pairs, lenient: b
 
 async def alternatives_of(context: Context, query: Query, compartment: Compartment | None, sight: Sight) -> Alternatives:
     """What rows must meet: the query in its compartment, chains looked up through what the asker may see."""
-    return await resolved(context, inside(query.alternatives, compartment), sight)
+    met = await search_shown.seen_alone(context, query.alternatives, sight)
+    return await resolved(context, inside(met, compartment), sight)
 
 
 async def _page(context: Context, query: Query, alternatives: Alternatives, found: Plan, cursor: Cursor | None) -> Page:
     if query.only_count and not query.counts:
         return Page((), None)
+    if search_shown.depends(found.sight, alternatives, [key.code for key in query.sort]):
+        return await by_decision(context, query, alternatives, found, cursor)
     if found.exact and (query.by_time or query.only_count):
         return await by_index(context, query, found, cursor)
     if found.exact and (places := shown_by([name for name, _ in alternatives], query.sort, context.store.vault.hash64)) is not None:

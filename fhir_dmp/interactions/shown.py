@@ -3,7 +3,7 @@
 https://profiles.ihe.net/ITI/PCF/ ; access-rules: labels are kept apart from the body, so that masking makes no new version.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,17 +31,23 @@ LABELS = sum(LABEL_BITS[label] for label in VISIBILITY)
 
 async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -> list[bytes]:
     """What the asker sees of each row, all of which he may see. met: None for who meets no rule, and for the directory."""
-    found = [row.body or b"{}" for row in rows]
+    found = await pruned(context, met, rows)
     if met is None or met.policy is None:
         return found
-    leading = [place for place, row in enumerate(rows) if leads(row)]
+    for place, row in enumerate(rows):
+        if row.type == LABELLED:
+            found[place] = labelled(met, row, found[place])
+    return found
+
+
+async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -> list[bytes]:
+    """Bodies of rows without the references to what the asker does not see."""
+    found = [row.body or b"{}" for row in rows]
+    leading = [place for place, row in enumerate(rows) if leads(row)] if met is not None and met.policy is not None else []
     gone = await hidden(context, met, [found[place] for place in leading]) if leading else frozenset()
     for place in leading:
         if gone:
             found[place] = without(context, found[place], gone)
-    for place, row in enumerate(rows):
-        if row.type == LABELLED:
-            found[place] = labelled(met, row, found[place])
     return found
 
 
@@ -105,12 +111,18 @@ def relabelled(body: bytes, labels: frozenset[str]) -> bytes:
 
 async def hidden(context: "Context", met: "Known", values: Sequence[bytes]) -> frozenset[str]:
     """References to resources of the dossier, as "Type/id", that lead to nothing he sees; what is not there is not told from it."""
-    vault, wanted = context.store.vault, {}
-    for body in values:
-        for said in _local(context, json.parse(body)):
-            key = vault.locate(said.type, said.id)
-            if said.type != "Patient" and dossier_in(key) == met.number:
-                wanted[said.relative] = key
+    return await unseen(
+        context, met, {said.relative for body in values for said in _local(context, json.parse(body)) if said.type != "Patient"}
+    )
+
+
+async def unseen(context: "Context", met: "Known", addresses: Collection[str]) -> frozenset[str]:
+    """Those of some addresses, "Type/id", within the dossier that lead to nothing he sees."""
+    wanted = {}
+    for address in addresses:
+        key = context.store.vault.locate(*address.split("/", 1))
+        if dossier_in(key) == met.number and not address.startswith("Patient/"):
+            wanted[address] = key
     rows = await context.reads.load_many(set(wanted.values())) if wanted else {}
     seen = set()
     for address, key in wanted.items():

@@ -1,0 +1,132 @@
+"""Criteria about references that may be hidden: a search finds by what the asker is shown, not by what is stored.
+
+https://hl7.org/fhir/R4/search.html#reference ; https://profiles.ihe.net/ITI/PCF/
+
+The index knows every reference, also one to what the asker does not see, which is taken out of what he is shown. So a criterion
+that names what is hidden is met by nothing, and one that only asks whether there is a reference, or what stands beside it, is decided on
+the resource as it is shown.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from fhir_dmp.interactions import shown
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.search_sight import Sight
+from fhir_dmp.search.parameters import Parameter, parameters
+from fhir_dmp.search.predicate import (
+    EVERYTHING,
+    NOTHING,
+    All,
+    AnyOf,
+    Chain,
+    Has,
+    Not,
+    Predicate,
+    Present,
+    ReferenceIs,
+    ReferenceTo,
+    ReverseChain,
+    walk,
+)
+from fhir_dmp.store.rows import Row
+
+Alternatives = Sequence[tuple[str | None, Predicate]]
+# Whoever reads anything of a dossier sees these.
+EVER = frozenset({"Device", "Organization", "Patient", "Practitioner", "PractitionerRole", "RelatedPerson"})
+
+
+@lru_cache(maxsize=256)
+def leading(type_name: str | None) -> frozenset[str]:
+    """Codes of the parameters of a type that look at references which may be taken out, or at what goes with them."""
+    return frozenset(code for code, one in parameters(type_name).items() if _leads(type_name, one)) if type_name else frozenset()
+
+
+def _leads(type_name: str, one: Parameter) -> bool:
+    for branch in one.branches:
+        if branch.type == "Reference" and not (branch.targets and EVER.issuperset(branch.targets)):
+            return True
+        first = branch.steps[0].name if branch.steps else ""
+        if f"{type_name}.{first}" in shown.WHOLE and not (branch.targets and EVER.issuperset(branch.targets)):
+            return True
+    return False
+
+
+async def seen_alone(context: Context, alternatives: Alternatives, sight: Sight) -> Alternatives:
+    """The same, where criteria that name something hidden are met by nothing."""
+    if sight.met is None or sight.met.policy is None:
+        return alternatives
+    named = {test for name, part in alternatives for test in _named(name, part)}
+    gone = await shown.unseen(context, sight.met, {f"{one.type}/{one.id}" for one in named}) if named else frozenset()
+    return [(name, _unmet(name, part, gone)) for name, part in alternatives] if gone else alternatives
+
+
+def _named(type_name: str | None, predicate: Predicate) -> Iterator[ReferenceIs]:
+    match predicate:
+        case Has(code, ReferenceIs() as test) if code in leading(type_name):
+            yield test
+        case Not(part):
+            yield from _named(type_name, part)
+        case All(parts) | AnyOf(parts):
+            for part in parts:
+                yield from _named(type_name, part)
+        case Chain(_, targets):
+            for target, part in targets:
+                yield from _named(target, part)
+        case ReverseChain(source, _, part):
+            yield from _named(source, part)
+
+
+def _unmet(type_name: str | None, predicate: Predicate, gone: frozenset[str]) -> Predicate:
+    match predicate:
+        case Has(code, ReferenceIs() as test) if code in leading(type_name) and f"{test.type}/{test.id}" in gone:
+            return NOTHING
+        case Not(part):
+            return Not(_unmet(type_name, part, gone))
+        case All(parts):
+            return All(tuple(_unmet(type_name, part, gone) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(_unmet(type_name, part, gone) for part in parts))
+        case Chain(code, targets):
+            return Chain(code, tuple((target, _unmet(target, part, gone)) for target, part in targets))
+        case ReverseChain(source, code, part):
+            return ReverseChain(source, code, _unmet(source, part, gone))
+    return predicate
+
+
+def depends(sight: Sight, alternatives: Alternatives, codes: Sequence[str] = ()) -> bool:
+    """Whether the answer depends on how resources are shown. codes: of the order asked for."""
+    if sight.met is None or sight.met.policy is None:
+        return False
+    return any(_touches(name, part) or not leading(name).isdisjoint(codes) for name, part in alternatives)
+
+
+def _touches(type_name: str | None, predicate: Predicate) -> bool:
+    return any(_touched(type_name, part) for part in walk(predicate))
+
+
+def _touched(type_name: str | None, part: Predicate) -> bool:
+    if isinstance(part, Has):
+        return part.code in leading(type_name) and not isinstance(part.test, ReferenceIs | ReferenceTo)
+    return isinstance(part, Present) and part.code in leading(type_name)
+
+
+def loosened(alternatives: Alternatives) -> Alternatives:
+    """What leads to every row that may meet them as it is shown."""
+    return [(name, _loose(name, part)) for name, part in alternatives]
+
+
+def _loose(type_name: str | None, predicate: Predicate) -> Predicate:
+    match predicate:
+        case All(parts):
+            return All(tuple(_loose(type_name, part) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(_loose(type_name, part) for part in parts))
+        case _ if _touches(type_name, predicate):
+            return EVERYTHING
+    return predicate
+
+
+async def as_shown(context: Context, sight: Sight, rows: Sequence[Row]) -> list[bytes]:
+    """Bodies of rows without the references that the asker does not see."""
+    return await shown.pruned(context, sight.met, rows)
