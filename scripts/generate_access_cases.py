@@ -87,7 +87,7 @@ mandataire                | F mandataire-reads-nothing | F mandataire-reads-noth
 medecin traitant          | Y medecin-traitant | Yw medecin-traitant | Yw medecin-traitant | Yw medecin-traitant | Y medecin-traitant | H habilitation
 assimilated               | Y assimilated | Yw assimilated | Yw assimilated | Yw assimilated | Y assimilated | H habilitation
 author                    | Y author | Y author | Yw author | Yw author | - | H habilitation
-colleague in charge       | Y care-team | Yw care-team | Yw care-team | Yw care-team | Y care-team | H habilitation
+colleague in charge       | Y care-team | Y care-team | Yw care-team | Yw care-team | Y care-team | H habilitation
 care team                 | Y care-team | H masked | Yw care-team | Yw care-team | Y care-team | H habilitation
 consented                 | Y consent | H masked | Yw consent | Yw consent | Y consent | H habilitation
 unrelated                 | F unrelated | F unrelated | F unrelated | F unrelated | F unrelated | F unrelated

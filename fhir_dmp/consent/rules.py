@@ -313,9 +313,8 @@ def warnings(s: Standing) -> dict[str, Predicate]:
     """For each visibility label, the documents whose reading comes with a warning on screen."""
     if not s.professional:
         return {}
-    colleague = All((DepositedBy(s.request.organization), Not(own(s)))) if s.in_charge else NEVER
     return {
-        MASKED: ALWAYS if s.traitant or s.assimilated else colleague,
+        MASKED: when(s.traitant or s.assimilated),
         INVISIBLE_PATIENT: waiting(s),
         INVISIBLE_RL: ALWAYS,
     }

@@ -5,11 +5,12 @@ https://interop.esante.gouv.fr/ig/fhir/pdsm/st_maj.html ; access-map: who may wr
 
 import base64
 import hashlib
+from dataclasses import replace
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.http_types import Tags
-from fhir_dmp.interactions import depositing, enforcement, octets, patch, read, relabelling, rights, update, writing
+from fhir_dmp.interactions import depositing, enforcement, octets, patch, read, relabelling, rights, shown, update, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.depositing import DOCUMENT, Item
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_body_id, place_of, stamp, written
@@ -73,8 +74,18 @@ async def create_checked(context: Context, checked: Checked) -> Answer:
             if turn == update.TURNS - 1:
                 raise update.changed_meanwhile() from None
             continue
-        return written(stamped[0], 201)
+        return await _as_seen(context, met, stamped[0])
     raise update.changed_meanwhile()
+
+
+async def _as_seen(context: Context, met: enforcement.Known, stamped: Stamped) -> Answer:
+    """The answer to a deposit: what a read would show to who deposited; a certificate is shown what it sent."""
+    answer, row = written(stamped, 201), stamped.row
+    stored = Row(row.key, row.dossier, row.type, row.version, row.updated_ms, row.method, False, row.body, visible=row.visible)
+    if not met.reading(stored).permits:
+        return answer
+    (body,) = await shown.bodies(context, met, [stored])
+    return replace(answer, body=body)
 
 
 def _with_id(context: Context, checked: Checked) -> Item:

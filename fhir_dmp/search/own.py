@@ -67,4 +67,11 @@ OWN: tuple[SearchParameter, ...] = (
         _extensions("List", _RECIPIENTS, "Reference"),
         _PEOPLE,
     ),
+    _row(
+        "https://fhir-dmp.example.org/fhir/SearchParameter/AuditEvent-purpose",
+        "purpose",
+        "token",
+        ("AuditEvent",),
+        "AuditEvent.purposeOfEvent | AuditEvent.agent.purposeOfUse",
+    ),
 )
