@@ -43,9 +43,9 @@ def test_each_parameter_is_found_in_a_resource_that_has_it_and_not_in_one_that_h
     assert checked == sum(len(parameters(name)) for name in tables.RESOURCE_TYPES) > 2500
 
 
-def test_parameters_of_pdsm_and_mhd_are_there():
+def test_parameters_beside_those_of_r4_are_there():
     assert {row.code for row in OWN} == {
-        "isArchived", "creation", "period-start", "period-end", "designationType", "sourceId", "authorOrg", "intendedRecipient",
+        "isArchived", "creation", "period-start", "period-end", "designationType", "sourceId", "authorOrg", "intendedRecipient", "purpose",
     }  # fmt: skip
     derived = {json.loads(file.read_bytes())["derivedFrom"]: file for file in registry.PROFILES.glob("SearchParameter-*.json")}
     for row in OWN:
