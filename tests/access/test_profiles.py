@@ -7,6 +7,7 @@ from fhir_dmp.fhir.profiles import deposit_issues, faults, url_of
 from fhir_dmp.fhir.schema import validate
 from tests.access.test_break_glass import breaks
 from tests.access.world import care_team, document, listed
+from tests.interactions.making import bundle, entry, issues, places
 
 TRE_A05 = "https://mos.esante.gouv.fr/NOS/TRE_A05-TypeDocComplementaire/FHIR/TRE-A05-TypeDocComplementaire"
 LEVELS = {"seal", "message", "author"}
@@ -65,3 +66,30 @@ def test_what_the_server_keeps_could_be_deposited_again(world, dossier):
     for kind in ("Consent", "DocumentReference", "CareTeam"):
         for resource in listed(world.holder(dossier), dossier, kind):
             assert [issue for issue in deposit_issues(resource, "patient") if issue.severity == "error"] == []
+
+
+def test_a_document_that_says_something_wrong_is_refused_with_every_fault(world, dossier):
+    anna = world.professional()
+    wrong = document(dossier, anna) | {"docStatus": "final", "modifierExtension": [{"url": "http://x.example/not", "valueBoolean": True}]}
+    answer = anna.post("DocumentReference", wrong)
+    assert answer.status_code == 422
+    assert places(answer) == ["DocumentReference.modifierExtension", "DocumentReference.docStatus"]
+    french = anna.post("DocumentReference", wrong, accept_language="fr")
+    assert issues(french)[1]["diagnostics"].startswith("`docStatus` n'est pas admis ici")
+
+
+def test_metadata_that_is_left_out_is_no_reason_to_refuse(world, dossier):
+    anna = world.professional()
+    little = document(dossier, anna)
+    assert "masterIdentifier" not in little
+    assert anna.post("DocumentReference", little).status_code == 201
+
+
+def test_a_bad_example_is_refused_in_a_transaction_and_nothing_is_stored(world, dossier):
+    anna = world.professional()
+    wrong = document(dossier, anna) | {"docStatus": "final"}
+    before = world.holder(dossier).get(f"DocumentReference?patient={dossier.id}&_summary=count").json()["total"]
+    entries = [entry("POST", "DocumentReference", one) for one in (document(dossier, anna), wrong)]
+    answer = anna.post("", bundle("transaction", *entries))
+    assert answer.status_code == 422 and places(answer)[0].endswith("docStatus")
+    assert world.holder(dossier).get(f"DocumentReference?patient={dossier.id}&_summary=count").json()["total"] == before
