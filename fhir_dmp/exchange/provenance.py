@@ -18,7 +18,6 @@ from fhir_dmp.interactions import sealing, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.facts import LEADS
-from fhir_dmp.interactions.prepare import Checked, stamp
 from fhir_dmp.search import blind, extract
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.store.rows import Change, NewRow
@@ -58,29 +57,41 @@ class Origins:
     def _index(self, value: dict) -> Mapping[str, tuple]:
         return extract.extract("Provenance", value, base_urls=(self.context.base_url,))
 
-    def provenance(self, row: NewRow, id: str, name: str, draw: Callable[[int], bytes], created: bool, patient: str = "") -> Change:
-        """The Provenance of a version, in its dossier. id: of the resource. name: of it in its source. draw: for id and version.
+    def provenance(self, row: NewRow, about: str, name: str, draw: Callable[[int], bytes], created: bool, patient: str = "") -> Change:
+        """The Provenance of a version, in its dossier. about: logical id of the resource. name: of it in its source. draw: for id and version.
 
         patient: logical id of the holder, "" where there is none.
         """
         common, shared = self._common[created]
-        targets = [f"{row.type}/{id}/_history/{version_id(row.version)}", *([f"Patient/{patient}"] if patient else [])]
+        targets = [f"{row.type}/{about}/_history/{version_id(row.version)}", *([f"Patient/{patient}"] if patient else [])]
+        vault, at = self.context.store.vault, self.context.now_ms()
+        id, version = vault.new_id(row.dossier, draw), vault.new_version(draw)
+        instant = to_instant(at)
         own = {
             "resourceType": "Provenance",
             "target": [{"reference": one} for one in targets],
-            "recorded": to_instant(self.context.now_ms()),
+            "recorded": instant,
             "entity": [{"role": "source", "what": {"identifier": {"system": f"{SID}import-entry", "value": name}}}],
         }
-        value = {**own, "activity": common["activity"], "agent": common["agent"], "entity": [*own["entity"], *common["entity"]]}
-        checked = Checked("Provenance", json.dump(value), value, self._index(own))
-        own_id = self.context.store.vault.new_id(row.dossier, draw)
-        change = stamp(drawing(self.context, draw), checked, method="POST", id=own_id, dossier=row.dossier).change
-        made = change.row
-        if not self.rules.plain:
-            made = made._replace(visible=_shared_facts(row))
-        return change._replace(
-            row=made._replace(x=_both(made.x, shared.x), g=_both(made.g, shared.g), c=_both(made.c, shared.c), n=_both(made.n, shared.n))
+        meta = {"id": id, "meta": {"versionId": version_id(version), "lastUpdated": instant}}
+        told = {"activity": common["activity"], "agent": common["agent"], "entity": [*own["entity"], *common["entity"]]}
+        entries = blind.entries("Provenance", self._index(own), vault.hash64, f"Patient/{patient}" if patient else None)
+        made = NewRow(
+            key=vault.locate("Provenance", id),
+            dossier=row.dossier,
+            type="Provenance",
+            version=version,
+            updated_ms=at,
+            self64=blind.self_hash("Provenance", id, vault.hash64),
+            x=_both(entries.x, shared.x),
+            g=_both(entries.g, shared.g),
+            c=_both(entries.c, shared.c),
+            n=_both(entries.n, shared.n),
+            body=json.dump({"resourceType": "Provenance", **meta, **own, **told}),
+            method="POST",
+            visible=_shared_facts(row),
         )
+        return Change(made, None)
 
     def seals(self, written: Sequence[tuple[Change, str]], patient: str, draw: Callable[[int], bytes]) -> list[Change]:
         """The host's seals of what a real source brings. written: with logical ids."""
