@@ -1,0 +1,133 @@
+"""Level 2 of proof: the seal of the message, verified before anything of it is parsed."""
+
+import base64
+import json
+import os
+
+import pytest
+from joserfc import jwk
+from pymongo import MongoClient
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.signing.jws import Signer
+from fhir_dmp.signing.keys import new_key, public
+from fhir_dmp.signing.message import Signers, bundle_seal
+from tests.access.world import World, document
+from tests.serving import serving
+from tests.signing.test_verify import verified
+
+SOFTWARE = "urn:logiciel:essai"
+DATABASE = f"signing_{os.getpid()}"
+
+
+@pytest.fixture(scope="module")
+def keys():
+    """Private keys: of a software that is trusted, and of one that is not."""
+    return {"trusted": new_key("ES256"), "other": new_key("ES256")}
+
+
+@pytest.fixture(scope="module")
+def signers(keys, tmp_path_factory):
+    """The file that `message_signers` names."""
+    folder = tmp_path_factory.mktemp("signers")
+    (folder / "software.json").write_text(json.dumps({"keys": [public(keys["trusted"])]}))
+    path = folder / "signers.json"
+    path.write_text(json.dumps([{"signer": SOFTWARE, "jwks": "software.json", "algorithms": ["ES256"]}]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def sealing(mongod, signers, tmp_path_factory):
+    """A server where structures must seal what they send, and others may."""
+    folder = tmp_path_factory.mktemp("sealing")
+    environment = {"FHIR_DMP_DATABASE": DATABASE, "FHIR_DMP_MESSAGE_SIGNERS": str(signers), "FHIR_DMP_MESSAGE_SEAL_REQUIRED": "structure"}
+    with serving(folder, "--mongodb-uri", mongod.uri, "--workers", "1", environment=environment, sandbox=False) as running:
+        yield World(running)
+    with MongoClient(mongod.uri) as client:
+        client.drop_database(DATABASE)
+
+
+def refused(answer):
+    issue = answer.json()["issue"][0]
+    return answer.status_code == 422 and issue["diagnostics"].startswith("the seal of the message does not hold: ")
+
+
+def test_a_sealed_message_is_taken_and_the_proof_says_by_whom(sealing, keys):
+    anna = sealing.professional()
+    dossier = sealing.open(traitant=anna)
+    body = json.dumps(document(dossier, anna), indent=1).encode()
+    answer = anna.post("DocumentReference", body, x_jws_signature=Signer(keys["trusted"]).detached(body))
+    assert answer.status_code == 201, answer.text
+    where = f"DocumentReference/{answer.json()['id']}"
+    found, reasons = verified(anna, where)
+    assert (found["seal"], found["message"]) == ("passed", "passed")
+    assert any(SOFTWARE in reason and keys["trusted"]["kid"] in reason for reason in reasons)
+    kept = anna.get(f"Provenance?patient={dossier.id}&target={where}").json()["entry"]
+    levels = {entry["resource"]["activity"]["coding"][0]["code"]: entry["resource"] for entry in kept}
+    assert levels.keys() == {"seal", "message"}
+    text = base64.b64decode(levels["message"]["signature"][0]["data"]).decode()
+    assert text == Signer(keys["trusted"]).detached(body)
+
+
+def test_a_seal_that_does_not_fit_is_refused_before_parsing(sealing, keys):
+    anna = sealing.professional()
+    dossier = sealing.open(traitant=anna)
+    body = json.dumps(document(dossier, anna)).encode()
+    good = Signer(keys["trusted"]).detached(body)
+    before = anna.get(f"DocumentReference?patient={dossier.id}").json()["total"]
+    for sent, seal in (
+        (body.replace(b"compte", b"Compte") + b" ", good),
+        (b"{not json", good),
+        (body, Signer(keys["other"]).detached(body)),
+        (body, "eyJhbGciOiJub25lIn0.."),
+        (body, "x"),
+    ):
+        assert refused(anna.post("DocumentReference", sent, x_jws_signature=seal))
+    assert anna.get(f"DocumentReference?patient={dossier.id}").json()["total"] == before
+
+
+def test_a_structure_must_seal_what_it_sends(sealing, keys):
+    anna, structure = sealing.professional(), sealing.structure()
+    dossier = sealing.open(traitant=anna)
+    body = json.dumps({**document(dossier, anna), "author": [structure.reference]}).encode()
+    assert refused(structure.post("DocumentReference", body))
+    assert structure.post("DocumentReference", body, x_jws_signature=Signer(keys["trusted"]).detached(body)).status_code == 201
+
+
+def test_the_signature_of_a_bundle_is_its_last_member(sealing, keys):
+    anna = sealing.professional()
+    dossier = sealing.open(traitant=anna)
+    entry = {"resource": document(dossier, anna), "request": {"method": "POST", "url": "DocumentReference"}}
+    unsigned = json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).encode()
+
+    def signed(octets):
+        signature = {
+            "type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.14"}],
+            "when": "2026-11-22T00:00:00Z",
+            "who": {"display": SOFTWARE},
+            "sigFormat": "application/jose",
+            "data": base64.b64encode(Signer(keys["trusted"]).detached(octets).encode()).decode(),
+        }
+        return b',\n "signature": ' + json.dumps(signature).encode() + b"}\n"
+
+    assert bundle_seal(unsigned[:-1] + signed(unsigned))[1] == unsigned
+    assert refused(anna.post("", unsigned[:-1] + signed(unsigned + b" ")))
+    answer = anna.post("", unsigned[:-1] + signed(unsigned))
+    assert answer.status_code == 200, answer.text
+    where = answer.json()["entry"][0]["response"]["location"].partition("/fhir/")[2].partition("/_history")[0]
+    assert verified(anna, where)[0]["message"] == "passed"
+
+
+async def test_who_may_seal_for_whom(signers, keys, tmp_path):
+    (tmp_path / "software.json").write_text(json.dumps({"keys": [public(keys["trusted"])]}))
+    row = {"signer": SOFTWARE, "jwks": "software.json", "algorithms": ["ES256"], "organizations": ["1750000001"]}
+    (tmp_path / "signers.json").write_text(json.dumps([row]))
+    bound = Signers(tmp_path / "signers.json")
+    seal, about = Signer(keys["trusted"]).detached(b"x"), {"kind": "structure", "now_ms": 0}
+    assert (await bound.check(seal, b"x", False, speaks_for=("1750000001",), **about)).signer == SOFTWARE
+    with pytest.raises(FhirError, match="does not speak for"):
+        await bound.check(seal, b"x", False, speaks_for=("1750000002",), **about)
+
+
+def test_keys_are_of_the_kinds_that_are_published(keys):
+    assert jwk.import_key(public(keys["trusted"]), "EC").as_dict(private=False)["crv"] == "P-256"
