@@ -57,6 +57,7 @@ class Ledger:
     labels: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     purposes: tuple[tuple[str, str], ...] | None = None
     acts: dict[str, frozenset[bytes]] = field(default_factory=dict)
+    kept: tuple[Mapping[str, Any], ...] = ()
 
     def note(self, patient: str, type_name: str, id: str, version: str, row_facts: Iterable[Mapping[str, Any]] = ()) -> None:
         """Something is about to be shown."""
@@ -226,6 +227,7 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
         if met.reading(row).permits and (type_name != "Binary" or await _carried(context, met, id)):
             note(context, row, id, met.patient)
             return row, met
+        context.enforcer.ledger.kept += facts.listed(row)
     if type_name == "Patient":
         raise refused()
     return None, None

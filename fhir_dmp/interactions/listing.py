@@ -9,6 +9,7 @@ from dataclasses import replace
 from fhir_dmp.consent import access_list, explain
 from fhir_dmp.consent.asking import READ, SEARCH, Request
 from fhir_dmp.consent.decide import Decision, residual
+from fhir_dmp.consent.predicate import hashed
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.habilitation import profession
 from fhir_dmp.errors import FhirError
@@ -148,6 +149,8 @@ async def decision_on(context: Context, met: Known, target: Request, document: s
     """What the rules say when `target` asks. document: reference, "" for the dossier as a whole. 404 when `met` does not see it."""
     other = await enforcement.known(replace(context, enforcer=Enforcer(target, met.law)), met.number)
     if not document:
+        if other.request.authored_here and not await seen_of(context, met, target.person):
+            other.request = replace(other.request, authored_here=False)
         left = residual(other.request.doing(SEARCH), other.policy, other.now_ms, other.law)
         return left if isinstance(left, Decision) else other.decide("see-patient")
     said = parse_reference(document if "/" in document else f"DocumentReference/{document}", (context.base_url,))
@@ -159,3 +162,10 @@ async def decision_on(context: Context, met: Known, target: Request, document: s
         raise read.absent()
     (own,) = facts.opened(context, row)
     return other.decide(READ, own)
+
+
+async def seen_of(context: Context, met: Known, person: str) -> bool:
+    """Whether the asker sees anything of what a professional deposited: what is hidden gives nobody a reason to be told of."""
+    authored = {"y.au": hashed("author", person, context.store.vault.hash64)}
+    where = {"$and": [authored, met.filter(enforcement.DOCUMENTS)]}
+    return bool(await context.reads.count(where, types=(enforcement.DOCUMENTS,), dossiers=(met.number,), limit=1))

@@ -47,10 +47,19 @@ async def _seen(context: Context, type_name: str, criteria: Sequence[tuple[str, 
         if row.dossier == COMMON:
             seen = type_name in enforcement.PUBLIC
         else:
-            seen = (await enforcement.known(context, row.dossier, row=row)).reading(row).permits
+            seen = await _readable(context, row)
         if seen:
             found.append((id, version))
     return found[:most]
+
+
+async def _readable(context: Context, row: Row) -> bool:
+    """Whether he may read it. A dossier in which he sees nothing that meets the criteria is not the one that he named."""
+    before = context.enforcer.ledger.patient
+    if (await enforcement.known(context, row.dossier, row=row)).reading(row).permits:
+        return True
+    context.enforcer.ledger.patient = before
+    return False
 
 
 def strict(context: Context, type_name: str, criteria: Sequence[tuple[str, str]]) -> Query:

@@ -31,7 +31,9 @@ async def shown(context: Context, kind: str, asked: str) -> None:
         return
     kind = "search" if kind.startswith("search") else kind if kind in KINDS else "operation"
     by_patient = ledger.disclosed or {ledger.patient: {}}
-    facts = visible(context, next(iter(ledger.lineages.values())) if kind in SINGLE and len(ledger.lineages) == 1 else None)
+    single = kind in SINGLE and len(ledger.lineages) == 1
+    lineage = next(iter(ledger.lineages.values())) if single else None if ledger.disclosed else most_hidden(ledger.kept)
+    facts = visible(context, lineage)
     query = "" if kind in SINGLE else asked
     await context.recorder.record(
         [
@@ -42,13 +44,28 @@ async def shown(context: Context, kind: str, asked: str) -> None:
 
 
 async def refused(context: Context, asked: str, error: FhirError) -> None:
-    """Record that something was not given. In nobody's own journal: who is told that nothing is there has nothing to look up."""
+    """Record that something was not given. In nobody's own journal: who is told that nothing is there has nothing to look up.
+
+    Whoever may not see what was asked for does not see that it was.
+    """
     if context.enforcer is None or context.recorder is None or error.status >= 500:
         return
     patient = context.enforcer.ledger.patient
     reason = f"{error.status} {error.message}"
-    told = trace(context, "refusal", patient=patient, query=asked, outcome=MINOR, reason=reason, facts=visible(context, None, own=False))
+    facts = visible(context, most_hidden(context.enforcer.ledger.kept), own=False)
+    told = trace(context, "refusal", patient=patient, query=asked, outcome=MINOR, reason=reason, facts=facts)
     await context.recorder.record([told])
+
+
+def most_hidden(kept: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Facts that hide a trace from whomever those of one of these resources would hide it from."""
+    if not kept:
+        return None
+    labels = 0
+    for one in kept:
+        labels |= one.get("lb", 0)
+    last = max(kept, key=lambda one: one.get("rl", MAX_MS))
+    return {"lb": labels, "fd": last.get("fd", MIN_MS), "rl": last.get("rl", MAX_MS), "rt": kept[0].get("rt", 0)}
 
 
 def of_writes(context: Context, written: Sequence[tuple[NewRow, str]], kind: str = "", asked: str = "") -> list[Change]:
