@@ -16,6 +16,16 @@ from tests.exchange.loading import imported  # noqa: F401  a fixture
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--laws", action="store_true", help="prove the laws of access at length: thousands of histories instead of a hundred")
+
+
+@pytest.fixture
+def histories(request):
+    """How many examples a law is tried on: histories(in the ordinary run, with --laws)."""
+    return lambda ordinary, at_length: at_length if request.config.getoption("--laws") else ordinary
+
+
 @pytest.fixture(scope="session")
 def mongod():
     """A running mongod on which every collection scan is an error (`.uri`)."""

@@ -97,7 +97,7 @@ CRITERIA = (
 def calls(play: Play) -> Iterator[Call]:
     """What is asked in both worlds, in order; what may change something comes last."""
     asker, patient = play.asker, play.patient
-    asked = _Asker(asker.token)
+    asked = Asked(asker.token)
     yield from _of_dossier(asked, play)
     for one in _chosen(play):
         yield from _of_document(asked, patient, one)
@@ -113,7 +113,9 @@ def _chosen(play: Play) -> list[Document]:
     return play.documents[:6]
 
 
-class _Asker:
+class Asked:
+    """Makes the requests of one asker."""
+
     def __init__(self, token: str) -> None:
         self.token = token
 
@@ -130,7 +132,7 @@ class _Asker:
         return self.send("POST", path, text.replace(" ", "%20").encode(), content_type="application/x-www-form-urlencoded")
 
 
-def _of_dossier(asked: _Asker, play: Play) -> Iterator[Call]:
+def _of_dossier(asked: Asked, play: Play) -> Iterator[Call]:
     patient = play.patient
     for criteria in CRITERIA:
         yield asked.get(f"DocumentReference?patient={patient}{criteria}")
@@ -232,7 +234,7 @@ def _of_dossier(asked: _Asker, play: Play) -> Iterator[Call]:
     yield asked.send("POST", "Patient/$match", making.parameters(resource=match))
 
 
-def _of_document(asked: _Asker, patient: str, one: Document) -> Iterator[Call]:
+def _of_document(asked: Asked, patient: str, one: Document) -> Iterator[Call]:
     address, binary = one.address, f"Binary/{one.binary}"
     version = one.versions[0]
     here = f"patient={patient}"
@@ -296,7 +298,7 @@ def _of_document(asked: _Asker, patient: str, one: Document) -> Iterator[Call]:
     yield asked.send("POST", f"Patient/{patient}/$explain-access", making.parameters(document=about))
 
 
-def _bundles(asked: _Asker, play: Play) -> Iterator[Call]:
+def _bundles(asked: Asked, play: Play) -> Iterator[Call]:
     paths = [f"DocumentReference?patient={play.patient}&_total=accurate", f"Patient/{play.patient}"]
     for one in _chosen(play):
         paths += [one.address, f"Binary/{one.binary}", f"{one.address}/_history", f"DocumentReference?patient={play.patient}&_id={one.id}"]
@@ -305,7 +307,7 @@ def _bundles(asked: _Asker, play: Play) -> Iterator[Call]:
         yield asked.send("POST", "", {"resourceType": "Bundle", "type": kind, "entry": entries})
 
 
-def _changes(asked: _Asker, play: Play, one: Document) -> Iterator[Call]:
+def _changes(asked: Asked, play: Play, one: Document) -> Iterator[Call]:
     """Attempts to change a document, none of which succeeds on one that is seen without telling so."""
     address, version, here = one.address, one.versions[0], f"patient={play.patient}"
     sent = json.loads(people.dumped(people.document(play.patient, play.cast["hospital"], one.type, 1, at=play.at)))
@@ -313,11 +315,13 @@ def _changes(asked: _Asker, play: Play, one: Document) -> Iterator[Call]:
     adding = people.dumped([{"op": "add", "path": "/securityLabel/-", "value": label}])
     fail = people.dumped([{"op": "test", "path": "/status", "value": "nonsense"}])
     fhirpath = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": [{"name": "type", "valueCode": "delete"}]}]}
-    for call in (
+    yield from (
         asked.send("PUT", address, {**sent, "id": one.id}),
         asked.send("PUT", address, {**sent, "id": one.id}, if_match=f'W/"{version}"'),
         asked.send("PUT", address, b"{nonsense"),
-        asked.send("PUT", f"Binary/{one.binary}", {"resourceType": "Binary", "id": one.binary, "contentType": "text/plain", "data": "AAAA"}),
+        asked.send(
+            "PUT", f"Binary/{one.binary}", {"resourceType": "Binary", "id": one.binary, "contentType": "text/plain", "data": "AAAA"}
+        ),
         asked.send("DELETE", address),
         asked.send("DELETE", address, if_match='W/"1"'),
         asked.send("DELETE", f"Binary/{one.binary}"),
@@ -333,18 +337,19 @@ def _changes(asked: _Asker, play: Play, one: Document) -> Iterator[Call]:
         asked.send("PATCH", f"DocumentReference?{here}&identifier={one.master}", fail, **PATCH),
         asked.send("PATCH", f"DocumentReference?identifier={one.master}", fail, **PATCH),
         asked.send("PATCH", f"DocumentReference?{here}&_id={one.id}", adding, if_match='W/"1"', **PATCH),
-    ):
-        yield call
+    )
     if one.listed:
         yield asked.send("PATCH", f"List/{one.listed}", fail, **PATCH)
         yield asked.send("PUT", f"List/{one.listed}", {"resourceType": "List", "id": one.listed, "status": "current", "mode": "working"})
     entry = {"request": {"method": "DELETE", "url": address}}
     yield asked.send("POST", "", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
     entry = {"resource": sent, "request": {"method": "POST", "url": "DocumentReference", "ifNoneExist": f"identifier={one.master}&{here}"}}
-    yield asked.send("POST", "", {"resourceType": "Bundle", "type": "batch", "entry": [entry, {**entry, "request": {"method": "GET", "url": address}}]})
+    yield asked.send(
+        "POST", "", {"resourceType": "Bundle", "type": "batch", "entry": [entry, {**entry, "request": {"method": "GET", "url": address}}]}
+    )
 
 
-def _writes(asked: _Asker, play: Play) -> Iterator[Call]:
+def _writes(asked: Asked, play: Play) -> Iterator[Call]:
     """Deposits that meet what is stored: by identifier, by reference, as a predecessor; and what is seen afterwards."""
     by, here = play.asker, f"patient={play.patient}"
     for number, one in enumerate(_chosen(play)[:3]):
@@ -357,17 +362,26 @@ def _writes(asked: _Asker, play: Play) -> Iterator[Call]:
         yield asked.send("POST", "DocumentReference", {**value, "context": {"related": [{"reference": f"Binary/{one.binary}"}]}})
         bundle = people.submission(play.patient, by, 900_000_100 + number, value, (one.address,))
         yield asked.send("POST", "", bundle)
-        conditional = people.submission(play.patient, by, 900_000_200 + number, value, (f"DocumentReference?{here}&identifier={one.master}",))
+        conditional = people.submission(
+            play.patient, by, 900_000_200 + number, value, (f"DocumentReference?{here}&identifier={one.master}",)
+        )
         yield asked.send("POST", "", conditional)
         mask = making.consent(_Subject(play.patient), "mask", data=[{"meaning": "instance", "reference": {"reference": one.address}}])
         yield asked.send("POST", "Consent", mask)
     value = people.document(play.patient, by, people.REPORT, 900_000_900, at=play.at)
     yield asked.send("POST", "DocumentReference", value)
     yield asked.send("POST", "DocumentReference", b"{")
-    yield asked.send("POST", "DocumentReference", {"resourceType": "DocumentReference", "subject": {"reference": f"Patient/{play.patient}"}})
+    yield asked.send(
+        "POST", "DocumentReference", {"resourceType": "DocumentReference", "subject": {"reference": f"Patient/{play.patient}"}}
+    )
     yield asked.send("POST", f"Patient/{play.patient}/$break-glass", making.parameters(justification=" "))
     yield asked.send("POST", f"Patient/{play.patient}/$break-glass", making.parameters(justification="urgence"))
-    for path in (f"DocumentReference?{here}&status=current,superseded", f"List?{here}", f"AuditEvent?{here}", f"Patient/{play.patient}/$everything"):
+    for path in (
+        f"DocumentReference?{here}&status=current,superseded",
+        f"List?{here}",
+        f"AuditEvent?{here}",
+        f"Patient/{play.patient}/$everything",
+    ):
         yield asked.get(path)
 
 

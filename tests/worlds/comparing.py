@@ -13,6 +13,8 @@ from tests.worlds.histories import MINUTE, Play, Story
 from tests.worlds.hosting import Call, Host, Reply
 
 MOST_PAGES = 6
+# Acts of which the end of the request is told.
+WORDY = ("label", "rule", "consent", "status")
 _runs = itertools.count(1)
 # Different in every run of the tests: the hosts keep what earlier histories left.
 _RUN = os.urandom(6).hex()
@@ -28,7 +30,8 @@ class Worlds:
     def __init__(self, one: Host, other: Host) -> None:
         self.one, self.other = one, other
         self.professionals = people.professionals(one)
-        self.compared = 0
+        # How many answers were compared; histories, those in which something was hidden, acts that the second world did without.
+        self.compared, self.histories, self.with_hidden, self.gone = 0, 0, 0, 0
 
     @classmethod
     async def open(cls, uri: str, names: tuple[str, str], data) -> "Worlds":
@@ -42,16 +45,8 @@ class Worlds:
 
     async def compare(self, story: Story, asked: int | None, choice: int) -> Play:
         """Play the story, then compare. asked: how many of the questions, chosen by `choice`; None for all of them."""
-        play = Play(self.one, self.professionals, story, f"{_RUN}-{next(_runs)}")
-        await play.run()
-        left = purging.purged(play)
-        for step in left:
-            self.other.moment(step.seed, step.at_ms)
-            reply = await self.other.send(step.call)
-            if play.is_asker(step.by):
-                self.same(play, step.call, step.reply, reply)
-            elif (reply.status < 300) != step.done:
-                raise Different(f"an act of another went otherwise: {step.by} {step.call}\n{step.reply}\n-- purged:\n{reply}\n{told(play, left)}")
+        play = Play(self.one, self.professionals, story, self.name())
+        await self.both(play)
         questions = list(asking.calls(play))
         chosen = set(range(len(questions)))
         if asked is not None and asked < len(questions):
@@ -61,35 +56,73 @@ class Worlds:
                 await self.ask(play, call, number)
         return play
 
-    async def ask(self, play: Play, call: Call, number: int) -> None:
-        """One question to both, and the pages that follow."""
+    @staticmethod
+    def name() -> str:
+        """Of a history; no other one has it."""
+        return f"{_RUN}-{next(_runs)}"
+
+    async def both(self, play: Play) -> None:
+        """The history on the first host, what is left of it on the second; answers to what the asker himself did are compared."""
+        for host in (self.one, self.other):
+            host.sealing(play.story.sealed)
+        await play.run()
+        left = purging.purged(play)
+        self.histories += 1
+        self.with_hidden += bool(purging.hidden_from(play))
+        self.gone += len(play.steps) - len(left)
+        for step in left:
+            self.other.moment(step.seed, step.at_ms)
+            reply = await self.other.send(step.call)
+            if play.is_asker(step.by):
+                self.same(play, step.call, step.reply, reply)
+            elif (reply.status < 300) != step.done:
+                raise Different(
+                    f"an act of another went otherwise: {step.by} {step.call}\n{step.reply}\n-- purged:\n{reply}\n{told(play, left)}"
+                )
+
+    async def ask(self, play: Play, call: Call, number: int) -> Reply:
+        """One question to both, and the pages that follow; the first answer."""
+        first = None
         ours = theirs = call
         for page in range(MOST_PAGES):
-            at = play.now + MINUTE + number * 100 + page
+            at = play.now + MINUTE + number % 1_000 * 100 + page
             replies = []
             for host in (self.one, self.other):
                 host.moment(f"{play.name} asks {number} {page}".encode(), at)
             replies = await asyncio.gather(self.one.send(ours), self.other.send(theirs))
             self.same(play, call, *replies, page)
+            first = first or replies[0]
             links = [_next(reply) for reply in replies]
             if links[0] is None:
-                return
+                break
             ours, theirs = (Call("GET", link, call.token) for link in links)
+        return first
 
     def same(self, play: Play, call: Call, one: Reply, other: Reply, page: int = 0) -> None:
         self.compared += 1
-        if self.one.comparable(one) != self.other.comparable(other):
-            raise Different(f"{play.asker.name} asks {call} (page {page})\n{one}\n-- purged:\n{other}\n{told(play, purging.purged(play))}")
+        ours, theirs = self.one.comparable(one), self.other.comparable(other)
+        if ours != theirs:
+            difference = f"{ours[:2]}\n-- purged:\n{theirs[:2]}\n" if ours[:2] != theirs[:2] else ""
+            difference += apart(ours[2], theirs[2])
+            raise Different(f"{play.asker.name} asks {call} (page {page})\n{difference}\n{told(play, purging.purged(play))}")
+
+
+def apart(one: bytes, other: bytes) -> str:
+    """Where two bodies begin to differ, with some of what is around."""
+    place = len(os.path.commonprefix([one, other]))
+    return "\n-- purged:\n".join(each[max(0, place - 300) : place + 700].decode(errors="replace") for each in (one, other))
 
 
 def told(play: Play, left: list) -> str:
     """The history in words; what is gone in the second world is marked."""
     kept = {step.seed for step in left}
     lines = [f"patient {play.patient}, asker {play.asker.name}, hidden {sorted(purging.hidden_from(play))}"]
+    lines += [f"L{one.lineage} {one.address} Binary/{one.binary} List/{one.listed} by {one.by}" for one in play.documents]
     for step in play.steps:
         if step.kind != "setup":
             mark = " " if step.seed in kept else "-"
-            lines.append(f"{mark} {step.by:10} {step.kind:8} {step.reply.status} L{step.lineage} {step.call.method} {step.call.path} {step.call.body[:900].decode()}")
+            did = f"{step.call.method} {step.call.path} {step.call.body[-260:].decode() if step.kind in WORDY else ''}"
+            lines.append(f"{mark} {step.by:10} {step.kind:8} {step.reply.status} L{step.lineage} {did}")
     return "\n".join(lines)
 
 

@@ -38,11 +38,12 @@ class Deed(NamedTuple):
 
 
 class Story(NamedTuple):
-    """A history: of whom, what happens, and who asks at the end."""
+    """A history: of whom, what happens, and who asks at the end. sealed: what is written is sealed; then no document refers to another."""
 
     minor: bool
     deeds: list[Deed]
     asker: str
+    sealed: bool = False
 
 
 def _deed(kind: str, by: tuple[str, ...], variants: int) -> strategies.SearchStrategy:
@@ -68,7 +69,11 @@ def stories(most: int = 14) -> strategies.SearchStrategy[Story]:
         _deed("wait", ("time",), len(WAITS)),
     )
     return strategies.builds(
-        Story, strategies.booleans(), strategies.lists(deed, min_size=2, max_size=most), strategies.sampled_from(people.NAMES)
+        Story,
+        strategies.booleans(),
+        strategies.lists(deed, min_size=2, max_size=most),
+        strategies.sampled_from(people.NAMES),
+        strategies.booleans(),
     )
 
 
@@ -236,10 +241,12 @@ class Play:
 
     async def _deposit(self, deed: Deed, number: int) -> None:
         by = self.cast[deed.by]
-        type = people.OWN_WORDS if by.kind == "patient" else TYPES[deed.how % 2]
+        type = people.OWN_WORDS if by.kind in ("patient", "representative") else TYPES[deed.how % 2]
         labels = ((), (), people.LABELS[:1], people.LABELS[1:2])[deed.how // 2 % 4]
-        way = deed.how // 8
-        await self.deposit(by, type, labels, number, transaction=way == 1, beside=self.document(deed.on) if way == 2 else None)
+        way, other = deed.how // 8, None if self.story.sealed else self.document(deed.on)
+        listing = (other,) if way == 1 and deed.on % 2 and other is not None and await sees(self.host, by, other.id) else ()
+        beside = other if way == 2 else None
+        await self.deposit(by, type, labels, number, transaction=way == 1, beside=beside, listing=listing)
 
     async def _replace(self, deed: Deed, number: int) -> None:
         before = self.document(deed.on)
@@ -253,29 +260,32 @@ class Play:
         labels: tuple[str, ...],
         number: int,
         *,
-        transaction: bool,
+        transaction: bool = False,
         replaces: Document | None = None,
         beside: Document | None = None,
-    ) -> None:
-        """One document. beside: another one, to which it refers."""
+        listing: tuple[Document, ...] = (),
+    ) -> Document | None:
+        """One document, None when it was refused. beside: another one, to which it refers. listing: others that its list names."""
         unique = int.from_bytes(self.name.encode()[-6:]) * 1000 + number
         plain = people.document(self.patient, by, type, unique, labels, self.at)
         if beside is not None and (replaces is beside or not await sees(self.host, by, beside.id)):
             beside = None
-        value, leads = plain, frozenset()
         if replaces is not None:
-            value = plain = {**plain, "relatesTo": [{"code": "replaces", "target": {"reference": replaces.address}}]}
-        if beside is not None:
-            leads = frozenset({beside.lineage})
-            value = {**plain, **_leading(beside, number)}
-        calls = [self.call(by.name, "POST", "DocumentReference", one) for one in (value, plain)]
-        if transaction:
-            calls = [self.call(by.name, "POST", "", people.submission(self.patient, by, unique, one)) for one in (value, plain)]
+            plain = {**plain, "relatesTo": [{"code": "replaces", "target": {"reference": replaces.address}}]}
+
+        def call(hidden: frozenset[int] = frozenset()) -> Call:
+            value = {**plain, **_leading(beside, number)} if beside is not None and beside.lineage not in hidden else plain
+            if not transaction:
+                return self.call(by.name, "POST", "DocumentReference", value)
+            others = tuple(one.address for one in listing if one.lineage not in hidden)
+            return self.call(by.name, "POST", "", people.submission(self.patient, by, unique, value, others))
+
         lineage = replaces.lineage if replaces is not None else self.lineages
-        without = (lambda hidden: calls[1] if leads & hidden else calls[0]) if leads else None
-        reply = await self.act(by.name, "replace" if replaces else "deposit", calls[0], lineage=lineage, leads=leads, without=without)
+        leads = frozenset(one.lineage for one in (*listing, *([beside] if beside else [])))
+        kind = "replace" if replaces else "deposit"
+        reply = await self.act(by.name, kind, call(), lineage=lineage, leads=leads, without=call if leads else None)
         if reply.status not in (200, 201):
-            return
+            return None
         self.lineages = max(self.lineages, lineage + 1)
         made = {}
         for location in [entry["response"]["location"] for entry in reply.value()["entry"]] if transaction else [reply.header("location")]:
@@ -285,6 +295,7 @@ class Play:
         binary = made["Binary"][0] if transaction else body["content"][0]["attachment"]["url"].rpartition("/")[2]
         id, version = made["DocumentReference"]
         self.documents.append(Document(id, lineage, by.name, type, unique, binary, made.get("List", ("",))[0], [version]))
+        return self.documents[-1]
 
     async def _label(self, deed: Deed, number: int) -> None:
         one = self.document(deed.on)

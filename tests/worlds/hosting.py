@@ -63,7 +63,7 @@ class Host:
     def __init__(self, application) -> None:
         self.application, self.services = application, application.services
         self.now, self.seed, self.drawn = 0, b"", 0
-        self.requests = 0
+        self.seals = None
         self._inbox: asyncio.Queue = asyncio.Queue()
         self._outbox: asyncio.Queue = asyncio.Queue()
         self._life: asyncio.Task | None = None
@@ -72,16 +72,22 @@ class Host:
     @classmethod
     async def open(cls, uri: str, database: str, data: Path) -> "Host":
         """A host of an empty store. Hosts of one data folder give the same ids for the same seed."""
-        settings = Settings(data=data, mongodb_uri=uri, database=database, sandbox=False, base_url=BASE, journal_seconds=3600, log_level="error")
+        settings = Settings(
+            data=data, mongodb_uri=uri, database=database, sandbox=False, base_url=BASE, journal_seconds=3600, log_level="error"
+        )
         host = cls(app.create(settings))
         host.now = host.services.began_ms
-        host._life = asyncio.create_task(host.application({"type": "lifespan", "asgi": {"version": "3.0"}}, host._inbox.get, host._outbox.put))
+        host._life = asyncio.create_task(
+            host.application({"type": "lifespan", "asgi": {"version": "3.0"}}, host._inbox.get, host._outbox.put)
+        )
         await host._inbox.put({"type": "lifespan.startup"})
         told = await host._outbox.get()
         assert told["type"] == "lifespan.startup.complete", told
         # A store has a name of its own, which its traces tell; here two of them stand for one.
         recorder = host.services.recorder
-        recorder.indexer = Indexer(host.services.store.vault.hash64, Server("urn:uuid:00000000-0000-4000-8000-000000000000", "fhir-dmp", BASE))
+        recorder.indexer = Indexer(
+            host.services.store.vault.hash64, Server("urn:uuid:00000000-0000-4000-8000-000000000000", "fhir-dmp", BASE)
+        )
         return host
 
     async def close(self) -> None:
@@ -102,20 +108,41 @@ class Host:
         """From now on it is `now_ms`, and ids come from this seed: what one act draws does not shift what another draws."""
         self.seed, self.drawn, self.now = blake2b(seed, digest_size=32).digest(), 0, now_ms
 
+    def sealing(self, wanted: bool) -> None:
+        """Whether what is written is sealed. The seal of a document is over all it says, also over a reference that is taken out of what
+        somebody is shown: where the second world does without such a reference, no seals can be compared.
+        """
+        self.seals = self.services.seals or self.seals
+        self.services.seals = self.seals if wanted else None
+
     # ---- requests
 
     async def send(self, call: Call) -> Reply:
         """The answer of the application. Every request says an id of its own, which the trace repeats."""
         path, _, query = call.path.partition("?")
         raw = f"/fhir/{path}".rstrip("/").encode()
-        headers = [(b"host", b"dmp.test"), (b"authorization", b"Bearer " + call.token.encode()), (b"x-request-id", self.seed.hex()[:32].encode())]
+        headers = [
+            (b"host", b"dmp.test"),
+            (b"authorization", b"Bearer " + call.token.encode()),
+            (b"x-request-id", self.seed.hex()[:32].encode()),
+        ]
         headers += [(name.lower().encode(), text.encode()) for name, text in call.headers.items()]
         if call.body or call.method in ("POST", "PUT", "PATCH"):
             headers.append((b"content-length", str(len(call.body)).encode()))
         scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": call.method, "scheme": "http", "path": raw.decode(),
-            "raw_path": raw, "query_string": query.encode(), "root_path": "", "headers": headers, "client": ("127.0.0.1", 1), "server": ("dmp.test", 80),
-        }  # fmt: skip
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": call.method,
+            "scheme": "http",
+            "path": raw.decode(),
+            "raw_path": raw,
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": headers,
+            "client": ("127.0.0.1", 1),
+            "server": ("dmp.test", 80),
+        }
         sent, left = [], [{"type": "http.request", "body": call.body, "more_body": False}]
 
         async def receive() -> dict:

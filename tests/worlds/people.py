@@ -8,6 +8,7 @@ import json
 import os
 from dataclasses import dataclass
 
+from fhir_dmp.dmp import spaces
 from tests.access import world as making
 from tests.worlds.hosting import Host
 
@@ -113,7 +114,7 @@ def document(patient: str, by: Person, type: str, number: int, labels: tuple[str
         "masterIdentifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:oid:1.2.250.1.999.1.{number}"},
         "identifier": [{"system": "urn:x-local", "value": f"local-{number}"}],
         "status": "current",
-        "type": {"coding": [{"system": making.LOINC, "code": type}]},
+        "type": {"coding": [{"system": spaces.types()[type].system, "code": type}]},
         "subject": {"reference": f"Patient/{patient}"},
         "date": at,
         "author": author,

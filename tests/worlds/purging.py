@@ -68,7 +68,10 @@ def _free(play: Play, name: str) -> bool:
 
 
 def _became_traitant(play: Play, asker: str) -> bool:
-    return any(step.kind == "consent" and any(play.is_asker(name) for name in step.about) and "administrator" in step.call.body.decode() for step in play.steps)
+    return any(
+        step.kind == "consent" and any(play.is_asker(name) for name in step.about) and "administrator" in step.call.body.decode()
+        for step in play.steps
+    )
 
 
 def _authored_alone(play: Play, asker: str) -> frozenset[int]:

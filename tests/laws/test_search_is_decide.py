@@ -1,0 +1,106 @@
+"""Search and decision agree: {what a search finds} == {x : decide(r, x) is PERMIT}, on the real server, over invented histories.
+
+access-rules 1. So do reads by id, histories and totals; everybody who took part in the history asks.
+"""
+
+import asyncio
+import itertools
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from pymongo import MongoClient
+
+from fhir_dmp.consent import companions
+from fhir_dmp.consent.asking import READ, SEARCH, asking
+from fhir_dmp.consent.decide import Decision
+from fhir_dmp.fhir import json
+from fhir_dmp.interactions import enforcement, facts
+from fhir_dmp.interactions.context import Context
+from tests.worlds import people
+from tests.worlds.histories import MINUTE, Play, stories
+from tests.worlds.hosting import BASE, Call, Host
+
+TYPES = ("DocumentReference", "List", "AuditEvent", "Consent", "CareTeam", "RelatedPerson", "Communication")
+EVERY_STATUS = "&status=current,superseded,entered-in-error,retired"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def runner():
+    with asyncio.Runner() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def host(runner, mongod, data_dir):
+    name = f"decided_{os.getpid()}"
+    found = runner.run(Host.open(mongod.uri, name, data_dir))
+    found.professionals = people.professionals(found)
+    yield found
+    runner.run(found.close())
+    with MongoClient(mongod.uri) as client:
+        client.drop_database(name)
+
+
+def test_a_search_finds_what_is_permitted_and_nothing_else(runner, host, histories):
+    found = {"permitted": 0, "not": 0, "refused": 0}
+
+    @settings(max_examples=histories(25, 500), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(stories())
+    def agree(story):
+        runner.run(everybody(host, story, found))
+
+    agree()
+    assert min(found.values()) > 20, found
+
+
+async def everybody(host: Host, story, found: dict[str, int]) -> None:
+    play = Play(host, host.professionals, story, f"{os.getpid()} {next(_numbers)}")
+    await play.run()
+    for number, person in enumerate(play.cast.values()):
+        host.moment(f"{play.name} {number}".encode(), play.now + MINUTE + number)
+        met = await known(host, person, play.patient)
+        for type_name in TYPES:
+            await agrees(host, play, person, met, type_name, found)
+
+
+async def known(host: Host, person, patient: str) -> enforcement.Known:
+    services = host.services
+    actor = await services.tokens.verify(person.token, host.now)
+    enforcer = enforcement.Enforcer(asking(actor), services.law)
+    context = Context(services.store, actor, services.settings, BASE, host.clock, host.random, enforcer=enforcer)
+    return await enforcement.of_patient(context, patient)
+
+
+async def agrees(host: Host, play: Play, person, met: enforcement.Known, type_name: str, found: dict[str, int]) -> None:
+    """One type: the search, its total, and the reads of everything there is."""
+    rows = [row async for row in host.services.store.scan(types=(type_name,), dossiers=(met.number,), batch=500)]
+    action = companions.SEEN_AS.get(type_name)
+    permitted, readable, there = set(), set(), set()
+    for row in rows:
+        id = json.parse(row.body)["id"]
+        there.add(id)
+        opened = facts.opened(met.context, row)
+        if any(met.decide(action or SEARCH, one).permits for one in opened):
+            permitted.add(id)
+        if any(met.decide(action or READ, one).permits for one in opened):
+            readable.add(id)
+    status = EVERY_STATUS if type_name in ("DocumentReference", "List") else ""
+    said = f"{person.name} {type_name} {play.story}"
+    answer = await host.send(Call("GET", f"{type_name}?patient={play.patient}&_count=1000&_total=accurate{status}", person.token))
+    if isinstance(met.left(type_name), Decision):
+        assert answer.status == 403 and not permitted, (said, answer)
+        found["refused"] += 1
+    else:
+        assert answer.status == 200, (said, answer)
+        value = answer.value()
+        matches = [entry["resource"]["id"] for entry in value.get("entry", []) if entry["search"]["mode"] == "match"]
+        # What the search itself left behind is no part of what it found.
+        assert set(matches) == permitted, (said, set(matches) - permitted, permitted - set(matches))
+        assert value["total"] == len(matches) == len(set(matches)), said
+    for id in sorted(there)[:8]:
+        answer = await host.send(Call("GET", f"{type_name}/{id}", person.token))
+        assert (answer.status == 200) == (id in readable), (said, id, answer)
+    found["permitted"] += len(permitted)
+    found["not"] += len(there - permitted)

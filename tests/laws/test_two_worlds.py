@@ -1,0 +1,57 @@
+"""The two-world test: what is hidden from somebody changes no answer to him, byte for byte. access-rules 6
+
+A history of acts by a holder, a parent, professionals and structures runs on one host; without the acts of others that concern only what is
+hidden from one asker it runs on another. Both are the real application on a real MongoDB, with one clock and one source of ids.
+"""
+
+import asyncio
+import os
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings, strategies
+from pymongo import MongoClient
+
+from tests.worlds.comparing import Worlds
+from tests.worlds.histories import stories
+
+# Of each history: some of the questions in the ordinary run, all of them with --laws.
+QUESTIONS = 36
+
+
+@pytest.fixture(scope="module")
+def runner():
+    """An event loop for the hosts, which live longer than one example."""
+    with asyncio.Runner() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def worlds(runner, mongod, data_dir):
+    names = tuple(f"world_{each}_{os.getpid()}" for each in "ab")
+    found = runner.run(Worlds.open(mongod.uri, names, data_dir))
+    yield found
+    runner.run(found.close())
+    with MongoClient(mongod.uri) as client:
+        for name in names:
+            client.drop_database(name)
+
+
+def test_what_is_hidden_changes_no_answer(runner, worlds, histories, pytestconfig):
+    everything = pytestconfig.getoption("--laws")
+
+    @settings(
+        max_examples=histories(int(os.environ.get("N", "100")), 2_000),
+        deadline=None,
+        database=None,
+        derandomize=not everything,
+        print_blob=False,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(stories(), strategies.integers(0, 2**32))
+    def compared(story, choice):
+        runner.run(worlds.compare(story, None if everything else QUESTIONS, choice))
+
+    compared()
+    assert worlds.compared > 1_000 and worlds.with_hidden > worlds.histories / 4 and worlds.gone > worlds.histories
+    print(vars(worlds))
