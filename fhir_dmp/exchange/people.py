@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fhir_dmp.dmp import matching
-from fhir_dmp.dmp.identity import INS_C, INS_SYSTEMS, NIS, is_ins, is_qualified
+from fhir_dmp.dmp.identity import INS_C, INS_SYSTEMS, NIS, OLD_SYSTEMS, is_ins, is_qualified
 from fhir_dmp.exchange.rules import Rules
 
 CANDIDATES = 5
@@ -41,6 +41,7 @@ def identify(asked: Mapping[str, Any], known: Sequence[Mapping[str, Any]], rules
     >>> identify({**asked, "birthDate": "1960-01-01"}, [asked], Rules(source="s")).place is None
     True
     """
+    asked, known = current(asked), [current(one) for one in known]
     ranked = matching.ranked(asked, known)
     candidates = tuple(Candidate(one.place, one.match.score, one.match.grade, "traits") for one in ranked[:CANDIDATES])
     tiers = [("INS", INS_SYSTEMS), ("INS-C", {INS_C}), ("NIS", {NIS})]
@@ -64,6 +65,18 @@ def identify(asked: Mapping[str, Any], known: Sequence[Mapping[str, Any]], rules
     if not candidates:
         return Found(None, "nobody here is like that: has the dossier been opened?")
     return Found(None, "no number in common, only traits", candidates)
+
+
+def current(patient: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A Patient whose NIS and INS-C count: they are kept as outdated identifiers, and are what the old dossiers know him by."""
+    listed = patient.get("identifier")
+    if not isinstance(listed, list):
+        return patient
+    told = [
+        {name: value for name, value in one.items() if name != "use"} if isinstance(one, dict) and one.get("system") in OLD_SYSTEMS else one
+        for one in listed
+    ]
+    return {**patient, "identifier": told}
 
 
 def _identifiers(patient: Mapping[str, Any], systems: set[str] | frozenset[str]) -> set[tuple[str, str]]:

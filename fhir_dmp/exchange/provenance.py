@@ -58,7 +58,7 @@ class Origins:
         return extract.extract("Provenance", value, base_urls=(self.context.base_url,))
 
     def provenance(self, row: NewRow, about: str, name: str, draw: Callable[[int], bytes], created: bool, patient: str = "") -> Change:
-        """The Provenance of a version, in its dossier. about: logical id of the resource. name: of it in its source. draw: for id and version.
+        """The Provenance of a version, in its dossier. about: logical id of what it tells of. name: of that in its source. draw: for ids.
 
         patient: logical id of the holder, "" where there is none.
         """
@@ -75,7 +75,8 @@ class Origins:
         }
         meta = {"id": id, "meta": {"versionId": version_id(version), "lastUpdated": instant}}
         told = {"activity": common["activity"], "agent": common["agent"], "entity": [*own["entity"], *common["entity"]]}
-        entries = blind.entries("Provenance", self._index(own), vault.hash64, f"Patient/{patient}" if patient else None)
+        holder = about if row.type == "Patient" else patient
+        entries = blind.entries("Provenance", self._index(own), vault.hash64, f"Patient/{holder}" if holder else None)
         made = NewRow(
             key=vault.locate("Provenance", id),
             dossier=row.dossier,
