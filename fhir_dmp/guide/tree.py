@@ -53,7 +53,10 @@ def html(profile: dict, language: str, link: Link) -> str:
         )
         for one in with_parents(profile["differential"]["element"])
     ]
-    heads = {"fr": ["Élément", "", "Nombre", "Type", "Ce qui est demandé"], "en": ["Element", "", "Cardinality", "Type", "What is asked"]}
+    heads = {
+        "fr": ["Élément", "Signe", "Nombre", "Type", "Ce qui est demandé"],
+        "en": ["Element", "Flag", "Cardinality", "Type", "What is asked"],
+    }
     return table(language, heads[language], rows, filtered=len(rows) > 20, kind="tree")
 
 
