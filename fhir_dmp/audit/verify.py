@@ -36,7 +36,7 @@ class Fault(NamedTuple):
 class Report:
     """What was found. traces: verified. unmerged: of them, not yet in the log. erased: in destroyed dossiers. heads: signed, verified.
 
-    lost: entries of the log that restores of backups undid, as signed checkpoints tell; no fault, and never silent.
+    seals: verified. lost: entries of the log that restores of backups undid, as signed checkpoints tell; no fault, and never silent.
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -46,6 +46,7 @@ class Report:
     heads: int = 0
     lost: int = 0
     rows: int = 0
+    seals: int = 0
 
     def add(self, kind: str, what: str, why: str) -> None:
         self.faults.append(Fault(kind, what, why))

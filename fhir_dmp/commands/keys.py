@@ -14,30 +14,42 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.identity.issuers import HostIssuer
 from fhir_dmp.interactions import retention
 from fhir_dmp.settings import Loaded, Settings
+from fhir_dmp.signing.jws import SIGNS
+from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
 
 
 @click.group()
 def command() -> None:
-    """Create, list and rotate the key of the host's own token issuer; destroy the key of a dossier."""
+    """Create, list and rotate the keys of the host's own token issuer and of its seals; destroy the key of a dossier."""
 
 
 @command.command("list")
 @with_settings()
 def listed(loaded: Loaded) -> None:
     """Print the issuer, the audience and the keys that verify tokens; the first one signs."""
-    host = HostIssuer(keys_folder(loaded))
+    host, seals = HostIssuer(keys_folder(loaded)), SealKeys(keys_folder(loaded))
     click.echo(f"issuer    {host.issuer}\naudience  {host.audience}")
     for number, kid in enumerate(host.keys):
         click.echo(f"key       {kid}  {'verifies' if number else 'signs'}")
+    for number, (kid, key) in enumerate(seals.public.items()):
+        click.echo(f"seal      {kid}  {key['alg']}  {'verifies' if number else 'seals'}")
 
 
 @command.command()
 @click.option("--forget", is_flag=True, help="tokens signed by former keys stop working at once")
+@click.option(
+    "--seals", "algorithm", type=click.Choice(list(SIGNS)), help="the key of seals instead, by this algorithm; old seals stay good"
+)
 @with_settings()
-def rotate(loaded: Loaded, forget: bool) -> None:
+def rotate(loaded: Loaded, forget: bool, algorithm: str | None) -> None:
     """Sign with a new key from now on. A running server follows within a second."""
+    if algorithm is not None:
+        if forget:
+            raise click.UsageError("the keys of seals are never forgotten: what they sealed must stay provable")
+        click.echo(SealKeys(keys_folder(loaded)).rotate(algorithm))
+        return
     click.echo(HostIssuer(keys_folder(loaded)).rotate(forget))
 
 

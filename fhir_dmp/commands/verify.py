@@ -1,4 +1,4 @@
-"""`fhir-dmp verify`: the journal and every stored row, derived again; what differs is named.
+"""`fhir-dmp verify`: the journal, every stored row and every seal, derived again; what differs is named.
 
 See fhir_dmp/audit/verify.py.
 """
@@ -18,15 +18,18 @@ from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.commands.serve import mongodb
 from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions.reindex import entries_of
+from fhir_dmp.interactions.verify_seal import foreign
+from fhir_dmp.interactions.verify_seals import seals
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.settings import Loaded, Settings
+from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Row
 
 DIFFERS = 1
 KEPT = click.Path(path_type=Path, exists=True, dir_okay=False)
-COUNTS = ("traces", "unmerged", "erased", "heads", "lost", "rows")
+COUNTS = ("traces", "unmerged", "erased", "heads", "lost", "rows", "seals")
 
 
 @click.command()
@@ -77,6 +80,8 @@ async def verified(settings: Settings, journal_only: bool, witnesses: tuple[Path
             report = await Verifier(store, settings.data, witnesses).run()
             if not journal_only:
                 await rows(store, report, lambda done: status.update(f"{done} rows"), derivation(store, settings.base_url))
+                keys = [SealKeys(settings.data), *await foreign()]
+                report.seals = await seals(store, report, keys, lambda done: status.update(f"{done} seals"))
             return report
     finally:
         await store.close()

@@ -19,7 +19,7 @@ from fhir_dmp.interactions.facts import LEADS
 from fhir_dmp.search import blind, extract, narrow
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.search.predicate import Has, ReferenceIs
-from fhir_dmp.signing import seal
+from fhir_dmp.signing import jws, seal
 from fhir_dmp.signing.seal import Message, Sealed
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import COMMON, version_id
@@ -32,7 +32,7 @@ SIGNER = "https://fhir-dmp.example.org/fhir/sid/message-signer"
 LEVEL = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-proof-level"
 PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 E1762 = "urn:iso-astm:E1762-95:2013"
-JOSE, JSON = "application/jose", "application/fhir+json"
+JSON = "application/fhir+json"
 DOCUMENT = "DocumentReference"
 REPLACED = STATUSES.index(SUPERSEDED)
 UNSEALED = frozenset({"AuditEvent"})
@@ -203,7 +203,7 @@ def signature(level: Level, when: str, who: Mapping[str, Any], signed: str) -> d
         "when": when,
         "who": who,
         "targetFormat": JSON,
-        "sigFormat": JOSE,
+        "sigFormat": jws.FORM,
         "data": base64.b64encode(signed.encode()).decode(),
     }
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
+
 from fhir_dmp.dmp import documents
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
@@ -24,11 +26,13 @@ from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.search import narrow
 from fhir_dmp.search.predicate import AnyOf, Has, ReferenceIs, UriIs
 from fhir_dmp.signing import jws, seal
-from fhir_dmp.signing.author import JOSE, Judge, Signed, verify
+from fhir_dmp.signing.author import Judge, Signed, verify
 from fhir_dmp.signing.authorities import authorities
-from fhir_dmp.signing.keys import TYP, SealKeys
+from fhir_dmp.signing.keys import OF_HOSTS, TYP, Keys, PublicKeys, SealKeys
 from fhir_dmp.signing.seal import Opened, Version
 from fhir_dmp.signing.verdict import FAILED, PASSED, Verdict, failed, indeterminate, passed, together
+from fhir_dmp.store.contents import Contents
+from fhir_dmp.store.records import Key
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, version_id
 
@@ -67,23 +71,26 @@ async def provenances(context: Context, row: Row, id: str) -> list[dict]:
 
 async def host_seal(context: Context, row: Row, id: str, proofs: Sequence[dict]) -> tuple[Verdict, Opened | None]:
     """Whether the stored version is the one that the host sealed, and what the seal says."""
-    texts = [text for one in proofs for form, text in signatures(one) if form == JOSE and is_seal(text)]
+    texts = [text for one in proofs for form, text in signatures(one) if form == jws.FORM and is_seal(text)]
     if not texts:
         where = "in the directory, which is not sealed" if row.dossier == COMMON else "kept without a seal"
         return indeterminate(f"the resource is {where}"), None
     own = context.seals if context.seals is not None else SealKeys(Path(context.settings.data))
     own.refresh(context.now_ms())
-    version = Version(f"{row.type}/{id}/_history/{version_id(row.version)}", row.body or b"", await digest_of(context, row))
-    keys = [own, *await foreign(context)]
+    version = Version(
+        f"{row.type}/{id}/_history/{version_id(row.version)}", row.body or b"", await digest_of_row(context.store.contents, row)
+    )
+    keys: list[Keys] = [own, *await foreign()]
     opened = [seal.opened(text.decode(), keys) for text in texts]
     verdicts = [seal.compared(one, version) for one in opened]
     best = next((place for place, one in enumerate(verdicts) if one.status == PASSED), 0)
     return together([one for one in verdicts if one.status != FAILED] if verdicts[best].status == PASSED else verdicts), opened[best]
 
 
-async def foreign(context: Context) -> list[SealKeys]:
-    """Seal keys of the hosts that dossiers are taken from."""
-    return []
+async def foreign() -> list[Keys]:
+    """Keys of the hosts that dossiers are taken from: what they sealed stays provable here."""
+    found = [msgspec.json.decode(one.public) async for one in Key.objects(purpose=OF_HOSTS)]
+    return [PublicKeys(found)] if found else []
 
 
 def is_seal(text: bytes) -> bool:
@@ -117,7 +124,7 @@ def message_seal(sealed: tuple[Verdict, Opened | None]) -> Verdict:
     return passed(told) if verdict.status == PASSED else Verdict(verdict.status, (told, "the host's seal, which says so, does not hold"))
 
 
-async def digest_of(context: Context, row: Row) -> str:
+async def digest_of_row(contents: Contents, row: Row) -> str:
     """Digest of the octets of a Binary, "" of anything else."""
     if row.type != BINARY:
         return ""
@@ -125,7 +132,7 @@ async def digest_of(context: Context, row: Row) -> str:
         octets = seal.octets_of(row.body or b"{}")
         return seal.digest(octets) if octets is not None else ""
     state = sha256()
-    async for piece in context.store.contents.read(row.content.id):
+    async for piece in contents.read(row.content.id):
         state.update(piece)
     return jws.encoded(state.digest())
 

@@ -31,7 +31,6 @@ from fhir_dmp.signing.authorities import UNASKED, USES, Authorities, names, subj
 from fhir_dmp.signing.verdict import Verdict, failed, indeterminate, passed, together
 
 CMS_TYPES = frozenset({"application/pkcs7-mime", "application/pkcs7-signature", "application/x-pkcs7-mime", "application/cms"})
-JOSE = "application/jose"
 KINDS = {"EC": ec.EllipticCurvePublicKey, "RSA": rsa.RSAPublicKey, "OKP": ed25519.Ed25519PublicKey}
 MOST = 32 * 1024 * 1024
 _USAGE = KeyUsageConstraints(key_usage=USES, match_all_key_usages=False)
@@ -76,13 +75,13 @@ async def verify(document: Signed, judge: Judge) -> Verdict:
         found.append(await _xml(document.octets, judge))
     elif document.kind in CMS_TYPES:
         found.append(await _cms(document.octets, None, judge))
-    elif document.kind == JOSE:
+    elif document.kind == jws.FORM:
         found.append(await _jws(document.octets.decode("ascii", "replace").strip(), None, judge))
     return together(found) if found else indeterminate("the document carries no signature of its author")
 
 
 async def _apart(form: str, signature: bytes, octets: bytes, judge: Judge) -> Verdict:
-    if form == JOSE:
+    if form == jws.FORM:
         return await _jws(signature.decode("ascii", "replace").strip(), octets, judge)
     if form in CMS_TYPES:
         return await _cms(signature, octets, judge)

@@ -24,6 +24,8 @@ SIGNS = {"ES256": ("EC", "P-256", SHA256, 32), "ES384": ("EC", "P-384", SHA384, 
 # What others may sign with: nothing symmetric, and never `none`.
 VERIFIES = ("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519")
 MOST = 64 * 1024
+# How FHIR calls it: Signature.sigFormat.
+FORM = "application/jose"
 
 
 class Refused(ValueError):

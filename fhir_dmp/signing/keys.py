@@ -4,8 +4,9 @@ https://www.rfc-editor.org/rfc/rfc7517 ; kid: https://www.rfc-editor.org/rfc/rfc
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from joserfc import jwk
 
@@ -16,6 +17,27 @@ from fhir_dmp.signing.jws import SIGNS, Signer
 FILE = "seals.json"
 TYP = "dmp-seal+jws"
 LOOK_MS = 1000
+# What a kept public key is for: seals of other hosts.
+OF_HOSTS = "seals of another host"
+
+
+class Keys(Protocol):
+    """Where the key of a seal is found."""
+
+    def find(self, kid: str, algorithm: str) -> jwk.Key | None:
+        """The key of exactly this kid, when it may be used with this algorithm."""
+
+
+class PublicKeys:
+    """Keys of another host, whose seals are kept with the dossiers that came from it. listed: public JWKs with `kid` and `alg`."""
+
+    def __init__(self, listed: Iterable[Mapping[str, str]]) -> None:
+        self.listed = {one["kid"]: public(one) for one in listed}
+
+    def find(self, kid: str, algorithm: str) -> jwk.Key | None:
+        """See Keys."""
+        found = self.listed.get(kid)
+        return jwk.import_key(dict(found), found["kty"]) if found is not None and found.get("alg") == algorithm else None
 
 
 class SealKeys:

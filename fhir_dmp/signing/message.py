@@ -22,7 +22,6 @@ from fhir_dmp.signing import jws
 from fhir_dmp.signing.seal import Message, digest
 
 HEADER = "x-jws-signature"
-JOSE = "application/jose"
 _SPACE = b" \t\r\n"
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -83,7 +82,7 @@ def bundle_seal(body: bytes) -> tuple[str, bytes]:
         value = json.loads(bytes(signature)) if signature is not None else None
     except (msgspec.DecodeError, ValueError):
         return "", body  # the parser will say what is wrong
-    if not isinstance(value, dict) or value.get("sigFormat") != JOSE or not isinstance(value.get("data"), str):
+    if not isinstance(value, dict) or value.get("sigFormat") != jws.FORM or not isinstance(value.get("data"), str):
         return "", body
     before = body.rstrip(_SPACE).removesuffix(b"}").rstrip(_SPACE)
     raw = bytes(signature)

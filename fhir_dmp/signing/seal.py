@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from fhir_dmp.signing import jws
-from fhir_dmp.signing.keys import TYP, SealKeys
+from fhir_dmp.signing.keys import TYP, Keys, SealKeys
 from fhir_dmp.signing.verdict import Verdict, failed, indeterminate, passed
 
 
@@ -122,7 +122,7 @@ class Opened(NamedTuple):
     kid: str = ""
 
 
-def opened(text: str, finds: Sequence[SealKeys]) -> Opened:
+def opened(text: str, finds: Sequence[Keys]) -> Opened:
     """The statement of a seal. finds: where keys are looked for, those of this host first, then those of hosts it takes dossiers from."""
     try:
         header = jws.header_of(text)

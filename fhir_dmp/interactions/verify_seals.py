@@ -1,0 +1,73 @@
+"""Verification of every seal in a store: the version it names is there, with the content that was sealed.
+
+https://hl7.org/fhir/R4/provenance.html ; ig/decisions: proofs
+"""
+
+from collections.abc import Callable, Sequence
+
+from fhir_dmp.audit.verify import Report
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import json
+from fhir_dmp.interactions.verify_seal import digest_of_row, is_seal, signatures
+from fhir_dmp.signing import seal
+from fhir_dmp.signing.jws import FORM
+from fhir_dmp.signing.keys import Keys
+from fhir_dmp.signing.seal import Version
+from fhir_dmp.signing.verdict import FAILED
+from fhir_dmp.store.resources import Store
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import version_id, version_of
+
+BATCH = 200
+
+
+async def seals(store: Store, report: Report, keys: Sequence[Keys], progress: Callable[[int], None] = lambda done: None) -> int:
+    """Derive every seal again; faults are added to the report. How many were verified. keys: of this host first."""
+    done, batch = 0, []
+    async for row in store.scan(types=("Provenance",), batch=BATCH):
+        if row.body is not None and b'"application/jose"' in row.body:
+            batch.append(row)
+        if len(batch) >= BATCH:
+            done += await _verified(store, report, keys, batch)
+            progress(done)
+            batch = []
+    return done + await _verified(store, report, keys, batch)
+
+
+async def _verified(store: Store, report: Report, keys: Sequence[Keys], rows: Sequence[Row]) -> int:
+    found = []
+    for row in rows:
+        name = f"Provenance/{store.vault.seal_id(row.key)}"
+        for form, text in signatures(json.parse(row.body or b"{}")):
+            if form == FORM and is_seal(text):
+                opened = seal.opened(text.decode(), keys)
+                if opened.statement is None:
+                    report.add("seal", name, opened.verdict.reasons[0])
+                else:
+                    found += [(name, opened, one.reference) for one in opened.statement.what]
+    wanted = {reference: _place(store, reference) for _, _, reference in found}
+    stored = {(row.key, row.version): row for row in await store.load_versions([one for one in wanted.values() if one])}
+    for name, opened, reference in found:
+        row = stored.get(wanted[reference]) if wanted[reference] else None
+        if row is None:
+            report.add("seal", reference, f"{name} seals it, and it is not there")
+            continue
+        if row.erased or row.body is None:
+            continue
+        try:
+            version = Version(reference, row.body, await digest_of_row(store.contents, row))
+        except FhirError as error:
+            report.add("seal", reference, f"its content does not read: {error}")
+            continue
+        verdict = seal.compared(opened, version)
+        if verdict.status == FAILED:
+            report.add("seal", reference, verdict.reasons[0])
+    return len(rows)
+
+
+def _place(store: Store, reference: str) -> tuple[bytes, int] | None:
+    """Key and version of "Type/id/_history/version"."""
+    parts = reference.split("/")
+    version = version_of(parts[3]) if len(parts) == 4 else None
+    key = store.vault.locate(parts[0], parts[1]) if version is not None else None
+    return (key, version) if key is not None and version_id(version) == parts[3] else None
