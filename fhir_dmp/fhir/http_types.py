@@ -5,8 +5,10 @@ https://hl7.org/fhir/R4/http.html#mime-type, https://hl7.org/fhir/R4/http.html#c
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from time import gmtime
 from typing import Literal, NamedTuple
 
 from fhir_dmp.errors import FhirError
@@ -19,6 +21,8 @@ JSON_PATCH = "application/json-patch+json"
 FORM = "application/x-www-form-urlencoded"
 FHIR_VERSIONS = ("4.0", "4.0.1")
 MAX_RANGES = 8
+# Header texts whose meaning is kept: clients send the same few with every request.
+KEPT = 256
 
 _FORMATS = {"json": FHIR_JSON, FHIR_JSON: FHIR_JSON, PLAIN_JSON: PLAIN_JSON, "text/json": PLAIN_JSON}
 _MEDIA = re.compile(r"[a-z0-9!#$&^_.+*-]+/[a-z0-9!#$&^_.+*-]+", re.ASCII)
@@ -60,6 +64,7 @@ def media_types(header: str | None) -> list[Media]:
     return found
 
 
+@lru_cache(KEPT)
 def answer_format(accept: str | None, format: str | None = None) -> str:
     """The Content-Type of the answer. format: the value of `_format`, which wins over Accept. Refuses what is not JSON (406).
 
@@ -112,6 +117,7 @@ def binary_form(accept: str | None, format: str | None, content_type: str) -> Li
     raise FhirError("not-acceptable", f"the content is `{content_type[:60]}`; Accept admits neither that nor {FHIR_JSON}")
 
 
+@lru_cache(KEPT)
 def check_resource_type(content_type: str | None) -> None:
     """Refuse (415) a request body that is not announced as FHIR R4 JSON in UTF-8."""
     found = media_types(content_type)
@@ -153,6 +159,7 @@ class Prefer:
     respond_async: bool = False
 
 
+@lru_cache(KEPT)
 def parse_prefer(header: str | None) -> Prefer:
     """Unknown preferences and values are ignored, of a repeated one the first counts (RFC 7240).
 
@@ -214,8 +221,8 @@ def http_date(ms: int) -> str:
     >>> http_date(784_111_777_999)
     'Sun, 06 Nov 1994 08:49:37 GMT'
     """
-    moment = datetime.fromtimestamp(ms // SECOND, UTC)
-    return f"{_WEEKDAYS[moment.weekday()]}, {moment.day:02} {_MONTHS[moment.month - 1]} {moment.year:04} {moment:%H:%M:%S} GMT"
+    year, month, day, hour, minute, second, weekday, _, _ = gmtime(ms // SECOND)
+    return f"{_WEEKDAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
 
 
 def parse_http_date(text: str | None) -> int | None:
@@ -258,6 +265,7 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     return start, end
 
 
+@lru_cache(KEPT)
 def language_of(accept: str | None) -> str:
     """en, or fr where Accept-Language prefers it.
 
