@@ -12,7 +12,6 @@ from functools import partial
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhir_dmp.audit.merger import Merger
@@ -105,7 +104,7 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
             store, services.store = services.store, None
             await store.close()
 
-    base = Router(fhir.routes(services), redirect_slashes=False)
+    base = fhir.Fhir(services)
     around = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, telemetry=SILENT)
     for route in (
         *health.routes(services),
@@ -121,9 +120,7 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
         # [base] does without the layers of the framework: they cost as much as a read, and what they do the envelope does.
-        if scope["type"] == "http" and scope["path"].startswith(fhir.BASE):
-            # With an application named, the router raises what it refuses instead of answering in its own words.
-            scope["app"] = around
+        if scope["type"] == "http" and fhir.holds(scope["path"]):
             await base(scope, receive, send)
         else:
             await around(scope, receive, send)

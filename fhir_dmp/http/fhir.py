@@ -5,9 +5,9 @@ https://hl7.org/fhir/R4/http.html
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from starlette.requests import Request
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from fhir_dmp.consent.access import admit
@@ -25,7 +25,7 @@ from fhir_dmp.fhir.http_types import (
 from fhir_dmp.http import access_journal, binary, bulk, conformance, imports, sheet
 from fhir_dmp.http.answers import Shape, send_answer, send_bytes, shape_of
 from fhir_dmp.http.envelope import announces_body
-from fhir_dmp.http.requests import actor_of, base_url, client_address, read_body
+from fhir_dmp.http.requests import Received, actor_of, base_url, client_address, read_body
 from fhir_dmp.http.services import Services
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import batch, dispatch, enforcement, octets, search_access, tracing, transaction
@@ -39,20 +39,30 @@ FORM_BYTES = 256 * 1024
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
-def routes(services: Services) -> list[Route]:
-    """Everything below /fhir, in one endpoint: the address is a table of its own, see dispatch."""
-    endpoint = Fhir(services)
-    return [Route(BASE, endpoint, name="fhir"), Route(f"{BASE}/{{path:path}}", endpoint, name="fhir")]
+class Template(NamedTuple):
+    """What logs and counters know of an address."""
+
+    path: str
+    name: str
+
+
+TEMPLATE = Template(f"{BASE}/{{path:path}}", "fhir")
+
+
+def holds(path: str) -> bool:
+    """Whether an address is [base] or below it."""
+    return path.startswith(f"{BASE}/") or path == BASE
 
 
 class Fhir:
-    """ASGI endpoint of [base]."""
+    """ASGI endpoint of [base] and everything below it: the address is a table of its own, see dispatch."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        request = Received(scope, receive)
+        scope["route"] = TEMPLATE
         if scope["method"] not in METHODS:
             raise FhirError("method", f"`{scope['method'][:16]}` is not a FHIR method", headers={"Allow": ", ".join(METHODS)})
         path, query = address(scope)

@@ -8,6 +8,7 @@ import ipaddress
 import re
 import zlib
 from collections.abc import AsyncIterator
+from functools import lru_cache
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -22,6 +23,32 @@ PIECE = 64 * 1024
 SMALL = 64 * 1024
 LATER = {"Retry-After": "1", "Connection": "close"}
 LEAST_RATE = 20_000  # bytes a second, on the whole of a body
+
+
+class Headers(dict[str, str]):
+    """Headers by name, in lower case as ASGI gives them; of several of one name the first. Decoded once, asked for many times."""
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        super().__init__([(name.decode("latin-1"), value.decode("latin-1")) for name, value in reversed(raw)])
+        self._raw = raw
+
+    def getlist(self, name: str) -> list[str]:
+        """Every value of a name, in order."""
+        if name not in self:
+            return []
+        wanted = name.encode("latin-1")
+        return [value.decode("latin-1") for known, value in self._raw if known == wanted]
+
+
+class Received(Request):
+    """A request whose headers are looked up in a dictionary."""
+
+    @property
+    def headers(self) -> Headers:
+        """By lower-case name."""
+        if not hasattr(self, "_fields"):
+            self._fields = Headers(self.scope["headers"])
+        return self._fields
 
 
 async def actor_of(request: Request, services: Services) -> Actor:
@@ -64,6 +91,12 @@ def client_address(request: Request, settings: Settings) -> str:
             address = one
             if one not in settings.trusted_proxies:
                 break
+    return spelled(address)
+
+
+@lru_cache(1024)
+def spelled(address: str) -> str:
+    """A network address in its one spelling, "" for anything else."""
     try:
         return str(ipaddress.ip_address(address))
     except ValueError:
