@@ -57,10 +57,13 @@ NOT_EVALUABLE = "rule-cannot-be-evaluated"
 
 def decide(request: Request, dossier: Dossier | None, document: Facts | None, now_ms: int, law: Law = LAW) -> Decision:
     """The decision on one request. document: None for acts on the dossier; of a deposit, the facts of the new document."""
-    if dossier is None:
-        return opening(request, law)
-    standing, facts = Standing(request, dossier, now_ms, law), document or Facts()
-    for rule in rules_for(request.action):
+    return opening(request, law) if dossier is None else judged(Standing(request, dossier, now_ms, law), document)
+
+
+def judged(standing: Standing, document: Facts | None) -> Decision:
+    """The decision for somebody whose standing is known."""
+    facts = document or Facts()
+    for rule in rules_for(standing.request.action):
         try:
             predicate = rule.speaks(standing)
         except Exception:  # whatever went wrong: it denies

@@ -121,30 +121,23 @@ def matches(predicate: Predicate, facts: Facts) -> bool:
     >>> matches(All((Not(Labelled("MASQUE_PS")), TypeIn(frozenset({"SYNTH"})))), Facts(type="SYNTH"))
     True
     """
-    match predicate:
-        case Labelled(label):
-            return label in facts.labels
-        case AuthoredBy(names):
-            return not facts.authors.isdisjoint(facts.of("author", names))
-        case DepositedBy(organization):
-            return bool(facts.organization) and facts.organization in facts.of("organization", frozenset((organization,)))
-        case TypeIn(types):
-            return facts.type in facts.of("type", types)
-        case StatusIn(statuses):
-            return facts.status in statuses
-        case ReleasedBy(now_ms):
-            return facts.release_ms <= now_ms
-        case LineageIn(roots):
-            return facts.root in facts.of("root", roots)
-        case DatedWithin(lo_ms, hi_ms):
-            return facts.period[0] < hi_ms and facts.period[1] > lo_ms
-        case Not(part):
-            return not matches(part, facts)
-        case All(parts):
-            return all(matches(part, facts) for part in parts)
-        case AnyOf(parts):
-            return any(matches(part, facts) for part in parts)
-    raise TypeError(f"unknown predicate {type(predicate).__name__}")
+    # A table, not a match statement: this runs for every rule of every read.
+    return HOLDS[type(predicate)](predicate, facts)
+
+
+HOLDS: dict[type, Callable[[Any, Facts], bool]] = {
+    Labelled: lambda p, facts: p.label in facts.labels,
+    AuthoredBy: lambda p, facts: not facts.authors.isdisjoint(facts.of("author", p.names)),
+    DepositedBy: lambda p, facts: bool(facts.organization) and facts.organization in facts.of("organization", frozenset((p.organization,))),
+    TypeIn: lambda p, facts: facts.type in facts.of("type", p.types),
+    StatusIn: lambda p, facts: facts.status in p.statuses,
+    ReleasedBy: lambda p, facts: facts.release_ms <= p.now_ms,
+    LineageIn: lambda p, facts: facts.root in facts.of("root", p.roots),
+    DatedWithin: lambda p, facts: facts.period[0] < p.hi_ms and facts.period[1] > p.lo_ms,
+    Not: lambda p, facts: not HOLDS[type(p.part)](p.part, facts),
+    All: lambda p, facts: all(HOLDS[type(part)](part, facts) for part in p.parts),
+    AnyOf: lambda p, facts: any(HOLDS[type(part)](part, facts) for part in p.parts),
+}
 
 
 def to_mongo(predicate: Predicate, hash64: Hash64) -> dict[str, Any]:

@@ -228,7 +228,7 @@ def masked(s: Standing) -> Predicate:
 
 
 def masked_rule(s: Standing) -> Predicate:
-    return All((masked_by_rule(s), Not(unmasked_for(s)))) if s.professional else NEVER
+    return All((masked_by_rule(s), Not(unmasked_for(s)))) if s.professional and s.dossier.masks else NEVER
 
 
 def hidden_from_patient(s: Standing) -> Predicate:

@@ -37,7 +37,7 @@ class Standing:
 
     # ---- kinds
 
-    @property
+    @once
     def professional(self) -> bool:
         """A health professional, known by name."""
         return self.request.kind == "professional"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fhir_dmp.consent import companions
 from fhir_dmp.consent.access import REFUSED
 from fhir_dmp.consent.asking import ACT_REASON, READ, SEARCH, Request, knowing
-from fhir_dmp.consent.decide import Decision, View, decide, residual, view
+from fhir_dmp.consent.decide import Decision, View, decide, judged, residual, view
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
 from fhir_dmp.consent.predicate import Predicate, hashed, matches, to_mongo
@@ -89,6 +89,7 @@ class Known:
     residuals: dict[str, Decision | Predicate] = field(default_factory=dict)
     filters: dict[str, dict] = field(default_factory=dict)
     _view: View | None = None
+    _standing: Standing | None = None
 
     @property
     def patient(self) -> str:
@@ -102,10 +103,20 @@ class Known:
             self._view = view(self.request, self.policy, self.now_ms, self.law)
         return self._view
 
+    @property
+    def standing(self) -> Standing:
+        """Where he stands, found once for everything that is judged at this moment. policy: not None."""
+        if self._standing is None or self._standing.request is not self.request:
+            self._standing = Standing(self.request, self.policy, self.now_ms, self.law)
+        return self._standing
+
     def decide(self, action: str, document: Facts | None = None, **about: Any) -> Decision:
         """The decision on one act."""
         request = self.request if action == self.request.action and not about else self.request.doing(action, **about)
-        return decide(knowing(request, document) if document else request, self.policy, document, self.now_ms, self.law)
+        request = knowing(request, document) if document else request
+        if request is self.request and self.policy is not None:
+            return judged(self.standing, document)
+        return decide(request, self.policy, document, self.now_ms, self.law)
 
     def reading(self, row: Row) -> Decision:
         """The decision on reading one resource of this dossier by its id."""
@@ -187,7 +198,7 @@ async def known(context: "Context", number: int, *, row: Row | None = None) -> K
         enforcer.ledger.patient = found.patient
         if any(grant.covers(frozenset({met.request.person}), met.now_ms) for grant in found.grants):
             enforcer.ledger.purposes = BROKEN_GLASS
-        unrelated = met.request.kind == "professional" and not Standing(met.request, found, met.now_ms, met.law).related
+        unrelated = met.request.kind == "professional" and not met.standing.related
         if unrelated and met.request.person and await _authored(context, number, met.request.person):
             met.request = replace(met.request, authored_here=True)
     return met
