@@ -72,10 +72,14 @@ class Journal:
                     self._keys.pop(missing[row], None)
                     continue
                 found[missing[row]] = key
-                self._keys[missing[row]] = (key, now + KEY_SECONDS)
-            while len(self._keys) > _KEYS:
-                self._keys.popitem(last=False)
+                self.learned(missing[row], key)
         return found
+
+    def learned(self, dossier: int, key: AESGCM) -> None:
+        """The key of a dossier, from its row as read just now: what is shown is traced without reading it once more."""
+        self._keys[dossier] = (key, time.monotonic() + KEY_SECONDS)
+        if len(self._keys) > _KEYS:
+            self._keys.popitem(last=False)
 
     @translated
     async def record(self, rows: Sequence[NewRow], keys: Mapping[int, AESGCM]) -> Receipt:

@@ -279,6 +279,9 @@ class Reader:
         """Documents of `versions` by key || version."""
         return await self._by_id("versions", keys)
 
+    def _learned(self, dossier: int, key: AESGCM) -> None:
+        """Told of the key of a dossier whose row was just read."""
+
     async def _by_id(self, collection: str, keys: Iterable[bytes]) -> dict[bytes, dict]:
         unique = list(dict.fromkeys(keys))
         command = {
@@ -302,6 +305,8 @@ class Reader:
                 raise Broken("the key row of a dossier is missing")
             wrapped = known[key].get("k")
             opened[dossier] = None if wrapped is None else self.vault.dossier_key(dossier, wrapped)
+            if wrapped is not None:
+                self._learned(dossier, opened[dossier])
         if sum(content.size for document in documents if (content := large_body(document))) > BODY_BYTES:
             raise FhirError("too-costly", "the resources asked for are too large to be answered together, ask for fewer")
         rows = []

@@ -339,6 +339,9 @@ class Store(Reader):
     async def _old_documents(self, keys: tuple[bytes, ...]) -> dict[bytes, dict]:
         return await self._old_loads.submit(keys) if keys else {}
 
+    def _learned(self, dossier: int, key: AESGCM) -> None:
+        self.journal.learned(dossier, key)
+
     async def _load_batch(self, collection: str, items: list[tuple[bytes, ...]]) -> list[dict[bytes, dict]]:
         found = await self._by_id(collection, (key for item in items for key in item))
         return [{key: found[key] for key in item if key in found} for item in items]
