@@ -6,6 +6,7 @@ Decision and figures: ig/decisions/0001-asgi-server.md
 import asyncio
 import contextlib
 import ctypes
+import gc
 import logging.config
 import os
 import resource
@@ -28,6 +29,8 @@ from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.settings import Loaded, Settings
 
 PR_SET_PDEATHSIG = 1
+# When a worker looks for garbage: what a request leaves in cycles is little, what it allocates meanwhile is much.
+GARBAGE = (10_000, 20, 50)
 QUEUE = 2048
 
 
@@ -167,7 +170,14 @@ def worker(settings: Settings, parent: int, begun: int) -> object:
     os.setpgid(0, 0)
     from fhir_dmp.app import create
 
-    return create(settings, started=lambda: os.write(begun, b"."))
+    def started() -> None:
+        # Tables of the standard live as long as the worker: looked through again and again for garbage, they cost more than requests leave.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GARBAGE)
+        os.write(begun, b".")
+
+    return create(settings, started=started)
 
 
 def announce(settings: Settings, ready: int, builder: subprocess.Popen | None, demo: bool) -> None:
