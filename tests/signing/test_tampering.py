@@ -21,10 +21,10 @@ DATABASE = f"tampering_{os.getpid()}"
 def host(mongod, tmp_path):
     """A server of this test's own, and its rows."""
     environment = {"FHIR_DMP_DATABASE": DATABASE}
-    with serving(tmp_path, "--mongodb-uri", mongod.uri, "--workers", "1", environment=environment, sandbox=False) as running:
-        with MongoClient(mongod.uri) as client:
-            yield World(running), client[DATABASE]["resources"], mongod.uri
-            client.drop_database(DATABASE)
+    options = ("--mongodb-uri", mongod.uri, "--workers", "1")
+    with serving(tmp_path, *options, environment=environment, sandbox=False) as running, MongoClient(mongod.uri) as client:
+        yield World(running), client[DATABASE]["resources"], mongod.uri
+        client.drop_database(DATABASE)
 
 
 def command(data, uri):
