@@ -233,3 +233,22 @@ def test_two_imports_at_once_give_what_one_gives(world, folder, whole):
         _, said = process.communicate(timeout=900)
         assert process.returncode == 3, said
     assert different(world.content(database), whole.content) == []
+
+
+def test_a_worker_that_dies_ends_the_import_which_is_resumed(world):
+    """Enough for worker processes: one of them is killed, the import says so, and goes on from there when it is resumed."""
+    path = world.folder / "large.ndjson"
+    with path.open("wb") as file:
+        for number in range(900):
+            file.write(dumped({"resourceType": "Basic", "id": f"w{number}", "code": {"text": "x" * 2600}}) + b"\n")
+    database, undisturbed = world.database(), world.database()
+    process = world.start(database, path, "--workers", "2", environment={VARIABLE: "after-commit:2"})
+    _, said = process.communicate(timeout=900)
+    assert process.returncode == 1 and "a worker of the import failed" in said
+    job = world.job(database)
+    assert job in said
+    report = world.folder / "large-report.ndjson"
+    assert "900 accepted, 0 refused" in world.whole(database, "--resume", job, "--report", report, "--workers", "2")
+    assert {json.loads(line)["status"] for line in world.report(report)} == {201}
+    world.whole(undisturbed, path, "--workers", "2")
+    assert different(world.content(database), world.content(undisturbed)) == []
