@@ -16,7 +16,6 @@ from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange.foreign import CHANGED as DOCUMENT_CHANGED
 from fhir_dmp.exchange.foreign import DIRECTORY, DOCUMENT, PATIENT, Foreign, Kept, Made
 from fhir_dmp.exchange.inputs import Item
-from fhir_dmp.exchange.naming import Hashing
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.provenance import Origins, drawing
 from fhir_dmp.exchange.results import Result, refusal
@@ -31,6 +30,7 @@ from fhir_dmp.search import extract
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.ledger import Entry, Ledger, Line, Part, Receipt, Recording, Repeated, Stored
+from fhir_dmp.store.naming import Hashing
 from fhir_dmp.store.rows import Change, NewRow, Row
 from fhir_dmp.store.vault import version_id
 

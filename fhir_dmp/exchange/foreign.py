@@ -14,7 +14,6 @@ from fhir_dmp.dmp.identity import INS_SYSTEMS
 from fhir_dmp.dmp.visibility import labels_of
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import mapping, people, waiting
-from fhir_dmp.exchange.naming import master_name
 from fhir_dmp.exchange.provenance import drawing
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.units import Unit
@@ -31,6 +30,7 @@ from fhir_dmp.interactions.search_sight import UNRESTRICTED
 from fhir_dmp.search import narrow
 from fhir_dmp.search.predicate import AnyOf, Has, UriIs
 from fhir_dmp.store.ledger import Ledger, Line, Promise, Receipt, Stored
+from fhir_dmp.store.naming import master_name
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, dossier_in, seal, unseal, version_id
 

@@ -10,7 +10,6 @@ from typing import Any
 from fhir_dmp.audit.event import Disclosed, Trace
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.consent.asking import asking
-from fhir_dmp.exchange.naming import Hashing
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
@@ -20,6 +19,7 @@ from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.facts import LEADS
 from fhir_dmp.search import blind, extract
 from fhir_dmp.search.blind import Entries
+from fhir_dmp.store.naming import Hashing
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import version_id
 

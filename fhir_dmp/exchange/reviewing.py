@@ -10,12 +10,12 @@ from fhir_dmp.exchange import sources, waiting
 from fhir_dmp.exchange.engine import Engine
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.mapping import targets
-from fhir_dmp.exchange.naming import Hashing
 from fhir_dmp.exchange.opening import context_of
 from fhir_dmp.exchange.results import WAITS, Result
 from fhir_dmp.exchange.rules import Rules, Target
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.ledger import Ledger, Receipt, Stored
+from fhir_dmp.store.naming import Hashing
 
 
 async def waiting_things(context: Context, rules: Rules) -> AsyncIterator[tuple[str, str, waiting.Held]]:

@@ -11,11 +11,11 @@ from fhir_dmp.dmp.documents import replaced as replaced_by
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import cda
 from fhir_dmp.exchange.inputs import Item, gathered
-from fhir_dmp.exchange.naming import Hashing, Named, digest, named
 from fhir_dmp.exchange.results import Result, refusal
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.references import rewrite
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.store.naming import Hashing, Named, digest, named
 from fhir_dmp.store.vault import COMMON
 
 # What becomes of a unit: a resource of its own, a transaction, one entry of a batch, the end of a resource.

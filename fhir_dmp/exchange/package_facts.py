@@ -1,0 +1,77 @@
+"""Facts of access in clear form: what a row keeps as keyed hashes, told so that another host can keep it under its own key.
+
+See fhir_dmp/consent/predicate.py for what a row keeps.
+
+A hash is not undone: every name, type and address that the dossier itself tells is hashed again and compared. A fact that nothing in the
+dossier tells stops the export: a package without it would change who sees what.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from fhir_dmp.consent import companions
+from fhir_dmp.consent.directives import SHAPES
+from fhir_dmp.consent.predicate import Hash64, hashed
+from fhir_dmp.dmp import documents, identity, spaces
+from fhir_dmp.errors import FhirError
+
+# Fields of a row that are hashes -> what they are hashes of.
+KINDS = {"ty": "type", "og": "organization", "rt": "root", "au": "author"}
+
+
+class Names:
+    """What the dossier tells, by its hashes. values: parsed resources of the dossier. addresses: "Type/id" of all of them."""
+
+    def __init__(self, hash64: Hash64, values: Iterable[Mapping[str, Any]], addresses: Iterable[str], others: Iterable[str] = ()) -> None:
+        types = {companions.TRACE, companions.NOTICE, "|", "consent:", *companions.SEEN_AS, *spaces.types(), *documents.JUDGED_AS.values()}
+        types |= {f"consent:{category}" for category in SHAPES}
+        names = {identity.HOLDER, *others}
+        for value in values:
+            types.add(documents.type_of(value))
+            names |= set(_names(value))
+        told = {"type": types, "root": set(addresses), "author": names, "organization": names}
+        self._by_hash = {(kind, hashed(kind, one, hash64)): one for kind, those in told.items() for one in those}
+
+    def clear(self, facts: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Facts of one row in the clear. 422 when one of them is told by nothing. where: for the error."""
+        found = dict(facts)
+        for field, kind in KINDS.items():
+            if field in facts:
+                found[field] = (
+                    [self._one(kind, one, where) for one in facts[field]] if field == "au" else self._one(kind, facts[field], where)
+                )
+        return found
+
+    def _one(self, kind: str, value: int, where: str) -> str:
+        if not value:
+            return ""
+        if (kind, value) not in self._by_hash:
+            raise FhirError("business-rule", f"the {kind} that {where} is judged by cannot be told: nothing in the dossier names it")
+        return self._by_hash[kind, value]
+
+
+def sealed(clear: Mapping[str, Any], hash64: Hash64, address: Callable[[str], str]) -> dict[str, Any]:
+    """The same facts under the key of this host. address: of a resource there -> here."""
+    found = dict(clear)
+    for field, kind in KINDS.items():
+        if field in clear:
+            if field == "au":
+                found[field] = sorted(hashed(kind, one, hash64) for one in clear[field])
+            else:
+                found[field] = hashed(kind, address(clear[field]) if kind == "root" else clear[field], hash64)
+    return found
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Every professional and structure that the identifiers in a resource may name."""
+    if isinstance(value, Mapping):
+        text = value.get("value")
+        if isinstance(text, str) and 0 < len(text) <= 200:
+            yield from identity.known_as([value] if isinstance(value.get("system"), str) else [])
+            yield identity.ps(identity.professional(None, text))
+            yield identity.org(identity.structure(None, text))
+        for part in value.values():
+            yield from _names(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _names(part)

@@ -1,0 +1,91 @@
+"""No double entry: a document that its depositor sends again is the one he sent before; another content under its identifier is refused.
+
+IHE XDS uniqueId https://profiles.ihe.net/ITI/TF/Volume3/ch-4.2.html ; PDSm DocumentReference.masterIdentifier
+
+Identifiers collide within what one depositor sends, a structure or a person, and nowhere else: nobody learns what others deposited.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from fhir_dmp.consent.asking import Request
+from fhir_dmp.dmp.documents import master_identifier
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir import json
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.store.ledger import Ledger, Line, Part, Receipt, Recording, Stored
+from fhir_dmp.store.naming import Hashing, master_name
+from fhir_dmp.store.vault import version_id
+
+DOCUMENT = "DocumentReference"
+CHANGED = "you sent a document with this masterIdentifier and another content before: a new version has its own, and `replaces` the former"
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A deposit before it is made. parts: the rows of the first one, when it was made before; else context is the one to write with."""
+
+    context: Context
+    parts: tuple[Part, ...] = ()
+
+
+async def once(context: Context, documents: Sequence[Mapping[str, Any]], contents: Mapping[str, Mapping[str, Any]] | None = None) -> Once:
+    """What is known of the documents of one deposit, by their masterIdentifiers. 409 when one came with another content.
+
+    contents: Binaries that come with them, by the url of the attachment.
+    """
+    hashing = Hashing.of(context.store.vault, f"deposit {depositor(context.enforcer.request)}")
+    named = [(master_name(*master), one) for one in documents if (master := master_identifier(one))]
+    if not named:
+        return Once(context)
+    digest = sha256(b"".join(_digest(one, contents or {}) for _, one in named)).hexdigest()
+    version = hashing.number("version", digest)
+    names = tuple(hashing.name(name) for name, _ in named)
+    ledger = Ledger(context.store)
+    if line := next(iter((await ledger.known(names)).values()), None):
+        return Once(context, again(line, version))
+    receipt = Receipt(names, b"", DOCUMENT, Stored(version, version, 0, 0, 201))
+    return Once(replace(context, store=Recording(context.store, ledger, receipt)))
+
+
+def again(line: Line, version: int) -> tuple[Part, ...]:
+    """The rows of a deposit that was made before; 409 when it was another one."""
+    stored = line.version(version)
+    if stored is None:
+        raise FhirError("conflict", CHANGED, f"{DOCUMENT}.masterIdentifier")
+    return stored.parts
+
+
+def depositor(request: Request) -> str:
+    """In whose name identifiers are told apart."""
+    return request.organization or request.person or f"{request.kind} {request.patient} {request.related_person}"
+
+
+def location(context: Context, part: Part) -> str:
+    """Type/id/_history/version of a row."""
+    return f"{part.type}/{context.store.vault.seal_id(part.key)}/_history/{version_id(part.row)}"
+
+
+def _digest(document: Mapping[str, Any], contents: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Over what a document says and holds, whatever addresses and ids this sending gave it."""
+    told = {name: value for name, value in document.items() if name not in ("id", "meta", "text", "content")}
+    hashed = sha256(json.dump(told))
+    for content in document.get("content") or ():
+        attachment = dict(content.get("attachment") or {})
+        octets = attachment.pop("data", None) or contents.get(attachment.get("url", ""), {}).get("data") or ""
+        for name in ("url", "size", "hash"):
+            attachment.pop(name, None)
+        hashed.update(json.dump({**content, "attachment": attachment}))
+        hashed.update(sha256(_octets(octets)).digest())
+    return hashed.digest()
+
+
+def _octets(data: str) -> bytes:
+    try:
+        return base64.b64decode("".join(data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return data.encode()
