@@ -60,6 +60,26 @@ def label_of(coding: Mapping) -> str:
     return ""
 
 
+def unknown(security_label: Iterable[Mapping], where: str = "DocumentReference.securityLabel") -> list[Issue]:
+    """Codings that look like a visibility label and are none: whoever sends one would believe that it hides something.
+
+    >>> [issue.diagnostics for issue in unknown([{"coding": [{"code": "MASQUE_PS"}]}])]
+    ['`MASQUE_PS` is a visibility label only with system https://mos.esante.gouv.fr/NOS/TRE_A07-StatutVisibiliteDocument/FHIR/TRE-A07-StatutVisibiliteDocument']
+    """
+    found = []
+    for place, concept_ in enumerate(security_label):
+        for coding in concept_.get("coding") or ():
+            system, code = ALIASES.get(coding.get("system"), coding.get("system")), coding.get("code")
+            if label_of(coding) or (code not in VISIBILITY and system not in (TRE_A07, TRE_A08)):
+                continue
+            if code in VISIBILITY:
+                said = f"`{code}` is a visibility label only with system {TRE_A07}"
+            else:
+                said = f"`{str(code)[:40]}` is not a code of {system}"
+            found.append(Issue("error", "code-invalid", said, f"{where}[{place}]"))
+    return found
+
+
 def concept(label: str) -> dict:
     """A label as CodeableConcept, in its canonical spelling."""
     system = TRE_A07 if label in VISIBILITY else TRE_A08

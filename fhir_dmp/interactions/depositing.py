@@ -11,7 +11,7 @@ from fhir_dmp.consent import companions, labelling
 from fhir_dmp.consent.predicate import DepositedBy, matches
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import SUPERSEDED, WITHDRAWN, Facts
-from fhir_dmp.dmp.visibility import VISIBILITY, labels_of
+from fhir_dmp.dmp.visibility import VISIBILITY, labels_of, unknown
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference, references
@@ -86,7 +86,7 @@ async def _document(context: Context, met: Known, one: Item, named: Mapping[str,
     told = _facts(met, value, authors, labels)
     told_all = replace(told, labels=told.labels | labels_of(value.get("securityLabel") or ()))
     settle(met.decide("deposit", told))
-    if faults := labelling.faults_of_deposit(request, told_all, met.law):
+    if faults := [*unknown(value.get("securityLabel") or ()), *labelling.faults_of_deposit(request, told_all, met.law)]:
         raise FhirError.many("business-rule", faults)
     lineage, stamped = None, []
     for place, text in enumerate(documents.replaced(value)):

@@ -34,6 +34,8 @@ PUBLIC = facts.DIRECTORY | {
 }  # fmt: skip
 # What all he does is for, in the traces, while a break-glass grant of his is open.
 BROKEN_GLASS = ((ACT_REASON, "BTG"),)
+# A List has the facts of several documents, and so has what vouches for it.
+SEVERAL = ("List", "Provenance")
 DOCUMENT, DOCUMENTS = "document", "DocumentReference"
 # Documents that point to one Binary; nobody needs more.
 MOST_POINTING = 1_000
@@ -139,7 +141,7 @@ class Known:
         """The same as a filter over rows."""
         if type_name is not None:
             return self._filter(type_name)
-        named = (*companions.SEEN_AS, "List", "Binary")
+        named = (*companions.SEEN_AS, *SEVERAL, "Binary")
         parts = [{"$and": [{"t": name}, self._filter(name)]} for name in (*named, *sorted(PUBLIC))]
         others = {"$and": [{"t": {"$nin": [*named, *sorted(PUBLIC)]}}, self._filter(DOCUMENT)]}
         return {"$or": [*parts, others]}
@@ -147,14 +149,14 @@ class Known:
     def _filter(self, type_name: str) -> dict:
         if type_name in PUBLIC:
             return {"$and": [{"d": COMMON}]}
-        act = type_name if type_name == "List" else companions.SEEN_AS.get(type_name, DOCUMENT)
+        act = type_name if type_name in SEVERAL else companions.SEEN_AS.get(type_name, DOCUMENT)
         if act not in self.filters:
             left = self.left(type_name)
             if isinstance(left, Decision):
                 self.filters[act] = NOTHING
             else:
                 over = to_mongo(left, self.context.store.vault.hash64)
-                self.filters[act] = {"$and": [{"d": self.number}, of_elements(over) if act == "List" else over]}
+                self.filters[act] = {"$and": [{"d": self.number}, of_any(over) if act in SEVERAL else over]}
         return self.filters[act]
 
     def sees(self, row: Row) -> bool:
@@ -172,8 +174,14 @@ class Known:
         return Sight(self.filter, self.sees, self)
 
 
+def of_any(filter: dict) -> dict:
+    """A filter over `y.…` where `y` may be a list: one of its elements meets all of it."""
+    alone = {"$and": [{"y": {"$not": {"$type": "array"}}}, filter]}
+    return {"$or": [of_elements(filter), alone]}
+
+
 def of_elements(filter: dict) -> dict:
-    """A filter over `y.…` where `y` is a list: one of its elements meets all of it."""
+    """A filter over `y.…` where `y` is a list."""
 
     def inner(value: Any) -> Any:
         if isinstance(value, dict):

@@ -13,8 +13,8 @@ from fhir_dmp.consent import labelling
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp import documents, visibility
 from fhir_dmp.dmp.documents import IS_ARCHIVED, WITHDRAWN, Facts
-from fhir_dmp.dmp.visibility import CONFIDENTIALITY, VISIBILITY, label_of, labels_of
-from fhir_dmp.errors import FhirError
+from fhir_dmp.dmp.visibility import CONFIDENTIALITY, VISIBILITY, labels_of
+from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions import enforcement, facts, patch, read, shown, tracing, writing
 from fhir_dmp.interactions.context import Answer, Context
@@ -44,13 +44,14 @@ async def patched(context: Context, met: Known, row: Row, id: str, apply: Callab
     own = _facts(context, row)
     shown_labels, wanted_labels = labels_of(view.get("securityLabel") or ()), labels_of(wanted.get("securityLabel") or ())
     asked = visibility.change(shown_labels, wanted_labels)
-    if faults := visibility.issues_of(asked.added, met.law.masked_and_invisible):
+    faults = visibility.unknown(_new(view, wanted)) or _foreign(_new(view, wanted))
+    if faults := faults or visibility.issues_of(asked.added, met.law.masked_and_invisible):
         raise FhirError.many("business-rule", faults)
     for act in (*labelling.acts_of(asked), *_acts(view, wanted)):
         for one in own:
             settle(met.decide(act, one))
-    body = _stored(context, row, wanted) if touched else None
-    checked = check(context, body, row.type) if body is not None and body != row.body else None
+    body = _stored(row, wanted, asked.added & set(CONFIDENTIALITY))
+    checked = check(context, body, row.type) if body != row.body else None
     add = sum(LABEL_BITS[label] for label in asked.added & set(VISIBILITY))
     remove = sum(LABEL_BITS[label] for label in asked.removed & set(VISIBILITY))
     if not add and not remove:
@@ -128,21 +129,34 @@ def _acts(view: dict, wanted: dict) -> list[str]:
     return found
 
 
-def _stored(context: Context, row: Row, wanted: dict) -> bytes:
-    """The body to be stored: as it is, with what may change; N, R and V are never removed."""
-    members = {name: wanted.get(name) for name in ("status", "extension")}
-    kept = []
-    for concept in wanted.get("securityLabel") or ():
-        codings = [coding for coding in concept.get("coding") or () if label_of(coding) not in VISIBILITY]
-        if codings or not concept.get("coding"):
-            kept.append({**concept, "coding": codings} if codings else concept)
-    stored = json.parse_exact(row.body).get("securityLabel") or ()
-    there = labels_of(kept)
-    kept += [one for one in stored if labels_of([one]) & set(CONFIDENTIALITY) - there]
-    if len(labels_of(kept) & set(CONFIDENTIALITY)) > 1:
-        kept = [one for one in kept if not labels_of([one]) & labels_of(stored) & set(CONFIDENTIALITY)]
-    changes = {name: json.dump(value) if value is not None else None for name, value in members.items()}
-    return json.set_members(row.body, {**changes, "securityLabel": json.dump(kept) if kept else None})
+def _new(view: dict, wanted: dict) -> list[dict]:
+    """Labels he sends that he was not shown."""
+    shown_ = view.get("securityLabel") or []
+    return [one for one in wanted.get("securityLabel") or () if one not in shown_]
+
+
+def _foreign(labels: list[dict]) -> list[Issue]:
+    """Labels are a set, of those we know: of another one nobody could say who may change it."""
+    where = "DocumentReference.securityLabel"
+    return [
+        Issue("error", "business-rule", "only labels of the DMP are added to a document", where) for one in labels if not labels_of([one])
+    ]
+
+
+def _stored(row: Row, wanted: dict, added: frozenset[str]) -> bytes:
+    """The body to be stored: as it is, with what changes; N, R and V are added, never removed. added: of those."""
+    before = json.parse_exact(row.body)
+    changes: dict[str, Any] = {}
+    if wanted.get("status") != before.get("status"):
+        changes["status"] = wanted.get("status")
+    if documents.is_archived(wanted) != documents.is_archived(before):
+        archived = [one for one in wanted.get("extension") or () if one.get("url") == IS_ARCHIVED]
+        changes["extension"] = [*_others(before), *archived] or None
+    if added:
+        changes["securityLabel"] = [*(before.get("securityLabel") or ()), *(visibility.concept(label) for label in sorted(added))]
+    if not changes:
+        return row.body
+    return json.set_members(row.body, {name: None if value is None else json.dump(value) for name, value in changes.items()})
 
 
 def _labels(bits: int) -> frozenset[str]:

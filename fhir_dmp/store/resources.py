@@ -440,11 +440,12 @@ class Transaction(Reader):
         """
         rows, where = self._connection.database["resources"], {"d": dossier, "y.rt": root}
         found = await self._connection.read(
-            {"find": "resources", "filter": where, "projection": {"_id": 1, "t": 1}, "hint": "dossier"}, self._session
+            {"find": "resources", "filter": where, "projection": {"_id": 1, "y.rt": 1}, "hint": "dossier"}, self._session
         )
+        several = [one["_id"] for one in found if isinstance(one["y"], list)]
         for field, ids, filters in (
-            ("y.lb", [one["_id"] for one in found if one.get("t") != "List"], None),
-            ("y.$[one].lb", [one["_id"] for one in found if one.get("t") == "List"], [{"one.rt": root}]),
+            ("y.lb", [one["_id"] for one in found if not isinstance(one["y"], list)], None),
+            ("y.$[one].lb", several, [{"one.rt": root}]),
         ):
             for operator, bits in (("or", add), ("and", ~remove)):
                 if ids and bits not in (0, -1):

@@ -1,0 +1,152 @@
+"""Deposits: ITI-65, ITI-105, replacement; what a deposit fixes, what it refuses. https://interop.esante.gouv.fr/ig/fhir/pdsm/"""
+
+import base64
+
+import pytest
+
+from tests.access.world import LABORATORY, VISIBILITY, document, listed
+
+LISTS = "https://profiles.ihe.net/ITI/MHD/CodeSystem/MHDlistTypes"
+SUPERSEDE = [
+    {"name": "type", "valueCode": "replace"},
+    {"name": "path", "valueString": "DocumentReference.status"},
+    {"name": "value", "valueCode": "superseded"},
+]
+
+
+def submission(dossier, by, *documents: dict, more: tuple[dict, ...] = ()) -> dict:
+    """An ITI-65 transaction: the submission set, documents with their contents, further entries."""
+    entries = []
+    for place, value in enumerate(documents):
+        content = f"urn:uuid:00000000-0000-4000-8000-00000000b{place:03d}"
+        data = value["content"][0]["attachment"]["data"]
+        value = {**value, "content": [{"attachment": {"contentType": "text/plain", "url": content}}]}
+        entries.append(posted(value, f"urn:uuid:00000000-0000-4000-8000-00000000d{place:03d}"))
+        entries.append(posted({"resourceType": "Binary", "contentType": "text/plain", "data": data}, content))
+    items = [{"item": {"reference": one["fullUrl"]}} for one in entries[::2]]
+    named = {
+        "resourceType": "List",
+        "status": "current",
+        "mode": "working",
+        "code": {"coding": [{"system": LISTS, "code": "submissionset"}]},
+        "subject": {"reference": dossier.path},
+        "date": "2026-11-20T10:00:00Z",
+        "source": by.reference,
+        "entry": items,
+    }
+    first = posted(named, "urn:uuid:00000000-0000-4000-8000-00000000a000")
+    return {"resourceType": "Bundle", "type": "transaction", "entry": [first, *entries, *more]}
+
+
+def posted(value: dict, url: str) -> dict:
+    return {"fullUrl": url, "resource": value, "request": {"method": "POST", "url": value["resourceType"]}}
+
+
+def stored(answer, type_name: str) -> list[str]:
+    """Logical ids of what a transaction stored of a type."""
+    assert answer.status_code == 200, answer.text
+    places = [entry["response"]["location"].split("/fhir/")[1].split("/") for entry in answer.json()["entry"]]
+    return [place[1] for place in places if place[0] == type_name]
+
+
+def test_a_transaction_deposits_a_document_with_its_content_and_list(world):
+    dossier, anna = world.open(), world.professional()
+    holder = world.holder(dossier)
+    answer = anna.post("", submission(dossier, anna, document(dossier, anna, text="bonjour")))
+    (id,) = stored(answer, "DocumentReference")
+    found = holder.get(f"DocumentReference/{id}").json()
+    assert found["custodian"]["identifier"]["value"] == f"1{anna.organization}"
+    assert holder.get(found["content"][0]["attachment"]["url"]).content.startswith(b"bonjour")
+    (named,) = listed(holder, dossier, "List")
+    assert named["entry"][0]["item"]["reference"] == f"DocumentReference/{id}"
+
+
+def test_a_list_is_shown_as_soon_as_one_of_its_documents_is(world):
+    dossier, anna, nora = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", nora)
+    answer = anna.post("", submission(dossier, anna, document(dossier, anna), document(dossier, anna)))
+    first, second = stored(answer, "DocumentReference")
+    holder, mask = world.holder(dossier), {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}
+    assert len(listed(nora, dossier, "List")[0]["entry"]) == 2
+    holder.patch(f"DocumentReference/{first}", [{"op": "add", "path": "/securityLabel/-", "value": mask}])
+    (named,) = listed(nora, dossier, "List")
+    assert [entry["item"]["reference"] for entry in named["entry"]] == [f"DocumentReference/{second}"]
+    holder.patch(f"DocumentReference/{second}", [{"op": "add", "path": "/securityLabel/-", "value": mask}])
+    assert listed(nora, dossier, "List") == []
+    assert nora.get(f"List/{named['id']}").status_code == 404
+    assert len(listed(holder, dossier, "List")[0]["entry"]) == 2
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_a_new_version_supersedes_and_inherits_the_mask(world, patched):
+    dossier, anna, nora = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", nora)
+    old = world.deposit(dossier, anna)
+    mask = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
+    world.holder(dossier).patch(f"DocumentReference/{old['id']}", mask)
+    target = {"reference": f"DocumentReference/{old['id']}"}
+    new = document(dossier, anna, relatesTo=[{"code": "replaces", "target": target}])
+    parameters = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": SUPERSEDE}]}
+    entry = {"fullUrl": "urn:uuid:00000000-0000-4000-8000-00000000f000", "resource": parameters}
+    more = ({**entry, "request": {"method": "PATCH", "url": target["reference"]}},) if patched else ()
+    (id,) = stored(anna.post("", submission(dossier, anna, new, more=more)), "DocumentReference")[: 1 if not patched else None][:1]
+    assert anna.get(f"DocumentReference/{old['id']}").json()["status"] == "superseded"
+    assert nora.get(f"DocumentReference/{id}").status_code == 404
+    assert "MASQUE_PS" in world.holder(dossier).get(f"DocumentReference/{id}").text
+
+
+def test_an_absent_status_means_current(world):
+    dossier, anna = world.open(), world.professional()
+    old = world.deposit(dossier, anna)
+    target = {"reference": f"DocumentReference/{old['id']}"}
+    new = world.deposit(dossier, anna, relatesTo=[{"code": "replaces", "target": target}])
+    assert [one["id"] for one in listed(anna, dossier, "DocumentReference")] == [new["id"]]
+    assert [one["id"] for one in listed(anna, dossier, "DocumentReference", status="superseded")] == [old["id"]]
+
+
+def test_a_hidden_document_is_replaced_no_more_than_an_absent_one(world):
+    dossier, anna, nora = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", nora)
+    hidden = world.deposit(dossier, anna, labels=("MASQUE_PS",))
+    answers = []
+    for id in (hidden["id"], "nobodyatallnobodyatallnobo"):
+        related = [{"code": "replaces", "target": {"reference": f"DocumentReference/{id}"}}]
+        answers.append(nora.post("DocumentReference", document(dossier, nora, relatesTo=related)))
+    assert [one.status_code for one in answers] == [422, 422] and answers[0].content == answers[1].content
+
+
+def test_who_sends_is_among_the_authors_unless_a_structure_answers_for_him(world):
+    dossier, anna, other = world.open(), world.professional(), world.professional()
+    assert anna.post("DocumentReference", document(dossier, other)).status_code == 422
+    named = world.again(anna, auth_mode="AIR")
+    assert named.post("DocumentReference", document(dossier, other)).status_code == 201
+
+
+def test_the_matrix_says_who_writes_what(world):
+    dossier, anna = world.open(), world.professional(specialty="SM54")
+    assert anna.post("DocumentReference", document(dossier, anna, type=LABORATORY)).status_code == 403
+
+
+def test_a_certificate_deposits_and_reads_nothing(world):
+    dossier, author, hospital = world.open(), world.professional(), world.structure()
+    made = hospital.post("DocumentReference", document(dossier, author))
+    assert made.status_code == 201
+    assert hospital.get(f"DocumentReference/{made.json()['id']}").status_code == 404
+    assert hospital.get(f"DocumentReference?patient={dossier.id}").status_code == 403
+
+
+def test_nothing_is_deposited_without_a_dossier(world):
+    anna, dossier = world.professional(), world.open()
+    nobody = {**document(dossier, anna), "subject": {"reference": "Patient/nobodyatallnobodyatallnobo"}}
+    assert anna.post("DocumentReference", nobody).status_code == 403
+    assert (
+        anna.post("Binary", {"resourceType": "Binary", "contentType": "text/plain", "data": base64.b64encode(b"x").decode()}).status_code
+        == 405
+    )
+
+
+def test_a_deposit_in_two_dossiers_is_none(world):
+    one, two, anna = world.open(), world.open(), world.professional()
+    answer = anna.post("", submission(one, anna, document(one, anna), document(two, anna)))
+    assert answer.status_code in (403, 422)
+    assert listed(world.holder(one), one, "DocumentReference") == []
