@@ -330,7 +330,7 @@ class _Run:
         """A transaction, an entry of a batch, or a deletion: the interaction itself, with the receipt in its own transaction."""
         stored = Stored(unit.version, unit.digest, 0, self.engine.job, 200)
         receipt = Receipt(unit.keys, b"", unit.type or "Bundle", stored)
-        recording = Recording(self.context.store, self.engine.ledger, receipt, self._beside)
+        recording = Recording(self.context.store, self.engine.ledger, receipt, traces=self._beside)
         context = drawing(replace(self.context, store=recording), self.engine.hashing.random(*unit.seed))
         reached("before-commit")
         if unit.work == TRANSACTION:

@@ -2,7 +2,7 @@
 
 IHE XDS uniqueId https://profiles.ihe.net/ITI/TF/Volume3/ch-4.2.html ; PDSm DocumentReference.masterIdentifier
 
-Identifiers collide within what one depositor sends, a structure or a person, and nowhere else: nobody learns what others deposited.
+Identifiers collide within what one depositor sends, a person or a structure, and nowhere else: nobody learns what others deposited.
 """
 
 import base64
@@ -15,8 +15,9 @@ from typing import Any
 from fhir_dmp.consent.asking import Request
 from fhir_dmp.dmp.documents import master_identifier
 from fhir_dmp.errors import FhirError
-from fhir_dmp.fhir import json
-from fhir_dmp.interactions.context import Context
+from fhir_dmp.fhir import bundle, json
+from fhir_dmp.interactions import enforcement, shown
+from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.store.ledger import Ledger, Line, Part, Receipt, Recording, Stored
 from fhir_dmp.store.naming import Hashing, master_name
 from fhir_dmp.store.vault import version_id
@@ -49,7 +50,7 @@ async def once(context: Context, documents: Sequence[Mapping[str, Any]], content
     if line := next(iter((await ledger.known(names)).values()), None):
         return Once(context, again(line, version))
     receipt = Receipt(names, b"", DOCUMENT, Stored(version, version, 0, 0, 201))
-    return Once(replace(context, store=Recording(context.store, ledger, receipt)))
+    return Once(replace(context, store=Recording(context.store, ledger, receipt, only=True)))
 
 
 def again(line: Line, version: int) -> tuple[Part, ...]:
@@ -62,12 +63,47 @@ def again(line: Line, version: int) -> tuple[Part, ...]:
 
 def depositor(request: Request) -> str:
     """In whose name identifiers are told apart."""
-    return request.organization or request.person or f"{request.kind} {request.patient} {request.related_person}"
+    return request.person or request.organization or f"{request.kind} {request.patient} {request.related_person}"
 
 
 def location(context: Context, part: Part) -> str:
     """Type/id/_history/version of a row."""
     return f"{part.type}/{context.store.vault.seal_id(part.key)}/_history/{version_id(part.row)}"
+
+
+async def answered(context: Context, part: Part) -> Answer:
+    """200 for what was deposited before, as its depositor may see it now."""
+    row = await context.store.load(part.key)
+    id = context.store.vault.seal_id(part.key)
+    told = Answer(200, None, version_id(part.row), None, location(context, part))
+    if row is None or row.deleted or row.body is None:
+        return told
+    met = await enforcement.known(context, row.dossier, row=row)
+    if not met.reading(row).permits:
+        return told
+    enforcement.note(context, row, id, met.patient)
+    (body,) = await shown.bodies(context, met, [row])
+    return Answer(200, body, version_id(row.version), row.updated_ms, f"{row.type}/{id}/_history/{version_id(row.version)}")
+
+
+def answers(context: Context, plan: bundle.Plan, parts: Sequence[Part]) -> list[bundle.Answer]:
+    """One answer for each entry of a transaction that was deposited before: where what it created is."""
+    left: dict[tuple[str, str], list[Part]] = {}
+    for part in parts:
+        left.setdefault((part.method, part.type), []).append(part)
+    found = []
+    for entry in plan.entries:
+        mine = left.get((entry.method, entry.target.type))
+        told = f"{context.base_url}/{location(context, part)}" if mine and (part := mine.pop(0)) else ""
+        found.append(bundle.Answer(200, location=told))
+    return found
+
+
+def documents_of(plan: bundle.Plan) -> tuple[list[Mapping[str, Any]], dict[str, Mapping[str, Any]]]:
+    """The documents that a transaction creates, and the Binaries that come with them, by fullUrl."""
+    made = [entry for entry in plan.entries if entry.creates and entry.resource is not None]
+    documents = [entry.resource for entry in made if entry.target.type == DOCUMENT]
+    return documents, {entry.full_url: entry.resource for entry in made if entry.target.type == "Binary"}
 
 
 def _digest(document: Mapping[str, Any], contents: Mapping[str, Mapping[str, Any]]) -> bytes:

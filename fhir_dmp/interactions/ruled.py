@@ -10,11 +10,12 @@ from dataclasses import replace
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.http_types import Tags
-from fhir_dmp.interactions import depositing, enforcement, octets, patch, read, relabelling, rights, shown, update, writing
+from fhir_dmp.interactions import depositing, enforcement, octets, patch, read, received, relabelling, rights, shown, update, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.depositing import DOCUMENT, Item
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_body_id, place_of, stamp, written
 from fhir_dmp.store.failures import Conflict
+from fhir_dmp.store.ledger import Repeated
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON
 
@@ -62,6 +63,18 @@ async def create_checked(context: Context, checked: Checked) -> Answer:
         return written(stamped, 201)
     if checked.type == "Binary":
         raise alone()
+    if checked.type == DOCUMENT:
+        known = await received.once(context, [checked.value])
+        if known.parts:
+            return await received.answered(context, known.parts[0])
+        try:
+            return await _deposited(known.context, checked)
+        except Repeated:  # the same at the same moment
+            return await create_checked(context, checked)
+    return await _deposited(context, checked)
+
+
+async def _deposited(context: Context, checked: Checked) -> Answer:
     for turn in range(update.TURNS):
         items = [_with_id(context, checked)]
         if checked.type == DOCUMENT:

@@ -21,6 +21,7 @@ from fhir_dmp.interactions import (
     octets,
     patch,
     read,
+    received,
     rights,
     ruled,
     update,
@@ -34,6 +35,7 @@ from fhir_dmp.interactions.prepare import Checked, check, stamp, written
 from fhir_dmp.search import extract
 from fhir_dmp.search.values import Reference
 from fhir_dmp.store.failures import Conflict
+from fhir_dmp.store.ledger import Repeated
 from fhir_dmp.store.rows import Change, Content, Row
 from fhir_dmp.store.vault import COMMON, dossier_in, version_id
 
@@ -76,6 +78,18 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
     faults = [issue for entry in plan.entries for issue in bundle.unresolved(entry, plan.full_urls)]
     if faults:
         raise _every_fault(context, plan, [FhirError.many("unprocessable", faults)])
+    if context.enforcer is None:
+        return bundle.transaction_response(await _run(context, plan, prefer))
+    known = await received.once(context, *received.documents_of(plan))
+    if known.parts:
+        return bundle.transaction_response(received.answers(context, plan, known.parts))
+    try:
+        return bundle.transaction_response(await _run(known.context, plan, prefer))
+    except Repeated:  # the same at the same moment
+        return await run(context, plan, prefer)
+
+
+async def _run(context: Context, plan: bundle.Plan, prefer: str) -> list[bundle.Answer]:
     claims = _claims(context, plan)
     if claims or context.enforcer is not None or any(entry.method not in WRITES or not _plain(entry) for entry in plan.entries):
 
@@ -86,9 +100,8 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
 
         answers = await context.store.transact(attempt, claims=claims)
         await writing.keep(context)
-    else:
-        answers = await _committed(context, plan, prefer)
-    return bundle.transaction_response(answers)
+        return answers
+    return await _committed(context, plan, prefer)
 
 
 def _plain(entry: bundle.Entry) -> bool:

@@ -213,11 +213,13 @@ class Ledger:
 
         await self._connection.transaction(attempt, patience=PATIENCE_SECONDS)
 
-    async def write(self, receipt: Receipt, session: AsyncClientSession) -> None:
-        """Write a receipt in a transaction that is under way; Repeated ends it."""
+    async def write(self, receipt: Receipt, session: AsyncClientSession, *, only: bool = False) -> None:
+        """Write a receipt in a transaction that is under way; Repeated ends it. only: no other version may have come, Repeated too."""
         lines = await self._known(receipt.every_name, session)
         if repetition := _repeated(receipt, lines):
             raise repetition
+        if only and (other := next((lines[name] for name in receipt.names if name in lines), None)):
+            raise Repeated(other)
         await self._write([receipt], lines, session)
 
     async def _write(self, receipts: Sequence[Receipt], lines: dict[bytes, Line], session: AsyncClientSession) -> None:
@@ -265,12 +267,13 @@ def _repeated(receipt: Receipt, lines: dict[bytes, Line]) -> Repeated | None:
 class Recording:
     """A store that writes a receipt in each transaction of the one request it is lent to, and traces with it.
 
-    Everything else is that of the store. Repeated: what was asked had been done.
+    Everything else is that of the store. Repeated: what was asked had been done. only: as in Ledger.write.
     """
 
     store: Store
     ledger: Ledger
     receipt: Receipt
+    only: bool = False
     traces: Callable[[Sequence[Change]], Sequence[Change]] = field(default=lambda changes: ())
 
     def __getattr__(self, name: str) -> Any:
@@ -299,9 +302,9 @@ class Recording:
             transaction = _Watched(self.store, session, turn)
             result = await work(transaction)
             if transaction.written:
-                parts = tuple(_part(change) for change in transaction.written)
+                parts = tuple(_part(change) for change in transaction.written if not change.row.journal)
                 receipt = self.receipt._replace(key=parts[0].key, stored=self.receipt.stored._replace(row=parts[0].row, parts=parts))
-                await self.ledger.write(receipt, session)
+                await self.ledger.write(receipt, session, only=self.only)
                 if changes := self.traces(transaction.written):
                     await Transaction.write(transaction, changes)
             return result
