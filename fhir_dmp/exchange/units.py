@@ -113,6 +113,9 @@ class Units:
         return bundle.plan(tree, base_urls=(self.context.base_url,))
 
     def _transaction(self, item: Item, tree: dict) -> Unit:
+        if len(item.body) > (most := self.context.settings.max_body_bytes):
+            # All of it is stored at once, and what is stored at once must fit the cache of the database.
+            raise FhirError("too-long", f"a transaction may take {most} bytes, this one takes {len(item.body)}", "Bundle")
         unit = Unit(item.place, TRANSACTION, tree, item.body, plan=self._planned(tree))
         return self._named(unit, whole(item))
 
