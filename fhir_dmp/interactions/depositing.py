@@ -66,7 +66,7 @@ async def decided(
     predecessors: list[Stamped] = []
     for one in items:
         if one.checked.type == DOCUMENT:
-            predecessors += await _document(context, met, one, named, changed)
+            predecessors += await _document(context, met, one, items, named, changed)
     for one in items:
         if one.checked.type != DOCUMENT:
             await _other(context, met, one, named, items)
@@ -76,7 +76,9 @@ async def decided(
     return met, predecessors
 
 
-async def _document(context: Context, met: Known, one: Item, named: Mapping[str, frozenset[str]], changed: frozenset[str]) -> list[Stamped]:
+async def _document(
+    context: Context, met: Known, one: Item, items: Sequence[Item], named: Mapping[str, frozenset[str]], changed: frozenset[str]
+) -> list[Stamped]:
     """A document: its author among those who send it, within the matrix, what it replaces seen and replaceable."""
     request, value = met.request, one.checked.value
     labels = labelling.deposited(request, labels_of(value.get("securityLabel") or ()) & frozenset(VISIBILITY))
@@ -88,6 +90,7 @@ async def _document(context: Context, met: Known, one: Item, named: Mapping[str,
     settle(met.decide("deposit", told))
     if faults := [*unknown(value.get("securityLabel") or ()), *labelling.faults_of_deposit(request, told_all, met.law)]:
         raise FhirError.many("business-rule", faults)
+    _contents(context, one, items)
     lineage, stamped = None, []
     for place, text in enumerate(documents.replaced(value)):
         row, id = await _predecessor(context, met, text, f"{DOCUMENT}.relatesTo[{place}].target")
@@ -101,6 +104,18 @@ async def _document(context: Context, met: Known, one: Item, named: Mapping[str,
     one.origin = Origin(authors, request.organization, labels, lineage)
     one.checked = _apart(context, met, one.checked)
     return stamped
+
+
+def _contents(context: Context, one: Item, items: Sequence[Item]) -> None:
+    """A document points to contents that are sent with it: pointing to another's would bind that one to its own labels."""
+    sent = {other.address for other in items}
+    for place, content in enumerate(one.checked.value.get("content") or ()):
+        url = (content.get("attachment") or {}).get("url")
+        said = parse_reference(url, (context.base_url,)) if url else None
+        if said is None or said.kind in ("absolute", "other") or (said.kind == "local" and f"{said.type}/{said.id}" in sent):
+            continue
+        where = f"{DOCUMENT}.content[{place}].attachment.url"
+        raise FhirError("business-rule", "a document comes with its content: `url` names a resource of the same request", where)
 
 
 def _facts(met: Known, value: Mapping[str, Any], authors: frozenset[str], labels: frozenset[str]) -> Facts:

@@ -39,6 +39,9 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
         raise FhirError("not-implemented", "this server follows the references of a Composition, not a GraphDefinition: leave `graph` out")
     admit(context, "Composition", "r")
     if given.flag("persist"):
+        if context.enforcer is not None:
+            # Kept for others, it would show them what only this asker sees.
+            raise FhirError("not-supported", "a document of a dossier is made anew for each who asks: leave `persist` out")
         admit(context, "Bundle", "c")
     composition = await _composition(context, _id_of(context, url, given), sight)
     gathered = await _gather(context, composition, sight)

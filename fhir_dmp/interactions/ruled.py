@@ -22,6 +22,12 @@ from fhir_dmp.store.vault import COMMON
 # PDSm documents and lists change by PATCH alone.
 PDSM = frozenset({DOCUMENT, "List"})
 NEVER = frozenset({"AuditEvent"})
+# What may be done with one resource of a type, where it is not to read and to replace it.
+ALLOWED = {
+    **dict.fromkeys(PDSM, "GET, HEAD, PATCH"),
+    **dict.fromkeys((*NEVER, "Binary", "Communication"), "GET, HEAD"),
+    **dict.fromkeys(("Patient", "Consent", "CareTeam", "RelatedPerson"), "GET, HEAD, PUT, PATCH"),
+}
 
 
 def not_allowed(type_name: str, method: str, allowed: str) -> FhirError:
@@ -141,10 +147,8 @@ async def _stamped(context: Context, item: Item, dossier: int) -> Stamped:
 
 async def change(context: Context, type_name: str, id: str, body: bytes, if_match: Tags | None, if_none_match: Tags | None) -> Answer:
     """PUT [type]/[id]."""
-    if type_name in PDSM:
-        raise not_allowed(type_name, "PUT", "GET, HEAD, PATCH")
-    if type_name in NEVER or type_name == "Binary":
-        raise not_allowed(type_name, "PUT", "GET, HEAD")
+    if type_name in PDSM or type_name in NEVER or type_name == "Binary":
+        raise not_allowed(type_name, "PUT", ALLOWED[type_name])
     for turn in range(update.TURNS):
         row, _ = await _changeable(context, type_name, id)
         if row is None:
@@ -227,5 +231,5 @@ async def patched_in(context: Context, type_name: str, row: Row, id: str, form: 
 async def removed(context: Context, type_name: str) -> None:
     """DELETE [type]/[id]: nothing of a dossier is deleted. Returns for the directory, whose keepers may."""
     if type_name not in enforcement.PUBLIC:
-        raise not_allowed(type_name, "DELETE", "GET, HEAD")
+        raise not_allowed(type_name, "DELETE", ALLOWED.get(type_name, "GET, HEAD, PUT"))
     directory(context)

@@ -165,7 +165,7 @@ def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str]) -> 
         kept, changed = _pruned(context, part, f"{path}.{name}", gone) if isinstance(part, (dict, list)) else (part, False)
         any_change = any_change or changed
         if kept is None and changed:
-            if path in WHOLE or _needed(f"{path}.{name}"):
+            if path in WHOLE or _needed(f"{path}.{name}") or (name.startswith("value") and path.endswith("xtension")):
                 return None, True
             continue
         left[name] = kept

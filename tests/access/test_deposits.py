@@ -150,3 +150,23 @@ def test_a_deposit_in_two_dossiers_is_none(world):
     answer = anna.post("", submission(one, anna, document(one, anna), document(two, anna)))
     assert answer.status_code in (403, 422)
     assert listed(world.holder(one), one, "DocumentReference") == []
+
+
+def test_a_document_points_to_its_own_content_alone(world):
+    dossier, author, other = world.open(), world.professional(), world.professional()
+    url = world.deposit(dossier, author)["content"][0]["attachment"]["url"]
+    for named in (url, "Binary/nobodyatallnobodyatallnobo", "urn:uuid:00000000-0000-4000-8000-00000000ffff"):
+        value = {**document(dossier, other), "content": [{"attachment": {"contentType": "text/plain", "url": named}}]}
+        assert other.post("DocumentReference", value).status_code == 422
+        assert other.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [posted(value, "urn:uuid:0")]}).status_code in (
+            400,
+            422,
+        )
+    assert author.get(url).status_code == 200
+
+
+def test_a_document_made_of_several_is_not_kept_for_others(world):
+    dossier, anna = world.open(), world.professional()
+    assert anna.get("Composition/nobodyatallnobodyatallnobo/$document?persist=true").status_code == 400
+    assert anna.get("Composition/nobodyatallnobodyatallnobo/$document").status_code == 404
+    assert anna.delete(f"Consent/{dossier.id}").headers["allow"] == "GET, HEAD, PUT, PATCH"
