@@ -59,7 +59,7 @@ async def everybody(host: Host, story, found: dict[str, int]) -> None:
     play = Play(host, host.professionals, story, f"{os.getpid()} {next(_numbers)}")
     await play.run()
     for number, person in enumerate(play.cast.values()):
-        host.moment(f"{play.name} {number}".encode(), play.now + MINUTE + number)
+        host.moment(f"{play.name} asks {number}".encode(), play.now + MINUTE + number)
         met = await known(host, person, play.patient)
         for type_name in TYPES:
             await agrees(host, play, person, met, type_name, found)

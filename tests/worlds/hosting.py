@@ -58,7 +58,7 @@ class Reply:
 
 
 class Host:
-    """One server in this process."""
+    """One server in this process. What it does beside answering requests rests: it would go by the clock of the machine."""
 
     def __init__(self, application) -> None:
         self.application, self.services = application, application.services
@@ -73,7 +73,14 @@ class Host:
     async def open(cls, uri: str, database: str, data: Path) -> "Host":
         """A host of an empty store. Hosts of one data folder give the same ids for the same seed."""
         settings = Settings(
-            data=data, mongodb_uri=uri, database=database, sandbox=False, base_url=BASE, journal_seconds=3600, log_level="error"
+            data=data,
+            mongodb_uri=uri,
+            database=database,
+            sandbox=False,
+            base_url=BASE,
+            journal_seconds=3600,
+            notice_seconds=3600,
+            log_level="error",
         )
         host = cls(app.create(settings))
         host.now = host.services.began_ms
