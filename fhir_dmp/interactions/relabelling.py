@@ -34,6 +34,7 @@ async def patched(context: Context, met: Known, row: Row, id: str, apply: Callab
     view = json.parse_exact(seen)
     wanted = apply(json.parse_exact(seen))
     patch.check_identity(wanted, row.type, id)
+    check(context, json.dump(wanted), row.type)
     touched = {name for name in view.keys() | wanted.keys() if view.get(name) != wanted.get(name)}
     if touched - CHANGEABLE or _others(view) != _others(wanted):
         raise FhirError(

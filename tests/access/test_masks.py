@@ -153,3 +153,10 @@ def test_a_secret_session_hides_from_representatives(world):
     assert "INVISIBLE_REPRESENTANTS_LEGAUX" in labels(doctor, made)
     told = {trace["id"] for trace in listed(mother, dossier, "AuditEvent")}
     assert told < {trace["id"] for trace in listed(child, dossier, "AuditEvent")}
+
+
+@pytest.mark.parametrize("value", [None, "x", {"coding": "x"}, {"coding": [{"system": VISIBILITY}]}, {}, [MASK]])
+def test_a_malformed_label_is_told(masking, value):
+    _, made, holder, _, _ = masking
+    answer = holder.patch(f"DocumentReference/{made['id']}", [{"op": "add", "path": "/securityLabel/-", "value": value}])
+    assert answer.status_code in (400, 422), answer.text
