@@ -328,12 +328,14 @@ class Run:
             self.hold(answer.headers.get(one["headerField"].lower(), ""), sign, wanted, answer)
         elif "expression" in one:
             found = Expression(self.filled(one["expression"])).of(answer.resource)
+            if "compareToSourceId" in one:
+                other = Expression(self.filled(one["compareToSourceExpression"])).of(self.answers[one["compareToSourceId"]].resource)
+                self.hold(shown(found), sign, shown(other), answer)
+                return
             if "value" in one or "operator" in one:
                 self.hold(shown(found[0]) if found else "", sign, wanted, answer)
             elif not truth(found):
                 raise Failed(f"{one['expression']} does not hold in {answer.body[:400]}")
-        elif "compareToSourceId" in one:
-            self.hold(answer.body, sign, self.answers[one["compareToSourceId"]].body, answer)
         else:
             raise Failed("this kind of assertion is not known here")
 

@@ -281,7 +281,10 @@ def scripts() -> list[dict]:
                         "assert": {
                             "description": "the same answer",
                             "sourceId": "hidden",
+                            "expression": "OperationOutcome",
+                            "operator": "equals",
                             "compareToSourceId": "absent",
+                            "compareToSourceExpression": "OperationOutcome",
                             "warningOnly": False,
                         }
                     },

@@ -228,15 +228,22 @@ def extensions(language: str) -> str:
 
 
 def bad_examples(language: str) -> str:
-    """Examples that are refused, each with the rule it breaks."""
+    """Examples that are refused, each with the rule it breaks and what it looks like."""
+    folder = sources.PROFILES / "examples" / "bad"
     rows = []
-    for path in sorted((sources.PROFILES / "examples" / "bad").glob("*.json")):
-        made = json.loads(path.read_text("utf-8"))
-        broken = {key: made[key] for key in ("breaks", "rule", "profile", "expression", "because", "fr", "en", "path") if key in made}
-        text = broken.get(language) or broken.get("because") or broken.get("breaks") or broken.get("rule") or path.stem
-        rows.append(([code(path.stem), str(text)], {}))
-    heads = {"fr": ["Exemple", "La règle qu'il enfreint"], "en": ["Example", "The rule it breaks"]}
-    return table(language, heads[language], rows)
+    for name, told in json.loads((folder / "index.json").read_text("utf-8")).items():
+        shown = coloured(pretty(json.loads((folder / name).read_text("utf-8"))), "json")
+        example = f"<details><summary>{escape(told[language])}</summary>{shown}</details>"
+        severity = tree.SEVERITIES[told["severity"]][language == "en"]
+        cells = [Cell(example), code(told["rule"]), code(told["element"]), Cell(reference(told["profile"])), severity]
+        rows.append((cells, {"profile": told["profile"].rsplit("/", 1)[1]}))
+    heads = {
+        "fr": ["Ce qui ne va pas", "Règle", "Élément", "Profil", "Gravité"],
+        "en": ["What is wrong", "Rule", "Element", "Profile", "Severity"],
+    }
+    profiles = sorted({facts["profile"] for _, facts in rows})
+    choices = [Choice("profile", {"fr": "Profil", "en": "Profile"}[language], [(each, each) for each in profiles])]
+    return table(language, heads[language], rows, choices)
 
 
 LISTS = {"artefacts": listed, "bad_examples": bad_examples}

@@ -112,7 +112,7 @@ def given(site: Site, held: dict[str, Held], language: str, blocks: Blocks, used
         return blocks.keep(coloured(proof_checked(held["trace"], held["proof"]), ""))
 
     made = {name: table_for(function, language, blocks) for name, function in tables.TABLES.items()}
-    made |= {name: table_for(function, language, blocks) for name, function in artefacts.LISTS.items()}
+    made |= {name: table_for(function, language, blocks) for name, function in (artefacts.LISTS | records.TABLES).items()}
     return {"exchange": exchange, "source": source, "proven": proven, "version": __version__, **made}
 
 

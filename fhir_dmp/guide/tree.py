@@ -23,6 +23,11 @@ SAID = {
     "closed": ("rien d'autre", "nothing else"),
     "to": ("vers", "to"),
 }
+SEVERITIES = {
+    "error": ("erreur", "error"),
+    "warning": ("avertissement", "warning"),
+    "information": ("information", "information"),
+}
 Link = Callable[[str], str]
 
 
@@ -136,13 +141,12 @@ def about(one: dict, language: str, link: Link) -> str:
 
 def rules(profile: dict, language: str) -> str:
     """The rules of the profile with their FHIRPath; "" when it has none."""
-    severities = {"error": ("erreur", "error"), "warning": ("avertissement", "warning")}
     rows = [
         (
             [
                 code(each["key"]),
                 code(one["id"]),
-                severities[each["severity"]][language == "en"],
+                SEVERITIES[each["severity"]][language == "en"],
                 said(each, "human", language),
                 code(each.get("expression", "")),
             ],

@@ -119,7 +119,7 @@ def test_serve_builds_it_when_it_is_missing_and_takes_the_builder_along(tmp_path
         while len(children(process.pid)) > 3 and time.monotonic() < end:
             time.sleep(0.1)
         # The builder, its server and their database are gone.
-        assert not [pid for pid in children(process.pid) if b"ig" in command_of(pid)]
+        assert not [pid for pid in children(process.pid) if b"\0ig\0" in command_of(pid)]
     finally:
         below = children(process.pid)
         process.terminate()
