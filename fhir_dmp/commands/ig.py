@@ -42,21 +42,25 @@ def command(loaded: Loaded, out: Path | None, if_missing: bool, when_told: bool)
         # Several servers may start at once: one builds, the others find it built.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (if_missing and sources.is_built(place)):
-            made(place)
+            made(place, quiet=when_told)
         if not out:
             tidy(place)
     click.echo(place)
 
 
-def made(place: Path) -> None:
-    """Build at this place; what is there goes."""
+def made(place: Path, *, quiet: bool) -> None:
+    """Build at this place; what is there goes. quiet: beside a server that serves, only what goes wrong is said."""
     import shutil
 
     from fhir_dmp.guide.building import build
     from fhir_dmp.guide.conversations import Broken
 
+    def say(said: str) -> None:
+        if not quiet:
+            click.echo(f"fhir-dmp ig: {said}", err=True)
+
     try:
-        new = build(place.with_name(f"{place.name}.new-{os.getpid()}"), lambda said: click.echo(f"fhir-dmp ig: {said}", err=True))
+        new = build(place.with_name(f"{place.name}.new-{os.getpid()}"), say)
     except (Broken, ValueError) as error:
         raise Failed(f"the guide was not built: {error}") from None
     shutil.rmtree(place, ignore_errors=True)

@@ -92,12 +92,12 @@ def test_headers_that_claim_an_identity_or_a_method_change_nothing(server):
     assert answer.status_code == 405
 
 
-def test_every_other_kind_is_refused_in_the_same_words(server):
+def test_a_dossier_that_is_not_there_is_refused_to_every_kind_in_the_same_words(server):
     bodies = set()
     for command in OTHERS:
         token = server.new_token(*command.split())
-        for method, path in (("GET", "/fhir/Patient"), ("GET", "/fhir/Patient/absent"), ("POST", "/fhir"), ("PUT", "/fhir/Observation/1")):
-            answer = server.client.request(method, path, headers={"Authorization": f"Bearer {token}"}, content=b"{}")
+        for path in ("Patient", "Patient/absent", "Patient/absent/_history", "Observation?patient=absent", "Patient/absent/$everything"):
+            answer = server.client.get(f"/fhir/{path}", headers={"Authorization": f"Bearer {token}"})
             assert (answer.status_code, issue(answer)) == (403, ("error", "forbidden"))
             bodies.add(answer.content)
     assert len(bodies) == 1
