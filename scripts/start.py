@@ -28,7 +28,9 @@ def main(what: str, *arguments: str) -> int:
     if what == "serve":
         os.execv(PYTHON, [str(PYTHON), "-m", "fhir_dmp", "serve", *arguments])
     lint = subprocess.run([PYTHON, "-m", "ruff", "check", "--quiet", "."], cwd=ROOT, check=False).returncode
-    tests = subprocess.run([PYTHON, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+    # The whole suite in as many processes as there are processors, each with a MongoDB of its own; a file stays in one.
+    spread = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile")
+    tests = subprocess.run([PYTHON, "-m", "pytest", *(arguments or spread)], cwd=ROOT, check=False).returncode
     if lint:
         say("ruff found faults, see above the tests")
     return tests or lint
