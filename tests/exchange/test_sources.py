@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -318,6 +319,40 @@ def test_cda_documents_of_practice_software_enter_the_dossier_of_their_ins(comma
     other = world.professional()
     world.consent(dossier, "access", other)
     assert other.get(f"DocumentReference/{shown['id']}").status_code == 404
+
+
+def ended(asker, answer, seconds: float = 90) -> dict:
+    """Ask until an import has ended: its Parameters as name -> value."""
+    assert answer.status_code == 202, answer.text
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        state = asker.get(answer.headers["content-location"])
+        assert state.status_code == 200, state.text
+        told = {one["name"]: next(value for name, value in one.items() if name != "name") for one in state.json()["parameter"]}
+        if told["state"] == "completed":
+            return told
+        time.sleep(0.2)
+    raise AssertionError("the import did not end")
+
+
+def test_a_host_sends_as_itself_and_the_holder_reads_in_his_traces_that_it_did(world, sender):
+    world.consent(sender.dossier, "takeover")
+    body = b"".join(dumped(one) + b"\n" for one in (sender.document("h"), sender.patient(), sender.practitioner(), sender.binary("h")))
+    other, own = world.host("host-ct"), world.host(PILOT)
+    assert other.post(f"$import?source={PILOT}", body, content_type="application/fhir+ndjson").status_code == 403
+    assert world.professional().post(f"$import?source={PILOT}", body, content_type="application/fhir+ndjson").status_code == 403
+    answer = own.post(f"$import?source={PILOT}", body, content_type="application/fhir+ndjson")
+    told = ended(own, answer)
+    assert (told["accepted"], told["refused"]) == (4, 0), json.dumps(told["report"])
+    assert other.get(answer.headers["content-location"]).status_code == 404
+    found = world.holder(sender.dossier).get(f"DocumentReference?patient={sender.dossier.id}").json()
+    assert found["total"] == 1
+    # A host deposits and reads nothing.
+    assert own.get(f"DocumentReference?patient={sender.dossier.id}").status_code == 403
+    traces = world.holder(sender.dossier).get(f"AuditEvent?patient={sender.dossier.id}&_count=100").json()["entry"]
+    imports = [one["resource"] for one in traces if one["resource"]["type"]["code"] == "110107"]
+    named = {entity.get("what", {}).get("reference", "") for one in imports for entity in one["entity"]}
+    assert any(f"DocumentReference/{found['entry'][0]['resource']['id']}/" in reference for reference in named)
 
 
 def test_what_is_known_of_the_sources_is_what_the_seeds_say():
