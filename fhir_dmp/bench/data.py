@@ -8,7 +8,7 @@ from random import Random
 from typing import NamedTuple
 
 # Part of the key under which loaded data are kept: count it up when anything below changes.
-DATA_VERSION = 1
+DATA_VERSION = 2
 
 # patients of each size; `tiny` is for trying the benchmark itself
 SIZES = {"tiny": 40, "small": 2_000, "medium": 20_000, "large": 140_000}
@@ -23,11 +23,11 @@ LOINC = "http://loinc.org"
 CLASSES = "https://mos.esante.gouv.fr/NOS/TRE_A03-ClasseDocument/FHIR/TRE-A03-ClasseDocument"
 FORMATS = "https://mos.esante.gouv.fr/NOS/TRE_A11-IheFormatCode/FHIR/TRE-A11-IheFormatCode"
 
-# code, title, class, name of the class
+# code, title, class, name of the class; a physician may write all of them
 TYPES = (
     ("11488-4", "Compte rendu de consultation", "10", "Compte rendu"),
     ("34133-9", "Synthèse médicale", "11", "Synthèse"),
-    ("11502-2", "Compte rendu d'examens biologiques", "10", "Compte rendu"),
+    ("34874-8", "Compte rendu opératoire", "10", "Compte rendu"),
     ("18748-4", "Compte rendu d'imagerie médicale", "10", "Compte rendu"),
     ("57833-6", "Prescription de médicaments", "42", "Prescription"),
     ("11490-0", "Lettre de liaison à la sortie", "10", "Compte rendu"),
@@ -37,6 +37,10 @@ TYPES = (
 FAMILIES = ("Morvenal", "Tissanque", "Verlioux", "Ormandie", "Castelbran", "Fauquerelle", "Lhuissard", "Brévigny", "Dorvaldois", "Quintane")
 ENDINGS = ("", "-Duval", "eau", "et", "ot", "ières", "-Roche", "ac", "el", "on")
 GIVEN = (("Jeanne", "Maëlys", "Solène", "Odile", "Inès", "Zoé", "Brune"), ("Côme", "Anatole", "Gaël", "Loïc", "Élie", "Hugues", "Noé"))
+# Who asks where the rules hold: the declared médecin traitant of everybody, and a member of everybody's care team. IDNPS.
+DOCTOR, COLLEAGUE = "810001234567", "810001234568"
+# The document of each dossier that is masked there: the doctor sees it with its mask, the colleague not at all.
+MASKED = 6
 CITIES = (("Montvalier", "31950"), ("Saint-Aubrac", "63980"), ("Ker-Lannig", "29990"), ("Vaubrun", "54970"), ("Roquelande", "13960"))
 
 

@@ -22,7 +22,16 @@ RESOURCES = {one.name: one.resources for one in WORKLOADS}
 ORDER = [*FLOORS, *sorted((name for name in TITLES if name not in FLOORS), key=lambda name: (name[:2], len(name), name))]
 
 # (mode, workload, connections) -> least ratio to its floor
-TARGETS = {("sandbox", "W2", 64): 4.0, ("sandbox", "W2", 1): 0.9}
+TARGETS = {
+    ("sandbox", "W2", 64): 4.0,
+    ("sandbox", "W2", 1): 0.9,
+    ("production", "W2", 64): 2.0,
+    ("production", "W2", 1): 0.25,
+    ("production", "W3", 64): 1.5,
+    ("production", "W6", 64): 1.5,
+    ("production", "W1", 64): 1.5,
+    ("production", "W5x3", 64): 0.2,
+}
 
 
 class Figure(NamedTuple):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fhir_dmp.bench import floors
+from fhir_dmp.bench.data import COLLEAGUE, DOCTOR
 from fhir_dmp.bench.loading import Loaded
 from fhir_dmp.commands import Failed
 from fhir_dmp.store.embedded import Embedded
@@ -23,18 +24,35 @@ STOP_SECONDS = 40
 
 
 class Mode(NamedTuple):
-    """How the server is run and who asks. sandbox: nature of the store. serve: options of `serve`. token: arguments of `token`."""
+    """How the server is run and who asks. sandbox: nature of the store. serve: options of `serve`. token: arguments of `token`.
+
+    colleague: those of the one from whom documents are masked. module: what is run.
+    """
 
     sandbox: bool
     serve: tuple[str, ...]
     token: tuple[str, ...]
+    colleague: tuple[str, ...] = ()
+    module: str = "fhir_dmp"
 
 
-MODES = {"sandbox": Mode(True, ("--sandbox",), ("system",))}
+def professional(person: str) -> tuple[str, ...]:
+    """Arguments of `token` for a physician who treats."""
+    return ("professional", "--rpps", person[1:], "--profession", "10", "--organization", "1750000001", "--purpose", "TREAT")
+
+
+# In `rules` nothing is traced, which only a benchmark can have: see untraced.
+MODES = {
+    "sandbox": Mode(True, ("--sandbox",), ("system",)),
+    "rules": Mode(False, (), professional(DOCTOR), professional(COLLEAGUE), "fhir_dmp.bench.untraced"),
+    "production": Mode(False, (), professional(DOCTOR), professional(COLLEAGUE)),
+}
 
 
 class Host(NamedTuple):
-    """A running server. address: host:port. uri: of its MongoDB. server, mongod: process ids."""
+    """A running server. address: host:port. uri: of its MongoDB. server, mongod: process ids. token: of who asks. colleague: of the one
+    from whom documents are masked, "" where nobody is.
+    """
 
     address: str
     uri: str
@@ -43,6 +61,8 @@ class Host(NamedTuple):
     mongod: int
     data: Path
     loaded: Loaded
+    mode: Mode
+    colleague: str = ""
 
 
 @contextlib.contextmanager
@@ -54,15 +74,15 @@ def serving(loaded: Loaded, folder: Path, mode: Mode, workers: int) -> Iterator[
         shutil.copytree(loaded.data, data, ignore=shutil.ignore_patterns("*.sock", "*.lock"))
         mongod = Embedded.start(data)
         try:
-            command = [sys.executable, "-m", "fhir_dmp", "serve", "--data", str(data), "--port", "0", "--workers", str(workers)]
+            command = [sys.executable, "-m", mode.module, "serve", "--data", str(data), "--port", "0", "--workers", str(workers)]
             command += mode.serve
             with (folder / "server.log").open("wb") as log, started(command, folder, log) as server:
                 line = server.stdout.readline()
                 if not line:
                     raise Failed(f"the server did not start: {(folder / 'server.log').read_text('utf-8')[-1000:]}")
                 address = next(word for word in line.split() if word.startswith("http://")).removeprefix("http://").partition("/")[0]
-                token = issued(data, mode)
-                yield Host(address, mongod.uri, token, server.pid, mongod.process.pid, data, loaded)
+                token, colleague = issued(data, mode.token), issued(data, mode.colleague) if mode.colleague else ""
+                yield Host(address, mongod.uri, token, server.pid, mongod.process.pid, data, loaded, mode, colleague)
         finally:
             mongod.stop()
     finally:
@@ -110,9 +130,9 @@ def started(command: list[str], folder: Path, log, given: str = "") -> Iterator[
         process.stdout.close()
 
 
-def issued(data: Path, mode: Mode) -> str:
-    """A token that lives as long as any benchmark."""
-    command = [sys.executable, "-m", "fhir_dmp", "token", *mode.token, "--data", str(data), "--expires", "86400"]
+def issued(data: Path, who: tuple[str, ...]) -> str:
+    """A token that lives as long as any benchmark. who: arguments of `token`."""
+    command = [sys.executable, "-m", "fhir_dmp", "token", *who, "--data", str(data), "--expires", "86400"]
     done = subprocess.run(command, env=plain(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed(f"no token: {done.stderr.strip()}")
@@ -120,5 +140,6 @@ def issued(data: Path, mode: Mode) -> str:
 
 
 def plain() -> dict[str, str]:
-    """The environment without settings: what is measured runs with the defaults."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("FHIR_DMP_") and name != "PROMETHEUS_MULTIPROC_DIR"}
+    """The environment without settings: what is measured runs with the defaults, but builds no guide beside it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FHIR_DMP_") and name != "PROMETHEUS_MULTIPROC_DIR"}
+    return {**kept, "FHIR_DMP_BUILD_GUIDE": "no"}

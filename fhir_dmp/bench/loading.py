@@ -15,15 +15,19 @@ from typing import NamedTuple
 
 import fhir_dmp
 from fhir_dmp.bench import data
+from fhir_dmp.consent.dossier import Dossier, Right
+from fhir_dmp.dmp import visibility
+from fhir_dmp.dmp.identity import ps
 from fhir_dmp.fhir import json
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.identity.scopes import parse
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.prepare import check, stamp
 from fhir_dmp.settings import Settings
 from fhir_dmp.store.embedded import Embedded
 from fhir_dmp.store.format import FORMAT
-from fhir_dmp.store.resources import Store, wall_clock_ms
+from fhir_dmp.store.resources import Store, Transaction, wall_clock_ms
 
 # With their documents, the rows of one batch of the store.
 PATIENTS_AT_ONCE = 125
@@ -78,7 +82,16 @@ def loaded(size: str, cache: Path, sandbox: bool, progress: Progress) -> Loaded:
 def writing_digest() -> str:
     """Changes when the code that makes rows does: rows of older code would not be found by newer code."""
     root = Path(fhir_dmp.__file__).parent
-    names = ("search/*.py", "store/rows.py", "store/vault.py", "store/format.py", "fhir/definitions/*", "interactions/prepare.py")
+    names = (
+        "search/*.py",
+        "store/rows.py",
+        "store/vault.py",
+        "store/format.py",
+        "fhir/definitions/*",
+        "interactions/prepare.py",
+        "consent/predicate.py",
+        "consent/dossier.py",
+    )
     digest = hashlib.blake2b(digest_size=4)
     for path in sorted(path for name in names for path in root.glob(name) if path.is_file()):
         digest.update(path.read_bytes())
@@ -140,13 +153,36 @@ def _patients(numbers: range, practitioners: list[str]) -> tuple[list[str], list
         for number, id in zip(numbers, patients, strict=True)
         for k in range(data.DOCUMENTS)
     )
-    return patients, _runner.run(_stored(documents))
+    stored = _runner.run(_stored(documents, masked=() if _context.sandbox else (data.MASKED,)))
+    if not _context.sandbox:
+        _runner.run(_ruled(numbers, patients))
+    return patients, stored
 
 
-async def _stored(resources: Iterable[dict]) -> list[str]:
+async def _stored(resources: Iterable[dict], masked: tuple[int, ...] = ()) -> list[str]:
+    """masked: which of the documents of each dossier, in their order, are deposited with a mask."""
     stamped = []
-    for resource in resources:
+    for number, resource in enumerate(resources):
         body = json.dump(resource)
-        stamped.append(stamp(_context, check(_context, body, resource["resourceType"]), method="POST"))
+        origin = Origin(labels=frozenset({visibility.MASKED})) if number % data.DOCUMENTS in masked else None
+        stamped.append(stamp(_context, check(_context, body, resource["resourceType"]), method="POST", origin=origin))
     await asyncio.gather(*(_context.store.create(one.row) for one in stamped))
     return [one.id for one in stamped]
+
+
+async def _ruled(numbers: range, patients: list[str]) -> None:
+    """Give the dossiers of patients their policies, in one transaction."""
+    vault = _context.store.vault
+
+    async def work(transaction: Transaction) -> None:
+        for number, id in zip(numbers, patients, strict=True):
+            policy = Dossier(
+                patient=id,
+                birth_date=data.patient(number)["birthDate"],
+                traitant=frozenset({ps(data.DOCTOR)}),
+                team=(Right(ps(data.COLLEAGUE)),),
+                epoch=1,
+            )
+            await transaction.set_policy(vault.dossier_of_patient(id), policy, at_ms=1)
+
+    await _context.store.transact(work)

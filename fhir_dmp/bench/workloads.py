@@ -15,11 +15,16 @@ from typing import NamedTuple
 from fhir_dmp.bench import data
 from fhir_dmp.bench.asking import Asker, Reply
 from fhir_dmp.bench.host import Host
+from fhir_dmp.commands import Failed
+from fhir_dmp.dmp.identity import RPPS
 
 FHIR_JSON = "application/fhir+json"
 # Distinct requests of a run; they are sent in turn, again and again.
 READS, WRITES = 10_000, 2_000
 PAGE = 20
+# Resources of the dossier of W10.
+FULL = 500
+SANDBOX, RULED = "sandbox", "ruled"
 MEGABYTE = 1 << 20
 
 Ask = Callable[[bytes], Reply]
@@ -41,17 +46,22 @@ class World:
         self.documents = host.loaded.ids("documents")
         self.practitioners = host.loaded.ids("practitioners")
 
-    def get(self, path: str, accept: str = FHIR_JSON) -> bytes:
-        """GET below [base]."""
-        return self._head("GET", path, f"Accept: {accept}\r\n")
+    @property
+    def ruled(self) -> bool:
+        """Whether who asks meets the rules."""
+        return not self.host.mode.sandbox
+
+    def get(self, path: str, accept: str = FHIR_JSON, *, colleague: bool = False) -> bytes:
+        """GET below [base]. colleague: by the one from whom documents are masked."""
+        return self._head("GET", path, f"Accept: {accept}\r\n", self.host.colleague if colleague else self.host.token)
 
     def post(self, path: str, body: bytes, media_type: str = FHIR_JSON) -> bytes:
         """POST below [base]."""
         return self._head("POST", path, f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n") + body
 
-    def _head(self, method: str, path: str, more: str) -> bytes:
+    def _head(self, method: str, path: str, more: str, token: str = "") -> bytes:
         target = f"/fhir/{path}" if path else "/fhir"
-        always = f"Host: {self.host.address}\r\nAuthorization: Bearer {self.host.token}\r\n"
+        always = f"Host: {self.host.address}\r\nAuthorization: Bearer {token or self.host.token}\r\n"
         return f"{method} {target} HTTP/1.1\r\n{always}{more}\r\n".encode("ascii")
 
     def popular(self, chance: Random, count: int) -> int:
@@ -63,7 +73,9 @@ class World:
         """A document that is not stored yet. subject: reference, None for a stored patient."""
         patient = self.popular(chance, len(self.patients))
         author = f"Practitioner/{self.practitioners[number % len(self.practitioners)]}"
-        return data.document(patient, data.DOCUMENTS + number, subject or f"Patient/{self.patients[patient]}", author)
+        document = data.document(patient, data.DOCUMENTS + number, subject or f"Patient/{self.patients[patient]}", author)
+        # Where the rules hold, who deposits is an author.
+        return {**document, "author": [{"identifier": {"system": RPPS, "value": data.DOCTOR[1:]}}]} if self.ruled else document
 
 
 def encoded(resource: dict) -> bytes:
@@ -98,13 +110,16 @@ def is_created(world: World, sent: dict, reply: Reply, ask: Ask) -> str:
 # W2
 
 
-def read(world: World) -> list[Asked]:
-    """W2: documents by id, some much more often than others."""
+def read(world: World, *, colleague: bool = False) -> list[Asked]:
+    """W2: documents by id, some much more often than others. colleague: by somebody from whom some are masked, the others."""
     chance = Random("W2")
     made = []
     for _ in range(READS):
         number = world.popular(chance, len(world.documents))
-        made.append(Asked(world.get(f"DocumentReference/{world.documents[number]}"), partial(is_document, world, number)))
+        if colleague and number % data.DOCUMENTS == data.MASKED:
+            number -= 1
+        asked = world.get(f"DocumentReference/{world.documents[number]}", colleague=colleague)
+        made.append(Asked(asked, partial(is_document, world, number)))
     return made
 
 
@@ -129,26 +144,28 @@ def at(document: dict) -> datetime:
 # W3
 
 
-def dossier_search(world: World) -> list[Asked]:
-    """W3: the current documents of a patient, newest first."""
+def dossier_search(world: World, *, colleague: bool = False) -> list[Asked]:
+    """W3: the current documents of a patient, newest first. colleague: by somebody from whom one is masked."""
     chance = Random("W3")
     made = []
     for _ in range(READS):
         patient = world.popular(chance, len(world.patients))
         path = f"DocumentReference?patient=Patient/{world.patients[patient]}&status=current&_sort=-date&_count={PAGE}"
-        made.append(Asked(world.get(path), partial(is_dossier, world, patient)))
+        made.append(Asked(world.get(path, colleague=colleague), partial(is_dossier, world, patient, colleague)))
     return made
 
 
-def is_dossier(world: World, patient: int, reply: Reply, ask: Ask) -> str:
+def is_dossier(world: World, patient: int, colleague: bool, reply: Reply, ask: Ask) -> str:
     """Every current document that was loaded (others may have been added since), of that patient alone, newest first."""
     if reply.status != 200:
         return f"dossier search answered {reply.status}"
     found = json.loads(reply.body)
     documents = [entry["resource"] for entry in found.get("entry", ())]
-    least = sum(data.facts(patient, k).current for k in range(data.DOCUMENTS))
+    if colleague and any(one["id"] == world.documents[patient * data.DOCUMENTS + data.MASKED] for one in documents):
+        return "dossier search gave a masked document"
+    least = sum(data.facts(patient, k).current for k in range(data.DOCUMENTS) if not (colleague and k == data.MASKED))
     dates = [at(document) for document in documents]
-    if found["total"] < least or len(documents) != min(found["total"], PAGE) or dates != sorted(dates, reverse=True):
+    if found.get("total", least) < least or len(documents) != min(found.get("total", PAGE), PAGE) or dates != sorted(dates, reverse=True):
         return "dossier search gave other documents than are stored, or in another order"
     subject = f"Patient/{world.patients[patient]}"
     right = all(document["status"] == "current" and document["subject"]["reference"] == subject for document in documents)
@@ -306,11 +323,35 @@ def is_content(body: bytes, reply: Reply, ask: Ask) -> str:
     return "" if reply.body == body else "a Binary reads otherwise than it was written"
 
 
+# W10
+
+
+def everything(world: World) -> list[Asked]:
+    """W10: the whole of a dossier that is filled up for it."""
+    asker, number = Asker(world.host.address), len(world.patients) - 1
+    subject = f"Patient/{world.patients[number]}"
+    for more in range(FULL - 1 - data.DOCUMENTS):
+        reply = asker.ask(world.post("DocumentReference", encoded(world.new_document(Random(f"W10 {more}"), more, subject))))
+        if reply.status != 201:
+            raise Failed(f"a document for W10 was answered {reply.status}")
+    asker.close()
+    return [Asked(world.get(f"{subject}/$everything?_count={FULL}"), is_everything)]
+
+
+def is_everything(reply: Reply, ask: Ask) -> str:
+    """As many resources as there are."""
+    if reply.status != 200:
+        return f"$everything answered {reply.status}"
+    found = len(json.loads(reply.body).get("entry", ()))
+    return "" if found >= FULL else f"$everything gave {found} resources"
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """floor: what its figures are divided by, empty for nothing; F, I count requests, B resources. resources: in one request.
 
-    connections: those it is measured at, whatever is asked for; empty for those asked for.
+    connections: those it is measured at, whatever is asked for; empty for those asked for. where: the only place where it can be asked
+    for: a sandbox, whose tokens do everything, or under the rules; empty for both.
     """
 
     name: str
@@ -319,18 +360,22 @@ class Workload:
     asked: Callable[[World], list[Asked]]
     resources: int = 1
     connections: tuple[int, ...] = ()
+    where: str = ""
 
 
 # In the order in which they are measured: what reads comes before what adds.
 WORKLOADS = (
     Workload("W2", "read by id", "F", read),
     Workload("W3", "dossier search, newest first", "F", dossier_search),
-    Workload("W4", "type and 14 days, 20 a page", "F", by_type_and_date),
+    Workload("W4", "type and 14 days, 20 a page", "F", by_type_and_date, where=SANDBOX),
+    Workload("W8 read", "W2 by a colleague, among masked documents", "F", partial(read, colleague=True), where=RULED),
+    Workload("W8 search", "W3 by a colleague, one document masked", "F", partial(dossier_search, colleague=True), where=RULED),
+    Workload("W10", "$everything of 500 resources", "", everything, FULL, (1, 4)),
     Workload("W6", "80 % W2, 15 % W3, 5 % W1", "F", mix),
     Workload("W1", "create", "I", create),
     Workload("W5x3", "transaction of 3 (ITI-65)", "B", submission, 3),
-    Workload("W5x100", "transaction of 100", "B", partial(dossiers, entries=100), 100, (1, 4)),
-    Workload("W5x1000", "transaction of 1,000", "B", partial(dossiers, entries=1000), 1000, (1, 4)),
-    Workload("W9 read", "Binary of 1 MB, read", "", read_content, 1, (1, 4)),
-    Workload("W9 write", "Binary of 1 MB, written", "", write_content, 1, (1, 4)),
+    Workload("W5x100", "transaction of 100", "B", partial(dossiers, entries=100), 100, (1, 4), SANDBOX),
+    Workload("W5x1000", "transaction of 1,000", "B", partial(dossiers, entries=1000), 1000, (1, 4), SANDBOX),
+    Workload("W9 read", "Binary of 1 MB, read", "", read_content, 1, (1, 4), SANDBOX),
+    Workload("W9 write", "Binary of 1 MB, written", "", write_content, 1, (1, 4), SANDBOX),
 )

@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from fhir_dmp.bench import bench, driver, peers, report, traces
+from fhir_dmp.bench import bench, comparing, driver, peers, report
 from fhir_dmp.bench.bench import NAMES, Options
 from fhir_dmp.bench.data import SIZES
 from fhir_dmp.bench.host import MODES
@@ -37,7 +37,7 @@ def numbers(context: click.Context, parameter: click.Parameter, given: str) -> t
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice((*NAMES, traces.NAME), case_sensitive=False), metavar="[WORKLOAD]...")
+@click.argument("names", nargs=-1, type=click.Choice((*NAMES, *comparing.PAIRS), case_sensitive=False), metavar="[WORKLOAD]...")
 @click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True, help="how much data is loaded first")
 @click.option("--seconds", type=click.FloatRange(0.1, 3600), default=10, show_default=True, help="length of one measurement")
 @click.option("--connections", default="1,16,64", show_default=True, callback=numbers, help="how many clients ask at a time")
@@ -63,9 +63,10 @@ def command(
 ) -> None:
     """Measure workloads on a server of its own, beside the floors of this machine.
 
-    W1 create, W2 read, W3 dossier search, W4 type and date, W5 transactions of 3, 100 and 1,000, W6 mix, W7 import, W9 Binary of 1 MB,
-    search: its cost as the store grows. Default: all of these. traces: reads and searches with traces and without, on a store of its own.
-    Data are loaded once and kept in the data folder, in `bench`. Exit 1 when any answer was wrong.
+    W1 create, W2 read, W3 dossier search, W4 type and date, W5 transactions of 3, 100 and 1,000, W6 mix, W7 import, W8 W2 and W3 among
+    masked documents, W9 Binary of 1 MB, W10 $everything of 500, search: its cost as the store grows. Default: all of these that the mode
+    has. access, traces: reads and searches in two modes side by side, sandbox and rules, rules and production. Data are loaded once and
+    kept in the data folder, in `bench`. Exit 1 when any answer was wrong.
     """
     settings = loaded.settings
     if settings.mongodb_uri:
@@ -75,7 +76,7 @@ def command(
     # What was started is stopped also when this is told to stop.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = Options(
-        names=tuple(name for name in dict.fromkeys(names) if name != traces.NAME) or NAMES,
+        names=tuple(name for name in dict.fromkeys(names) if name not in comparing.PAIRS) or NAMES,
         size=size,
         seconds=seconds,
         connections=connections,
@@ -87,10 +88,11 @@ def command(
     )
     options.folder.mkdir(mode=0o700, exist_ok=True)
     try:
-        if traces.NAME in names:
-            compare_traces(options, machine)
-            if set(names) == {traces.NAME}:
-                return
+        for name in comparing.PAIRS:
+            if name in names:
+                compare(name, options, machine)
+        if names and set(names) <= set(comparing.PAIRS):
+            return
         with progress() as tell:
             findings = bench.run(options, tell)
     except StoreError as error:
@@ -105,13 +107,13 @@ def command(
         raise Failed(f"{len(faults)} measurements had errors")
 
 
-def compare_traces(options: Options, machine: Path | None) -> None:
-    """Print reads with and without traces, side by side."""
+def compare(name: str, options: Options, machine: Path | None) -> None:
+    """Print two modes side by side."""
     with progress() as tell:
-        lines = traces.run(options, tell)
-    click.echo(traces.text(lines))
+        lines = comparing.run(name, options, tell)
+    click.echo(comparing.text(lines))
     if machine:
-        machine.write_text(json.dumps(traces.value(lines), indent=1), "utf-8")
+        machine.write_text(json.dumps(comparing.value(lines), indent=1), "utf-8")
     if faults := {what: number for one in lines for what, number in one.errors.items()}:
         raise Failed(f"measurements had errors: {faults}")
 

@@ -1,0 +1,33 @@
+"""`bench access` and `bench traces`: two real servers in two modes, side by side; what is left of the speed is told."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from fhir_dmp.bench.comparing import PAIRS
+from fhir_dmp.cli import cli
+
+SHAPE = ["--size", "tiny", "--seconds", "0.3", "--connections", "2", "--repetitions", "1", "--driver", "sockets", "--workers", "1"]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_two_modes_are_compared_in_one_run(name, tmp_path):
+    done = CliRunner().invoke(cli, ["bench", name, *SHAPE, "--data", str(tmp_path / "data"), "--json", str(tmp_path / "out.json")])
+    assert done.exit_code == 0, (done.output, done.exception)
+    found, pair = json.loads((tmp_path / "out.json").read_text()), PAIRS[name]
+    assert [(one["work"], one["connections"], one["errors"]) for one in found] == [("read", 2, {}), ("search", 2, {})]
+    assert all(one["share"] > 0 and set(one["rates"]) == {pair.without, pair.with_} for one in found)
+    assert f"req/s {pair.without}" in done.output and f"(target {pair.target:.0%})" in done.output
+    assert not list((tmp_path / "data" / "bench" / "runs").iterdir())
+
+
+def test_the_modes_with_rules_measure_what_can_be_asked_there(tmp_path):
+    """Deposits of a professional, reads by him, and by a colleague among what is masked from her; every sampled answer right."""
+    asked = ["W1", "W2", "W4", "W5", "W7", "W8", "--mode", "production"]
+    done = CliRunner().invoke(cli, ["bench", *asked, *SHAPE, "--data", str(tmp_path / "data"), "--json", str(tmp_path / "out.json")])
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = json.loads((tmp_path / "out.json").read_text())
+    names = [point["name"] for point in found["points"]]
+    assert names == ["S", "F", "I", "W2", "W8 read", "W8 search", "W1", "W5x3"]
+    assert found["faults"] == [] and all(point["samples"] for point in found["points"] if point["name"].startswith("W"))
