@@ -16,6 +16,16 @@ IS_ARCHIVED = "https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition/p
 CURRENT, SUPERSEDED, WITHDRAWN = "current", "superseded", "entered-in-error"
 STATUSES = (CURRENT, SUPERSEDED, WITHDRAWN)
 
+# What tells a laboratory result, and an image, from what a clinician observed: codes of `category`.
+LABORATORY, IMAGING = "11502-2", "18748-4"
+OBSERVED = {"laboratory": LABORATORY}
+# https://terminology.hl7.org/CodeSystem-v2-0074.html, sections of a laboratory and of imaging
+SECTIONS = {
+    **dict.fromkeys(
+        ("LAB", "BG", "BLB", "CH", "CP", "CTH", "GE", "HM", "ICU", "IMM", "MB", "MCB", "MYC", "OSL", "SP", "SR", "TX", "VR"), LABORATORY
+    ),
+    **dict.fromkeys(("RAD", "CT", "CUS", "NMR", "NMS", "OUS", "RUS", "RX", "VUS", "XRC"), IMAGING),
+}
 # A resource that is no document is judged as the document that would carry it; decided, one line to change each.
 JUDGED_AS = {
     "AllergyIntolerance": "60591-5",
@@ -23,7 +33,7 @@ JUDGED_AS = {
     "Composition": "60591-5",
     "Condition": "60591-5",
     "Device": "60591-5",
-    "DiagnosticReport": "11502-2",
+    "DiagnosticReport": "11488-4",
     "Encounter": "60591-5",
     "FamilyMemberHistory": "60591-5",
     "ImagingStudy": "18748-4",
@@ -34,7 +44,7 @@ JUDGED_AS = {
     "MedicationDispense": "60593-1",
     "MedicationRequest": "57833-6",
     "MedicationStatement": "56445-0",
-    "Observation": "11502-2",
+    "Observation": "11488-4",
     "Procedure": "60591-5",
     "QuestionnaireResponse": "60591-5",
     "ServiceRequest": "57833-6",
@@ -105,8 +115,16 @@ def type_of(resource: Mapping[str, Any]) -> str:
     '11488-4'
     >>> type_of({"resourceType": "Immunization"}), type_of({"resourceType": "DocumentReference"})
     ('87273-9', '|')
+    >>> type_of({"resourceType": "Observation", "category": [{"coding": [{"code": "laboratory"}]}]})
+    '11502-2'
+    >>> type_of({"resourceType": "Observation", "category": [{"coding": [{"code": "vital-signs"}]}]})
+    '11488-4'
     """
     kind = resource.get("resourceType", "")
+    if kind == "Observation":
+        return _by_category(resource, OBSERVED) or JUDGED_AS[kind]
+    if kind == "DiagnosticReport" and _by_category(resource, SECTIONS) == LABORATORY:
+        return LABORATORY
     if kind in ("DocumentReference", "Composition", "DiagnosticReport"):
         tokens = [
             spaces.type_token(coding.get("system"), coding.get("code") or "")
@@ -115,7 +133,16 @@ def type_of(resource: Mapping[str, Any]) -> str:
         known = [token for token in tokens if token in spaces.types()]
         if known or kind == "DocumentReference":
             return (known or tokens or ["|"])[0]
+    if kind == "DiagnosticReport":
+        return _by_category(resource, SECTIONS) or JUDGED_AS[kind]
     return JUDGED_AS.get(kind, "|")
+
+
+def _by_category(resource: Mapping[str, Any], known: Mapping[str, str]) -> str:
+    """Type that a code of `category` stands for, the laboratory's before any other; "" for none."""
+    codes = {coding.get("code") for concept in _listed(resource.get("category")) for coding in concept.get("coding") or ()}
+    found = {known[code] for code in codes if code in known}
+    return LABORATORY if LABORATORY in found else next(iter(found), "")
 
 
 def class_of(resource: Mapping[str, Any]) -> str:
