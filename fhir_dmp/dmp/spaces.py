@@ -39,6 +39,17 @@ def classes() -> dict[str, str]:
     return dict(_table()["classes"])
 
 
+@lru_cache(maxsize=1)
+def class_system() -> str:
+    """Code system of the classes."""
+    return _table()["classSystem"]
+
+
+def systems_of(code: str) -> tuple[str, ...]:
+    """Every spelling of the system of a type, () for one outside the table."""
+    return _spellings().get(code, ())
+
+
 @lru_cache(maxsize=4096)
 def type_token(system: str | None, code: str) -> str:
     """One name for a type: its code where the table knows it, else system|code, which no row of the matrix names.
