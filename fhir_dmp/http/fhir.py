@@ -75,7 +75,7 @@ class Fhir:
         try:
             await self.answer(request, send, context, path, query, asked)
         except FhirError as error:
-            await tracing.refused(context, f"{scope['method']} {asked}", error)
+            await tracing.refused(context, scope.get("fhir_dmp.interaction", ""), f"{scope['method']} {asked}", error)
             raise
 
     async def answer(self, request: Request, send: Send, context: Context, path: str, query: str, sent: str) -> None:

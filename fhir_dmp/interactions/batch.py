@@ -4,13 +4,15 @@ https://hl7.org/fhir/R4/http.html#transaction
 """
 
 import asyncio
+from dataclasses import replace
 from itertools import groupby
 
 from fhir_dmp.errors import FhirError, outcome
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.http_types import http_date
-from fhir_dmp.interactions import dispatch, octets, operations
+from fhir_dmp.interactions import dispatch, octets, operations, tracing
 from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.enforcement import Ledger
 
 # Entries of one method go together, so that the store can gather them; more at a time would only queue.
 AT_ONCE = 64
@@ -37,13 +39,23 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
 
 
 async def answer_of(context: Context, entry: bundle.Entry, prefer: str) -> bundle.Answer:
-    """What became of one entry; a refusal is an answer too."""
+    """What became of one entry; a refusal is an answer too, and is traced. Entries run side by side: each has a ledger of its own."""
+    enforcer = context.enforcer
+    if enforcer is not None:
+        context = replace(context, enforcer=replace(enforcer, ledger=Ledger()))
+    name = ""
     try:
         if entry.fault is not None:
             raise entry.fault
-        return await entry_answer(context, entry, await dispatch.run(context, request_of(entry)), prefer)
+        request = request_of(entry)
+        name = dispatch.name_of(request)
+        return await entry_answer(context, entry, await dispatch.run(context, request), prefer)
     except FhirError as error:
+        await tracing.refused(context, name, f"{entry.method} {entry.url}", error)
         return bundle.Answer(status=error.status, outcome=outcome(error.issues))
+    finally:
+        if enforcer is not None:
+            enforcer.ledger.add(context.enforcer.ledger)
 
 
 def request_of(entry: bundle.Entry, resource: dict | None = None) -> dispatch.Request:

@@ -49,7 +49,8 @@ class Ledger:
 
     lineages: facts of the documents among it, by the hash of their root. written: the trace is stored with the write. labels: before and
     after an act of masking. purposes: (system, code), in place of those of the token. acts: protective acts to be kept once committed,
-    kind -> keys of rows.
+    kind -> keys of rows. kept: facts of what was not shown. addressed: (type, id) of what the request names by its id, of that
+    patient.
     """
 
     disclosed: dict[str, dict[tuple[str, str, str], None]] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Ledger:
     purposes: tuple[tuple[str, str], ...] | None = None
     acts: dict[str, frozenset[bytes]] = field(default_factory=dict)
     kept: tuple[Mapping[str, Any], ...] = ()
+    addressed: dict[tuple[str, str], None] = field(default_factory=dict)
 
     def note(self, patient: str, type_name: str, id: str, version: str, row_facts: Iterable[Mapping[str, Any]] = ()) -> None:
         """Something is about to be shown."""
@@ -67,6 +69,16 @@ class Ledger:
         for one in row_facts:
             if one.get("rt"):
                 self.lineages[one["rt"]] = one
+
+    def add(self, part: "Ledger") -> None:
+        """What one part of the request was shown and did."""
+        for patient, those in part.disclosed.items():
+            self.disclosed.setdefault(patient, {}).update(those)
+        self.patient = part.patient or self.patient
+        self.lineages |= part.lineages
+        self.written |= part.written
+        self.purposes = part.purposes or self.purposes
+        self.kept += part.kept
 
 
 @dataclass(slots=True)
@@ -243,6 +255,8 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
             return row, None
     elif row is not None:
         met = await known(context, row.dossier, row=row)
+        if type_name != "Patient" and not row.deleted and met.policy is not None:
+            context.enforcer.ledger.addressed[type_name, id] = None
         if met.reading(row).permits and (type_name != "Binary" or await _carried(context, met, id)):
             note(context, row, id, met.patient)
             return row, met

@@ -6,7 +6,7 @@ IHE BALP https://profiles.ihe.net/ITI/BALP/ ; R1111-43 CSP; a trace is durable b
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fhir_dmp.audit.event import MINOR, SUCCESS, Disclosed, Trace
+from fhir_dmp.audit.event import MINOR, SERIOUS, SUCCESS, Disclosed, Trace
 from fhir_dmp.audit.kinds import KINDS
 from fhir_dmp.consent.companions import TRACE
 from fhir_dmp.consent.predicate import LABEL_BITS, SECRET_SESSION, hashed
@@ -19,6 +19,8 @@ from fhir_dmp.store.vault import version_id
 # Kinds that tell of one resource: whoever may not see its lineage does not see the trace either. A search is told without what is hidden.
 SINGLE = frozenset({"read", "vread", "history-instance", "create", "update", "patch", "delete", "mask", "unmask"})
 METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+# Answers by which the rules refuse; any other 4xx tells what is wrong with the request.
+DENIED = frozenset({403, 404})
 NO_LINEAGE: Mapping[str, Any] = {"lb": 0, "fd": MIN_MS, "rl": MAX_MS, "rt": 0}
 
 
@@ -29,7 +31,7 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     ledger = context.enforcer.ledger
     if ledger.written and not ledger.disclosed:
         return
-    kind = "search" if kind.startswith("search") else kind if kind in KINDS else "operation"
+    kind = _kind_of(kind)
     by_patient = ledger.disclosed or {ledger.patient: {}}
     single = kind in SINGLE and len(ledger.lineages) == 1
     lineage = next(iter(ledger.lineages.values())) if single else None if ledger.disclosed else most_hidden(ledger.kept)
@@ -43,18 +45,25 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     )
 
 
-async def refused(context: Context, asked: str, error: FhirError) -> None:
+async def refused(context: Context, name: str, asked: str, error: FhirError) -> None:
     """Record that something was not given. In nobody's own journal: who is told that nothing is there has nothing to look up.
 
-    Whoever may not see what was asked for does not see that it was.
+    name: of the interaction, "" when it was not understood. A refusal by the rules is a security alert that names what was asked for;
+    a request that is wrong in itself is a failure of its own kind. Whoever may not see what was asked for does not see that it was.
     """
     if context.enforcer is None or context.recorder is None or error.status >= 500:
         return
-    patient = context.enforcer.ledger.patient
+    ledger, denied = context.enforcer.ledger, error.status in DENIED
+    addressed = tuple(Disclosed(*one) for one in ledger.addressed)
     reason = f"{error.status} {error.message}"
-    facts = visible(context, most_hidden(context.enforcer.ledger.kept), own=False)
-    told = trace(context, "refusal", patient=patient, query=asked, outcome=MINOR, reason=reason, facts=facts)
-    await context.recorder.record([told])
+    facts = visible(context, most_hidden((*ledger.kept, *ledger.lineages.values())), own=False)
+    kind, outcome = ("refusal", SERIOUS) if denied else (_kind_of(name), MINOR)
+    told = {"patient": ledger.patient, "disclosed": addressed, "query": asked, "outcome": outcome, "reason": reason, "facts": facts}
+    await context.recorder.record([trace(context, kind, **told)])
+
+
+def _kind_of(name: str) -> str:
+    return "search" if name.startswith("search") else name if name in KINDS else "operation"
 
 
 def most_hidden(kept: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
