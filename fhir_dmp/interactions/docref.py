@@ -36,7 +36,7 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     """Documents of care between start and end; with neither date the current ones. A patient nobody knows has none."""
     admit(context, TYPE, "s")
     if given.flag("on-demand"):
-        raise FhirError("not-implemented", "this server keeps documents and makes none on demand: leave `on-demand` out")
+        raise FhirError("not-supported", "this server keeps documents and makes none on demand: leave `on-demand` out")
     pairs = _criteria(given) + [(name, text) for name, text in given.pairs if name == "_count"]
     query = understood(context, TYPE, pairs, False)
     cursor = sets.opened_cursor(context, url, given.pairs)

@@ -9,7 +9,9 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Hit, Url, searchset
 from fhir_dmp.fhir.instants import interval
 from fhir_dmp.fhir.parameters import Given, Parameter
+from fhir_dmp.interactions import enforcement, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.search_access import of_staff
 from fhir_dmp.interactions.search_rows import limits_of, matching
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.interactions.search_type import entry_of
@@ -24,6 +26,8 @@ PARAMETERS = (
 )
 GRADE = "http://hl7.org/fhir/StructureDefinition/match-grade"
 MOST = 20
+# Whether each may be read is decided one by one.
+MOST_JUDGED = 100
 
 
 async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRICTED) -> Answer:
@@ -34,6 +38,8 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
         raise FhirError("invalid", "what is matched is a Patient", "Parameters.parameter.resource")
     rows = await _candidates(context, asked, sight)
     ranked = scoring.ranked(asked, [json.parse(row.body) for row in rows])
+    if judges(context):
+        ranked = await _readable(context, rows, ranked)
     said: list[Issue] = []
     if given.flag("onlyCertainMatches"):
         certain = [each for each in ranked if each.match.grade == scoring.CERTAIN]
@@ -53,6 +59,32 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     if said:
         hits.append(Hit("", outcome(said), "outcome"))
     return Answer(200, searchset(hits, total=total, links=[("self", f"{context.base_url}/Patient/$match")]))
+
+
+def judges(context: Context) -> bool:
+    """Whether the asker may match among those patients alone whose dossier he reads."""
+    return context.enforcer is not None and context.enforcer.request.kind == "professional"
+
+
+async def sight_of(context: Context, url: Url, given: Given) -> Sight:
+    """Staff and importing systems match among all; a professional too, but is shown those he reads; nobody else."""
+    return UNRESTRICTED if judges(context) else await of_staff(context, url, given)
+
+
+async def _readable(context: Context, rows: list[Row], ranked: list) -> list:
+    """Those of the matches that the asker reads, noted as shown."""
+    if len(ranked) > MOST_JUDGED:
+        raise FhirError("too-costly", "too many could be meant: tell more of the patient")
+    ledger, found = context.enforcer.ledger, []
+    for place, match in ranked:
+        row = rows[place]
+        before = ledger.patient, ledger.purposes
+        met = await enforcement.known(context, row.dossier, row=row)
+        ledger.patient, ledger.purposes = before
+        if met.reading(row).permits:
+            enforcement.note(context, row, shown.id_of(row.body), met.patient)
+            found.append((place, match))
+    return found
 
 
 async def _candidates(context: Context, asked: dict, sight: Sight) -> list[Row]:

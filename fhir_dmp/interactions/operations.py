@@ -32,7 +32,7 @@ from fhir_dmp.interactions import (
     verify_seal,
 )
 from fhir_dmp.interactions.context import Answer, Context
-from fhir_dmp.interactions.search_access import of_instance, of_patient, of_search, of_staff
+from fhir_dmp.interactions.search_access import of_instance, of_patient, of_search
 from fhir_dmp.interactions.search_sight import Sight
 
 R4 = "http://hl7.org/fhir/OperationDefinition/"
@@ -108,7 +108,7 @@ OPERATIONS = (
         sight=of_instance,
     ),
     Operation("docref", docref.URL, ("type",), ("DocumentReference",), docref.run, docref.PARAMETERS, sight=of_search),
-    Operation("match", R4 + "Patient-match", ("type",), ("Patient",), match.run, match.PARAMETERS, methods=("POST",), sight=of_staff),
+    Operation("match", R4 + "Patient-match", ("type",), ("Patient",), match.run, match.PARAMETERS, methods=("POST",), sight=match.sight_of),
     Operation("lastn", R4 + "Observation-lastn", ("type",), ("Observation",), lastn.run, lastn.PARAMETERS, open=True, sight=of_search),
     Operation("meta", R4 + "Resource-meta", ("system", "type", "instance"), (), meta.run, (), versions=True, sight=of_instance),
     Operation("validate", R4 + "Resource-validate", ("type", "instance"), (), validate.run, validate.PARAMETERS, sight=of_instance),
