@@ -15,7 +15,7 @@ from fhir_dmp.dmp.visibility import VISIBILITY, labels_of, unknown
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference, references
-from fhir_dmp.interactions import enforcement, facts, shown
+from fhir_dmp.interactions import deposit_faults, enforcement, facts, shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
@@ -57,6 +57,8 @@ async def decided(
     numbers = {place_of(context, one.checked, one.id).dossier for one in items if one.checked.type != "Binary"}
     if dossier is not None:
         numbers |= {dossier}
+    if COMMON in numbers:
+        deposit_faults.tell(deposit_faults.of_nobody(one.checked for one in items))
     if len(numbers) != 1 or COMMON in numbers:
         raise enforcement.refused()
     met = await enforcement.known(context, numbers.pop())
@@ -87,7 +89,9 @@ async def _document(
     )
     told = _facts(met, value, authors, labels)
     told_all = replace(told, labels=told.labels | labels_of(value.get("securityLabel") or ()))
-    settle(met.decide("deposit", told))
+    decision = met.decide("deposit", told)
+    deposit_faults.tell(deposit_faults.of_type(decision, value))
+    settle(decision)
     if faults := [*unknown(value.get("securityLabel") or ()), *labelling.faults_of_deposit(request, told_all, met.law)]:
         raise FhirError.many("business-rule", faults)
     _contents(context, one, items)
@@ -116,6 +120,9 @@ def _contents(context: Context, one: Item, items: Sequence[Item]) -> None:
             continue
         where = f"{DOCUMENT}.content[{place}].attachment.url"
         raise FhirError("business-rule", "a document comes with its content: `url` names a resource of the same request", where)
+    binaries = {other.address: other.checked.value for other in items if other.checked.type == "Binary"}
+    binaries |= {f"{context.base_url}/{address}": value for address, value in binaries.items()}
+    deposit_faults.tell(deposit_faults.of_contents(one.checked.value, binaries))
 
 
 def _facts(met: Known, value: Mapping[str, Any], authors: frozenset[str], labels: frozenset[str]) -> Facts:

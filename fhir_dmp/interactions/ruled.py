@@ -10,7 +10,20 @@ from dataclasses import replace
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.http_types import Tags
-from fhir_dmp.interactions import depositing, enforcement, octets, patch, read, received, relabelling, rights, shown, update, writing
+from fhir_dmp.interactions import (
+    deposit_subject,
+    depositing,
+    enforcement,
+    octets,
+    patch,
+    read,
+    received,
+    relabelling,
+    rights,
+    shown,
+    update,
+    writing,
+)
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.depositing import DOCUMENT, Item
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_body_id, place_of, stamp, written
@@ -58,6 +71,7 @@ async def create(context: Context, type_name: str, body: bytes) -> Answer:
 
 async def create_checked(context: Context, checked: Checked) -> Answer:
     """The same, of a resource that is checked."""
+    checked = await deposit_subject.named(context, checked)
     if checked.type in rights.TYPES:
         return await rights.on_create(context, checked)
     if checked.type in enforcement.PUBLIC:

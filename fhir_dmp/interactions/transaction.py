@@ -15,6 +15,7 @@ from fhir_dmp.fhir.tables import compartment
 from fhir_dmp.interactions import (
     conditional,
     delete,
+    deposit_subject,
     depositing,
     dispatch,
     enforcement,
@@ -80,6 +81,7 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
         raise _every_fault(context, plan, [FhirError.many("unprocessable", faults)])
     if context.enforcer is None:
         return bundle.transaction_response(await _run(context, plan, prefer))
+    plan = await deposit_subject.named_in(context, plan)
     known = await received.once(context, *received.documents_of(plan))
     if known.parts:
         return bundle.transaction_response(received.answers(context, plan, known.parts))

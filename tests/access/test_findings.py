@@ -1,0 +1,220 @@
+"""What deposits, searches and refusals owe to those who send and ask: faults are told where they are, and what is stored is found.
+
+https://interop.esante.gouv.fr/ig/fhir/pdsm/ ; https://profiles.ihe.net/ITI/MHD/ ; https://profiles.ihe.net/ITI/BALP/
+"""
+
+import base64
+import hashlib
+
+import pytest
+
+from tests.access.test_deposits import posted, stored, submission
+from tests.access.world import GENERALIST, INS, LABORATORY, LOINC, VISIBILITY, document, listed, parameters, patient, refused
+
+CATEGORIES = "http://terminology.hl7.org/CodeSystem/observation-category"
+SECTIONS = "http://terminology.hl7.org/CodeSystem/v2-0074"
+CLASSES = "https://mos.esante.gouv.fr/NOS/TRE_A03-ClasseDocument/FHIR/TRE-A03-ClasseDocument"
+ARCHIVED = "https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition/pdsm-ext-is-archived"
+MASK = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
+
+
+def places(answer) -> list[str]:
+    """Where an OperationOutcome says the faults are."""
+    return [place for issue in answer.json()["issue"] for place in issue.get("expression", ())]
+
+
+def observed(dossier, category: str) -> dict:
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "category": [{"coding": [{"system": CATEGORIES, "code": category}]}],
+        "code": {"coding": [{"system": LOINC, "code": "8867-4"}]},
+        "subject": {"reference": dossier.path},
+    }
+
+
+def reported(dossier, category: str) -> dict:
+    return {
+        "resourceType": "DiagnosticReport",
+        "status": "final",
+        "category": [{"coding": [{"system": SECTIONS, "code": category}]}],
+        "code": {"text": "examen"},
+        "subject": {"reference": dossier.path},
+    }
+
+
+# ---- what is judged as a laboratory result
+
+
+def test_a_generalist_writes_vital_signs_and_no_laboratory_result(world):
+    dossier, anna = world.open(), world.professional(specialty=GENERALIST)
+    for category, status in (("vital-signs", 201), ("social-history", 201), ("laboratory", 403)):
+        assert anna.post("Observation", observed(dossier, category)).status_code == status, category
+    assert {"HM": anna.post("DiagnosticReport", reported(dossier, "HM")).status_code} == {"HM": 403}
+    assert anna.post("DiagnosticReport", reported(dossier, "OTH")).status_code == 201
+
+
+# ---- contents
+
+
+@pytest.mark.parametrize(("wrong", "place"), [({"hash": "AAAA"}, "hash"), ({"size": 77}, "size")])
+def test_a_content_is_the_one_described(world, wrong, place):
+    dossier, anna = world.open(), world.professional()
+    value = document(dossier, anna)
+    attachment = value["content"][0]["attachment"]
+    octets = base64.b64decode(attachment["data"])
+    right = {"size": len(octets), "hash": base64.b64encode(hashlib.sha1(octets, usedforsecurity=False).digest()).decode()}
+    answer = anna.post("DocumentReference", {**value, "content": [{"attachment": {**attachment, **right, **wrong}}]})
+    assert (answer.status_code, places(answer)) == (422, [f"DocumentReference.content[0].attachment.{place}"])
+    bundle = submission(dossier, anna, value)
+    sent = bundle["entry"][1]["resource"]["content"][0]["attachment"]
+    sent.update({**right, **wrong})
+    assert anna.post("", bundle).status_code == 422
+    assert listed(world.holder(dossier), dossier, "DocumentReference") == []
+    sent.update(right)
+    (id,) = stored(anna.post("", bundle), "DocumentReference")
+    assert anna.get(f"DocumentReference/{id}").json()["content"][0]["attachment"]["hash"] == right["hash"]
+
+
+# ---- type and subject
+
+
+def test_a_deposit_says_what_is_missing(world):
+    dossier, anna = world.open(), world.professional()
+    value = document(dossier, anna)
+    without = {name: part for name, part in value.items() if name != "type"}
+    for wrong in (without, document(dossier, anna, type="99999-9")):
+        answer = anna.post("DocumentReference", wrong)
+        assert (answer.status_code, places(answer)) == (422, ["DocumentReference.type"])
+    nobodys = {name: part for name, part in value.items() if name != "subject"}
+    answer = anna.post("DocumentReference", nobodys)
+    assert (answer.status_code, places(answer)) == (422, ["DocumentReference.subject"])
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [posted(nobodys, "urn:uuid:00000000-0000-4000-8000-00000000d000")]}
+    assert anna.post("", bundle).status_code == 422
+    assert refused(world.professional(specialty=GENERALIST).post("DocumentReference", document(dossier, anna, type=LABORATORY)))
+
+
+def test_who_is_blocked_is_not_told_what_is_missing(world):
+    dossier, anna = world.open(), world.professional()
+    world.consent(dossier, "block", anna)
+    assert refused(anna.post("DocumentReference", document(dossier, anna, type="99999-9")))
+
+
+def test_the_ins_alone_says_whose_a_deposit_is(world):
+    dossier, anna = world.open(), world.professional()
+    named = {"identifier": {"system": INS, "value": dossier.ins}}
+    made = anna.post("DocumentReference", document(dossier, anna, subject=named))
+    assert made.status_code == 201, made.text
+    assert made.json()["subject"] == {"reference": dossier.path, **named}
+    bundle = submission(dossier, anna, document(dossier, anna))
+    for entry in bundle["entry"]:
+        if "subject" in entry["resource"]:
+            entry["resource"]["subject"] = named
+    (id,) = stored(anna.post("", bundle), "DocumentReference")
+    assert {one["id"] for one in listed(world.holder(dossier), dossier, "DocumentReference")} == {id, made.json()["id"]}
+    nobody = {"identifier": {"system": INS, "value": "299999999999989"}}
+    assert refused(anna.post("DocumentReference", document(dossier, anna, subject=nobody)))
+
+
+# ---- operations
+
+
+def test_documents_are_not_made_on_demand(world):
+    dossier, anna = world.open(), world.professional()
+    world.consent(dossier, "access", anna)
+    assert anna.get(f"DocumentReference/$docref?patient={dossier.id}&on-demand=true").status_code == 400
+
+
+def test_a_professional_matches_among_those_he_reads(world):
+    dossier, anna = world.open(), world.professional()
+    asked = {"resourceType": "Patient", "identifier": [{"system": INS, "value": dossier.ins}]}
+    assert anna.post("Patient/$match", asked).json()["total"] == 0
+    world.consent(dossier, "access", anna)
+    found = anna.post("Patient/$match", parameters(resource=asked)).json()
+    assert [entry["resource"]["id"] for entry in found["entry"]] == [dossier.id]
+    assert world.holder(dossier).post("Patient/$match", asked).status_code == 403
+    assert world.operator().post("Patient/$match", asked).json()["total"] == 1
+
+
+def test_opening_nobody_says_what_is_missing(world):
+    for body in ({"resourceType": "Parameters"}, parameters(someone=patient(INS))):
+        answer = world.professional().post("Patient/$open", body)
+        assert answer.status_code == 400
+        assert "`patient`" in answer.text or "`someone`" in answer.text
+
+
+# ---- what is derived is found
+
+
+def test_a_document_is_found_by_the_class_of_its_type(world):
+    dossier, anna = world.open(traitant=(traitant := world.professional())), world.professional()
+    silent = world.deposit(dossier, anna)
+    said = world.deposit(dossier, anna, category=[{"coding": [{"system": CLASSES, "code": "11"}]}])
+    imaging = world.deposit(dossier, anna, type="18748-4")
+
+    def found(criteria: str) -> set[str]:
+        answer = traitant.get(f"DocumentReference?patient={dossier.id}&{criteria}").json()
+        assert answer["total"] == len(answer.get("entry", ()))
+        return {entry["resource"]["id"] for entry in answer.get("entry", ())}
+
+    assert found("category=10") == found(f"category={CLASSES}|10") == {silent["id"]}
+    assert found("category=11") == {said["id"]}
+    assert found("category=31,11") == {said["id"], imaging["id"]}
+    assert found("category:not=10") == {said["id"], imaging["id"]}
+    assert found("category=urn:oid:1.2.3|10") == set()
+    assert traitant.get(f"DocumentReference?patient={dossier.id}&category=10&_summary=count").json()["total"] == 1
+    holder = world.holder(dossier)
+    assert holder.patch(f"DocumentReference/{silent['id']}", MASK).status_code == 200
+    world.consent(dossier, "access", nora := world.professional())
+    assert nora.get(f"DocumentReference?patient={dossier.id}&category=10").json()["total"] == 0
+
+
+def test_what_says_nothing_of_the_archive_is_not_archived(world):
+    dossier, anna = world.open(), world.professional()
+    silent = world.deposit(dossier, anna)
+    away = world.deposit(dossier, anna, extension=[{"url": ARCHIVED, "valueBoolean": True}])
+    for text, expected in (("false", silent), ("true", away)):
+        assert [one["id"] for one in listed(anna, dossier, "DocumentReference", isArchived=text)] == [expected["id"]]
+    stored(anna.post("", submission(dossier, anna, document(dossier, anna))), "List")
+    assert len(listed(anna, dossier, "List", isArchived="false")) == 1
+    assert listed(anna, dossier, "List", isArchived="true") == []
+
+
+# ---- traces of refusals
+
+
+def journal(asker, dossier, document_id: str) -> list[dict]:
+    answer = asker.get(f"AuditEvent?patient={dossier.id}&entity=DocumentReference/{document_id}")
+    assert answer.status_code == 200, answer.text
+    return [entry["resource"] for entry in answer.json().get("entry", ())]
+
+
+def failures(traces: list[dict]) -> list[tuple[str, str]]:
+    return [(one["subtype"][0]["code"], one["outcome"]) for one in traces if one["outcome"] != "0"]
+
+
+def test_a_refusal_names_what_was_asked_for_to_those_who_may_know(world):
+    dossier, anna, nora = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", nora)
+    masked = world.deposit(dossier, anna)
+    holder = world.holder(dossier)
+    holder.patch(f"DocumentReference/{masked['id']}", MASK)
+    assert nora.get(f"DocumentReference/{masked['id']}").status_code == 404
+    assert failures(journal(holder, dossier, masked["id"])) == [("AuthZ-Consent", "8")]
+    assert failures(listed(nora, dossier, "AuditEvent")) == []
+
+
+def test_a_fault_of_the_request_is_no_alert(world):
+    dossier, anna = world.open(), world.professional()
+    made = world.deposit(dossier, anna)
+    assert anna.patch(f"DocumentReference/{made['id']}", [{"op": "add", "path": "/description", "value": "autre"}]).status_code == 405
+    assert failures(journal(world.holder(dossier), dossier, made["id"])) == [("patch", "4")]
+
+
+def test_a_refusal_within_a_batch_is_traced(world):
+    dossier, anna, nora = world.open(), world.professional(), world.professional()
+    made = world.deposit(dossier, anna)
+    entry = {"request": {"method": "GET", "url": f"DocumentReference/{made['id']}"}}
+    answer = nora.post("", {"resourceType": "Bundle", "type": "batch", "entry": [entry]})
+    assert answer.json()["entry"][0]["response"]["status"].startswith("404")
+    assert failures(journal(world.holder(dossier), dossier, made["id"])) == [("AuthZ-Consent", "8")]
