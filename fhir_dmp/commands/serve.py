@@ -202,6 +202,7 @@ def announce(settings: Settings, ready: int, builder: subprocess.Popen | None, d
         with contextlib.suppress(OSError):
             builder.stdin.write("build\n")
             builder.stdin.flush()
+        builder.wait()
 
 
 def free_port(settings: Settings) -> int:
