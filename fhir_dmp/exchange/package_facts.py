@@ -34,7 +34,8 @@ class Names:
 
     def clear(self, facts: Mapping[str, Any], where: str) -> dict[str, Any]:
         """Facts of one row in the clear. 422 when one of them is told by nothing. where: for the error."""
-        found = dict(facts)
+        # The driver has integers of its own.
+        found = {name: int(one) if isinstance(one, int) and not isinstance(one, bool) else one for name, one in facts.items()}
         for field, kind in KINDS.items():
             if field in facts:
                 found[field] = (

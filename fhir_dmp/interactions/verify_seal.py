@@ -23,6 +23,7 @@ from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import enforcement, facts, read
 from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.origins import Homes
 from fhir_dmp.search import narrow
 from fhir_dmp.search.predicate import AnyOf, Has, ReferenceIs, UriIs
 from fhir_dmp.signing import jws, seal
@@ -82,14 +83,26 @@ async def host_seal(context: Context, row: Row, id: str, proofs: Sequence[dict])
     )
     keys: list[Keys] = [own, *await foreign()]
     opened = [seal.opened(text.decode(), keys) for text in texts]
-    verdicts = [seal.compared(one, version) for one in opened]
+    homes = Homes(context.reads, own_names(context))
+    verdicts = [seal.compared(one, await homes.version(host_of(one), row.dossier, version)) for one in opened]
     best = next((place for place, one in enumerate(verdicts) if one.status == PASSED), 0)
     return together([one for one in verdicts if one.status != FAILED] if verdicts[best].status == PASSED else verdicts), opened[best]
 
 
+def host_of(opened: Opened) -> str:
+    """The host that a seal says it is of."""
+    return opened.statement.host if opened.statement is not None else ""
+
+
+def own_names(context: Context) -> frozenset[str]:
+    """How this host names itself in seals."""
+    named = {context.recorder.indexer.server.identity} if context.recorder is not None else set()
+    return frozenset({"", context.store.record.identity, *named})
+
+
 async def foreign() -> list[Keys]:
     """Keys of the hosts that dossiers are taken from: what they sealed stays provable here."""
-    found = [msgspec.json.decode(one.public) async for one in Key.objects(purpose=OF_HOSTS)]
+    found = [msgspec.json.decode(one.public) async for one in Key.objects(pk__gte=OF_HOSTS, pk__lt=f"{OF_HOSTS}~")]
     return [PublicKeys(found)] if found else []
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from fhir_dmp.audit.verify import Report
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
+from fhir_dmp.interactions.origins import Homes, translated
 from fhir_dmp.interactions.verify_seal import digest_of_row, is_seal, signatures
 from fhir_dmp.signing import seal
 from fhir_dmp.signing.jws import FORM
 from fhir_dmp.signing.keys import Keys
-from fhir_dmp.signing.seal import Version
+from fhir_dmp.signing.seal import Opened, Version
 from fhir_dmp.signing.verdict import FAILED
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Row
@@ -35,7 +36,8 @@ async def seals(store: Store, report: Report, keys: Sequence[Keys], progress: Ca
 
 
 async def _verified(store: Store, report: Report, keys: Sequence[Keys], rows: Sequence[Row]) -> int:
-    found = []
+    found: list[tuple[str, Opened, str]] = []
+    homes = Homes(store, frozenset({store.record.identity}))
     for row in rows:
         name = f"Provenance/{store.vault.seal_id(row.key)}"
         for form, text in signatures(json.parse(row.body or b"{}")):
@@ -43,8 +45,11 @@ async def _verified(store: Store, report: Report, keys: Sequence[Keys], rows: Se
                 opened = seal.opened(text.decode(), keys)
                 if opened.statement is None:
                     report.add("seal", name, opened.verdict.reasons[0])
-                else:
-                    found += [(name, opened, one.reference) for one in opened.statement.what]
+                    continue
+                home = await homes.at(opened.statement.host, row.dossier)
+                for one in opened.statement.what:
+                    here = translated(one.reference.encode(), home.ids).decode() if home is not None else one.reference
+                    found.append((name, opened, here))
     wanted = {reference: _place(store, reference) for _, _, reference in found}
     stored = {(row.key, row.version): row for row in await store.load_versions([one for one in wanted.values() if one])}
     for name, opened, reference in found:
@@ -59,7 +64,7 @@ async def _verified(store: Store, report: Report, keys: Sequence[Keys], rows: Se
         except FhirError as error:
             report.add("seal", reference, f"its content does not read: {error}")
             continue
-        verdict = seal.compared(opened, version)
+        verdict = seal.compared(opened, await homes.version(opened.statement.host, row.dossier, version))
         if verdict.status == FAILED:
             report.add("seal", reference, verdict.reasons[0])
     return len(rows)

@@ -17,8 +17,8 @@ from fhir_dmp.signing.jws import SIGNS, Signer
 FILE = "seals.json"
 TYP = "dmp-seal+jws"
 LOOK_MS = 1000
-# What a kept public key is for: seals of other hosts.
-OF_HOSTS = "seals of another host"
+# Kept public keys of other hosts: what their ids begin with.
+OF_HOSTS = "seal:"
 
 
 class Keys(Protocol):
@@ -59,6 +59,7 @@ class SealKeys:
         self._stamp = stamp(self.path)
         listed = json.loads(self.path.read_bytes())["keys"]
         self.signer = Signer(listed[0], TYP)
+        self._signing = listed[0]
         self.public: dict[str, dict[str, str]] = {one["kid"]: public(one) for one in listed}
         self._imported = {kid: jwk.import_key(dict(one), one["kty"]) for kid, one in self.public.items()}
 
@@ -72,6 +73,10 @@ class SealKeys:
     def find(self, kid: str, algorithm: str) -> jwk.Key | None:
         """The key of a seal of this host, when it may be used with this algorithm."""
         return self._imported[kid] if kid in self._imported and self.public[kid]["alg"] == algorithm else None
+
+    def sign_as(self, typ: str, payload: bytes) -> str:
+        """A compact JWS of another kind than a seal, e.g. over the manifest of a package."""
+        return Signer(self._signing, typ).sign(payload)
 
     def jwks(self) -> dict:
         """The public keys, former ones too, for whoever verifies seals elsewhere."""

@@ -1,0 +1,188 @@
+"""The package of a dossier as one host gives it to another: what is in it, and how it is laid out.
+
+Seed of the exchange format (identification, contents, masks, personal expression, traces); ig/decisions: host to host
+
+A tar archive in a box (signing.box), read front to back:
+
+    package.json                  who gives which dossier to whom, and when
+    octets/N                      contents that are kept apart from their Binary
+    identification.json           Bundle: Patient, RelatedPerson, CareTeam, every version
+    rights.json                   Bundle: Consents, every version
+    directory.json                Bundle: professionals and structures that the dossier refers to
+    contents.ndjson, traces.ndjson, seals.ndjson   documents and data; AuditEvents; Provenances (those with line breaks: in a Bundle .json)
+    rows.ndjson                   each version in its order: key, place, and the facts it is judged by, in the clear
+    proofs.ndjson                 of each trace, its place in the journal of the host
+    policy.json                   open break-glass grants, life of the dossier, choices of the law and version of the matrix
+    manifest.json, manifest.jws   counts and digests of all of it, signed by the host
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+FORMAT = 1
+TYP = "dmp-package+jws"
+RECEIPT = "dmp-receipt+jws"
+GROUPS = {"Patient": "identification", "RelatedPerson": "identification", "CareTeam": "identification", "Consent": "rights"}
+GROUPS |= {"AuditEvent": "traces", "Provenance": "seals"}
+DIRECTORY = "directory"
+BUNDLES = frozenset({"identification", "rights", DIRECTORY})
+
+
+class Package(msgspec.Struct, frozen=True):
+    """host, recipient: identities of who gives and who takes. patient: logical id there. dossier: its number, as text. at: instant."""
+
+    format: int
+    host: str
+    recipient: str
+    patient: str
+    dossier: str
+    at: str
+    reason: str = ""
+
+
+class Octets(msgspec.Struct, frozen=True):
+    """A content kept apart. file: number of its file. sha256: base64url."""
+
+    file: int
+    size: int
+    sha256: str
+
+
+class RowLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One version. id: logical id at who gives. key: hex, of the row, the same at every host. file: that holds the body, "" for none.
+
+    facts: in the clear. acted_ms: last act without a version. dossier: False for an entry of the directory.
+    """
+
+    type: str
+    id: str
+    key: str
+    version: str
+    updated_ms: int
+    method: str
+    file: str = ""
+    current: bool = True
+    deleted: bool = False
+    dossier: bool = True
+    acted_ms: int = 0
+    facts: Any = None
+    octets: Octets | None = None
+
+    @property
+    def reference(self) -> str:
+        """Type/id/_history/version, there."""
+        return f"{self.type}/{self.id}/_history/{self.version}"
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """An open break-glass grant. See consent.dossier.Right."""
+
+    who: str
+    since_ms: int
+    until_ms: int
+    id: str
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What of the policy no resource says. status, closed_ms: of the dossier. matrix: version of the habilitation matrix. law: choices."""
+
+    status: str
+    epoch: int
+    grants: tuple[Grant, ...]
+    matrix: str
+    law: dict[str, Any]
+    closed_ms: int | None = None
+
+
+class File(msgspec.Struct, frozen=True):
+    """size: octets. sha256: base64url. count: of what it holds."""
+
+    size: int
+    sha256: str
+    count: int
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What is signed. counts: resources by type, current versions. until: state of the dossier that the package holds, see `state_of`."""
+
+    package: Package
+    files: dict[str, File]
+    counts: dict[str, int]
+    until: str
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What the new host signs once everything is verified and stored. manifest: digest of it. until: as there."""
+
+    host: str
+    given_by: str
+    patient: str
+    manifest: str
+    until: str
+    at: str
+
+
+def group_of(type_name: str, body: bytes) -> str:
+    """The file that holds a body. Octets with line breaks of their own cannot be lines."""
+    group = GROUPS.get(type_name, "contents")
+    return f"{group}.json" if group in BUNDLES or b"\n" in body or b"\r" in body else f"{group}.ndjson"
+
+
+def proof_value(proof: Any) -> dict[str, Any]:
+    """An inclusion proof (interactions.audit_proof.Proof) as plain JSON."""
+
+    def text(value: bytes) -> str:
+        return base64.b64encode(value).decode()
+
+    place = proof.place
+    return {
+        "chain": text(place.position.chain),
+        "number": place.position.number,
+        "row": text(place.position.key),
+        "salt": text(proof.salt),
+        "index": proof.index,
+        "path": [text(one) for one in proof.path],
+        "checkpoint": proof.checkpoint,
+        "publicKey": text(proof.public),
+    }
+
+
+def bundle(resources: list[tuple[str, bytes]]) -> bytes:
+    """A Bundle of type collection, its resources as they are. resources: (fullUrl, JSON)."""
+    entries = b",\n".join(b'{"fullUrl":%b,"resource":%b}' % (msgspec.json.encode(url), body) for url, body in resources)
+    return b'{"resourceType":"Bundle","type":"collection","entry":[\n' + entries + b"\n]}"
+
+
+class _Entry(msgspec.Struct):
+    resource: msgspec.Raw
+
+
+class _Bundle(msgspec.Struct):
+    entry: tuple[_Entry, ...] = ()
+
+
+_BUNDLE = msgspec.json.Decoder(_Bundle)
+
+
+def bodies_of(name: str, data: bytes) -> list[bytes]:
+    """The resources in one file, octet for octet."""
+    if name.endswith(".ndjson"):
+        return data.split(b"\n")[:-1]
+    return [bytes(one.resource) for one in _BUNDLE.decode(data).entry]
+
+
+def lines(values: list[Any]) -> bytes:
+    """NDJSON."""
+    return b"".join(msgspec.json.encode(one) + b"\n" for one in values)
+
+
+def counted(rows: list[RowLine]) -> Mapping[str, int]:
+    """Current resources by type."""
+    found: dict[str, int] = {}
+    for one in rows:
+        if one.current and not one.deleted:
+            found[one.type] = found.get(one.type, 0) + 1
+    return dict(sorted(found.items()))

@@ -1,0 +1,465 @@
+"""The package of a dossier as another host gave it: everything is verified, then stored, then shown; nothing before.
+
+ig/decisions: host to host; R1111-40 CSP
+
+Keys of rows, versions, instants and facts stay what they were; only the public ids are those of this host. A dossier that was here before
+and comes back finds its rows, and only what is new is added.
+"""
+
+import tarfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import msgspec
+
+from fhir_dmp.audit.checkpoint import opened as opened_head
+from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.consent.asking import asking
+from fhir_dmp.consent.dossier import Dossier, Right
+from fhir_dmp.dmp import identity
+from fhir_dmp.dmp.lifecycle import Status
+from fhir_dmp.errors import FhirError
+from fhir_dmp.exchange import hosts, opening
+from fhir_dmp.exchange import package as form
+from fhir_dmp.exchange.hosts import Card
+from fhir_dmp.exchange.package import Manifest, Package, Policy, Receipt, RowLine
+from fhir_dmp.exchange.package_facts import sealed as sealed_facts
+from fhir_dmp.exchange.rules import Rules
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.bundle import Url
+from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.fhir.parameters import Given
+from fhir_dmp.interactions import closing, origins, policy, search_match, tracing
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.enforcement import Enforcer
+from fhir_dmp.interactions.origins import Origins, translated
+from fhir_dmp.interactions.reindex import entries_of
+from fhir_dmp.interactions.verify_seal import is_seal, signatures
+from fhir_dmp.search import blind
+from fhir_dmp.signing import box, jws, seal
+from fhir_dmp.signing.keys import SealKeys
+from fhir_dmp.signing.seal import Version, digest
+from fhir_dmp.signing.verdict import FAILED
+from fhir_dmp.store import takeover
+from fhir_dmp.store.rows import Change, Content, NewRow, Row
+from fhir_dmp.store.takeover import Taken
+from fhir_dmp.store.vault import COMMON, dossier_in, version_id, version_of
+
+# What one package may bring into memory; contents that are kept apart do not count.
+MOST = 1024 * 1024 * 1024
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Read:
+    """What a package says, verified. octets: number of file -> content as it is stored here. bodies: by reference, as they were there."""
+
+    package: Package
+    manifest: Manifest
+    policy: Policy
+    rows: list[RowLine]
+    bodies: dict[str, bytes | None]
+    octets: dict[int, Content]
+    proofs: list[dict]
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What became of a package. patient: logical id here. new: versions that were not here. receipt: for the host that gave it."""
+
+    patient: str
+    dossier: int
+    new: int
+    counts: dict[str, int]
+    receipt: str
+
+
+async def read(context: Context, rules: Rules, file: BinaryIO) -> Done:
+    """Take a dossier over from a registered host. rules: of that source. context: as of an import. Again does no harm.
+
+    422 when anything in it is not as its host signed it, 409 when the person has another dossier here.
+    """
+    card = await hosts.card_of(rules.source)
+    data = Path(context.settings.data)
+    context = acting(context, rules, data)
+    try:
+        found = await _verified(context, card, box.Opening(file, box.own_key(data)))
+    except (box.Broken, tarfile.TarError, msgspec.DecodeError, jws.Refused, UnicodeDecodeError) as error:
+        raise wrong(str(error)) from None
+    return await _Taking(context, card, found).run()
+
+
+def acting(context: Context, rules: Rules, data: Path) -> Context:
+    """The context of an act of the giving host, under the rules, traced and sealed."""
+    actor = opening.actor_of(rules)
+    recorder = context.recorder or Recorder(context.store, context.base_url)
+    enforcer = Enforcer(asking(actor, source=rules.origin))
+    return replace(context, actor=actor, enforcer=enforcer, recorder=recorder, seals=context.seals or SealKeys(data))
+
+
+def wrong(reason: str) -> FhirError:
+    """The refusal of a package; nothing of it is then shown to anybody."""
+    return FhirError("business-rule", f"the package cannot be taken: {reason}")
+
+
+# ---- reading and verifying
+
+
+async def _verified(context: Context, card: Card, opened: box.Opening) -> _Read:
+    files: dict[str, bytes] = {}
+    sums: dict[str, tuple[int, str]] = {}
+    octets: dict[int, Content] = {}
+    package, size = None, 0
+    with tarfile.open(fileobj=opened, mode="r|") as archive:
+        for info in archive:
+            if not info.isreg() or info.name in sums or (package is None) != (info.name == "package.json"):
+                raise wrong(f"`{info.name[:60]}` does not belong there")
+            source = archive.extractfile(info)
+            if info.name.startswith("octets/"):
+                content = await context.store.contents.write(_pieces(source), int(package.dossier))
+                octets[int(info.name.partition("/")[2])] = content
+                sums[info.name] = (content.size, jws.encoded(content.sha256))
+                continue
+            size += info.size
+            if size > MOST:
+                raise wrong("it is larger than this host takes at once")
+            files[info.name] = source.read()
+            sums[info.name] = (len(files[info.name]), digest(files[info.name]))
+            if info.name == "package.json":
+                package = msgspec.json.decode(files[info.name], type=Package)
+                await _expected(context, card, package)
+    opened.finish()
+    return await _complete(card, package, files, sums, octets)
+
+
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    while piece := file.read(256 * 1024):
+        yield piece
+
+
+async def _expected(context: Context, card: Card, package: Package) -> None:
+    if package.format != form.FORMAT:
+        raise wrong(f"its format {package.format} is not known here")
+    if package.host != card.host:
+        raise wrong("it comes from another host than the source that was named")
+    if package.recipient != context.store.record.identity:
+        raise wrong("it was made for another host")
+    if int(package.dossier) == COMMON:
+        raise wrong("it is no dossier")
+
+
+async def _complete(card: Card, package: Package | None, files: dict, sums: dict, octets: dict[int, Content]) -> _Read:
+    """Check the manifest against everything that came, and everything against one another."""
+    if package is None or "manifest.json" not in files or "manifest.jws" not in files:
+        raise wrong("it has no manifest")
+    try:
+        hosts.signed_by(card, files["manifest.jws"].decode(), form.TYP, files["manifest.json"])
+    except jws.Refused as error:
+        raise wrong(f"its manifest is not signed as it should be: {error}") from None
+    manifest = msgspec.json.decode(files["manifest.json"], type=Manifest)
+    told = {name: (one.size, one.sha256) for name, one in manifest.files.items()}
+    if told != {name: one for name, one in sums.items() if not name.startswith("manifest.")} or manifest.package != package:
+        raise wrong("what is in it is not what its manifest lists")
+    rows = _lines(files["rows.ndjson"], RowLine)
+    bodies: dict[str, bytes | None] = {}
+    waiting = {name: iter(form.bodies_of(name, data)) for name, data in files.items() if name.partition(".")[0] in _holding()}
+    for one in rows:
+        if one.reference in bodies:
+            raise wrong(f"it holds {one.reference} twice")
+        bodies[one.reference] = next(waiting[one.file]) if one.file else None
+        if one.dossier and dossier_in(bytes.fromhex(one.key)) != int(package.dossier):
+            raise wrong(f"{one.reference} is of another dossier")
+        if one.octets is not None and (octets[one.octets.file].size, jws.encoded(octets[one.octets.file].sha256)) != (
+            one.octets.size,
+            one.octets.sha256,
+        ):
+            raise wrong(f"the content of {one.reference} is another one")
+    if any(next(rest, None) is not None for rest in waiting.values()) or dict(form.counted(rows)) != manifest.counts:
+        raise wrong("it does not hold as much as its manifest counts")
+    kept = msgspec.json.decode(files["policy.json"], type=Policy)
+    proofs = [msgspec.json.decode(line) for line in files["proofs.ndjson"].split(b"\n")[:-1]]
+    found = _Read(package, manifest, kept, rows, bodies, octets, proofs)
+    _identified(found)
+    _seals(card, found)
+    _journal(card, found)
+    return found
+
+
+def _holding() -> frozenset[str]:
+    return frozenset({*form.GROUPS.values(), form.DIRECTORY, "contents"})
+
+
+def _lines(data: bytes, kind: type[T]) -> list[T]:
+    decoder = msgspec.json.Decoder(kind)
+    return [decoder.decode(line) for line in data.split(b"\n")[:-1]]
+
+
+class _Meta(msgspec.Struct):
+    versionId: str = ""
+
+
+class _Head(msgspec.Struct):
+    resourceType: str = ""
+    id: str = ""
+    meta: _Meta = msgspec.field(default_factory=_Meta)
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+
+
+def _identified(found: _Read) -> None:
+    """A body says itself what it is."""
+    for one in found.rows:
+        body = found.bodies[one.reference]
+        if body is not None and not one.deleted:
+            said = _HEAD.decode(body)
+            if f"{said.resourceType}/{said.id}/_history/{said.meta.versionId}" != one.reference:
+                raise wrong(f"{one.reference} holds something else")
+
+
+def _seals(card: Card, found: _Read) -> None:
+    """Every seal of the giving host must hold, over what came."""
+    octets = {one.reference: one.octets.sha256 for one in found.rows if one.octets is not None}
+    for one in found.rows:
+        body = found.bodies[one.reference]
+        if one.type != "Provenance" or body is None:
+            continue
+        for sig_format, text in signatures(json.parse(body)):
+            if sig_format != jws.FORM or not is_seal(text):
+                continue
+            opened = seal.opened(text.decode(), [card.keys])
+            if opened.statement is None:
+                if opened.verdict.status == FAILED:
+                    raise wrong(f"{one.reference}: {opened.verdict.reasons[0]}")
+                continue  # of a host before; verified with the keys of that one
+            if opened.statement.host != found.package.host:
+                continue
+            for what in opened.statement.what:
+                sealed = found.bodies.get(what.reference)
+                if sealed is None:
+                    raise wrong(f"{what.reference} was sealed, and it is not there")
+                own = octets.get(what.reference) or _digest_inside(what.reference, sealed)
+                verdict = seal.compared(opened, Version(what.reference, sealed, own))
+                if verdict.status == FAILED:
+                    raise wrong(f"{what.reference}: {verdict.reasons[0]}")
+
+
+def _digest_inside(reference: str, body: bytes) -> str:
+    data = seal.octets_of(body) if reference.startswith("Binary/") else None
+    return digest(data) if data is not None else ""
+
+
+def _journal(card: Card, found: _Read) -> None:
+    """The signed heads that the proofs of traces lead to are of that host's journal."""
+    heads: set[str] = set()
+    for one in found.proofs:
+        text = one["proof"]["checkpoint"]
+        if text not in heads and opened_head(text, card.journal["origin"], seal.base64.b64decode(card.journal["key"])) is None:
+            raise wrong(f"the proof of {one['reference']} is not one of the journal of {card.host}")
+        heads.add(text)
+
+
+# ---- storing
+
+
+class _Taking:
+    """Stores one verified package."""
+
+    def __init__(self, context: Context, card: Card, found: _Read) -> None:
+        self.context, self.card, self.found = context, card, found
+        self.store, self.vault = context.store, context.store.vault
+        self.number = int(found.package.dossier)
+        self.ids = {one.id: self.vault.seal_id(bytes.fromhex(one.key)) for one in found.rows}
+        self.patient = self.ids[found.package.patient]
+
+    async def run(self) -> Done:
+        before = {}
+        known = await takeover.exists(self.store, self.number)
+        if known:
+            async for one in takeover.versions(self.store, self.number):
+                before.setdefault(one.row.key, {})[one.row.version] = one
+            if any(one.row.erased for versions in before.values() for one in versions.values()):
+                raise FhirError("conflict", "this dossier was destroyed here")
+        await self._alone()
+        await self._directory()
+        taken = [self._row(one) for one in self.found.rows if one.dossier]
+        old, new, changed, same = self._sorted(taken, before)
+        count = len(old) + len(new) + len(changed)
+        closed_before = (await self.store.policies({self.number})).get(self.number) if known else None
+        people = [one for one in new if one.row.type == "Patient"]
+        rest = [one for one in new if one.row.type != "Patient"]
+        if old or rest:
+            await takeover.put(self.store, rest, old)
+        if changed:
+            await self.store.commit([Change(one.row, expected) for one, expected in changed])
+        await takeover.relabel(self.store, [*same, *(one for one, _ in changed)])
+        await self._appear(people, count)
+        await takeover.relabel(self.store, people)
+        if closed_before is not None and closed_before.status is Status.CLOSED and self.found.policy.status == Status.OPEN.value:
+            await self._open_again()
+        receipt = Receipt(
+            self.store.record.identity,
+            self.found.package.host,
+            self.found.package.patient,
+            digest(msgspec.json.encode(self.found.manifest)),
+            self.found.manifest.until,
+            to_instant(self.context.now_ms()),
+        )
+        signed = self.context.seals.sign_as(form.RECEIPT, msgspec.json.encode(receipt))
+        return Done(self.patient, self.number, count, self.found.manifest.counts, signed)
+
+    async def _alone(self) -> None:
+        """Nobody has two dossiers."""
+        plain = replace(self.context, enforcer=None)
+        for one in self.found.rows:
+            if one.type == "Patient" and one.current and not one.deleted:
+                for ins in identity.ins_of(json.parse(self.found.bodies[one.reference] or b"{}")):
+                    criteria = (("identifier", f"{ins.system}|{ins.value}"),)
+                    if any(id != self.patient for id, _ in await search_match.run(plain, "Patient", criteria, 2)):
+                        raise FhirError("conflict", "the holder has another dossier here: bring them together first")
+
+    async def _directory(self) -> None:
+        """Entries of the directory that came along, where they are not known yet."""
+        rows = [one for one in self.found.rows if not one.dossier]
+        there = await self.store.load_many([bytes.fromhex(one.key) for one in rows]) if rows else {}
+        new = []
+        for one in rows:
+            key = bytes.fromhex(one.key)
+            if dossier_in(key) != COMMON or one.type not in policy.facts.DIRECTORY or not one.current:
+                raise wrong(f"{one.reference} is no entry of the directory")
+            if key not in there:
+                new.append(Taken(self._new_row(one, COMMON, None)))
+        if new:
+            await takeover.put(self.store, new, [])
+
+    def _row(self, one: RowLine) -> Taken:
+        return Taken(self._new_row(one, self.number, one.facts), one.acted_ms)
+
+    def _new_row(self, one: RowLine, dossier: int, clear: object) -> NewRow:
+        body = self.found.bodies[one.reference]
+        body = translated(body, self.ids) if body is not None else None
+        key, version = bytes.fromhex(one.key), version_of(one.version)
+        if version is None:
+            raise wrong(f"{one.reference} has no version")
+        content = self.found.octets[one.octets.file] if one.octets is not None else None
+        entries = blind.Entries((), (), (), ())
+        if body is not None and one.current and not one.deleted:
+            row = Row(key, dossier, one.type, version, one.updated_ms, one.method, False, body)
+            entries = entries_of(self.store, row, (self.context.base_url,))
+        return NewRow(
+            key=key,
+            dossier=dossier,
+            type=one.type,
+            version=version,
+            updated_ms=one.updated_ms,
+            self64=blind.self_hash(one.type, self.ids[one.id], self.vault.hash64),
+            x=entries.x,
+            g=entries.g,
+            c=entries.c,
+            n=entries.n,
+            body=body,
+            method=one.method,
+            deleted=one.deleted,
+            content=content,
+            visible=self._facts(clear),
+        )
+
+    def _facts(self, clear: object) -> object:
+        if isinstance(clear, Mapping):
+            return sealed_facts(clear, self.vault.hash64, self._address)
+        return [sealed_facts(one, self.vault.hash64, self._address) for one in clear] if clear else None
+
+    def _address(self, text: str) -> str:
+        type_name, _, id = text.partition("/")
+        return f"{type_name}/{self.ids.get(id, id)}" if id else text
+
+    def _sorted(self, taken: Sequence[Taken], before: Mapping[bytes, Mapping[int, takeover.Version]]):
+        """What is superseded, what is new, what replaces a version here (with that version), and what is here with facts to be renewed."""
+        old: list[NewRow] = []
+        new: list[Taken] = []
+        changed: list[tuple[Taken, int]] = []
+        same: list[Taken] = []
+        lines = [one for one in self.found.rows if one.dossier]
+        for line, one in zip(lines, taken, strict=True):
+            own = before.get(one.row.key, {})
+            here = own.get(one.row.version)
+            if here is not None and here.row.body != one.row.body:
+                raise wrong(f"{line.reference} is not what this host gave away")
+            if not line.current:
+                if here is None:
+                    old.append(one.row)
+                continue
+            current = next((each for each in own.values() if each.current), None)
+            if current is None:
+                new.append(one)
+            elif here is not None:
+                same.append(one._replace(row=one.row._replace(version=current.row.version)))
+            elif current.row.updated_ms < one.row.updated_ms:
+                changed.append((one, current.row.version))
+            else:
+                raise FhirError("conflict", f"{line.type}/{self.ids[line.id]} was changed here since")
+        return old, new, changed, same
+
+    async def _appear(self, people: Sequence[Taken], count: int) -> None:
+        """The Patient, the policy, what came along, and the trace: from now on the dossier is met."""
+        kept, context = self.found.policy, self.context
+        context.enforcer.ledger.patient = self.patient
+        grants = tuple(Right(one.who, one.since_ms, one.until_ms, self.ids.get(one.id, one.id)) for one in kept.grants)
+        left = await self._origins()
+
+        async def work(transaction) -> None:
+            inside = context.inside(transaction)
+            await transaction.write([Change(one.row, None) for one in people])
+            if left is not None:
+                await transaction.write([left])
+            asked = f"$import?source={context.actor.host}"
+            told = tracing.trace(inside, "import", patient=self.patient, query=asked)
+            await transaction.write(context.recorder.changes([told]))
+            made: Dossier | None = await policy.recompute(
+                inside, self.number, grants=grants, closed_ms=kept.closed_ms, at_ms=inside.now_ms()
+            )
+            if made is None:
+                raise wrong("it has no Patient")
+
+        await self.store.dossier_key(self.number)
+        await self.store.transact(work)
+
+    async def _origins(self) -> Change | None:
+        """Where ids of the giving host lead here, and the proofs of its traces, kept in the dossier for those who verify."""
+        package, own = self.found.package, self.store.record.identity
+        key = origins.key_of(self.number, package.host)
+        if package.host == own:
+            return None
+        proofs = {translated(one["reference"].encode(), self.ids).decode(): one["proof"] for one in self.found.proofs}
+        ids = {there: here for there, here in self.ids.items() if there != here}
+        current = await self.store.load(key)
+        if (kept := await origins.load(self.store, self.number, package.host)) is not None:
+            ids, proofs = {**kept.ids, **ids}, {**kept.proofs, **proofs}
+        content = await origins.write(self.store, self.number, Origins(package.host, ids, proofs))
+        id, version, at_ms = self.vault.seal_id(key), self.vault.new_version(self.context.random), self.context.now_ms()
+        at_ms = at_ms if current is None else max(at_ms, current.updated_ms + 1)
+        meta = {"versionId": version_id(version), "lastUpdated": to_instant(at_ms)}
+        body = json.dump({"resourceType": "Binary", "id": id, "meta": meta, "contentType": "application/json"})
+        row = NewRow(key, self.number, "Binary", version, at_ms, 0, (), (), (), (), body, "POST", content=content)
+        entries = entries_of(self.store, Row(key, self.number, "Binary", version, at_ms, "POST", False, body), ())
+        row = row._replace(x=entries.x, g=entries.g, c=entries.c, n=entries.n)
+        row = row._replace(self64=blind.self_hash("Binary", id, self.vault.hash64))
+        return Change(row, None if current is None else current.version)
+
+    async def _open_again(self) -> None:
+        """A dossier that comes back opens again."""
+        url = Url("Patient", self.patient, ("$reactivate",), (), False)
+        await closing.run(self.context, url, Given((("reason", "transfer"),)), "reactivate", closing.OPENING)
+
+
+async def acknowledged(receipt: str, card: Card) -> Receipt:
+    """What a receipt of the new host says. 422 when that host did not sign it."""
+    try:
+        found = msgspec.json.decode(hosts.signed_by(card, receipt.strip(), form.RECEIPT), type=Receipt)
+    except (jws.Refused, msgspec.DecodeError) as error:
+        raise FhirError("business-rule", f"this is no receipt of {card.name or card.host}: {error}") from None
+    if found.host != card.host:
+        raise FhirError("business-rule", "the receipt is one of another host")
+    return found

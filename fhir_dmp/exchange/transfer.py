@@ -1,0 +1,82 @@
+"""Giving dossiers away: packages for another host, and the closing that waits for its receipt.
+
+ig/decisions: host to host; R1111-40 CSP
+"""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.consent.asking import asking
+from fhir_dmp.errors import FhirError
+from fhir_dmp.exchange import hosts, package_export
+from fhir_dmp.exchange.package import Manifest, Receipt
+from fhir_dmp.exchange.package_import import acknowledged
+from fhir_dmp.fhir.bundle import Url
+from fhir_dmp.fhir.parameters import Given
+from fhir_dmp.identity.actor import Actor
+from fhir_dmp.interactions import closing, enforcement, tracing
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.enforcement import Enforcer
+from fhir_dmp.signing.keys import SealKeys
+
+SUFFIX = ".dmp"
+
+
+def as_host(context: Context, data: Path, recipient: str) -> Context:
+    """The context of this host when it gives a dossier away, traced and sealed."""
+    actor = Actor(kind="host", host=recipient, issuer="export", subject=recipient, expires=float("inf"), software="fhir-dmp export")
+    recorder = context.recorder or Recorder(context.store, context.base_url)
+    return replace(context, actor=actor, enforcer=Enforcer(asking(actor)), recorder=recorder, seals=context.seals or SealKeys(data))
+
+
+async def dossiers(context: Context) -> AsyncIterator[str]:
+    """Logical ids of all Patients here."""
+    async for row in context.store.scan(types=("Patient",), bodies=False):
+        yield context.store.vault.seal_id(row.key)
+
+
+async def give(context: Context, patient: str, recipient: str, path: Path, reason: str = "") -> Manifest:
+    """Write the package of one dossier, whole or not at all, and trace it. context: as_host, or of somebody who may export."""
+    number = context.store.vault.dossier_of_patient(patient)
+    met = await enforcement.known(context, number)
+    enforcement.settle(met.decide("export"))
+    await trace(context, patient, recipient)
+    draft = path.with_suffix(".part")
+    try:
+        with private(draft) as file:
+            manifest = await package_export.write(context, number, recipient, file, reason)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return manifest
+
+
+def private(path: Path) -> BinaryIO:
+    """A new file that its owner alone may read."""
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+
+
+async def trace(context: Context, patient: str, recipient: str) -> None:
+    """Nothing leaves before it is traced."""
+    asked = f"Patient/{patient}/$export-dossier?recipient={recipient}"
+    await context.recorder.record([tracing.trace(context, "export", patient=patient, query=asked)])
+
+
+async def settled(context: Context, text: str, recipient: str) -> Receipt:
+    """Close a dossier that another host has acknowledged. 409 when it changed here since its package was made."""
+    card = await hosts.card_of(recipient)
+    receipt = await acknowledged(text, card)
+    if receipt.given_by != context.store.record.identity:
+        raise FhirError("business-rule", "the receipt acknowledges what another host gave")
+    number = context.store.vault.dossier_of_patient(receipt.patient)
+    if await package_export.current_state(context, number) != receipt.until:
+        raise FhirError("conflict", "the dossier changed since its package was made: export it again, the new host takes what is new")
+    url = Url("Patient", receipt.patient, ("$close",), (), False)
+    await closing.run(context, url, Given((("reason", "transfer"),)), "close", closing.CLOSING)
+    return receipt

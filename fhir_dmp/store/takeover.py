@@ -1,0 +1,128 @@
+"""A whole dossier, read at one moment to be given to another host, or written as another host gave it.
+
+https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/
+
+What is written stays out of sight until the Patient and the policy come, in a transaction of their own: without them no dossier is met.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple
+
+from bson import Binary
+from pymongo.errors import BulkWriteError
+
+from fhir_dmp.store.connection import Moment, repeated
+from fhir_dmp.store.failures import AlreadyExists, translated
+from fhir_dmp.store.resources import Store
+from fhir_dmp.store.rows import (
+    INLINE_BODY_BYTES,
+    Content,
+    NewRow,
+    Row,
+    current_document,
+    deletion_document,
+    encode,
+    superseded_document,
+)
+from fhir_dmp.store.vault import dossier_row, version_row
+
+BATCH = 200
+# The first of what a row holds beside a dossier's key: nothing of the row of the dossier itself.
+ROWS = {"m": {"$exists": True}}
+
+
+class Version(NamedTuple):
+    """One stored version. current: it is the one that is read. journal: a trace with a place in the journal of this host."""
+
+    row: Row
+    current: bool
+    journal: bool
+
+
+async def versions(store: Store, dossier: int, moment: Moment | None = None) -> AsyncIterator[Version]:
+    """Every version of everything in a dossier, at one moment; a deletion once. moment: to look at, or to be told."""
+    moment = moment or Moment()
+    seen: set[bytes] = set()
+    for collection in ("resources", "versions"):
+        command = {"find": collection, "filter": {"d": dossier, **ROWS}, "batchSize": BATCH, "hint": "dossier"}
+        documents = await store.connection.read(command, None, moment)
+        for start in range(0, len(documents), BATCH):
+            part = documents[start : start + BATCH]
+            for document, row in zip(part, await store._rows(part, {}), strict=True):
+                place = version_row(row.key, row.version)
+                if place not in seen:
+                    seen.add(place)
+                    yield Version(row, collection == "resources", "j" in document)
+
+
+class Taken(NamedTuple):
+    """A version to be written. acted_ms: when the last act without a version touched it, 0 for never."""
+
+    row: NewRow
+    acted_ms: int = 0
+
+
+@translated
+async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRow]) -> None:
+    """Write versions that are not there. Again does no harm. AlreadyExists when another version of one of them is current."""
+    key = await store.dossier_key(current[0].row.dossier if current else superseded[0].dossier)
+    old = []
+    for row in superseded:
+        if row.deleted:
+            old.append(encode(deletion_document(row, key)))
+        else:
+            old.append(encode(superseded_document(current_document(row, key, await _large(store, row)))))
+    for one in current:
+        if one.row.deleted:
+            old.append(encode(deletion_document(one.row, key)))
+    await _insert(store, "versions", old)
+    documents = []
+    for row, acted_ms in current:
+        document = current_document(row, key, await _large(store, row))
+        documents.append(encode({**document, "a": acted_ms} if acted_ms else document))
+    for place in await _insert(store, "resources", documents):
+        stored = await store.connection.read({"find": "resources", "filter": {"_id": Binary(current[place].row.key)}, "hint": "_id_"})
+        if stored[0].get("v") != current[place].row.version:
+            raise AlreadyExists(place, stored[0].get("v"))
+
+
+async def _large(store: Store, row: NewRow) -> Content | None:
+    return await store._large_body(row) if row.body is not None and len(row.body) > INLINE_BODY_BYTES else None
+
+
+async def _insert(store: Store, collection: str, documents: Sequence[Any]) -> list[int]:
+    """Places of those that are there already."""
+    places: list[int] = []
+    for start in range(0, len(documents), BATCH):
+        part = list(documents[start : start + BATCH])
+        places += [start + place for place in await repeated(lambda part=part: _unordered(store, collection, part))]
+    return places
+
+
+async def _unordered(store: Store, collection: str, part: list) -> list[int]:
+    try:
+        await store.connection.database[collection].insert_many(part, ordered=False)
+    except BulkWriteError as error:
+        details = error.details or {}
+        if details.get("writeConcernErrors") or any(one["code"] != 11000 for one in details["writeErrors"]):
+            raise
+        return [one["index"] for one in details["writeErrors"]]
+    return []
+
+
+@translated
+async def relabel(store: Store, taken: Sequence[Taken]) -> None:
+    """Give current rows the facts that another host kept while the dossier was there."""
+    rows = store.connection.database["resources"]
+    for row, acted_ms in taken:
+        change: dict[str, Any] = {"$max": {"a": acted_ms}}
+        if row.visible:
+            change["$set"] = {"y": row.visible}
+        await repeated(lambda row=row, change=change: rows.update_one({"_id": Binary(row.key), "v": row.version}, change))
+
+
+@translated
+async def exists(store: Store, dossier: int) -> bool:
+    """Whether there is, or was, such a dossier."""
+    found = await store.connection.read({"find": "resources", "filter": {"_id": Binary(dossier_row(dossier))}, "hint": "_id_"})
+    return bool(found) and ("p" in found[0] or "e" in found[0])
