@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.fhir import bundle, json
+from fhir_dmp.fhir import bundle, json, schema
 from fhir_dmp.fhir.http_types import parse_tags
 from fhir_dmp.fhir.references import parse_reference, rewrite
 from fhir_dmp.fhir.tables import compartment
@@ -81,6 +81,7 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
         raise _every_fault(context, plan, [FhirError.many("unprocessable", faults)])
     if context.enforcer is None:
         return bundle.transaction_response(await _run(context, plan, prefer))
+    _well_formed(plan)
     plan = await deposit_subject.named_in(context, plan)
     known = await received.once(context, *received.documents_of(plan))
     if known.parts:
@@ -89,6 +90,18 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
         return bundle.transaction_response(await _run(known.context, plan, prefer))
     except Repeated:  # the same at the same moment
         return await run(context, plan, prefer)
+
+
+def _well_formed(plan: bundle.Plan) -> None:
+    """Refuse what is no resource of R4 before any rule reads it."""
+    faults = []
+    for entry in plan.entries:
+        if entry.creates or entry.method == "PUT":
+            found = schema.validate(json.parse(json.dump(entry.resource)))
+            errors = [issue for issue in found if issue.severity in ("error", "fatal")]
+            faults += [issue._replace(expression=f"{entry.place}.{_inside_of(issue.expression, entry.target.type)}") for issue in errors]
+    if faults:
+        raise FhirError.many("unprocessable", faults)
 
 
 async def _run(context: Context, plan: bundle.Plan, prefer: str) -> list[bundle.Answer]:

@@ -170,3 +170,13 @@ def test_a_document_made_of_several_is_not_kept_for_others(world):
     assert anna.get("Composition/nobodyatallnobodyatallnobo/$document?persist=true").status_code == 400
     assert anna.get("Composition/nobodyatallnobodyatallnobo/$document").status_code == 404
     assert anna.delete(f"Consent/{dossier.id}").headers["allow"] == "GET, HEAD, PUT, PATCH"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"masterIdentifier": [{"coding": None}]}, {"content": [{"attachment": "x"}]}, {"securityLabel": "N"}, {"relatesTo": [None]}]
+)
+def test_what_is_no_document_is_told_in_a_transaction_too(world, wrong):
+    dossier, anna = world.open(), world.professional()
+    value = {**document(dossier, anna), **wrong}
+    answer = anna.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [posted(value, "urn:uuid:0")]})
+    assert answer.status_code == 422 and answer.json()["issue"][0]["expression"][0].startswith("Bundle.entry[0].resource"), answer.text
