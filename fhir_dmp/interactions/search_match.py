@@ -19,6 +19,8 @@ from fhir_dmp.store.vault import COMMON, version_id
 
 # Resources of other depositors may have the same identifier; more than so many are not looked through.
 MOST_ALIKE = 100
+# What resources are looked for by without saying in whose dossier.
+ALONE = ("_id", "identifier")
 
 
 async def run(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
@@ -38,7 +40,19 @@ async def run(context: Context, type_name: str, criteria: Sequence[tuple[str, st
 
 
 async def _seen(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
-    """The same of somebody who obeys the rules: of what meets the criteria in any dossier, what he may read."""
+    """The same of somebody who obeys the rules: what he sees in the dossier he names, or, by identifier alone, what he may read anywhere."""
+    from fhir_dmp.interactions.search_access import patients_named
+
+    if type_name not in enforcement.PUBLIC:
+        named = await patients_named(context, type_name, criteria)
+        if len(named) == 1:
+            met = await enforcement.of_patient(context, named.pop())
+            alternatives = await alternatives_of(context, strict(context, type_name, criteria), None, met.sight)
+            rows = [each.row for each in await matching(context, alternatives, met.sight, limit=limits_of(context).candidates)]
+            return [(entry_of(row, "match").id, version_id(row.version)) for row in rows[:most]]
+        # Criteria that look at other resources would tell of them, whoever they belong to.
+        if any(name not in ALONE for name, _ in criteria):
+            raise enforcement.refused()
     found = []
     for id, version in await run(replace(context, enforcer=None), type_name, criteria, MOST_ALIKE):
         row = await context.reads.load(context.store.vault.locate(type_name, id))
