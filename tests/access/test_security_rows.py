@@ -167,6 +167,14 @@ def test_a12_conditional_changes(ask):
     value = people.document(ask.play.patient, ask.play.asker, people.REPORT, 78, at=ask.play.at)
     fail = people.dumped([{"op": "test", "path": "/status", "value": "x"}])
     ask.send("PATCH", criteria, fail, 404, **PATCH)
+    for chain in (
+        f"relatesto={ask.m.address}",
+        f"relatesto:DocumentReference.identifier={ask.m.master}",
+        "related:missing=false",
+        f"_has:List:item:_id={ask.m.listed}",
+    ):
+        ask.send("PATCH", f"DocumentReference?{ask.here}&_id={ask.play.shown.id}&{chain}", fail, **PATCH)
+        ask.send("PATCH", f"DocumentReference?_id={ask.play.shown.id}&{chain}", fail, 403, **PATCH)
     ask.send("DELETE", criteria)
     assert ask.send("PUT", criteria, value).status not in (200, 412)
 

@@ -54,12 +54,13 @@ def _deed(kind: str, by: tuple[str, ...], variants: int) -> strategies.SearchStr
 
 def stories(most: int = 14) -> strategies.SearchStrategy[Story]:
     """Histories of at most so many acts after the opening."""
+    deposit = _deed("deposit", WRITERS, 24)
+    label = _deed("label", ("holder", "parent"), 2)
     deed = strategies.one_of(
-        _deed("deposit", WRITERS, 24),
-        _deed("deposit", WRITERS, 24),
+        deposit,
         _deed("replace", WRITERS, 4),
         _deed("label", ("holder", "parent", "traitant", "hospital", "secret"), 10),
-        _deed("label", ("holder", "parent"), 2),
+        label,
         _deed("rule", ("holder", "parent"), 4),
         _deed("consent", ("holder", "parent", "mandataire"), len(CATEGORIES) * 2),
         _deed("revoke", ("holder", "parent"), 1),
@@ -68,13 +69,11 @@ def stories(most: int = 14) -> strategies.SearchStrategy[Story]:
         _deed("search", READERS, 6),
         _deed("wait", ("time",), len(WAITS)),
     )
-    return strategies.builds(
-        Story,
-        strategies.booleans(),
-        strategies.lists(deed, min_size=2, max_size=most),
-        strategies.sampled_from(people.NAMES),
-        strategies.booleans(),
-    )
+    # What nobody deposited cannot be hidden.
+    begun = strategies.tuples(deposit, deposit, label)
+    more = strategies.lists(deed, min_size=1, max_size=most)
+    deeds = strategies.tuples(begun, more).map(lambda parts: [*parts[0], *parts[1]])
+    return strategies.builds(Story, strategies.booleans(), deeds, strategies.sampled_from(people.NAMES), strategies.booleans())
 
 
 @dataclass
