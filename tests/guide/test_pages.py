@@ -7,6 +7,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
+from fhir_dmp.cli import cli
 from fhir_dmp.guide import sources
 
 VOID = {"meta", "link", "img", "input", "br", "hr", "wbr"}
@@ -128,6 +129,12 @@ def test_every_setting_is_described(read):
     from fhir_dmp.settings import SETTINGS
 
     assert [one.name for one in SETTINGS if one.help not in " ".join(read["settings.html"].words)] == []
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_every_command_is_described(language):
+    told = (sources.PAGES / language / "settings.md").read_text("utf-8")
+    assert [name for name in cli.list_commands(None) if f"`fhir-dmp {name}" not in told] == []
 
 
 def test_every_profile_list_and_operation_has_a_page(pages):
