@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fhir_dmp.audit.merger import Merger
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import import_job
+from fhir_dmp.exchange import import_job, package_job
 from fhir_dmp.http import auth, fhir, guide, health, journal, keys, portal, problems
 from fhir_dmp.http.envelope import Envelope
 from fhir_dmp.http.metrics import Metrics
@@ -99,6 +99,7 @@ def create(settings: Settings | None = None, started: Callable[[], object] = lam
             yield
         finally:
             await export_job.stop()
+            await package_job.stop()
             await import_job.stop()
             await ended(background)
             store, services.store = services.store, None
