@@ -28,6 +28,7 @@ from fhir_dmp.interactions import (
     match,
     meta,
     opening,
+    patient_summary,
     statistics,
     validate,
     verify_seal,
@@ -67,6 +68,9 @@ class Operation(NamedTuple):
 OPERATIONS = (
     Operation(
         "everything", R4 + "Patient-everything", ("instance",), ("Patient",), everything.run, everything.PARAMETERS, sight=of_patient
+    ),
+    Operation(
+        *("summary", patient_summary.URL, ("instance",), ("Patient",), patient_summary.run, patient_summary.PARAMETERS), sight=of_patient
     ),
     Operation(
         *("access-journal", access_journal.URL, ("instance",), ("Patient",), access_journal.run, access_journal.PARAMETERS),
