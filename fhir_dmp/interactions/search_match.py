@@ -40,7 +40,7 @@ async def run(context: Context, type_name: str, criteria: Sequence[tuple[str, st
 
 
 async def _seen(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
-    """The same of somebody who obeys the rules: what he sees in the dossier he names, or, by identifier alone, what he may read anywhere."""
+    """The same of somebody who obeys the rules: what he sees in the dossier he names; without one, by identifier, what he may read."""
     from fhir_dmp.interactions.search_access import patients_named
 
     if type_name not in enforcement.PUBLIC:
