@@ -124,8 +124,8 @@ class Host:
 
     # ---- requests
 
-    async def send(self, call: Call) -> Reply:
-        """The answer of the application. Every request says an id of its own, which the trace repeats."""
+    async def send(self, call: Call, seen: list[bytes] | None = None) -> Reply:
+        """The answer of the application. Every request says an id of its own, which the trace repeats. seen: filled with bodies as sent."""
         path, _, query = call.path.partition("?")
         raw = f"/fhir/{path}".rstrip("/").encode()
         headers = [
@@ -160,6 +160,8 @@ class Host:
 
         async def send(message: dict) -> None:
             sent.append(message)
+            if seen is not None and message.get("body"):
+                seen.append(message["body"])
 
         await self.application(scope, receive, send)
         start = next(one for one in sent if one["type"] == "http.response.start")
