@@ -110,7 +110,8 @@ def chosen(names: Sequence[str], mode: Mode) -> list[Workload]:
 def measure_workloads(findings: Findings, world: World, place: Path, mode: Mode, progress: Progress) -> None:
     """Every workload and the floors it is compared with, by repetition, then by connections."""
     options, host = findings.options, world.host
-    workloads, imports = chosen(options.names, mode), importing.NAME in options.names
+    # What a real source brings needs its holders' consents: the benchmark imports into a sandbox.
+    workloads, imports = chosen(options.names, mode), importing.NAME in options.names and mode.sandbox
     if not workloads and not imports:
         return
     author = f"Practitioner/{world.practitioners[0]}"
