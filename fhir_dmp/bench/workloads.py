@@ -160,7 +160,8 @@ def is_dossier(world: World, patient: int, colleague: bool, reply: Reply, ask: A
     if reply.status != 200:
         return f"dossier search answered {reply.status}"
     found = json.loads(reply.body)
-    documents = [entry["resource"] for entry in found.get("entry", ())]
+    # Without the OperationOutcome that warns whoever sees a masked document.
+    documents = [entry["resource"] for entry in found.get("entry", ()) if entry["search"]["mode"] == "match"]
     if colleague and any(one["id"] == world.documents[patient * data.DOCUMENTS + data.MASKED] for one in documents):
         return "dossier search gave a masked document"
     least = sum(data.facts(patient, k).current for k in range(data.DOCUMENTS) if not (colleague and k == data.MASKED))
