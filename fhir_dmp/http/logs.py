@@ -3,6 +3,7 @@
 What was asked of whom is told by the audit trail, which is sealed; logs only say that the machine works.
 """
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -44,7 +45,7 @@ def configuration(level: str) -> dict:
 
 
 def request_line(method: str, route: str, interaction: str, status: int, seconds: float, request_id: str, actor_kind: str) -> None:
-    """Write the line of one request. route: its template, never the address asked for."""
+    """Write the line of one request, with those of all that end in the same turn of the loop. route: its template, never the address."""
     line = ENCODE(
         {
             "time": stamp(time.time()),
@@ -58,7 +59,19 @@ def request_line(method: str, route: str, interaction: str, status: int, seconds
             "actor": actor_kind,
         }
     )
-    sys.stderr.write(line.decode() + "\n")
+    if not _ended:
+        asyncio.get_running_loop().call_soon(_write)
+    _ended.append(line)
+
+
+# Lines of requests that have ended in this turn: reads that waited for one batch end together, and one call to the system serves them all.
+_ended: list[bytes] = []
+
+
+def _write() -> None:
+    lines = b"\n".join((*_ended, b""))
+    _ended.clear()
+    sys.stderr.write(lines.decode())
 
 
 def fault(error: BaseException) -> dict[str, object]:
