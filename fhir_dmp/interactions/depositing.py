@@ -15,7 +15,7 @@ from fhir_dmp.dmp.visibility import VISIBILITY, labels_of, unknown
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference, references
-from fhir_dmp.interactions import deposit_faults, enforcement, facts, shown
+from fhir_dmp.interactions import deposit_faults, enforcement, facts, reviewing, shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
@@ -65,6 +65,7 @@ async def decided(
     if met.policy is None:
         raise enforcement.refused()
     named = await facts.names(context, [one.checked.value for one in items])
+    reviewing.taken(context)  # of an attempt before this one
     predecessors: list[Stamped] = []
     for one in items:
         if one.checked.type == DOCUMENT:
@@ -92,6 +93,7 @@ async def _document(
     decision = met.decide("deposit", told)
     deposit_faults.tell(deposit_faults.of_type(decision, value))
     settle(decision)
+    reviewing.noted(context, met, decision, resource=one.address)
     if faults := [*unknown(value.get("securityLabel") or ()), *labelling.faults_of_deposit(request, told_all, met.law)]:
         raise FhirError.many("business-rule", faults)
     _contents(context, one, items)
@@ -140,6 +142,8 @@ async def _predecessor(context: Context, met: Known, text: str, place: str) -> t
         row = await context.reads.load(key) if dossier_in(key) == met.number else None
     by_structure = met.request.kind == "structure"
     if row is None or row.deleted or row.body is None or not (by_structure or met.reading(row).permits):
+        if row is not None:
+            enforcement.keep(met, row)
         raise FhirError("business-rule", NOWHERE, place)
     (own,) = facts.opened(context, row)
     settle(met.decide("replace-by-structure" if by_structure else "replace", own))
@@ -173,7 +177,8 @@ async def _other(context: Context, met: Known, one: Item, named: Mapping[str, fr
         one.origin = Origin(authors, request.organization, None, of)
     elif one.row is None:
         labels = labelling.deposited(request, frozenset())
-        settle(met.decide("deposit", _facts(met, one.checked.value, authors, labels)))
+        decision = settle(met.decide("deposit", _facts(met, one.checked.value, authors, labels)))
+        reviewing.noted(context, met, decision, resource=one.address)
         one.origin = Origin(authors, request.organization, labels)
 
 
@@ -209,6 +214,8 @@ async def _listed_before(context: Context, met: Known, one: Item, items: Sequenc
         if said.kind == "local" and said.type == DOCUMENT and said.relative not in new:
             row = await context.reads.load(context.store.vault.locate(DOCUMENT, said.id))
             if row is None or row.deleted or row.dossier != met.number or not met.reading(row).permits:
+                if row is not None and row.dossier == met.number:
+                    enforcement.keep(met, row)
                 raise FhirError("business-rule", NOWHERE, place)
             found += facts.listed(row)
     return found
@@ -240,6 +247,8 @@ async def _whole(context: Context, met: Known, items: Sequence[Item]) -> None:
         there = row is not None and not row.deleted and row.type == kind
         if there and row.dossier == met.number:
             there = _met(met, row)
+            if not there:
+                enforcement.keep(met, row)
         elif there:
             there = row.dossier == COMMON and kind in enforcement.PUBLIC
         if not there:

@@ -14,10 +14,12 @@ from fhir_dmp.consent.decide import Decision, View, decide, judged, residual, vi
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
 from fhir_dmp.consent.predicate import Predicate, hashed, matches, to_mongo
+from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import JUDGED_AS, Facts
 from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions import facts, policy
+from fhir_dmp.interactions.reviewing import Pending
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search import narrow
 from fhir_dmp.search.predicate import AnyOf, Has, UriIs
@@ -50,7 +52,7 @@ class Ledger:
     lineages: facts of the documents among it, by the hash of their root. written: the trace is stored with the write. labels: before and
     after an act of masking. purposes: (system, code), in place of those of the token. acts: protective acts to be kept once committed,
     kind -> keys of rows. kept: facts of what was not shown. addressed: (type, id) of what the request names by its id, of that
-    patient.
+    patient. reviews: what the act leaves for the host's physician, not yet stored.
     """
 
     disclosed: dict[str, dict[tuple[str, str, str], None]] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class Ledger:
     acts: dict[str, frozenset[bytes]] = field(default_factory=dict)
     kept: tuple[Mapping[str, Any], ...] = ()
     addressed: dict[tuple[str, str], None] = field(default_factory=dict)
+    reviews: list[Pending] = field(default_factory=list)
 
     def note(self, patient: str, type_name: str, id: str, version: str, row_facts: Iterable[Mapping[str, Any]] = ()) -> None:
         """Something is about to be shown."""
@@ -254,16 +257,30 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
             note(context, row, id, "")
             return row, None
     elif row is not None:
+        before = context.enforcer.ledger.patient
         met = await known(context, row.dossier, row=row)
         if type_name != "Patient" and not row.deleted and met.policy is not None:
             context.enforcer.ledger.addressed[type_name, id] = None
         if met.reading(row).permits and (type_name != "Binary" or await _carried(context, met, id)):
             note(context, row, id, met.patient)
             return row, met
-        context.enforcer.ledger.kept += facts.listed(row)
+        if met.request.kind in HOLDERS_SIDE:
+            # His own journal tells him of it no more than the answer does.
+            context.enforcer.ledger.patient = before
+            context.enforcer.ledger.addressed.pop((type_name, id), None)
+        keep(met, row)
     if type_name == "Patient":
         raise refused()
     return None, None
+
+
+def keep(met: Known, row: Row) -> None:
+    """Note that somebody asked for what he does not see: whoever does not see it either is not told so.
+
+    Of the holder's side itself nothing is noted: what was asked for in vain is in the journal as if it were not there.
+    """
+    if met.request.kind not in HOLDERS_SIDE:
+        met.context.enforcer.ledger.kept += facts.listed(row)
 
 
 def note(context: "Context", row: Row, id: str, patient: str) -> None:
