@@ -29,6 +29,7 @@ from fhir_dmp.interactions import (
     meta,
     opening,
     patient_summary,
+    review_queue,
     statistics,
     validate,
     verify_seal,
@@ -93,6 +94,12 @@ OPERATIONS = (
     ),
     Operation(
         *("break-glass", emergency.URL, ("instance",), ("Patient",), emergency.run, emergency.PARAMETERS),
+        methods=("POST",),
+        affects=True,
+    ),
+    Operation("review-queue", review_queue.QUEUE_URL, ("system",), (), review_queue.queue, review_queue.QUEUE),
+    Operation(
+        *("review", review_queue.REVIEW_URL, ("system",), (), review_queue.review, review_queue.REVIEW),
         methods=("POST",),
         affects=True,
     ),

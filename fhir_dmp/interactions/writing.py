@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/http.html#create ; IHE BALP; consent.compiling
 
 from collections.abc import Sequence
 
-from fhir_dmp.interactions import policy, sealing, tracing
+from fhir_dmp.interactions import policy, reviewing, sealing, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import COMMON, dossier_row
@@ -23,16 +23,19 @@ async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind
     everything = [*rows, *seals, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked)]
     touched = touching(context, [change.row for change in rows])
     withdrawn = sealing.following(context, changes)
+    reviews = reviewing.taken(context)
     if context.transaction is not None:
         await context.transaction.write(everything)
         await sealing.follow(context, withdrawn)
         await recompute(context, touched)
-    elif touched or withdrawn:
+        await reviewing.store(context, reviews)
+    elif touched or withdrawn or reviews:
 
         async def work(transaction) -> None:
             await transaction.write(everything)
             await sealing.follow(context.inside(transaction), withdrawn)
             await recompute(context.inside(transaction), touched)
+            await reviewing.store(context.inside(transaction), reviews)
 
         for dossier in touched:  # its key is older than the transaction, which then need not start twice
             await context.store.dossier_key(dossier)

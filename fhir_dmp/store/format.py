@@ -68,6 +68,10 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("dossier", ASCENDING)], name="dossier"),
     ),
     "host.outbox": (IndexModel([("at", ASCENDING)], name="time", sparse=True), IndexModel([("d", ASCENDING)], name="dossier")),
+    "host.reviews": (
+        IndexModel([("o", ASCENDING), ("at", ASCENDING), ("_id", ASCENDING)], name="open"),
+        IndexModel([("d", ASCENDING)], name="dossier"),
+    ),
     "host.counts": (IndexModel([("until", ASCENDING)], name="age", expireAfterSeconds=60),),
     "contents.chunks": (IndexModel([("files_id", ASCENDING), ("n", ASCENDING)], name="blocks", unique=True),),
 }

@@ -255,9 +255,10 @@ class Store(Reader):
             await repeated(lambda name=collection: self._connection.database[name].delete_many(others, hint="dossier"))
         await self.log.release(dossier)
         await self.contents.remove_dossier(dossier)
-        credentials, outbox = self._connection.database["host.credentials"], self._connection.database["host.outbox"]
+        credentials = self._connection.database["host.credentials"]
         await repeated(lambda: credentials.delete_many({"dossier": dossier}, hint="dossier"))
-        await repeated(lambda: outbox.delete_many({"d": dossier}, hint="dossier"))
+        for collection in ("host.outbox", "host.reviews"):
+            await repeated(lambda name=collection: self._connection.database[name].delete_many({"d": dossier}, hint="dossier"))
 
     @translated
     async def destroy_key(self, dossier: int) -> None:

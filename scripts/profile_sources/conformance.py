@@ -81,6 +81,28 @@ CHECK = tuple(
     P(name, "out", "1..1", "code", f"{en}: passed, indeterminate or failed", f"{fr} : passed, indeterminate ou failed")
     for name, en, fr in (("seal", "Seal of the host", "Cachet de l'hébergeur"), ("message", "Seal of the message", "Cachet du message"))
 ) + (P("author", "out", "1..1", "code", "Signature of the author", "Signature de l'auteur"),)
+REVIEWED = (
+    P("id", "out", "1..1", "id", "Its id", "Son identifiant"),
+    P("code", "out", "1..1", "code", "emergency-access or late-deposit", "emergency-access ou late-deposit"),
+    P("status", "out", "1..1", "code", "requested or completed", "requested ou completed"),
+    P("recorded", "out", "1..1", "instant", "When", "Quand"),
+    P("patient", "out", "1..1", "Reference", "In whose dossier", "Dans quel dossier", profile="Patient"),
+    P("professional", "out", "0..1", "Identifier", "Who", "Qui"),
+    P("organization", "out", "0..1", "Identifier", "For which establishment", "Pour quel établissement"),
+    P("justification", "out", "0..1", "string", "Why, under a ticket", "Motif, avec un ticket"),
+    P(
+        "resource",
+        "out",
+        "0..1",
+        "Reference",
+        "What was deposited, under a ticket",
+        "Ce qui a été déposé, avec un ticket",
+        profile="Resource",
+    ),
+    P("closed", "out", "0..1", "instant", "When it was closed", "Quand il a été clos"),
+    P("outcome", "out", "0..1", "code", "What it was found to be", "Ce qui en a été conclu"),
+    P("note", "out", "0..1", "string", "What is to be known of it, under a ticket", "Ce qu'il faut en savoir, avec un ticket"),
+)
 REASON = P("reason", "in", "0..1", "code", "Why", "Motif", "dmp-closing-reason")
 
 OPERATIONS: tuple[Op, ...] = (
@@ -256,6 +278,34 @@ OPERATIONS: tuple[Op, ...] = (
             P("recipient", "in", "1..1", "Identifier", "The other host", "L'autre hébergeur"),
             P("reason", "in", "1..1", "string", "Why", "Motif"),
             P("return", "out", "0..1", "Bundle", "The package, when it is ready", "Le paquet, quand il est prêt"),
+        ),
+    ),
+    Op(
+        "review-queue",
+        (),
+        "system",
+        False,
+        "What waits for the host's physician: emergency accesses, deposits after a death",
+        "Ce qui attend le médecin de l'hébergeur : accès en urgence, dépôts après un décès",
+        (
+            P("status", "in", "0..1", "code", "requested (the default) or completed", "requested (par défaut) ou completed"),
+            P("after", "in", "0..1", "string", "The last one of the page before", "Le dernier de la page précédente"),
+            P("count", "in", "0..1", "positiveInt", "How many, at most 100", "Combien, au plus 100"),
+            P("review", "out", "0..*", "", "One of them", "L'un d'eux", parts=REVIEWED),
+        ),
+    ),
+    Op(
+        "review",
+        (),
+        "system",
+        True,
+        "The host's physician closes what waited for him",
+        "Le médecin de l'hébergeur clôt ce qui l'attendait",
+        (
+            P("id", "in", "1..1", "string", "Which one", "Lequel"),
+            P("outcome", "in", "1..1", "code", "justified, unjustified or noted", "justified, unjustified ou noted"),
+            P("note", "in", "0..1", "string", "What is to be known of it", "Ce qu'il faut en savoir"),
+            P("review", "out", "1..1", "", "As it is now", "Tel qu'il est maintenant", parts=REVIEWED),
         ),
     ),
     Op(
