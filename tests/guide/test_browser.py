@@ -74,9 +74,11 @@ def written(pages, language="fr"):
 
 
 def test_every_page_opens_without_a_word_in_the_console(tab, pages):
+    # Artefacts have one template in both languages: they are opened in French.
     for name in pages:
-        tab.goto(name, wait_until="load")
-        assert tab.title()
+        if not name.startswith("en/artefacts/"):
+            tab.goto(name, wait_until="load")
+            assert tab.title()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
