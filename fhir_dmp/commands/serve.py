@@ -32,6 +32,7 @@ PR_SET_PDEATHSIG = 1
 # When a worker looks for garbage: what a request leaves in cycles is little, what it allocates meanwhile is much.
 GARBAGE = (10_000, 20, 50)
 QUEUE = 2048
+GUIDE_LOG = "guide.log"
 
 
 @click.command()
@@ -151,7 +152,8 @@ def builder_of_guide(settings: Settings) -> Iterator[subprocess.Popen | None]:
 
     command = [sys.executable, "-m", "fhir_dmp", "ig", "--if-missing", "--when-told", "--data", str(settings.data)]
     quiet = {"stdout": subprocess.DEVNULL, "stdin": subprocess.PIPE, "start_new_session": True}
-    builder = subprocess.Popen(command, preexec_fn=behind, text=True, **quiet)
+    with (settings.data / GUIDE_LOG).open("wb") as log:
+        builder = subprocess.Popen(command, preexec_fn=behind, text=True, stderr=log, **quiet)
     try:
         yield builder
     finally:
@@ -202,7 +204,9 @@ def announce(settings: Settings, ready: int, builder: subprocess.Popen | None, d
         with contextlib.suppress(OSError):
             builder.stdin.write("build\n")
             builder.stdin.flush()
-        builder.wait()
+        # A signal is the end of this server, told by nobody else.
+        if builder.wait() == 1:
+            click.echo(f"fhir-dmp: the guide was not built, {settings.data / GUIDE_LOG} says why", err=True)
 
 
 def free_port(settings: Settings) -> int:
