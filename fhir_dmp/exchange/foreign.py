@@ -112,7 +112,7 @@ class Foreign:
     async def _alike(self, asked: Mapping[str, Any]) -> list[Row]:
         plain = replace(self.context, enforcer=None)
         try:
-            return await match._candidates(plain, dict(people.current(asked)), UNRESTRICTED)
+            return await match.candidates(plain, dict(people.current(asked)), UNRESTRICTED)
         except FhirError as error:
             if error.status == 400:  # too little is told to look for anybody
                 return []

@@ -36,7 +36,7 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     asked, _ = given.resources["resource"]
     if asked.get("resourceType") != "Patient":
         raise FhirError("invalid", "what is matched is a Patient", "Parameters.parameter.resource")
-    rows = await _candidates(context, asked, sight)
+    rows = await candidates(context, asked, sight)
     ranked = scoring.ranked(asked, [json.parse(row.body) for row in rows])
     if judges(context):
         ranked = await _readable(context, rows, ranked)
@@ -87,7 +87,7 @@ async def _readable(context: Context, rows: list[Row], ranked: list) -> list:
     return found
 
 
-async def _candidates(context: Context, asked: dict, sight: Sight) -> list[Row]:
+async def candidates(context: Context, asked: dict, sight: Sight) -> list[Row]:
     """Everybody who could be meant: an identifier in common, or two of family name, given name and birth date."""
     parts = [*_by_identifier(asked), *_by_traits(asked)]
     if not parts:
