@@ -337,14 +337,17 @@ def test_a28_hidden_and_absent_take_the_same_steps(worlds, runner, play, mongod)
     asked = Asked(play.asker.token)
 
     def commands(call) -> dict[str, int]:
+        """The fewest of several counts: what other servers do in the background is counted too."""
+        counts = []
         with MongoClient(mongod.uri) as client:
-            before = client.admin.command("serverStatus")["metrics"]["commands"]
-            for _ in range(4):
+            for _ in range(6):
                 play.now += 1_000
                 worlds.one.moment(f"{play.name} counts {play.now}".encode(), play.now)
+                before = client.admin.command("serverStatus")["metrics"]["commands"]
                 runner.run(worlds.one.send(call))
-            after = client.admin.command("serverStatus")["metrics"]["commands"]
-        return {name: after[name]["total"] - before[name]["total"] for name in ("find", "aggregate", "insert", "update", "count")}
+                after = client.admin.command("serverStatus")["metrics"]["commands"]
+                counts.append({name: after[name]["total"] - before[name]["total"] for name in ("find", "aggregate", "insert", "update")})
+        return {name: min(each[name] for each in counts) for name in counts[0]}
 
     commands(asked.get(play.hidden.address))
     for path in ("DocumentReference/{}", "Binary/{}", "DocumentReference/{}/_history"):

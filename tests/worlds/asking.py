@@ -375,7 +375,6 @@ def _writes(asked: Asked, play: Play) -> Iterator[Call]:
         "POST", "DocumentReference", {"resourceType": "DocumentReference", "subject": {"reference": f"Patient/{play.patient}"}}
     )
     yield asked.send("POST", f"Patient/{play.patient}/$break-glass", making.parameters(justification=" "))
-    yield asked.send("POST", f"Patient/{play.patient}/$break-glass", making.parameters(justification="urgence"))
     for path in (
         f"DocumentReference?{here}&status=current,superseded",
         f"List?{here}",
@@ -383,6 +382,8 @@ def _writes(asked: Asked, play: Play) -> Iterator[Call]:
         f"Patient/{play.patient}/$everything",
     ):
         yield asked.get(path)
+    # Last of all: whoever breaks the glass sees more than before.
+    yield asked.send("POST", f"Patient/{play.patient}/$break-glass", making.parameters(justification="urgence"))
 
 
 class _Subject:
