@@ -271,7 +271,7 @@ OPERATIONS: tuple[Op, ...] = (
         "export-dossier",
         PATIENT,
         "instance",
-        False,
+        True,
         "Makes the signed package of a dossier for another host",
         "Prépare le paquet signé d'un dossier pour un autre hébergeur",
         (
