@@ -144,8 +144,13 @@ def _body(
     value = json.parse(body, max_depth=max_depth + 3)
     takes = next((each.name for each in known.values() if each.type == "Resource"), None)
     listed = value.get("parameter", [])
+    known_parts = (
+        [part for part in listed if isinstance(part, dict) and isinstance(part.get("name"), str) and part["name"] in known]
+        if isinstance(listed, list)
+        else []
+    )
     # Parameters of which none is known may be the resource itself, where another resource need not be there.
-    itself = takes and not known[takes].required and not any(isinstance(p, dict) and p.get("name") in known for p in listed)
+    itself = takes and not known[takes].required and not known_parts
     if value.get("resourceType") != "Parameters" or itself:
         if takes is None:
             raise FhirError("invalid", "the input of this operation is a Parameters resource", "resourceType")

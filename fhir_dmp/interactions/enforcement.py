@@ -209,20 +209,26 @@ def of_elements(filter: dict) -> dict:
 # ---- dossiers
 
 
-async def known(context: "Context", number: int, *, row: Row | None = None) -> Known:
-    """A dossier as the asker meets it now. row: one of its rows, read just now, with its policy."""
+async def known(context: "Context", number: int, *, row: Row | None = None, authored: bool = True) -> Known:
+    """A dossier as the asker meets it now. row: one of its rows, read just now, with its policy.
+
+    authored: whether it matters that he wrote something else in it; of a document read by its id that one alone does.
+    """
     enforcer = context.enforcer
     if row is not None:
         found = await policy.of_row(context, row)
     else:
         found = (await policy.of_dossiers(context, {number}))[number]
     met = Known(context, number, enforcer.request, found, context.now_ms(), enforcer.law)
+    if found is None and authored and met.request.kind == "professional" and met.request.person:
+        # What does not exist is looked for as long as what is refused.
+        await _authored(context, number, met.request.person)
     if found is not None:
         enforcer.ledger.patient = found.patient
         if any(grant.covers(frozenset({met.request.person}), met.now_ms) for grant in found.grants):
             enforcer.ledger.purposes = BROKEN_GLASS
         unrelated = met.request.kind == "professional" and not met.standing.related
-        if unrelated and met.request.person and await _authored(context, number, met.request.person):
+        if authored and unrelated and met.request.person and await _authored(context, number, met.request.person):
             met.request = replace(met.request, authored_here=True)
     return met
 
@@ -258,7 +264,7 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
             return row, None
     elif row is not None:
         before = context.enforcer.ledger.patient
-        met = await known(context, row.dossier, row=row)
+        met = await known(context, row.dossier, row=row, authored=type_name in companions.SEEN_AS)
         if type_name != "Patient" and not row.deleted and met.policy is not None:
             context.enforcer.ledger.addressed[type_name, id] = None
         if met.reading(row).permits and (type_name != "Binary" or await _carried(context, met, id)):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fhir_dmp.consent.predicate import LABEL_BITS
+from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.dmp.visibility import VISIBILITY, concept, label_of, labels_of
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import Ref, parse_reference, references
@@ -37,7 +38,20 @@ async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -
     for place, row in enumerate(rows):
         if row.type == LABELLED:
             found[place] = labelled(met, row, found[place])
+        elif row.type == "AuditEvent" and met.request.kind in HOLDERS_SIDE:
+            found[place] = without_queries(found[place])
     return found
+
+
+def without_queries(body: bytes) -> bytes:
+    """A trace without the words of its query: somebody may have asked by name for what its reader is not shown."""
+    if b'"query"' not in body:
+        return body
+    kept = [
+        {name: part for name, part in one.items() if name != "query"}
+        for one in json.parse_exact(bytes(json.members(body)["entity"]), object_only=False)
+    ]
+    return json.set_members(body, {"entity": json.dump(kept)})
 
 
 async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -> list[bytes]:

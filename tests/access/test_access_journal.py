@@ -58,7 +58,7 @@ def test_the_page_itself_leaves_a_trace_before_it_is_shown(world, scene):
 def test_whoever_may_read_a_trace_may_have_its_proof(world, scene):
     dossier, anna, bob, _ = scene
     holder = world.holder(dossier)
-    theirs = next(one for one in listed(holder, dossier, "AuditEvent") if anna.idnps in str(one["agent"]))
+    theirs = next(one for one in listed(holder, dossier, "AuditEvent") if anna.idnps in str(one["agent"]) and one["action"] == "C")
     for _ in range(300):
         answer = holder.get(f"AuditEvent/{theirs['id']}/$proof")
         if answer.status_code != 503:
@@ -68,6 +68,16 @@ def test_whoever_may_read_a_trace_may_have_its_proof(world, scene):
     assert {one["name"] for one in answer.json()["parameter"]} >= {"salt", "path", "checkpoint", "publicKey"}
     for other in (bob, world.professional(), world.holder(world.open())):
         assert other.get(f"AuditEvent/{theirs['id']}/$proof").status_code == 404
+
+
+def test_the_words_of_a_query_are_for_who_asked_and_the_medecin_traitant(world):
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    hidden = world.deposit(dossier, anna, labels=("INVISIBLE_PATIENT",))
+    anna.get(f"DocumentReference?patient={dossier.id}&_id={hidden['id']}")
+    told = listed(world.holder(dossier), dossier, "AuditEvent")
+    assert told and "query" not in str(told)
+    assert "query" in str(listed(anna, dossier, "AuditEvent"))
 
 
 def test_nobody_writes_a_trace(world, scene):
