@@ -1,0 +1,128 @@
+"""A dossier goes from one host to another and back: every byte, label, seal, trace and decision stays what it was."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from pymongo import MongoClient
+
+from tests.access.world import World, document
+from tests.serving import serving
+
+STAMP = f"hosts_{os.getpid()}"
+
+
+class Hosting:
+    """One host: a running server, and its commands."""
+
+    def __init__(self, name, running, uri):
+        self.name, self.world, self.uri, self.database = name, World(running), uri, f"{STAMP}_{name}"
+
+    def command(self, *words, code=0):
+        """Standard output of a command on this host."""
+        given = [sys.executable, "-m", "fhir_dmp", *map(str, words), "--data", str(self.world.server.data), "--mongodb-uri", self.uri]
+        environment = {**os.environ, "FHIR_DMP_DATABASE": self.database, "FHIR_DMP_BASE_URL": self.world.server.fhir}
+        done = subprocess.run(given, env=environment, capture_output=True, text=True, timeout=180)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def hosts(mongod, tmp_path_factory):
+    """Two hosts that know each other."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in "ab"}
+    options = ("--mongodb-uri", mongod.uri, "--workers", "1")
+
+    def environment(name):
+        return {"FHIR_DMP_DATABASE": f"{STAMP}_{name}", "FHIR_DMP_JOURNAL_SECONDS": "1"}
+
+    with (
+        serving(folders["a"], *options, environment=environment("a"), sandbox=False) as a,
+        serving(folders["b"], *options, environment=environment("b"), sandbox=False) as b,
+    ):
+        made = Hosting("a", a, mongod.uri), Hosting("b", b, mongod.uri)
+        for one, other in (made, made[::-1]):
+            card = folders["a"] / f"{other.name}.card"
+            card.write_text(other.command("hosts", "card", "--name", f"host {other.name}"))
+            one.command("hosts", "register", other.name, card)
+        yield made
+    with MongoClient(mongod.uri) as client:
+        for name in "ab":
+            client.drop_database(f"{STAMP}_{name}")
+
+
+def moved(giver, taker, patient, folder):
+    """Take a dossier from one host to the other, close it at the first; its id at the second."""
+    giver.command("export", patient, "--to", taker.name, "--out", folder)
+    told = taker.command("takeover", folder / f"{patient}.dmp", "--source", giver.name)
+    giver.command("export", "--to", taker.name, "--acknowledged", folder / f"{patient}.receipt")
+    return told.partition("Patient/")[2].split()[0]
+
+
+def at(host, asker, dossier_id):
+    """The same person at another host."""
+    claims = dict(asker.claims)
+    if "patient" in claims:
+        claims["patient"] = dossier_id
+    return type(asker)(host.world, asker.kind, claims, asker.rpps, asker.organization)
+
+
+def seen(host, asker, dossier_id):
+    """Everything one asker gets of a dossier by search: status, and resource by resource the octets' meaning."""
+    who = at(host, asker, dossier_id)
+    found = {}
+    for type_name in ("DocumentReference", "Provenance", "CareTeam"):
+        answer = who.get(f"{type_name}?patient={dossier_id}&_count=1000" + ("&status=current" if type_name == "DocumentReference" else ""))
+        found[type_name] = (
+            answer.status_code,
+            sorted(json.dumps(one["resource"]) for one in answer.json().get("entry", []) if one["search"]["mode"] == "match"),
+        )
+    return found
+
+
+def test_a_dossier_moves_with_all_that_belongs_to_it(hosts, tmp_path):
+    a, b = hosts
+    anna, bruno, carla = a.world.professional(), a.world.professional(), a.world.professional()
+    dossier = a.world.open(traitant=anna)
+    holder = a.world.holder(dossier)
+    a.world.consent(dossier, "access", bruno)
+    a.world.consent(dossier, "block", carla)
+    first = a.world.deposit(dossier, anna, text="premier")
+    a.world.deposit(dossier, anna, labels=("MASQUE_PS",))
+    value = document(dossier, bruno)
+    value["content"][0]["attachment"]["data"] = "QUJD" * 300_000
+    assert bruno.post("DocumentReference", value).status_code == 201
+    replacing = {"relatesTo": [{"code": "replaces", "target": {"reference": f"DocumentReference/{first['id']}"}}]}
+    a.world.deposit(dossier, anna, **replacing)
+    askers = (anna, bruno, carla, holder)
+    before = [seen(a, one, dossier.id) for one in askers]
+    there = moved(a, b, dossier.id, tmp_path)
+    # at the first host it is closed, at the second it is open
+    assert bruno.get(dossier.path).status_code == 403
+    assert at(b, bruno, there).get(f"Patient/{there}").status_code == 200
+    assert at(b, carla, there).get(f"Patient/{there}").status_code == 403
+    listed = at(b, anna, there).get(f"DocumentReference?patient={there}&status=current").json()
+    assert listed["total"] == 3
+    assert at(b, bruno, there).get(f"DocumentReference?patient={there}").json()["total"] == 2
+    reports = [one["resource"] for one in listed["entry"] if one["resource"]["resourceType"] == "DocumentReference"]
+    contents = [one["content"][0]["attachment"]["url"] for one in reports]
+    octets = {at(b, anna, there).get(one, accept="text/plain").content for one in contents}
+    assert len(octets) == 3 and b"ABC" * 300_000 in octets
+    # what the first host sealed is proved at the second
+    for one in reports:
+        answer = at(b, anna, there).get(f"DocumentReference/{one['id']}/$verify")
+        assert answer.status_code == 200, answer.text
+        told = {each["name"]: each.get("valueCode") for each in answer.json()["parameter"]}
+        assert told["seal"] == "passed", answer.text
+    journal = at(b, holder, there).get(f"AuditEvent?patient={there}&_count=1000").json()
+    assert journal["total"] >= 10
+    b.command("verify")
+    # and back again
+    other = tmp_path / "back"
+    assert moved(b, a, there, other) == dossier.id
+    assert [seen(a, one, dossier.id) for one in askers] == [
+        {**one, "Provenance": seen(a, asker, dossier.id)["Provenance"]} for one, asker in zip(before, askers, strict=True)
+    ]
+    a.command("verify")
