@@ -64,7 +64,7 @@ async def _work(context: Context, job: Job, number: int, recipient: str, reason:
             await package_export.write(context, number, recipient, file, reason)
             file.seek(0)
             content = await context.store.contents.write(_pieces(file), int(job.detail["dossier"]))
-        await _close(job.id, "done", content=content.id.hex(), size=content.size)
+        await _close(job.id, "done", content=content.id.hex(), octets=content.size)
     except asyncio.CancelledError:
         with contextlib.suppress(FhirError):
             await _close(job.id, "failed", problem="exception", words="the server was stopped: ask again")
@@ -101,7 +101,7 @@ async def package_of(context: Context, id: str) -> tuple[bytes, int] | None:
         job = await _found(context, id)
     if job.state == "failed":
         raise FhirError(job.detail.get("problem", "exception"), job.detail.get("words", "the package was not made"))
-    return (bytes.fromhex(job.detail["content"]), job.detail["size"]) if job.state == "done" else None
+    return (bytes.fromhex(job.detail["content"]), job.detail["octets"]) if job.state == "done" else None
 
 
 async def remove(context: Context, id: str) -> None:
