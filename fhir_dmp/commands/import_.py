@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fhir_dmp.commands import Failed, with_settings
+from fhir_dmp.commands import Failed, takeover, with_settings
 from fhir_dmp.commands.serve import mongodb, private_folder
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import sources
@@ -30,6 +30,7 @@ from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.pool import Here, Pool, Workers
 from fhir_dmp.exchange.results import Counts, Result
 from fhir_dmp.exchange.rules import SANDBOX, Rules
+from fhir_dmp.exchange.transfer import SUFFIX
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.settings import Loaded, Settings
 from fhir_dmp.store.failures import StoreError
@@ -55,13 +56,16 @@ STDIN = "standard input"
 @click.option("--report", type=click.Path(path_type=Path), help="report file, one JSON line per resource; default in the data folder")
 @with_settings("sandbox", "workers")
 def command(loaded: Loaded, paths: tuple[str, ...], source: str, resume: str | None, report: Path | None) -> None:
-    """Load .json, .ndjson, .xml (CDA), .gz, .zip (also IHE XDM), folders or - (standard input).
+    """Load .json, .ndjson, .xml (CDA), .gz, .zip (also IHE XDM), folders or - (standard input); .dmp packages of another host.
 
     A transaction Bundle is all or nothing, everything else goes entry by entry. What was imported from the source before brings nothing
     new. Exit 0 all accepted, 3 some refused or in quarantine, 1 failed.
     """
     if bool(paths) == bool(resume):
         raise click.UsageError("name what to import, or the job to resume")
+    if paths and all(path.endswith(SUFFIX) for path in paths):
+        takeover.take(loaded, tuple(Path(path) for path in paths), source)
+        return
     try:
         if paths:
             inputs([path for path in paths if path != "-"])

@@ -34,6 +34,11 @@ def command(loaded: Loaded, paths: tuple[Path, ...], source: str) -> None:
 
     A package is taken whole or not at all; one that was taken before brings nothing new. Exit 0 all taken, 3 some refused, 1 failed.
     """
+    take(loaded, paths, source)
+
+
+def take(loaded: Loaded, paths: tuple[Path, ...], source: str) -> None:
+    """Take packages over, and say so."""
     private_folder(loaded.settings.data)
     try:
         with mongodb(loaded.settings) as running:

@@ -17,6 +17,7 @@ import msgspec
 
 from fhir_dmp.signing.seal import Version
 from fhir_dmp.store.reading import Reader
+from fhir_dmp.store.records import Source
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Content
 from fhir_dmp.store.vault import dossier_row
@@ -49,6 +50,13 @@ async def load(reads: Reader, dossier: int, host: str) -> Origins | None:
     if row is None or row.content is None or row.erased:
         return None
     return msgspec.json.decode(await reads.contents.read_all(row.content.id, MOST), type=Origins)
+
+
+async def every(reads: Reader, dossier: int) -> list[Origins]:
+    """What all former hosts of a dossier left with it."""
+    known = [(one.rules.get("card") or {}).get("host") for one in await Source.objects.order_by("pk").to_list()]
+    found = [await load(reads, dossier, host) for host in known if host]
+    return [one for one in found if one is not None]
 
 
 async def write(store: Store, dossier: int, origins: Origins) -> Content:

@@ -56,7 +56,7 @@ def hosts(mongod, tmp_path_factory):
 def moved(giver, taker, patient, folder):
     """Take a dossier from one host to the other, close it at the first; its id at the second."""
     giver.command("export", patient, "--to", taker.name, "--out", folder)
-    told = taker.command("takeover", folder / f"{patient}.dmp", "--source", giver.name)
+    told = taker.command("import", folder / f"{patient}.dmp", "--source", giver.name)
     giver.command("export", "--to", taker.name, "--acknowledged", folder / f"{patient}.receipt")
     return told.partition("Patient/")[2].split()[0]
 
@@ -118,6 +118,11 @@ def test_a_dossier_moves_with_all_that_belongs_to_it(hosts, tmp_path):
         assert told["seal"] == "passed", answer.text
     journal = at(b, holder, there).get(f"AuditEvent?patient={there}&_count=1000").json()
     assert journal["total"] >= 10
+    told = next(one["resource"] for one in journal["entry"] if one["resource"]["agent"])
+    proof = at(b, holder, there).get(f"AuditEvent/{journal['entry'][-1]['resource']['id']}/$proof")
+    assert proof.status_code == 200, proof.text
+    named = {one["name"] for one in proof.json()["parameter"]}
+    assert told and {"host", "checkpoint", "salt", "path"} <= named
     b.command("verify")
     # and back again
     other = tmp_path / "back"
