@@ -43,7 +43,9 @@ class Line(NamedTuple):
     @property
     def share(self) -> float:
         """Of the speed without that is left: of repetitions beside each other, the median."""
-        return median(one / other for one, other in zip(self.rates[self.pair.with_], self.rates[self.pair.without], strict=True))
+        rates = zip(self.rates[self.pair.with_], self.rates[self.pair.without], strict=True)
+        # One that answered nothing in its time has errors that say so.
+        return median(one / other if other else 0.0 for one, other in rates)
 
 
 def run(name: str, options: Options, progress: Callable[[str, int, int], None]) -> list[Line]:
