@@ -10,7 +10,7 @@ import pytest
 from pymongo import MongoClient
 
 from tests.access.conftest import DATABASE
-from tests.access.world import document
+from tests.access.world import INS, document
 
 # Rows of people: what is sharded. Everything else is small and in one place.
 SHARDED = ("resources", "versions", "contents.files", "contents.chunks")
@@ -91,6 +91,22 @@ def test_every_query_of_a_request_says_its_dossier(everyday):
     assert len(asked) > 20
     wide = [filter for entry in asked for filter in filters(entry) if not says_dossier(filter)]
     assert [one for one in wide if not background(one)] == []
+
+
+def test_only_an_identity_is_looked_up_among_all_dossiers(world, mongod):
+    """Named exceptions of requests: who a person is, found by a keyed hash of his INS."""
+    anna = world.professional()
+    with profiled(mongod) as found:
+        dossier = world.open(traitant=anna)
+        assert anna.get(f"Patient?identifier={INS}|{dossier.ins}").status_code == 200
+    asked = [filter for entry in found if entry["ns"].partition(".")[2] in SHARDED for filter in filters(entry)]
+    wide = [filter for filter in asked if not says_dossier(filter) and not background(filter)]
+    assert wide and all(names_identity(filter) for filter in wide), wide
+
+
+def names_identity(filter: dict) -> bool:
+    """Whether a filter binds a selective token, by its index."""
+    return ("g" in filter and bound(filter["g"])) or any(names_identity(part) for part in filter.get("$and", ()))
 
 
 def background(filter: dict) -> bool:
