@@ -61,6 +61,7 @@ class Indexer:
         self._observer = self._part(source(server))
         self._agents: dict[tuple, Part] = {}
         self._heads: dict[tuple, Part] = {}
+        self._holders: dict[str, tuple[dict[int, None], dict[int, None]]] = {}
         known = parameters(_TYPE)
         self._selective = {code for code in ("entity", "patient") if known[code].selective}
         self._placing = blind.locating(_TYPE)
@@ -132,12 +133,26 @@ class Indexer:
         for one in trace.disclosed:
             self._reference(one, own, x, g)
         if own:
-            self._reference(Disclosed("Patient", own), own, x, g)
+            holder_x, holder_g = self._holder(own)
+            x.update(holder_x)
+            g.update(holder_g)
         for consent in trace.consents:
             self._reference(Disclosed("Consent", consent), own, x, g)
         if trace.request_id:
             self._request(trace.request_id, x, g)
         return Entries(kept.x_and(x), kept.g_and(g), kept.c, ((self._date, trace.at_ms, trace.at_ms + 1), *kept.n))
+
+    def _holder(self, patient: str) -> tuple[dict[int, None], dict[int, None]]:
+        """What the patient of a trace shows: a dossier that is read is read again."""
+        kept = self._holders.get(patient)
+        if kept is None:
+            x: dict[int, None] = {}
+            g: dict[int, None] = {}
+            self._reference(Disclosed("Patient", patient), patient, x, g)
+            if len(self._holders) >= _KEPT:
+                self._holders.clear()
+            kept = self._holders[patient] = x, g
+        return kept
 
     def _reference(self, one: Disclosed, own: str, x: dict[int, None], g: dict[int, None]) -> None:
         hash64 = self._hash

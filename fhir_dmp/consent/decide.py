@@ -83,12 +83,12 @@ def residual(request: Request, dossier: Dossier | None, now_ms: int, law: Law = 
         effect, name, predicate = rule.effect, rule.name, said(rule, standing)
         if predicate is None:
             effect, name, predicate = REFUSE, NOT_EVALUABLE, ALWAYS
-        if predicate == NEVER:
+        if predicate is NEVER:
             continue
-        if effect == REFUSE and predicate == ALWAYS and not spoken:
+        if effect == REFUSE and predicate is ALWAYS and not spoken:
             return Decision(REFUSE, name)
         spoken.append((effect, name, predicate))
-        if predicate == ALWAYS:
+        if predicate is ALWAYS:
             break
     if not spoken:
         return Decision(REFUSE, NOTHING_SAID)

@@ -175,28 +175,35 @@ def simplified(predicate: Predicate) -> Predicate:
     """Constants folded, nested conjunctions and disjunctions flattened, repeated parts left out."""
     if predicate is ALWAYS or predicate is NEVER:
         return predicate
-    match predicate:
-        case Not(part):
-            inner = simplified(part)
-            if inner == ALWAYS:
-                return NEVER
-            if inner == NEVER:
-                return ALWAYS
-            return inner.part if isinstance(inner, Not) else Not(inner)
-        case All(parts) | AnyOf(parts):
-            kind, dead, void = (All, NEVER, ALWAYS) if isinstance(predicate, All) else (AnyOf, ALWAYS, NEVER)
-            flat: dict[Predicate, None] = {}
-            for part in map(simplified, parts):
-                if part == dead:
-                    return dead
-                for one in part.parts if isinstance(part, kind) else (part,):
-                    flat[one] = None
-            if not flat:
-                return void
-            return next(iter(flat)) if len(flat) == 1 else kind(tuple(flat))
-        case TypeIn(values) | AuthoredBy(values) | StatusIn(values) | LineageIn(values):
-            return predicate if values else NEVER
+    # What comes out is one of the two constants themselves when it equals one.
+    kind = type(predicate)
+    if kind is Not:
+        inner = simplified(predicate.part)
+        if inner is ALWAYS:
+            return NEVER
+        if inner is NEVER:
+            return ALWAYS
+        if type(inner) is Not:
+            return inner.part
+        return predicate if inner is predicate.part else Not(inner)
+    if kind is All or kind is AnyOf:
+        dead, void = (NEVER, ALWAYS) if kind is All else (ALWAYS, NEVER)
+        flat: dict[Predicate, None] = {}
+        for part in map(simplified, predicate.parts):
+            if part is dead:
+                return dead
+            for one in part.parts if type(part) is kind else (part,):
+                flat[one] = None
+        if not flat:
+            return void
+        return next(iter(flat)) if len(flat) == 1 else kind(tuple(flat))
+    if kind in EMPTY_IS_NEVER:
+        (values,) = (getattr(predicate, name) for name in kind.__match_args__)
+        return predicate if values else NEVER
     return predicate
+
+
+EMPTY_IS_NEVER = frozenset({TypeIn, AuthoredBy, StatusIn, LineageIn})
 
 
 # ---- rows
@@ -225,19 +232,26 @@ def row_of(facts: Facts, hash64: Hash64) -> dict[str, Any]:
 
 def facts_of(row: Mapping[str, Any], hash64: Hash64) -> Facts:
     """Facts from the sub-document `y` of a row; a missing field hides. hash64: the one the row was written with."""
-    defaults = Facts()
     return Facts(
         type=row.get("ty", 0),
         authors=frozenset(row.get("au", ())),
         organization=row.get("og", 0),
-        labels=frozenset(label for label, bit in LABEL_BITS.items() if row.get("lb", ~0) & bit),
-        first_deposit_ms=row.get("fd", defaults.first_deposit_ms),
-        release_ms=row.get("rl", defaults.release_ms),
+        labels=_labels(row.get("lb", ~0)),
+        first_deposit_ms=row.get("fd", _UNKNOWN.first_deposit_ms),
+        release_ms=row.get("rl", _UNKNOWN.release_ms),
         status=STATUSES[row.get("st", 2)],
         root=row.get("rt", 0),
-        period=(row.get("pa", defaults.period[0]), row.get("pb", defaults.period[1])),
+        period=(row.get("pa", _UNKNOWN.period[0]), row.get("pb", _UNKNOWN.period[1])),
         of=lambda kind, values: _hashes(kind, values, hash64),
     )
+
+
+_UNKNOWN = Facts()
+
+
+@lru_cache(maxsize=64)
+def _labels(bits: int) -> frozenset[str]:
+    return frozenset(label for label, bit in LABEL_BITS.items() if bits & bit)
 
 
 @lru_cache(maxsize=4096)
