@@ -6,7 +6,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
@@ -36,6 +36,7 @@ CORS_SEEN = ("ETag", "Location", "Content-Location", "Last-Modified", "Retry-Aft
 
 log = logging.getLogger("fhir_dmp.app")
 TIDY_SECONDS = 3600
+TOLD_AGAIN_SECONDS = 1.0
 # FastAPI would send addresses with their queries to a collector that it finds in the environment.
 SILENT = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
@@ -58,12 +59,14 @@ async def tidy(store: Store, address: str) -> None:
 
 
 async def ended(tasks: list[asyncio.Task]) -> None:
-    """Stop these tasks and wait until they have stopped."""
+    """Stop these tasks and wait until they have stopped. Told again and again: a command of the driver that is under way may swallow it."""
+    while going := [task for task in tasks if not task.done()]:
+        for task in going:
+            task.cancel()
+        await asyncio.wait(going, timeout=TOLD_AGAIN_SECONDS)
     for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a task behind the requests ended with %s", type(error).__name__)
 
 
 def create(settings: Settings | None = None, started: Callable[[], object] = lambda: None) -> ASGIApp:
