@@ -93,7 +93,7 @@ def test_a_patient_nobody_knows_has_no_documents(fhir):
         ("", (400, "invalid"), "needs to know of whom"),
         ("patient=a&patient.identifier=b|c", (400, "invalid"), "either"),
         ("patient=Practitioner/1", (400, "invalid"), "not the id of a Patient"),
-        ("patient=a&on-demand=true", (501, "not-supported"), "makes none on demand"),
+        ("patient=a&on-demand=true", (400, "not-supported"), "makes none on demand"),
         ("patient=a&start=soon", (400, "value"), "not of type dateTime"),
         ("patient=a&status=current", (400, "not-supported"), "`status` is not known"),
     ],

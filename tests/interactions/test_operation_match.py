@@ -109,7 +109,7 @@ def test_the_patient_may_be_the_body_itself(fhir, known):
         ({"resourceType": "Patient", "name": [{"family": "Seul"}]}, (400, "invalid"), "too little to match"),
         ({"resourceType": "Practitioner"}, (400, "invalid"), "is a Patient"),
         ({"resourceType": "Patient", "birthDate": "never", "name": [{"family": "x"}]}, (400, "invalid"), "never"),
-        ({"resourceType": "Parameters"}, (400, "invalid"), "is a Patient"),
+        ({"resourceType": "Parameters"}, (400, "required"), "`resource` is required"),
         ({"resourceType": "Patient", "name": "x", "identifier": "y", "birthDate": 3}, (400, "invalid"), "too little to match"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.interactions import docref, document, everything, export, export_job, lastn, match, meta, validate
+from fhir_dmp.interactions import docref, document, everything, export, export_job, lastn, match, meta, patient_summary, validate
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search.blind import self_hash
 from tests.interactions.making import observation
@@ -44,13 +44,22 @@ def address(type_name, id, name):
 
 def asked(type_name, id, name, **given):
     """(run, url, given) of an operation."""
-    runs = {"everything": everything, "document": document, "docref": docref, "match": match, "lastn": lastn, "meta": meta}
+    runs = {
+        "summary": patient_summary,
+        "everything": everything,
+        "document": document,
+        "docref": docref,
+        "match": match,
+        "lastn": lastn,
+        "meta": meta,
+    }
     resources = {"resource": (SHARED[0], b"")} if name == "match" else {}
     return runs[name].run, address(type_name, id, name), Given(tuple(given.items()), resources)
 
 
 OPERATIONS = {
     "everything": asked("Patient", "p1", "everything"),
+    "summary": asked("Patient", "p1", "summary"),
     "document": asked("Composition", "letter", "document"),
     "docref": asked("DocumentReference", "", "docref", patient="p1"),
     "match": asked("Patient", "", "match"),
