@@ -13,6 +13,13 @@ from fhir_dmp.guide.site import LANGUAGES, Site
 from fhir_dmp.guide.writing import Blocks
 
 NOTICE = '<blockquote><p lang="fr">Cette page est tenue en anglais, avec le code.</p></blockquote>'
+# How the French menu calls them.
+FRENCH = {
+    "profiles-differences": "Différences avec d'autres profils",
+    "access-paths": "Carte des accès",
+    "performance-figures": "Chiffres du dernier passage",
+    "changelog": "Journal des versions",
+}
 NUMBER = {"fr": "Numéro", "en": "Number"}
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
@@ -49,7 +56,7 @@ def one(site: Site, name: str, section: str, text: str) -> None:
         first, _, rest = text.partition("\n")
         opened, closed = blocks.keep('<div lang="en">'), blocks.keep("</div>")
         texts[language] = f"{first}\n\n{notice}{opened}\n\n{rest}\n\n{closed}\n", blocks
-    site.add(name, section, texts)
+    site.add(name, section, texts, {"fr": FRENCH[name]} if name in FRENCH else {})
 
 
 TABLES = {"decisions": decisions}

@@ -12,7 +12,7 @@ from fhir_dmp.guide import sources
 
 VOID = {"meta", "link", "img", "input", "br", "hr", "wbr"}
 LOADING = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("use", "href"), ("image", "href")}
-WORK = re.compile(r"lorem|todo|fixme|tbd\b|\{\{|\{%", re.IGNORECASE)
+WORK = re.compile(r"lorem|todo|fixme|tbd\b|\{\{|\{%|\]\(", re.IGNORECASE)
 
 
 class Page(HTMLParser):
