@@ -41,9 +41,9 @@ async def reactivate(context: Context, url: Url, given: Given) -> Answer:
 
 
 async def run(context: Context, url: Url, given: Given, action: str, reasons: Mapping[str, str]) -> Answer:
-    """One step in the life of a dossier. reasons: those the operation takes, "" in their place means the holder's request."""
+    """One step in the life of a dossier. reasons: those the operation takes; nothing is closed without one."""
     admit(context, "Patient", "u")
-    asked = given.one("reason") or "holder-request"
+    asked = given.one("reason") or ("" if action == "close" else "holder-request")
     if asked not in reasons:
         raise FhirError("business-rule", f"`reason` of ${action} must be one of {', '.join(reasons)}", "Parameters.parameter")
     reason, date = reasons[asked], given.one("date") or ""

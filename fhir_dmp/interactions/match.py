@@ -3,6 +3,8 @@
 https://hl7.org/fhir/R4/patient-operation-match.html
 """
 
+from dataclasses import replace
+
 from fhir_dmp.dmp import matching as scoring
 from fhir_dmp.errors import FhirError, Issue, outcome
 from fhir_dmp.fhir import json
@@ -14,7 +16,7 @@ from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_access import of_staff
 from fhir_dmp.interactions.search_rows import limits_of, matching
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
-from fhir_dmp.interactions.search_type import entry_of
+from fhir_dmp.interactions.search_type import Entry, entry_of
 from fhir_dmp.search.predicate import All, AnyOf, DateIs, Has, Predicate, StringStarts, TokenIs, simplified
 from fhir_dmp.search.spelling import fold
 from fhir_dmp.store.rows import Row
@@ -52,13 +54,22 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
         ranked = ranked[:most]
     hits = []
     for place, match in ranked:
-        entry = entry_of(rows[place], "match")
+        entry = _to_staff(context, entry_of(rows[place], "match"))
         extra = {"extension": [{"url": GRADE, "valueCode": match.grade}], "score": match.score}
         hits.append(Hit(f"{context.base_url}/Patient/{entry.id}", entry.body, "match", json.dump(extra)))
     total = len(hits)
     if said:
         hits.append(Hit("", outcome(said), "outcome"))
     return Answer(200, searchset(hits, total=total, links=[("self", f"{context.base_url}/Patient/$match")]))
+
+
+def _to_staff(context: Context, entry: Entry) -> Entry:
+    """Who may not read the dossier is told which one it is and no more; that he was told is traced in it."""
+    if context.enforcer is None or judges(context) or entry.row is None:
+        return entry
+    enforcement.note(context, entry.row, entry.id, entry.id)
+    value = json.parse_exact(entry.body)
+    return replace(entry, body=json.dump({name: value[name] for name in ("resourceType", "id", "identifier", "active") if name in value}))
 
 
 def judges(context: Context) -> bool:

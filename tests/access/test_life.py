@@ -140,3 +140,21 @@ def test_the_holder_known_by_ins_reactivates(world):
     dossier = world.open()
     by_ins = world.holder(dossier.ins)
     assert close(by_ins, dossier).status_code == 200 and reopen(by_ins, dossier).status_code == 200
+
+
+def test_nothing_is_closed_without_a_reason(world):
+    dossier = world.open()
+    holder = world.holder(dossier)
+    assert holder.run(f"{dossier.path}/$close").status_code == 422
+    assert holder.get(dossier.path).status_code == 200
+    assert holder.run(f"{dossier.path}/$close", reason="holder-request").status_code == 200
+
+
+def test_staff_is_told_which_dossier_is_meant_and_no_more(world):
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    admin = world.operator("admin")
+    answer = admin.post("Patient/$match", {"resourceType": "Patient", "identifier": [{"system": INS, "value": dossier.ins}]})
+    (entry,) = answer.json()["entry"]
+    assert set(entry["resource"]) == {"resourceType", "id", "identifier", "active"} and entry["search"]["score"]
+    assert any("operator" in str(one["agent"]) for one in listed(anna, dossier, "AuditEvent"))
