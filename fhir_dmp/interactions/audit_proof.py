@@ -24,6 +24,7 @@ from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.store.lanes import Place, place_of, salt_of
 from fhir_dmp.store.resources import Store
+from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, dossier_in
 
 URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-proof"
@@ -36,22 +37,22 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     if row is None or row.type != "AuditEvent" or row.deleted or row.erased or not sight.sees(row):
         raise read.absent()
     (seen,) = await shown.rows(context, sight, [row])
-    if (kept := await _kept(context, row.dossier, url.id)) is not None:
-        if seen.body != row.body:
-            raise read.absent()  # what is left of it proves nothing of the journal of another host
+    if (kept := await _kept(context, row, url.id, salted=seen.body == row.body)) is not None:
         return Answer(200, kept)
     return Answer(200, parameters(await proof_of(context.store, url.id), salted=seen.body == row.body))
 
 
-async def _kept(context: Context, dossier: int, id: str) -> bytes | None:
+async def _kept(context: Context, row: Row, id: str, *, salted: bool) -> bytes | None:
     """The proof that another host gave along with a trace of its own; None for a trace of this host."""
     document = await context.store.log.row(context.store.vault.locate("AuditEvent", id))
-    if dossier == COMMON or (document is not None and place_of(document) is not None):
+    if row.dossier == COMMON or (document is not None and place_of(document) is not None):
         return None
-    found = await origins.every(context.reads, dossier)
-    for one in found:
+    for one in await origins.every(context.reads, row.dossier):
         if (proof := one.proofs.get(f"AuditEvent/{id}")) is not None:
-            named: list[dict] = [{"name": name, "valueBase64Binary": proof[name]} for name in ("chain", "row", "salt", "publicKey")]
+            named: list[dict] = [{"name": name, "valueBase64Binary": proof[name]} for name in ("chain", "row", "publicKey")]
+            salt = base64.b64decode(proof["salt"])
+            committed = _text(chain.commitment(salt, origins.translated(row.body or b"", one.back)))
+            named.append({"name": "salt" if salted else "commitment", "valueBase64Binary": proof["salt"] if salted else committed})
             named += [{"name": "path", "valueBase64Binary": part} for part in proof["path"]]
             named += [{"name": name, "valueString": str(proof[name])} for name in ("number", "index", "checkpoint")]
             named += [{"name": "host", "valueString": one.host}, {"name": "id", "valueString": one.back.get(id, id)}]
