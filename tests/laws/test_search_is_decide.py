@@ -8,7 +8,7 @@ import itertools
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from pymongo import MongoClient
 
 from fhir_dmp.consent import companions
@@ -46,19 +46,23 @@ def host(runner, mongod, data_dir):
 def test_a_search_finds_what_is_permitted_and_nothing_else(runner, host, histories):
     found = {"permitted": 0, "not": 0, "refused": 0}
 
-    @settings(max_examples=histories(25, 500), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=histories(5, 300), deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
     @given(stories())
     def agree(story):
         runner.run(everybody(host, story, found))
 
     agree()
-    assert min(found.values()) > 20, found
+    assert min(found.values()) > 5, found
 
 
 async def everybody(host: Host, story, found: dict[str, int]) -> None:
     play = Play(host, host.professionals, story, f"{os.getpid()} {next(_numbers)}")
     await play.run()
-    for number, person in enumerate(play.cast.values()):
+    # Six of those who take part, others in other histories.
+    people_ = sorted(play.cast.values(), key=lambda one: ((len(one.name) * 7 + len(story.deeds) * 3 + len(story.asker)) % 11, one.name))
+    for number, person in enumerate(people_[:6]):
         host.moment(f"{play.name} asks {number}".encode(), play.now + MINUTE + number)
         met = await known(host, person, play.patient)
         for type_name in TYPES:
@@ -99,7 +103,7 @@ async def agrees(host: Host, play: Play, person, met: enforcement.Known, type_na
         # What the search itself left behind is no part of what it found.
         assert set(matches) == permitted, (said, set(matches) - permitted, permitted - set(matches))
         assert value["total"] == len(matches) == len(set(matches)), said
-    for id in sorted(there)[:8]:
+    for id in sorted(there)[:2]:
         answer = await host.send(Call("GET", f"{type_name}/{id}", person.token))
         assert (answer.status == 200) == (id in readable), (said, id, answer)
     found["permitted"] += len(permitted)
