@@ -130,7 +130,8 @@ class Known:
     def decide(self, action: str, document: Facts | None = None, **about: Any) -> Decision:
         """The decision on one act."""
         request = self.request if action == self.request.action and not about else self.request.doing(action, **about)
-        request = knowing(request, document) if document else request
+        # Who is named by a Consent, or acted in a trace, is no author for that.
+        request = knowing(request, document) if document and action not in companions.ACTS else request
         if request is self.request and self.policy is not None:
             return judged(self.standing, document)
         return decide(request, self.policy, document, self.now_ms, self.law)

@@ -211,7 +211,8 @@ def _restricted(sight: Sight, rows: Sequence[Row]) -> list[Entry]:
     """Words about documents whose visibility is restricted, for whoever is to be warned on screen."""
     issues = []
     for row in rows if sight.met is not None and sight.met.policy is not None else ():
-        for one in facts.opened(sight.met.context, row):
+        # A trace carries the labels of what it tells of: to warn of it would tell them.
+        for one in facts.opened(sight.met.context, row) if row.type == shown.LABELLED else ():
             for label in sorted(sight.met.view.warnings(one)):
                 said = OBLIGATIONS[f"warn:{label}"].removeprefix("say on screen that ")
                 issues.append(Issue("information", "informational", f"{row.type}/{shown.id_of(row.body or b'{}')}: {said}"))
