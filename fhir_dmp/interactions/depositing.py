@@ -167,6 +167,8 @@ async def _other(context: Context, met: Known, one: Item, named: Mapping[str, fr
     if one.row is not None:
         for own in facts.opened(context, one.row):
             settle(met.decide("replace", own))
+            # In place only by its author: whoever is shown less than there is would write back less.
+            settle(met.decide("withdraw", own))
     carriers = [other for other in items if other.checked.type == DOCUMENT and _carries(context, other, one)]
     lineages = [_lineage(context, met, other) for other in carriers]
     if kind == "List":

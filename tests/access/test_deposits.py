@@ -180,3 +180,14 @@ def test_what_is_no_document_is_told_in_a_transaction_too(world, wrong):
     value = {**document(dossier, anna), **wrong}
     answer = anna.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [posted(value, "urn:uuid:0")]})
     assert answer.status_code == 422 and answer.json()["issue"][0]["expression"][0].startswith("Bundle.entry[0].resource"), answer.text
+
+
+def test_what_is_no_document_is_replaced_in_place_by_its_author_alone(world):
+    anna, bob = world.professional(), world.professional()
+    dossier = world.open(traitant=bob)
+    code = {"coding": [{"system": "http://loinc.org", "code": "85354-9"}]}
+    made = world.write(anna, {"resourceType": "Observation", "status": "final", "code": code, "subject": {"reference": dossier.path}})
+    changed = {**made, "status": "amended"}
+    assert bob.get(f"Observation/{made['id']}").status_code == 200
+    assert bob.put(f"Observation/{made['id']}", changed).status_code == 403
+    assert anna.put(f"Observation/{made['id']}", changed).status_code == 200
