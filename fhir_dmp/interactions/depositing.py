@@ -146,7 +146,11 @@ async def _predecessor(context: Context, met: Known, text: str, place: str) -> t
             enforcement.keep(met, row)
         raise FhirError("business-rule", NOWHERE, place)
     (own,) = facts.opened(context, row)
-    settle(met.decide("replace-by-structure" if by_structure else "replace", own))
+    if by_structure and not met.decide("replace-by-structure", own).permits:
+        # A certificate reads nothing: what is not its own is not there for it.
+        raise FhirError("business-rule", NOWHERE, place)
+    if not by_structure:
+        settle(met.decide("replace", own))
     return row, said.id
 
 

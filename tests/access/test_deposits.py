@@ -191,3 +191,15 @@ def test_what_is_no_document_is_replaced_in_place_by_its_author_alone(world):
     assert bob.get(f"Observation/{made['id']}").status_code == 200
     assert bob.put(f"Observation/{made['id']}", changed).status_code == 403
     assert anna.put(f"Observation/{made['id']}", changed).status_code == 200
+
+
+def test_a_certificate_replaces_its_own_and_finds_nothing_else(world):
+    dossier, anna, hospital = world.open(), world.professional(), world.structure()
+    answers = []
+    for id in (world.deposit(dossier, anna)["id"], "nobodyatallnobodyatallnobo"):
+        related = [{"code": "replaces", "target": {"reference": f"DocumentReference/{id}"}}]
+        answers.append(hospital.post("DocumentReference", document(dossier, anna, relatesTo=related)))
+    assert [one.status_code for one in answers] == [422, 422] and answers[0].content == answers[1].content
+    own = hospital.post("DocumentReference", document(dossier, anna)).json()
+    related = [{"code": "replaces", "target": {"reference": f"DocumentReference/{own['id']}"}}]
+    assert hospital.post("DocumentReference", document(dossier, anna, relatesTo=related)).status_code == 201
