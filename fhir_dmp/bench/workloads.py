@@ -214,8 +214,8 @@ def submission(world: World) -> list[Asked]:
     for number in range(WRITES // 4):
         content, document, lot = (f"urn:uuid:{data.uuid(f'{chance.getrandbits(128):032x}')}" for _ in range(3))
         reference = world.new_document(chance, number)
-        reference["content"][0]["attachment"]["url"] = content
         text = f"Observation simulée numéro {number}. ".encode() * 60
+        reference["content"][0]["attachment"] |= {"url": content, "size": len(text), "contentType": "text/plain; charset=utf-8"}
         binary = {"resourceType": "Binary", "contentType": "text/plain; charset=utf-8", "data": b64encode(text).decode()}
         submitted = {
             "resourceType": "List",

@@ -47,11 +47,12 @@ def without_queries(body: bytes) -> bytes:
     """A trace without the words of its query: somebody may have asked by name for what its reader is not shown."""
     if b'"query"' not in body:
         return body
-    kept = [
-        {name: part for name, part in one.items() if name != "query"}
-        for one in json.parse_exact(bytes(json.members(body)["entity"]), object_only=False)
-    ]
-    return json.set_members(body, {"entity": json.dump(kept)})
+    kept = [one for one in json.parse_exact(bytes(json.members(body)["entity"]), object_only=False) if "query" not in one]
+    # Without it, it no longer follows the profile that asks for it.
+    meta = {
+        name: part for name, part in json.parse_exact(bytes(json.members(body)["meta"]), object_only=False).items() if name != "profile"
+    }
+    return json.set_members(body, {"entity": json.dump(kept) if kept else None, "meta": json.dump(meta)})
 
 
 async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -> list[bytes]:

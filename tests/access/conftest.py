@@ -15,7 +15,7 @@ DATABASE = f"access_{os.getpid()}"
 def access_server(mongod, tmp_path_factory):
     """A server that obeys every rule, on a MongoDB that refuses every collection scan."""
     folder = tmp_path_factory.mktemp("access")
-    environment = {"FHIR_DMP_DATABASE": DATABASE}
+    environment = {"FHIR_DMP_DATABASE": DATABASE, "FHIR_DMP_JOURNAL_SECONDS": "1"}
     with serving(folder, "--mongodb-uri", mongod.uri, "--workers", "2", environment=environment, sandbox=False) as running:
         yield running
     with MongoClient(mongod.uri) as client:

@@ -67,5 +67,7 @@ def test_first_page_says_what_this_is_in_two_languages_and_runs_nothing(server):
     assert "script" not in answer.text.replace("Content-Security-Policy", "") and "http://" not in answer.text
     assert "Dossier Médical Partagé" in answer.text and "sandbox" in answer.text and 'lang="en"' in answer.text
     for address in re.findall(r'href="([^"]+)"', answer.text):
-        assert server.client.get(address).status_code == 200, address
+        # Before its first head is signed a new store has no checkpoint; the guide may still be on its way.
+        early = 404 if address == "/journal/checkpoint" else 503 if address.startswith("/ig/") else 200
+        assert server.client.get(address).status_code in (200, early), address
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
