@@ -40,7 +40,7 @@ def test_what_is_hidden_changes_no_answer(runner, worlds, histories, pytestconfi
     everything = pytestconfig.getoption("--laws")
 
     @settings(
-        max_examples=histories(25, 2_000),
+        max_examples=histories(60, 2_000),
         deadline=None,
         database=None,
         derandomize=not everything,
