@@ -11,7 +11,7 @@ LIVING = frozenset({"Patient", "Consent", "Provenance", "AuditEvent", "Binary"})
 def test_there_and_back_nothing_is_lost(two, histories):
     checks = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
-    @settings(max_examples=histories(4, 100), deadline=None, suppress_health_check=checks, database=None)
+    @settings(max_examples=histories(2, 100), deadline=None, suppress_health_check=checks, database=None)
     @given(story=acts)
     def moved(story):
         two.runner.run(round_trip(two, Played(two.world, story)))
