@@ -69,9 +69,10 @@ def of_writes(context: "Context", changes: Written) -> list[Change]:
     message = context.message
     if message is not None and len(groups) > 1:
         message = Message(signer=message.signer, kid=message.kid) if message.signer else None
-    made = [_seal(context, rows, message) for rows in groups]
+    at_ms = context.now_ms()
+    made = [_seal(context, rows, message, at_ms) for rows in groups]
     if message is not None and message.jws:
-        made += [_provenance(context, MESSAGE, rows, message.signer, message.jws) for rows in groups]
+        made += [_provenance(context, MESSAGE, rows, message.signer, message.jws, at_ms) for rows in groups]
     return made
 
 
@@ -103,17 +104,17 @@ def _root(row: NewRow) -> int:
     return row.visible.get("rt", 0) if isinstance(row.visible, dict) and row.type not in companions.SEEN_AS else 0
 
 
-def _seal(context: "Context", rows: Sequence[tuple[NewRow, str]], message: Message | None) -> Change:
-    """One seal over some versions of one dossier."""
-    host, at = context.recorder.indexer.server.identity, to_instant(context.now_ms())
+def _seal(context: "Context", rows: Sequence[tuple[NewRow, str]], message: Message | None, at_ms: int) -> Change:
+    """One seal over some versions of one dossier, signed and recorded at one instant."""
+    host, at = context.recorder.indexer.server.identity, to_instant(at_ms)
     what = [_sealed(row, id) for row, id in rows]
-    return _provenance(context, SEAL, rows, host, seal.sign(context.seals, host, at, _patient(context, *rows[0]), what, message))
+    return _provenance(context, SEAL, rows, host, seal.sign(context.seals, host, at, _patient(context, *rows[0]), what, message), at_ms)
 
 
-def _provenance(context: "Context", level: "Level", rows: Sequence[tuple[NewRow, str]], signer: str, signed: str) -> Change:
+def _provenance(context: "Context", level: "Level", rows: Sequence[tuple[NewRow, str]], signer: str, signed: str, at_ms: int) -> Change:
     """The Provenance that holds a JWS about some versions."""
     first, first_id = rows[0]
-    vault, at_ms = context.store.vault, context.now_ms()
+    vault = context.store.vault
     at, patient = to_instant(at_ms), _patient(context, first, first_id)
     targets = [_reference(row, id) for row, id in rows] + ([patient] if patient else [])
     own = {
