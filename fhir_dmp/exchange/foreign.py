@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fhir_dmp.consent.asking import asking
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.identity import INS_SYSTEMS
 from fhir_dmp.dmp.visibility import labels_of
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import mapping, people, waiting
+from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.provenance import drawing
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.units import Unit
@@ -23,7 +23,6 @@ from fhir_dmp.fhir.references import parse_reference, references, rewrite
 from fhir_dmp.interactions import depositing, enforcement, match, octets
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.depositing import Item
-from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, place_of, stamp
 from fhir_dmp.interactions.search_sight import UNRESTRICTED
@@ -87,7 +86,7 @@ class Foreign:
 
     def acting(self) -> Context:
         """The context in which the rules judge what the source deposits."""
-        return replace(self.context, enforcer=Enforcer(asking(self.context.actor, source=self.rules.origin)))
+        return replace(self.context, enforcer=judged(self.context, self.rules.origin))
 
     # People
 

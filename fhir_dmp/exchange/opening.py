@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.consent.asking import asking
 from fhir_dmp.exchange.rules import FEED, SANDBOX, Rules
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.identity.scopes import parse
+from fhir_dmp.interactions import choices
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.settings import Settings
 from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.store.ledger import Ledger
@@ -43,6 +46,11 @@ def context_of(store: Store, settings: Settings, rules: Rules, base_url: str = "
         recorder=None if rules.plain else Recorder(store, address),
         seals=None if rules.plain else SealKeys(settings.data),
     )
+
+
+def judged(context: Context, source: str = "") -> Enforcer:
+    """Who asks the rules for the actor of a context, by the choices of this host. source: see consent.asking.Request."""
+    return Enforcer(asking(context.actor, source=source), choices.law(context.settings))
 
 
 @asynccontextmanager

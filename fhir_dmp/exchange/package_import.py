@@ -16,7 +16,6 @@ import msgspec
 
 from fhir_dmp.audit.checkpoint import opened as opened_head
 from fhir_dmp.audit.recorder import Recorder
-from fhir_dmp.consent.asking import asking
 from fhir_dmp.consent.dossier import Dossier, Right
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.lifecycle import Status
@@ -33,7 +32,6 @@ from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.interactions import closing, origins, policy, search_match, tracing
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.origins import Origins, translated
 from fhir_dmp.interactions.reindex import entries_of
 from fhir_dmp.interactions.verify_seal import is_seal, signatures
@@ -95,8 +93,8 @@ def acting(context: Context, rules: Rules, data: Path) -> Context:
     """The context of an act of the giving host, under the rules, traced and sealed."""
     actor = opening.actor_of(rules)
     recorder = context.recorder or Recorder(context.store, context.base_url)
-    enforcer = Enforcer(asking(actor, source=rules.origin))
-    return replace(context, actor=actor, enforcer=enforcer, recorder=recorder, seals=context.seals or SealKeys(data))
+    acting = replace(context, actor=actor, recorder=recorder, seals=context.seals or SealKeys(data))
+    return replace(acting, enforcer=opening.judged(acting, rules.origin))
 
 
 def wrong(reason: str) -> FhirError:

@@ -9,13 +9,12 @@ from typing import Any
 
 from fhir_dmp.audit.event import Disclosed, Trace
 from fhir_dmp.audit.recorder import Recorder
-from fhir_dmp.consent.asking import asking
+from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.interactions import sealing, tracing
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.facts import LEADS
 from fhir_dmp.search import blind, extract
 from fhir_dmp.search.blind import Entries
@@ -101,7 +100,7 @@ class Origins:
 
     def acting(self, patient: str) -> Context:
         """The context of an act of the source in the dossier of a patient."""
-        enforcer = Enforcer(asking(self.context.actor, source=self.rules.origin))
+        enforcer = judged(self.context, self.rules.origin)
         enforcer.ledger.patient = patient
         return replace(self.context, enforcer=enforcer, request_id=self.job)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fhir_dmp.audit.recorder import Recorder
-from fhir_dmp.consent.asking import asking
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import hosts, package_export
+from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.package import Manifest, Receipt
 from fhir_dmp.exchange.package_import import acknowledged
 from fhir_dmp.fhir.bundle import Url
@@ -20,7 +20,6 @@ from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import closing, enforcement, tracing
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.signing.keys import SealKeys
 
 SUFFIX = ".dmp"
@@ -30,7 +29,8 @@ def as_host(context: Context, data: Path, recipient: str) -> Context:
     """The context of this host when it gives a dossier away, traced and sealed."""
     actor = Actor(kind="host", host=recipient, issuer="export", subject=recipient, expires=float("inf"), software="fhir-dmp export")
     recorder = context.recorder or Recorder(context.store, context.base_url)
-    return replace(context, actor=actor, enforcer=Enforcer(asking(actor)), recorder=recorder, seals=context.seals or SealKeys(data))
+    acting = replace(context, actor=actor, recorder=recorder, seals=context.seals or SealKeys(data))
+    return replace(acting, enforcer=judged(acting))
 
 
 async def dossiers(context: Context) -> AsyncIterator[str]:

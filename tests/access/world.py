@@ -181,11 +181,23 @@ class World:
     # ---- dossiers
 
     def open(
-        self, *, age: int = 50, traitant: Asker | None = None, by: Asker | None = None, people: tuple = (), **ticked: object
+        self,
+        *,
+        age: int = 50,
+        traitant: Asker | None = None,
+        by: Asker | None = None,
+        people: tuple = (),
+        family: str = "",
+        **ticked: object,
     ) -> Dossier:
-        """A new dossier. age: of the holder, in years. people: relationship codes of RelatedPersons, e.g. ("MTH",). ticked: of $open."""
+        """A new dossier. age: of the holder, in years. people: relationship codes of RelatedPersons, e.g. ("MTH",). ticked: of $open.
+
+        family: name of the holder, "" for one that many have.
+        """
         ins = new_ins()
-        value = patient(ins, age=age, **({"generalPractitioner": [traitant.reference]} if traitant else {}))
+        own = {"generalPractitioner": [traitant.reference]} if traitant else {}
+        own |= {"name": [{"use": "official", "family": family, "given": ["Solange"]}]} if family else {}
+        value = patient(ins, age=age, **own)
         by = by or self.professional()
         given = {"patient": value, "evidence": "signed-form", **ticked}
         answer = by.run("Patient/$open", **given, relatedPerson=[related(code) for code in people])

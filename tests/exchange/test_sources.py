@@ -113,8 +113,8 @@ def id_number(id: str) -> int:
 
 @pytest.fixture
 def sender(world) -> Sender:
-    """A source of a person whose dossier is open."""
-    return Sender(world, world.open())
+    """A source of a person whose dossier is open, and who has a name of his own."""
+    return Sender(world, world.open(family="".join(chr(ord("A") + int(digit)) for digit in str(number()))))
 
 
 def issues(line: dict) -> str:
