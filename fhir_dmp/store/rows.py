@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.errors import FhirError
+from fhir_dmp.store.deflated import deflate, inflate
 from fhir_dmp.store.vault import seal, unseal, version_row
 
 ROW_BYTES = 12 * 1024 * 1024
@@ -206,7 +207,8 @@ def _body_fields(row: NewRow, key: AESGCM, large: Content | None) -> dict[str, A
     if large is not None:
         contents.append({"i": Binary(large.id), "z": large.size, "w": True})
     elif row.body is not None:
-        fields["b"] = Binary(seal(key, row.body, version_row(row.key, row.version)))
+        body = deflate(row.body) if row.journal else row.body
+        fields["b"] = Binary(seal(key, body, version_row(row.key, row.version)))
     if contents:
         fields["f"] = contents
     return fields
@@ -229,7 +231,7 @@ def row_of(
     row_key = document["k"] if "k" in document else document["_id"]
     body = large
     if body is None and key is not None and "b" in document:
-        body = unseal(key, document["b"], version_row(row_key, document["v"]))
+        body = inflate(unseal(key, document["b"], version_row(row_key, document["v"])))
     return Row(
         key=row_key,
         dossier=document["d"],
