@@ -18,8 +18,6 @@ log = logging.getLogger("fhir_dmp.audit")
 CHECKPOINTS = Path("journal") / "checkpoints"
 # Signed too: the log was put back to this size and root, by the restore of a backup.
 RESTORES = Path("journal") / "restores"
-# A chain in which nothing came so often is one of a process that died; it is looked at again every so many rounds.
-QUIET_ROUNDS = 100
 
 
 def signer(store: Store) -> Signer:
@@ -47,8 +45,6 @@ class Merger:
         self._path = folder / CHECKPOINTS
         self._signer = signer(store)
         self._holder = os.urandom(8).hex()
-        self._quiet: dict[bytes, int] = {}
-        self._round = 0
 
     async def run(self) -> None:
         """Round after round until cancelled; what fails is tried again in the next one."""
@@ -72,22 +68,31 @@ class Merger:
             log.info("the lease of the journal runs out by itself: %s", error)
 
     async def round(self) -> int:
-        """Merge what there is and sign, when the lease is ours; how many traces."""
-        store = self._store
-        lease_ms = int(max(self._seconds * 4, 20) * 1000)
-        if not await store.log.hold(self._holder, store.clock(), lease_ms):
+        """Merge what there is and sign, when the lease is ours; how many entries.
+
+        What takes longer than the time between two rounds is signed on the way, so that no trace waits for all the others.
+        """
+        merged, due = 0, self._now() + self._seconds
+        if not await self._hold():
             return 0
-        merged = await self.merge_all()
+        async for count in self._store.log.merging():
+            merged += count
+            if self._now() >= due:
+                await self.sign()
+                if not await self._hold():
+                    return merged
+                due = self._now() + self._seconds
         await self.sign()
         return merged
 
-    async def merge_all(self) -> int:
-        """Merge every open chain to its end."""
-        self._round += 1
-        found = await self._store.log.merge_all(lambda chain: self._quiet.get(chain, 0) > QUIET_ROUNDS and self._round % QUIET_ROUNDS > 0)
-        for chain, number in found.items():
-            self._quiet[chain] = 0 if number else self._quiet.get(chain, 0) + 1
-        return sum(found.values())
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _hold(self) -> bool:
+        """Take or renew the lease; False when another process has it."""
+        lease_ms = int(max(self._seconds * 4, 20) * 1000)
+        return await self._store.log.hold(self._holder, self._store.clock(), lease_ms)
 
     async def sign(self) -> str | None:
         """Sign the head when the log has grown since the last one; the text of the checkpoint."""

@@ -92,7 +92,7 @@ class Verifier:
         return self.report
 
     def _name(self, key: bytes) -> str:
-        return f"AuditEvent/{self._store.vault.seal_id(key)}"
+        return f"AuditEvent/{self._store.vault.seal_id(key)}" if _is_key(key) else f"row {key!r}"
 
     # The tree
 
@@ -196,7 +196,7 @@ class Verifier:
         previous: tuple[int, bytes, int] | None = None
         chain, number, linked = b"", 0, START
         async for documents in self._log.every_trace():
-            keys = await self._log.keys({dossier_in(document["_id"]) for document in documents} | {COMMON})
+            keys = await self._log.keys({dossier_in(document["_id"]) for document in documents if _is_key(document["_id"])} | {COMMON})
             for document in documents:
                 self.report.traces += 1
                 place, name = place_of(document), self._name(document["_id"])
@@ -308,6 +308,10 @@ class Verifier:
 def _undone(head: Head, restores: Iterable[Head]) -> int | None:
     """The size to which a later restore put back a log that had been as large as this head says; None when none did."""
     return min((restore.size for restore in restores if restore.at_ms >= head.at_ms and restore.size < head.size), default=None)
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, bytes) and len(key) == 16
 
 
 def _read(leaf: Mapping[str, Any]) -> _Leaf:

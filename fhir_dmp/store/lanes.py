@@ -61,11 +61,14 @@ def salt_of(document: dict, key) -> bytes:
 
 def place_of(document: dict) -> Place | None:
     """Where a stored trace stands; None for what is none, or has lost its place."""
-    found = document.get("j")
-    try:
-        return Place(Position(bytes(found["w"]), int(found["q"]), document["_id"]), bytes(found["m"]), bytes(found["h"]))
-    except (TypeError, KeyError, ValueError):
+    found, key = document.get("j"), document["_id"]
+    if not isinstance(found, dict):
         return None
+    chain, number, committed, linked = (found.get(name) for name in ("w", "q", "m", "h"))
+    sizes = ((chain, 16), (key, 16), (committed, 32), (linked, 32))
+    if not all(isinstance(value, bytes) and len(value) == size for value, size in sizes) or not isinstance(number, int) or number < 0:
+        return None
+    return Place(Position(bytes(chain), int(number), key), bytes(committed), bytes(linked))
 
 
 class Lane:

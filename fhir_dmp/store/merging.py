@@ -29,6 +29,8 @@ from fhir_dmp.store.vault import Vault, dossier_row
 
 LEAVES, HEADS, STATE = "journal.leaves", "journal.heads", {"_id": "journal"}
 BATCH = 1000
+# Chains that one command looks at.
+LOOKED_AT = 200
 # A gap is believed when it is still there after this: an index is not read at one single moment.
 RELOOK_SECONDS = 0.2
 
@@ -113,16 +115,47 @@ class Log:
         filter = {"open": True} if only_open else {}
         return await self._connection.read({"find": CHAINS, "filter": filter, "hint": "open" if only_open else "_id_", "batchSize": 1000})
 
-    async def merge_all(self, skip: Callable[[bytes], bool] = lambda chain: False) -> dict[bytes, int]:
-        """Merge every open chain to its end; how many traces of each."""
-        merged: dict[bytes, int] = {}
-        for chain in await self.chains(only_open=True):
-            name, begun = bytes(chain["_id"]), chain["n"]
-            if not skip(name):
-                while moved := await self.merge(chain):
-                    chain = moved
-                merged[name] = chain["n"] - begun
-        return merged
+    async def growing(self, chains: Sequence[Mapping[str, Any]]) -> set[bytes]:
+        """Names of those chains that have traces which the log has not. chains: as `chains` gives them."""
+        found: set[bytes] = set()
+        for start in range(0, len(chains), LOOKED_AT):
+            # With this index named, each chain is one look into it, and no trace is read.
+            next_ones = [{"j.w": chain["_id"], "j.q": {"$gte": chain["n"]}} for chain in chains[start : start + LOOKED_AT]]
+            command = {"find": "resources", "filter": {"$or": next_ones}, "projection": {"_id": 0, "j.w": 1}, "hint": "journal"}
+            rest = {bytes(chain["_id"]) for chain in chains[start : start + LOOKED_AT]}
+            while rest:
+                here = [one for one in next_ones if bytes(one["j.w"]) in rest]
+                told = await self._connection.read({**command, "filter": {"$or": here}, "limit": BATCH, "batchSize": BATCH})
+                named = {bytes(one["j"]["w"]) for one in told}
+                found |= named
+                # One chain may have so much that the others do not get a word in.
+                rest = rest - named if len(told) == BATCH else set()
+        return found
+
+    async def merge_all(self) -> int:
+        """Merge every open chain as far as it goes now; how many entries."""
+        return sum([count async for count in self.merging()])
+
+    async def merging(self) -> AsyncIterator[int]:
+        """The same piece by piece, so that others may have their turn; the number of entries of each piece.
+
+        Chains take turns, and what comes meanwhile waits for the next time: under load that does not end this ends all the same.
+        """
+        chains = await self.chains(only_open=True)
+        growing = await self.growing(chains)
+        for chain in chains:
+            if chain.get("ended") and bytes(chain["_id"]) not in growing:
+                await self._connection.database[CHAINS].update_one({"_id": chain["_id"], "n": chain["n"]}, {"$set": {"open": False}})
+        waiting = [chain for chain in chains if bytes(chain["_id"]) in growing]
+        while waiting:
+            further = []
+            for chain in waiting:
+                moved = await self.merge(chain)
+                if moved is not None:
+                    yield moved["n"] - chain["n"]
+                    if moved["n"] - chain["n"] >= BATCH:
+                        further.append(moved)
+            waiting = further
 
     async def release(self, dossier: int) -> None:
         """Remove the traces of an erased dossier that are in the log: it stays provable without them."""
@@ -147,23 +180,24 @@ class Log:
         """
         documents = await self.placed(bytes(chain["_id"]), chain["n"], BATCH)
         if not documents:
-            if chain.get("ended"):
-                await self._connection.database[CHAINS].update_one({"_id": chain["_id"], "n": chain["n"]}, {"$set": {"open": False}})
             return None
         if _has_gap(documents, chain["n"]):
             await asyncio.sleep(RELOOK_SECONDS)
             documents = await self.placed(bytes(chain["_id"]), chain["n"], BATCH)
         piece = piece_of(bytes(chain["_id"]), chain["n"], bytes(chain["h"]), documents)
-
+        if not piece.leaves:
+            return None
         moved = await self._connection.transaction(lambda session: self._append(session, chain, piece))
         return {**chain, "n": piece.end, "h": piece.link} if moved else None
 
     async def placed(self, chain: bytes, start: int, limit: int) -> list[dict[str, Any]]:
-        """Stored traces of a chain from a number on, with their rows as stored."""
+        """Places of the stored traces of a chain from a number on."""
         command = {
             "find": "resources",
             "filter": {"j.w": Binary(chain), "j.q": {"$gte": start}},
             "sort": {"j.w": 1, "j.q": 1},
+            # Rows as a whole would be thirty times as much, read on the loop that answers.
+            "projection": {"j": 1},
             "limit": limit,
             "batchSize": limit,
             "hint": "journal",

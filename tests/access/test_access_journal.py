@@ -59,7 +59,7 @@ def test_whoever_may_read_a_trace_may_have_its_proof(world, scene):
     dossier, anna, bob, _ = scene
     holder = world.holder(dossier)
     theirs = next(one for one in listed(holder, dossier, "AuditEvent") if anna.idnps in str(one["agent"]) and one["action"] == "C")
-    for _ in range(1_200):  # until a head is signed over it
+    for _ in range(300):  # until a head is signed over it: every second
         answer = holder.get(f"AuditEvent/{theirs['id']}/$proof")
         if answer.status_code != 503:
             break

@@ -172,7 +172,7 @@ async def test_mergers_at_the_same_time_and_killed_ones_do_no_harm(store, tmp_pa
     mergers = [Merger(store, tmp_path / str(n)) for n in range(3)]
     writing = asyncio.gather(*(recorder.record([read_of(patient)]) for _ in range(400)))
     for round in range(12):
-        tasks = [asyncio.create_task(merger.merge_all()) for merger in mergers]
+        tasks = [asyncio.create_task(store.log.merge_all()) for merger in mergers]
         await asyncio.sleep(0.002 * round)
         tasks[round % 3].cancel()
         await asyncio.wait(tasks)

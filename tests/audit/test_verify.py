@@ -286,3 +286,27 @@ async def test_a_checkpoint_kept_elsewhere_is_compared_and_not_excused(journal, 
     kept.write_text("nothing\n")
     report = await Verifier(journal.store, None, [kept]).run()
     assert [fault.kind for fault in report.faults] == ["forged"]
+
+
+RUBBISH = {
+    "a number of another kind": {"q": "7"},
+    "a number below nothing": {"q": -1},
+    "a chain cut short": {"w": Binary(b"short")},
+    "no commitment": {"m": None},
+}
+
+
+@pytest.mark.parametrize("how", RUBBISH)
+async def test_what_does_not_read_is_named_and_stops_nobody(journal, how):
+    """A place that somebody spoiled by hand, at the end of a chain, keeps neither the log nor the verification from going on."""
+    row = (await journal.placed())[-1]
+    await journal.rows.update_one({"_id": row["_id"]}, {"$set": {f"j.{name}": value for name, value in RUBBISH[how].items()}})
+    await journal.rows.insert_one({**row, "_id": f"by hand, {how}", "j": {**row["j"], "q": row["j"]["q"] + 1}})
+    for _ in range(2):
+        await journal.merger.round()
+        await journal.recorder.record([read_of(journal.patient)])
+    await journal.merger.round()
+    faults = await journal.faults()
+    assert any(what in (journal.name(row), f"row 'by hand, {how}'") for _, what in faults), faults
+    report = await Verifier(journal.store, journal.folder).run()
+    assert report.unmerged <= 1
