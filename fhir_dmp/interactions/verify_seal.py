@@ -27,8 +27,6 @@ from fhir_dmp.interactions.origins import Homes
 from fhir_dmp.search import narrow
 from fhir_dmp.search.predicate import AnyOf, Has, ReferenceIs, UriIs
 from fhir_dmp.signing import jws, seal
-from fhir_dmp.signing.author import Judge, Signed, verify
-from fhir_dmp.signing.authorities import authorities
 from fhir_dmp.signing.keys import OF_HOSTS, TYP, Keys, PublicKeys, SealKeys
 from fhir_dmp.signing.seal import Opened, Version
 from fhir_dmp.signing.verdict import FAILED, PASSED, Verdict, failed, indeterminate, passed, together
@@ -167,19 +165,27 @@ async def author(context: Context, row: Row, id: str, proofs: Sequence[dict], se
     statement = sealed[1].statement if sealed[1] is not None else None
     # What was here, signed, while the certificate was valid stays signed when the certificate has expired.
     at_ms = from_instant(statement.at) if statement is not None and sealed[0].status == PASSED else context.now_ms()
-    judge = Judge(authorities(context.settings.authorities), announced, datetime.fromtimestamp(at_ms / 1000, UTC))
+    moment, trusted = datetime.fromtimestamp(at_ms / 1000, UTC), context.settings.authorities
     apart = [(form, text) for one in proofs for form, text in signatures(one) if not is_seal(text) and _by_author(one)]
     verdicts = []
     for part, kind in parts:
         octets = await _octets(context, part)
         beside = tuple(apart) if part is parts[0][0] else ()
-        verdicts.append(failed("the content is gone") if octets is None else await _judged(Signed(octets, kind, beside), judge))
+        if octets is None:
+            verdicts.append(failed("the content is gone"))
+        else:
+            # In a thread of its own: a signed PDF may take a while.
+            verdicts.append(await asyncio.to_thread(_judged, trusted, announced, moment, (octets, kind, beside)))
     return together(verdicts) if verdicts else indeterminate("the document has no content kept here")
 
 
-async def _judged(document: Signed, judge: Judge) -> Verdict:
-    """In a thread of its own: a signed PDF may take a while."""
-    return await asyncio.to_thread(lambda: asyncio.run(verify(document, judge)))
+def _judged(trusted: Path | None, announced: frozenset[str], moment: datetime, signed: tuple) -> Verdict:
+    """The verdict on one document. trusted: folder of authorities. signed: fields of signing.author.Signed."""
+    # Libraries of a quarter of the time and memory that a server takes to start, and most never verify an author.
+    from fhir_dmp.signing.author import Judge, Signed, verify
+    from fhir_dmp.signing.authorities import authorities
+
+    return asyncio.run(verify(Signed(*signed), Judge(authorities(trusted), announced, moment)))
 
 
 def _by_author(provenance: dict) -> bool:
