@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fhir_dmp.consent import companions
 from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED
-from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
-from fhir_dmp.interactions.facts import LEADS
+from fhir_dmp.interactions import vouching
 from fhir_dmp.search import blind, extract, narrow
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.search.predicate import Has, ReferenceIs
@@ -32,6 +31,7 @@ HOST = "https://fhir-dmp.example.org/fhir/sid/host"
 SIGNER = "https://fhir-dmp.example.org/fhir/sid/message-signer"
 LEVEL = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-proof-level"
 PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+DCM = "http://dicom.nema.org/resources/ontology/DCM"
 E1762 = "urn:iso-astm:E1762-95:2013"
 JSON = "application/fhir+json"
 DOCUMENT = "DocumentReference"
@@ -42,17 +42,22 @@ Written = Sequence[tuple[Change, str]]
 
 
 class Level(NamedTuple):
-    """A level of proof as its Provenance tells it. agent: as what the signer vouches. signature: code and display of E1762."""
+    """A level of proof as its Provenance tells it. agent: as what the signer vouches, (system, code, display).
+
+    signature: code and display of E1762.
+    """
 
     name: str
     display: str
     system: str
-    agent: str
+    agent: tuple[str, str, str]
     signature: tuple[str, str]
 
 
-SEAL = Level("seal", "Seal of the host on arrival", HOST, "custodian", ("1.2.840.10065.1.12.1.14", "Source Signature"))
-MESSAGE = Level("message", "Seal of the message", SIGNER, "transmitter", ("1.2.840.10065.1.12.1.7", "Consent Signature"))
+KEEPER = (PARTICIPANT, "custodian", "Custodian")
+SENDER = (DCM, "110153", "Source Role ID")
+SEAL = Level("seal", "Seal of the host on arrival", HOST, KEEPER, ("1.2.840.10065.1.12.1.14", "Source Signature"))
+MESSAGE = Level("message", "Seal of the message", SIGNER, SENDER, ("1.2.840.10065.1.12.1.7", "Consent Signature"))
 
 
 def of_writes(context: "Context", changes: Written) -> list[Change]:
@@ -117,32 +122,11 @@ def _provenance(context: "Context", level: "Level", rows: Sequence[tuple[NewRow,
     vault = context.store.vault
     at, patient = to_instant(at_ms), _patient(context, first, first_id)
     targets = [_reference(row, id) for row, id in rows] + ([patient] if patient else [])
-    own = {
-        "resourceType": "Provenance",
-        "target": [{"reference": one} for one in targets],
-        "recorded": at,
-    }
+    own = {"target": [{"reference": one} for one in targets], "recorded": at}
     common, shared = _common(level, signer, vault.hash64)
     signatures = [signature(level, at, common["agent"][0]["who"], signed)]
-    id, version = vault.new_id(first.dossier, context.random), vault.new_version(context.random)
-    meta = {"versionId": version_id(version), "lastUpdated": at}
-    entries = blind.entries("Provenance", index_of(targets, at_ms), vault.hash64, patient or None)
-    row = NewRow(
-        key=vault.locate("Provenance", id),
-        dossier=first.dossier,
-        type="Provenance",
-        version=version,
-        updated_ms=at_ms,
-        self64=blind.self_hash("Provenance", id, vault.hash64),
-        x=_both(entries.x, shared.x),
-        g=_both(entries.g, shared.g),
-        c=_both(entries.c, shared.c),
-        n=_both(entries.n, shared.n),
-        body=json.dump({"resourceType": "Provenance", "id": id, "meta": meta, **own, **common, "signature": signatures}),
-        method="POST",
-        visible=_visible(first),
-    )
-    return Change(row, None)
+    value = {**own, **common, "signature": signatures}
+    return vouching.made(vault, context.random, first, value, index_of(targets, at_ms), shared, patient=patient, at_ms=at_ms)
 
 
 def following(context: "Context", changes: Written) -> list[tuple[NewRow, str]]:
@@ -177,22 +161,14 @@ def _patient(context: "Context", row: NewRow, id: str) -> str:
     return f"Patient/{named}" if named and context.store.vault.dossier_of_patient(named) == row.dossier else ""
 
 
-def _visible(row: NewRow) -> Any:
-    """Facts of the seal of a version: its own. It leads nowhere else than to what has the same facts."""
-    if row.type in companions.SEEN_AS or row.visible is None:
-        return None
-    if isinstance(row.visible, Mapping):
-        return {name: value for name, value in row.visible.items() if name != LEADS}
-    return [dict(one) for one in row.visible]
-
-
 @lru_cache(maxsize=64)
 def _common(level: Level, signer: str, hash64: Any) -> tuple[dict, Entries]:
     """What all Provenances of a signer have in common, and how that is indexed: most of it."""
     who = {"identifier": {"system": level.system, "value": signer}, "display": signer if level is MESSAGE else "fhir-dmp"}
+    system, code, display = level.agent
     value = {
         "activity": {"coding": [{"system": LEVEL, "code": level.name, "display": level.display}]},
-        "agent": [{"type": {"coding": [{"system": PARTICIPANT, "code": level.agent, "display": level.agent.capitalize()}]}, "who": who}],
+        "agent": [{"type": {"coding": [{"system": system, "code": code, "display": display}]}, "who": who}],
     }
     whole = {"resourceType": "Provenance", **value, "signature": [signature(level, "", who, "")]}
     return value, blind.entries("Provenance", extract.extract("Provenance", whole, base_urls=()), hash64)
@@ -221,7 +197,3 @@ def index_of(targets: Sequence[str], at_ms: int) -> dict[str, tuple]:
     if patients := tuple(one for one in found if one.type == "Patient"):
         index["patient"] = patients
     return index
-
-
-def _both(own: tuple, shared: tuple) -> tuple:
-    return tuple(dict.fromkeys((*own, *shared)))

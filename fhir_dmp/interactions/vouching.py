@@ -1,0 +1,69 @@
+"""The row of a Provenance that the server writes: in the dossier of what it vouches for, as visible as that, indexed in two parts.
+
+https://hl7.org/fhir/R4/provenance.html
+
+What all Provenances of one origin have in common is indexed once; it is most of each, and they are as many as the resources.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fhir_dmp.consent import companions
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.interactions.facts import LEADS
+from fhir_dmp.search import blind
+from fhir_dmp.search.blind import Entries
+from fhir_dmp.store.rows import Change, NewRow
+from fhir_dmp.store.vault import Vault, version_id
+
+PROVENANCE = "Provenance"
+
+
+def made(
+    vault: Vault,
+    random: Callable[[int], bytes],
+    about: NewRow,
+    value: Mapping[str, Any],
+    index: Mapping[str, tuple],
+    shared: Entries,
+    *,
+    patient: str,
+    at_ms: int,
+) -> Change:
+    """A new Provenance. about: the first version it vouches for. value: its members after `meta`. index: of what in it is its own.
+
+    shared: entries of what it has in common with others. patient: "Patient/id" of the holder, "" for none. random: gives id and version.
+    """
+    id, version = vault.new_id(about.dossier, random), vault.new_version(random)
+    meta = {"versionId": version_id(version), "lastUpdated": to_instant(at_ms)}
+    own = blind.entries(PROVENANCE, index, vault.hash64, patient or None)
+    row = NewRow(
+        key=vault.locate(PROVENANCE, id),
+        dossier=about.dossier,
+        type=PROVENANCE,
+        version=version,
+        updated_ms=at_ms,
+        self64=blind.self_hash(PROVENANCE, id, vault.hash64),
+        x=_both(own.x, shared.x),
+        g=_both(own.g, shared.g),
+        c=_both(own.c, shared.c),
+        n=_both(own.n, shared.n),
+        body=json.dump({"resourceType": PROVENANCE, "id": id, "meta": meta, **value}),
+        method="POST",
+        visible=facts_of(about),
+    )
+    return Change(row, None)
+
+
+def facts_of(about: NewRow) -> Any:
+    """Facts of what vouches for a version: its own, without that it leads elsewhere; none where it stands around the documents."""
+    if about.type in companions.SEEN_AS or about.visible is None:
+        return None
+    if isinstance(about.visible, Mapping):
+        return {name: value for name, value in about.visible.items() if name != LEADS}
+    return [dict(one) for one in about.visible]
+
+
+def _both(own: tuple, shared: tuple) -> tuple:
+    return tuple(dict.fromkeys((*own, *shared)))
