@@ -24,10 +24,11 @@ from fhir_dmp.commands.serve import mongodb, private_folder
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import sources
 from fhir_dmp.exchange.importer import Importer
-from fhir_dmp.exchange.inputs import Input, Item, inputs, items
+from fhir_dmp.exchange.inputs import Input, Item, inputs
 from fhir_dmp.exchange.opening import ADDRESS, context_of, opened
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.pool import Here, Pool, Workers
+from fhir_dmp.exchange.received import Files
 from fhir_dmp.exchange.results import Counts, Result
 from fhir_dmp.exchange.rules import SANDBOX, Rules
 from fhir_dmp.exchange.transfer import SUFFIX
@@ -113,7 +114,8 @@ async def load(settings: Settings, asked: Asked) -> tuple[Counts, Path]:
         context = context_of(plain.store, settings, rules)
         pool = await _pool(context, rules, job.id, sum(one.size for one in listed))
         try:
-            return await reported(pool, rules, listed, job, report), report
+            files = await Files.checked(context, rules, listed)
+            return await reported(pool, rules, listed, job, report, files), report
         except BaseException:
             await job.update_fields(state="failed", finished=datetime.now(UTC))
             raise
@@ -164,7 +166,7 @@ async def _pool(context: Context, rules: Rules, job: str, size: int) -> Pool:
     return await Workers.start(count, context.settings, context.base_url, rules, job)
 
 
-async def reported(pool: Pool, rules: Rules, listed: list[Input], job: Job, report: Path) -> Counts:
+async def reported(pool: Pool, rules: Rules, listed: list[Input], job: Job, report: Path, files: Files) -> Counts:
     """Import, with a bar, a report file, a record of the job, and a summary."""
     begun = time.monotonic()
     refused: list[Result] = []
@@ -180,7 +182,7 @@ async def reported(pool: Pool, rules: Rules, listed: list[Input], job: Job, repo
                 refused.append(result)
 
         def every() -> Iterator[Item]:
-            return (item for one in listed for item in items(one))
+            return (item for one in listed for item in files.items(one))
 
         counts = await Importer(pool, told, advance, people_first=not rules.plain).run(every)
         lines.flush()

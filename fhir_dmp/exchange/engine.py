@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError, Issue
+from fhir_dmp.exchange import received
 from fhir_dmp.exchange.foreign import CHANGED as DOCUMENT_CHANGED
 from fhir_dmp.exchange.foreign import DIRECTORY, DOCUMENT, PATIENT, Foreign, Kept, Made
 from fhir_dmp.exchange.inputs import Item
@@ -20,7 +21,7 @@ from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.provenance import Origins, drawing
 from fhir_dmp.exchange.results import Result, refusal
 from fhir_dmp.exchange.rules import Rules
-from fhir_dmp.exchange.units import DELETION, REQUEST, RESOURCE, TRANSACTION, Unit, Units
+from fhir_dmp.exchange.units import DELETION, REQUEST, RESOURCE, TRANSACTION, Unit, Units, failed
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.tables import compartment
 from fhir_dmp.interactions import batch, dispatch, octets, transaction
@@ -76,10 +77,17 @@ class Engine:
 
     async def run(self, items: Iterable[Item]) -> list[list[Result]]:
         """Results of each item, in the order of its entries. Items are about different things, or in an order that matters."""
-        listed = [self.units.of(item) for item in items]
+        listed = [await self._units(item) for item in items]
         await _Run(self, [unit for units in listed for unit in units]).run()
         reached("chunk-done")
         return [[result for unit in units for result in unit.results] for units in listed]
+
+    async def _units(self, item: Item) -> list[Unit]:
+        """The units of an item, its seal verified before it is parsed."""
+        try:
+            return self.units.of(item, await received.message_of(self.context, self.rules, item))
+        except FhirError as error:
+            return [failed(item.place, error)]
 
 
 class _Run:
@@ -230,7 +238,7 @@ class _Run:
     def _seals(self, unit: Unit, made: Sequence[Made]) -> list[Change]:
         """The host's seals of what is deposited together."""
         written = [(one.change, one.id) for each in made for one in (each.stamped, *each.superseded)]
-        return self.engine.origins.seals(written, made[0].patient, self.engine.hashing.random(*unit.seed, "seal"))
+        return self.engine.origins.seals(written, made[0].patient, self.engine.hashing.random(*unit.seed, "seal"), unit.message)
 
     async def _plain(self, unit: Unit) -> Ready:
         url = bundle.parse_url(unit.type if unit.id is None else f"{unit.type}/{unit.id}")

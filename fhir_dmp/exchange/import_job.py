@@ -56,8 +56,8 @@ def may_send(context: Context, rules: Rules) -> None:
         raise FhirError("forbidden", REFUSED)
 
 
-async def start(context: Context, source: str, body: bytes, *, ndjson: bool) -> str:
-    """Keep what was sent and begin to import it; the id of the job."""
+async def start(context: Context, source: str, body: bytes, *, ndjson: bool, sealed: tuple[str, ...] = ()) -> str:
+    """Keep what was sent and begin to import it; the id of the job. sealed: (signer, kid) of its seal, where that is beside it."""
     rules = await sources.rules_of(context.store, source)
     may_send(context, rules)
     if len(_running) >= AT_ONCE:
@@ -79,6 +79,7 @@ async def start(context: Context, source: str, body: bytes, *, ndjson: bool) -> 
             "dossier": str(dossier),
             "content": content.id.hex(),
             "ndjson": ndjson,
+            "sealed": list(sealed),
             "base": context.base_url,
             "beat": now,
         },
@@ -143,7 +144,9 @@ class _Work:
         self.told, self.done = [], 0
 
         def items() -> Iterator[Item]:
-            return lines(NAME, io.BytesIO(body)) if detail["ndjson"] else whole(NAME, io.BytesIO(body))
+            found = lines(NAME, io.BytesIO(body)) if detail["ndjson"] else whole(NAME, io.BytesIO(body))
+            sealed = tuple(detail.get("sealed", ()))
+            return (item._replace(sealed=sealed) for item in found)
 
         def consumed(size: int) -> None:
             self.done += size

@@ -30,13 +30,14 @@ class Item(NamedTuple):
     """One resource as found.
 
     place: file, then line or member, e.g. "Patient.ndjson:3". consumed: bytes of input used up by it. fault: why there is nothing to
-    read at this place, or no further.
+    read at this place, or no further. sealed: (signer, kid) of the message it came in, where that is not the item itself.
     """
 
     place: str
     body: bytes
     consumed: int
     fault: FhirError | None = None
+    sealed: tuple[str, str] | tuple[()] = ()
 
 
 class Input(NamedTuple):

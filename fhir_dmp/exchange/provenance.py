@@ -5,19 +5,17 @@ https://hl7.org/fhir/R4/provenance.html
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from fhir_dmp.audit.event import Disclosed, Trace
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.rules import Rules
-from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
-from fhir_dmp.interactions import sealing, tracing
+from fhir_dmp.interactions import sealing, tracing, vouching
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.facts import LEADS
 from fhir_dmp.search import blind, extract
 from fhir_dmp.search.blind import Entries
+from fhir_dmp.signing.seal import Message
 from fhir_dmp.store.naming import Hashing
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import version_id
@@ -63,39 +61,23 @@ class Origins:
         """
         common, shared = self._common[created]
         targets = [f"{row.type}/{about}/_history/{version_id(row.version)}", *([f"Patient/{patient}"] if patient else [])]
-        vault, at = self.context.store.vault, self.context.now_ms()
-        id, version = vault.new_id(row.dossier, draw), vault.new_version(draw)
-        instant = to_instant(at)
+        at = self.context.now_ms()
         own = {
             "resourceType": "Provenance",
             "target": [{"reference": one} for one in targets],
-            "recorded": instant,
+            "recorded": to_instant(at),
             "entity": [{"role": "source", "what": {"identifier": {"system": f"{SID}import-entry", "value": name}}}],
         }
-        meta = {"id": id, "meta": {"versionId": version_id(version), "lastUpdated": instant}}
-        told = {"activity": common["activity"], "agent": common["agent"], "entity": [*own["entity"], *common["entity"]]}
+        value = {**own, "activity": common["activity"], "agent": common["agent"], "entity": [*own["entity"], *common["entity"]]}
         holder = about if row.type == "Patient" else patient
-        entries = blind.entries("Provenance", self._index(own), vault.hash64, f"Patient/{holder}" if holder else None)
-        made = NewRow(
-            key=vault.locate("Provenance", id),
-            dossier=row.dossier,
-            type="Provenance",
-            version=version,
-            updated_ms=at,
-            self64=blind.self_hash("Provenance", id, vault.hash64),
-            x=_both(entries.x, shared.x),
-            g=_both(entries.g, shared.g),
-            c=_both(entries.c, shared.c),
-            n=_both(entries.n, shared.n),
-            body=json.dump({"resourceType": "Provenance", **meta, **own, **told}),
-            method="POST",
-            visible=_shared_facts(row),
-        )
-        return Change(made, None)
+        named = f"Patient/{holder}" if holder else ""
+        return vouching.made(self.context.store.vault, draw, row, value, self._index(own), shared, patient=named, at_ms=at)
 
-    def seals(self, written: Sequence[tuple[Change, str]], patient: str, draw: Callable[[int], bytes]) -> list[Change]:
-        """The host's seals of what a real source brings. written: with logical ids."""
-        context = self.acting(patient)
+    def seals(
+        self, written: Sequence[tuple[Change, str]], patient: str, draw: Callable[[int], bytes], message: Message | None = None
+    ) -> list[Change]:
+        """The host's seals of what a real source brings. written: with logical ids. message: the sealed one they came in."""
+        context = replace(self.acting(patient), message=message)
         return sealing.of_writes(drawing(context, draw), written)
 
     def acting(self, patient: str) -> Context:
@@ -130,17 +112,6 @@ class Origins:
     def _ruled(self, patient: str, those: Sequence[tuple[NewRow, str]], query: str) -> Sequence[Change]:
         """Traces in a dossier, with the facts by which the rules judge who reads them."""
         return tracing.of_writes(self.acting(patient), those, "import", query)
-
-
-def _shared_facts(row: NewRow) -> Any:
-    """Whoever may not see a resource does not see where it comes from either."""
-    if isinstance(row.visible, dict):
-        return {name: value for name, value in row.visible.items() if name != LEADS}
-    return [dict(one) for one in row.visible] if row.visible else None
-
-
-def _both(own: tuple, shared: tuple) -> tuple:
-    return tuple(dict.fromkeys((*own, *shared)))
 
 
 def drawing(context: Context, draw: Callable[[int], bytes]) -> Context:

@@ -15,6 +15,7 @@ from fhir_dmp.exchange.results import Result, refusal
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.references import rewrite
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.signing.seal import Message
 from fhir_dmp.store.naming import Hashing, Named, digest, named
 from fhir_dmp.store.vault import COMMON
 
@@ -28,7 +29,8 @@ OPENED = ("collection", "searchset", "history")
 class Unit:
     """One thing to store. tree: exact when `exact`. keys: of its lines in the ledger. version, digest: see ledger.Stored.
 
-    plan: of a transaction or of a batch entry. results: filled when it is done, several for a transaction.
+    plan: of a transaction or of a batch entry. message: the sealed one it came in. results: filled when it is done, several for a
+    transaction.
     """
 
     place: str
@@ -42,6 +44,7 @@ class Unit:
     plan: bundle.Plan | None = None
     entry: bundle.Entry | None = None
     full_url: str = ""
+    message: Message | None = None
     results: list[Result] = field(default_factory=list)
 
     @property
@@ -69,10 +72,18 @@ class Units:
     def __init__(self, context: Context, hashing: Hashing, *, exact: bool) -> None:
         self.context, self.hashing, self.exact = context, hashing, exact
 
-    def of(self, item: Item) -> list[Unit]:
-        """The units of an item. What cannot be read is a unit that is done."""
+    def of(self, item: Item, message: Message | None = None) -> list[Unit]:
+        """The units of an item. What cannot be read is a unit that is done. message: the sealed one that it is, or that it came in."""
+        found = self._of(item)
+        if message is not None:
+            # Where a message brings several things its digest would tell of one what the others are.
+            for unit in found:
+                unit.message = message if len(found) == 1 else Message(signer=message.signer, kid=message.kid)
+        return found
+
+    def _of(self, item: Item) -> list[Unit]:
         if item.fault is not None:
-            return [_failed(item.place, item.fault)]
+            return [failed(item.place, item.fault)]
         try:
             if item.body[:64].lstrip()[:1] == b"<":
                 item = item._replace(body=gathered(cda.described(item.body)))
@@ -89,7 +100,7 @@ class Units:
                 return list(self._opened(item, tree))
             return [self._resource(item.place, tree, item.body)]
         except FhirError as error:
-            return [_failed(item.place, error)]
+            return [failed(item.place, error)]
 
     def _resource(self, place: str, tree: Mapping[str, Any], body: bytes) -> Unit:
         if not isinstance(tree.get("resourceType"), str):
@@ -139,7 +150,7 @@ class Units:
                 raise FhirError("not-supported", "a source brings resources: POST or PUT of one", entry.place)
             return self._resource(place, entry.resource, json.dump(entry.resource))
         except FhirError as error:
-            return _failed(place, error)
+            return failed(place, error)
 
     def parts(self, unit: Unit) -> list[Unit]:
         """The entries of a transaction that create something, as units of their own: documents by their identifier, others by their place.
@@ -188,7 +199,7 @@ class Units:
                 tree_of = linked if self.exact else json.parse(body, max_depth=self.context.settings.max_depth)
                 yield self._resource(place, tree_of, body)
             except FhirError as error:
-                yield _failed(place, error)
+                yield failed(place, error)
 
     def _links(self, item: Item, entries: list[dict]) -> dict[str, str]:
         """urn -> `Type/id`; an entry without an id is given one, drawn so that the same Bundle gives the same."""
@@ -218,7 +229,8 @@ def whole(item: Item) -> Named:
     return Named((f"{item.place}#{found.hex()}",), "", found)
 
 
-def _failed(place: str, error: FhirError) -> Unit:
+def failed(place: str, error: FhirError) -> Unit:
+    """A unit that is done before it began."""
     unit = Unit(place, RESOURCE, {}, b"")
     unit.done(refusal(place, error))
     return unit

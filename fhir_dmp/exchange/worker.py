@@ -34,10 +34,12 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """items: (place, body, kind, message) each; kind and message of a fault where there is nothing to read, else empty."""
+    """items: (place, body, kind, message, signer, kid) each; kind and message of a fault where there is nothing to read, else empty;
+    signer and kid of the message it came in.
+    """
 
     number: int
-    items: list[tuple[str, bytes, str, str]]
+    items: list[tuple[str, bytes, str, str, str, str]]
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -63,12 +65,15 @@ def restored(values: dict[str, Any]) -> Settings:
 def run_of(number: int, items: list[Item]) -> Run:
     """Items as they travel."""
     faults = ((one, ("", "") if one.fault is None else (one.fault.kind, one.fault.message)) for one in items)
-    return Run(number, [(one.place, one.body, *fault) for one, fault in faults])
+    return Run(number, [(one.place, one.body, *fault, *(one.sealed or ("", ""))) for one, fault in faults])
 
 
 def items_of(run: Run) -> list[Item]:
     """The items again."""
-    return [Item(place, body, 0, FhirError(kind, message) if kind else None) for place, body, kind, message in run.items]
+    return [
+        Item(place, body, 0, FhirError(kind, message) if kind else None, (signer, kid) if signer else ())
+        for place, body, kind, message, signer, kid in run.items
+    ]
 
 
 def done_of(number: int, results: list[list[Result]]) -> Done:

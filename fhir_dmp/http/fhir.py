@@ -26,11 +26,11 @@ from fhir_dmp.http import access_journal, binary, bulk, conformance, dossiers, i
 from fhir_dmp.http.answers import Shape, send_answer, send_bytes, shape_of
 from fhir_dmp.http.envelope import announces_body
 from fhir_dmp.http.requests import Received, actor_of, base_url, client_address, read_body
+from fhir_dmp.http.sealed import received
 from fhir_dmp.http.services import Services
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import batch, dispatch, enforcement, octets, search_access, tracing, transaction
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.signing import message
 
 BASE = "/fhir"
 WRITING = frozenset({"create", "update", "patch", "delete"})
@@ -113,6 +113,7 @@ class Fhir:
             request_id=request.scope.get("fhir_dmp.request_id", ""),
             client_address=client_address(request, services.settings),
             enforcer=enforcement.Enforcer(asked_by(actor), services.law) if ruled else None,
+            election=await services.store.elected() if ruled else None,
         )
         by_ins = actor.kind == "patient" and not actor.patient and actor.ins is not None
         return await search_access.recognised(context) if by_ins else context
@@ -127,13 +128,13 @@ class Fhir:
         elif request.method in ("POST", "PUT"):
             check_resource_type(headers.get("content-type"))
             body = await read_body(request, self.services)
-            context = await self.received(request, context, body)
+            context = await received(request, self.services, context, body)
             if (exists := headers.get("if-none-exist")) is not None and request.method == "POST":
                 criteria = bundle.parse_query(exists.partition("?")[2] if "?" in exists else exists)
         elif request.method == "PATCH":
             form = patch_form(headers.get("content-type"))
             body = await read_body(request, self.services)
-            context = await self.received(request, context, body)
+            context = await received(request, self.services, context, body)
         asked = dispatch.Request(
             method=request.method,
             url=url,
@@ -161,7 +162,7 @@ class Fhir:
         if request.method == "POST" and announces_body(request.scope["headers"]):
             check_resource_type(request.headers.get("content-type"))
             body = await read_body(request, self.services)
-            context = await self.received(request, context, body)
+            context = await received(request, self.services, context, body)
         for page in (bulk, dossiers, sheet):
             if page.concerns(url):
                 await page.serve(request, send, context, url, body)
@@ -174,19 +175,6 @@ class Fhir:
             await access_journal.send_page(request, send, answer.body, form)
             return
         await send_answer(send, answer, shape, context.base_url, wrote=answer.location is not None)
-
-    async def received(self, request: Request, context: Context, body: bytes, *, is_bundle: bool = False) -> Context:
-        """With what is known of the message, its seal verified before anything of it is parsed."""
-        if context.enforcer is None:
-            return context
-        headers = request.headers.getlist(message.HEADER)
-        if len(headers) > 1:
-            raise message.wrong("the request carries several")
-        actor, now_ms = context.actor, context.now_ms()
-        speaks_for = tuple(one for one in (actor.organization, actor.host) if one)
-        sealed = {"kind": actor.kind, "speaks_for": speaks_for, "now_ms": now_ms}
-        found = await self.services.signers.check("".join(headers), body, is_bundle, **sealed)
-        return replace(context, message=found)
 
     async def form(self, request: Request) -> bundle.Pairs:
         """Parameters of POST _search."""
@@ -205,7 +193,7 @@ class Fhir:
         shape = shape_of(request, pairs)
         check_resource_type(request.headers.get("content-type"))
         body = await read_body(request, self.services)
-        context = await self.received(request, context, body, is_bundle=True)
+        context = await received(request, self.services, context, body, is_bundle=True)
         plan = read_plan(context, body)
         request.scope["fhir_dmp.interaction"] = plan.kind
         run = transaction.run if plan.kind == "transaction" else batch.run

@@ -16,9 +16,11 @@ from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.http_types import check_resource_type, media_types
 from fhir_dmp.http.answers import send_bytes, send_stream, shape_of
 from fhir_dmp.http.requests import read_body
+from fhir_dmp.http.sealed import received
 from fhir_dmp.http.services import Services
 from fhir_dmp.interactions import import_
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.signing.message import HEADER
 
 NAME = "$import"
 NDJSON = frozenset({"application/fhir+ndjson", "application/ndjson", "application/x-ndjson"})
@@ -62,7 +64,11 @@ async def _begin(request: Request, send: Send, services: Services, context: Cont
     body = await read_body(request, services)
     if not body.strip():
         raise FhirError("invalid", "the body is empty: send a Bundle, or NDJSON")
-    job = await import_job.start(context, given[0] if given else SANDBOX, body, ndjson=ndjson)
+    context = await received(request, services, context, body, is_bundle=not ndjson)
+    said = context.message
+    # The signature of a Bundle is looked at once more where the Bundle is taken apart: it is kept with what it brings.
+    sealed = (said.signer, said.kid) if said is not None and said.signer and HEADER in request.headers else ()
+    job = await import_job.start(context, given[0] if given else SANDBOX, body, ndjson=ndjson, sealed=sealed)
     headers = [(b"content-location", f"{context.base_url}/{NAME}/{job}".encode())]
     await send_bytes(send, 202, headers, outcome([ACCEPTED]), shape)
 

@@ -5,14 +5,17 @@ import json
 import os
 
 import pytest
+from click.testing import CliRunner
 from joserfc import jwk
 from pymongo import MongoClient
 
+from fhir_dmp.cli import cli
 from fhir_dmp.errors import FhirError
 from fhir_dmp.signing.jws import Signer
 from fhir_dmp.signing.keys import new_key, public
 from fhir_dmp.signing.message import Signers, bundle_seal
-from tests.access.world import World, document
+from tests.access.world import INS, World, document, number
+from tests.exchange.test_sources import ended
 from tests.serving import serving
 from tests.signing.test_verify import verified
 
@@ -94,25 +97,27 @@ def test_a_structure_must_seal_what_it_sends(sealing, keys):
     assert structure.post("DocumentReference", body, x_jws_signature=Signer(keys["trusted"]).detached(body)).status_code == 201
 
 
+def signed(keys, octets):
+    """The end of a Bundle of these octets, with its signature."""
+    signature = {
+        "type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.14"}],
+        "when": "2026-11-22T00:00:00Z",
+        "who": {"display": SOFTWARE},
+        "sigFormat": "application/jose",
+        "data": base64.b64encode(Signer(keys["trusted"]).detached(octets).encode()).decode(),
+    }
+    return b',\n "signature": ' + json.dumps(signature).encode() + b"}\n"
+
+
 def test_the_signature_of_a_bundle_is_its_last_member(sealing, keys):
     anna = sealing.professional()
     dossier = sealing.open(traitant=anna)
     entry = {"resource": document(dossier, anna), "request": {"method": "POST", "url": "DocumentReference"}}
     unsigned = json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).encode()
 
-    def signed(octets):
-        signature = {
-            "type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.14"}],
-            "when": "2026-11-22T00:00:00Z",
-            "who": {"display": SOFTWARE},
-            "sigFormat": "application/jose",
-            "data": base64.b64encode(Signer(keys["trusted"]).detached(octets).encode()).decode(),
-        }
-        return b',\n "signature": ' + json.dumps(signature).encode() + b"}\n"
-
-    assert bundle_seal(unsigned[:-1] + signed(unsigned))[1] == unsigned
-    assert refused(anna.post("", unsigned[:-1] + signed(unsigned + b" ")))
-    answer = anna.post("", unsigned[:-1] + signed(unsigned))
+    assert bundle_seal(unsigned[:-1] + signed(keys, unsigned))[1] == unsigned
+    assert refused(anna.post("", unsigned[:-1] + signed(keys, unsigned + b" ")))
+    answer = anna.post("", unsigned[:-1] + signed(keys, unsigned))
     assert answer.status_code == 200, answer.text
     where = answer.json()["entry"][0]["response"]["location"].partition("/fhir/")[2].partition("/_history")[0]
     assert verified(anna, where)[0]["message"] == "passed"
@@ -131,3 +136,98 @@ async def test_who_may_seal_for_whom(signers, keys, tmp_path):
 
 def test_keys_are_of_the_kinds_that_are_published(keys):
     assert jwk.import_key(public(keys["trusted"]), "EC").as_dict(private=False)["crv"] == "P-256"
+
+
+class Sending:
+    """A care record that imports into the dossier of one person: by command, and over HTTP."""
+
+    def __init__(self, sealing, uri, signers, folder):
+        self.world, self.folder, self.source = sealing, folder, f"cabinet-{os.getpid()}"
+        self.line = ["--data", str(sealing.server.data), "--mongodb-uri", uri]
+        self.environment = {"FHIR_DMP_DATABASE": DATABASE, "FHIR_DMP_MESSAGE_SIGNERS": str(signers)}
+        self.run("sources", "register", self.source, "--name", "cabinet")
+        self.anna = sealing.professional()
+        self.dossier = sealing.open(traitant=self.anna)
+        sealing.consent(self.dossier, "feed")
+
+    def run(self, *words):
+        done = CliRunner().invoke(cli, [*map(str, words), *self.line], env=self.environment)
+        return done.exit_code, done.output
+
+    def bundle(self, count=1):
+        """A transaction with so many documents."""
+        subject = {"reference": f"Patient?identifier={INS}|{self.dossier.ins}"}
+        sent = [{**document(self.dossier, self.anna), "subject": subject, "masterIdentifier": master()} for _ in range(count)]
+        entries = [{"resource": one, "request": {"method": "POST", "url": "DocumentReference"}} for one in sent]
+        return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
+
+    def load(self, body, name="lot.json", beside=None):
+        """Import one file: (exit code, lines of the report)."""
+        path, report = self.folder / name, self.folder / "report.ndjson"
+        path.write_bytes(body)
+        seal = path.with_name(f"{name}.jws")
+        seal.unlink(missing_ok=True)
+        if beside is not None:
+            seal.write_text(beside)
+        code, said = self.run("import", path, "--source", self.source, "--report", report)
+        assert code in (0, 3), said
+        return code, [json.loads(line) for line in report.read_text("utf-8").splitlines()]
+
+    def proved(self, line):
+        return verified(self.anna, line["location"].partition("/_history")[0])[0]["message"]
+
+
+def master():
+    return {"system": "urn:ietf:rfc:3986", "value": f"urn:oid:1.2.250.1.999.7.{number()}"}
+
+
+@pytest.fixture(scope="module")
+def sending(sealing, mongod, signers, tmp_path_factory):
+    return Sending(sealing, mongod.uri, signers, tmp_path_factory.mktemp("sending"))
+
+
+def held(told):
+    return told[0]["outcome"]["issue"][0]["diagnostics"].startswith("the seal of the message does not hold: ")
+
+
+def test_an_import_of_a_sealed_bundle_says_by_whom_it_was_sealed(sending, keys):
+    body = sending.bundle()
+    code, told = sending.load(body[:-1] + signed(keys, body))
+    assert code == 0 and sending.proved(told[0]) == "passed"
+    target = told[0]["location"].partition("/_history")[0]
+    about = sending.anna.get(f"Provenance?patient={sending.dossier.id}&target={target}").json()["entry"]
+    levels = {one["resource"]["activity"]["coding"][0]["code"] for one in about}
+    assert {"seal", "message"} <= levels
+    two = sending.bundle(2)
+    code, told = sending.load(two[:-1] + signed(keys, two))
+    assert code == 0 and [sending.proved(line) for line in told if "DocumentReference" in line["location"]] == ["passed", "passed"]
+
+
+def test_a_bundle_whose_seal_does_not_hold_is_not_imported(sending, keys):
+    body = sending.bundle()
+    code, told = sending.load(body[:-1].replace(b'"current"', b'"superseded"') + signed(keys, body))
+    assert code == 3 and told[0]["status"] == 422 and held(told)
+    assert len(told) == 1
+
+
+def test_a_file_may_have_its_seal_beside_it(sending, keys):
+    body = sending.bundle()
+    code, told = sending.load(body, "scelle.json", Signer(keys["trusted"]).detached(body))
+    assert code == 0 and sending.proved(told[0]) == "passed"
+    other = sending.bundle()
+    for wrong in (Signer(keys["trusted"]).detached(body), Signer(keys["other"]).detached(other), ""):
+        code, told = sending.load(other, "scelle.json", wrong)
+        assert code == 3 and len(told) == 1 and held(told)
+
+
+def test_what_is_sent_by_import_is_verified_before_it_is_kept(sending, keys):
+    host, body = sending.world.host(sending.source), sending.bundle()
+    address = f"$import?source={sending.source}"
+    assert refused(host.post(address, body, x_jws_signature=Signer(keys["trusted"]).detached(body + b" ")))
+    assert refused(host.post(address, body[:-1] + signed(keys, body + b" ")))
+    assert refused(host.post(address, b"{}\n", content_type="application/fhir+ndjson", x_jws_signature="x"))
+    answer = host.post(address, body, x_jws_signature=Signer(keys["trusted"]).detached(body))
+    told = ended(host, answer)
+    assert told["accepted"] == 1, told
+    location = next(one["response"]["location"] for one in told["report"]["entry"] if "Document" in one["response"]["location"])
+    assert sending.proved({"location": location}) == "passed"
