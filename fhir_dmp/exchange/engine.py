@@ -396,7 +396,7 @@ def _version(line: Line, unit: Unit) -> Stored | None:
 
 
 def _patient(checked: Checked, id: str) -> str:
-    named = {id} if checked.type == "Patient" else patients_named(checked.type, checked.index)
+    named = {id} if checked.type == "Patient" else checked.told.patients
     return next(iter(named)) if len(named) == 1 else ""
 
 

@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/datatypes.html#dateTime and https://hl7.org/fhir/R4/sear
 
 import re
 from datetime import date
+from functools import lru_cache
 
 from fhir_dmp.errors import FhirError
 
@@ -50,6 +51,7 @@ def from_instant(text: str) -> int:
     return _start(text, found)
 
 
+@lru_cache(maxsize=4096)
 def interval(text: str) -> tuple[int, int]:
     """The half-open period [lo, hi) that a date, dateTime or instant names; without a zone it is UTC.
 

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/references.html and https://hl7.org/fhir/R4/http.html#tr
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from html import escape, unescape
 from typing import Literal
 
@@ -66,6 +66,12 @@ def parse_reference(text: str, base_urls: Sequence[str] = ()) -> Ref:
     >>> parse_reference("Patient?identifier=s|1")
     Ref(kind='conditional', type='Patient', id='', version='', query='identifier=s|1', fragment='', base='')
     """
+    return _parsed(text, tuple(base_urls))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str, base_urls: tuple[str, ...]) -> Ref:
+    """The same text comes several times with a resource, and again with those beside it."""
     address, _, fragment = text.partition("#")
     if not address:
         return Ref("fragment", fragment=fragment) if text else Ref("other")

@@ -15,7 +15,8 @@ from fhir_dmp.fhir.tables import compartment
 from fhir_dmp.interactions import facts
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.facts import Origin
-from fhir_dmp.search import blind, extract
+from fhir_dmp.search import blind, remembered
+from fhir_dmp.search.remembered import Told
 from fhir_dmp.search.values import Reference
 from fhir_dmp.store.rows import Change, Content, NewRow, Row
 from fhir_dmp.store.vault import COMMON, dossier_in, version_id
@@ -25,13 +26,13 @@ from fhir_dmp.store.vault import COMMON, dossier_in, version_id
 class Checked:
     """A resource that was received and found valid, not yet given an id.
 
-    body: as received. value: its parsed form, read only. index: what its search parameters found.
+    body: as received. value: its parsed form, read only. told: what its search parameters found.
     """
 
     type: str
     body: bytes
     value: dict
-    index: Mapping[str, tuple]
+    told: Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def check_value(context: Context, body: bytes, value: dict, type_name: str | Non
         raise FhirError.many("unprocessable", faults)
     if not context.sandbox and b"<img" in body:
         _check_images(value, found)
-    return Checked(found, body, value, extract.extract(found, value, base_urls=(context.base_url,)))
+    return Checked(found, body, value, remembered.told(found, value, body, context.store.vault.hash64, (context.base_url,)))
 
 
 def _check_images(value: object, place: str) -> None:
@@ -118,7 +119,7 @@ def place_of(context: Context, checked: Checked, id: str | None) -> Place:
         return Place(vault.dossier_of_patient(id) if id else vault.new_dossier(context.random))
     if checked.type == "Binary":
         return Place(_dossier_of_binary(context, checked, id))
-    named = patients_named(checked.type, checked.index)
+    named = checked.told.patients
     if len(named) == 1:
         (patient,) = named
         return Place(vault.dossier_of_patient(patient), f"Patient/{patient}")
@@ -129,7 +130,7 @@ def place_of(context: Context, checked: Checked, id: str | None) -> Place:
 
 def _holder_named(checked: Checked) -> str | None:
     """The one Patient a resource names, as its dossier is indexed by."""
-    named = () if checked.type in ("Patient", "Binary") else patients_named(checked.type, checked.index)
+    named = () if checked.type in ("Patient", "Binary") else checked.told.patients
     return f"Patient/{next(iter(named))}" if len(named) == 1 else None
 
 
@@ -171,7 +172,7 @@ def stamp(
     version = vault.new_version(context.random)
     updated_ms = context.now_ms() if current is None else max(context.now_ms(), current.updated_ms + 1)
     body = json.stamp(checked.body, id=id, version_id=version_id(version), last_updated=to_instant(updated_ms))
-    entries = blind.entries(checked.type, checked.index, vault.hash64, place.patient)
+    entries = checked.told.entries(place.patient)
     row = NewRow(
         key=key,
         dossier=dossier,

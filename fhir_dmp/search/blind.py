@@ -8,10 +8,12 @@ the resource's date, in the code index alone).
 Intervals: n, by unit and, in a composite, by its token.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain
+from typing import NamedTuple
 
 from fhir_dmp.fhir import tables
 from fhir_dmp.search.extract import held
@@ -107,11 +109,26 @@ def is_indexed(code: str) -> bool:
     return code not in OWN_FIELDS and code not in ("_text", "_content")
 
 
+class Tokens(NamedTuple):
+    """What some values of a resource give. As Entries; coded: (parameter, spelling) of the code tokens, to be joined with months."""
+
+    x: tuple[int, ...]
+    g: tuple[int, ...]
+    c: tuple[int, ...]
+    n: tuple[tuple[int, int | Decimal, int | Decimal], ...]
+    coded: tuple[tuple[str, str | bytes], ...]
+
+
 def entries(type_name: str, index: Index, hash64: Hash64, patient: str | None = None) -> Entries:
     """What a row shows of an index. patient: `Patient/id` of its dossier, None outside dossiers.
 
     Dates that birth and death are told by become calendar tokens; `_id` and `_lastUpdated` are fields of the row.
     """
+    return joined(type_name, (tokens(type_name, index, hash64, patient),), index.get(DATE, ()), hash64)
+
+
+def tokens(type_name: str, index: Index, hash64: Hash64, patient: str | None = None) -> Tokens:
+    """The part of the entries of a row that some of its values give by themselves."""
     x: dict[int, None] = {}
     g: dict[int, None] = {}
     c: dict[int, None] = {}
@@ -119,22 +136,22 @@ def entries(type_name: str, index: Index, hash64: Hash64, patient: str | None = 
     coded: dict[tuple[str, str | bytes], None] = {}
     known: Mapping[str, Parameter] = parameters(type_name)
     for code, values in index.items():
-        owner = "Resource" if code.startswith(HOLDING) else type_name
-        if ">" in code:
-            holds = hash64(key(owner, *holder(code)))
+        owner, held, indexed, selects = _way(type_name, code)
+        if held:
+            holds = common_token(owner, *holder(code), hash64)
             x[holds] = g[holds] = None
-        if not is_indexed(code):
+        if not indexed:
             continue
         parameter = known.get(code)
-        if ">" not in code:
-            x[hash64(key(type_name, code, "present", ""))] = None
+        if not held:
+            x[common_token(type_name, code, "present", "", hash64)] = None
         if parameter is not None and parameter.rooted:
             continue  # asked as the conjunction of its parts
         for value in values:
             for kind, text, weight in tokens_of(code, value, parameter, hash64):
                 hashed = hash64(key(owner, code, kind, text))
                 x[hashed] = None
-                if weight and identifies(code):
+                if weight and selects:
                     g[hashed] = None
                 if parameter is None or not weight:
                     continue
@@ -144,10 +161,29 @@ def entries(type_name: str, index: Index, hash64: Hash64, patient: str | None = 
                     c[hashed] = None
                     coded[code, text] = None
             for what, a, b in intervals_of(code, value, parameter):
-                n[(hash64(key(type_name, code, "n", what)), a, b)] = None
-    for month in dated_in(type_name, index) if coded else ():
-        c |= {hash64(key(type_name, code, "month", f"{spelling}\0{month}")): None for code, spelling in coded}
+                n[(common_token(type_name, code, "n", what, hash64), a, b)] = None
+    return Tokens(tuple(x), tuple(g), tuple(c), tuple(n), tuple(coded))
+
+
+@cache
+def _way(type_name: str, code: str) -> tuple[str, bool, bool, bool]:
+    """Of a parameter: whose it is, whether it is of something contained, whether it gets tokens, whether it identifies what is held."""
+    return "Resource" if code.startswith(HOLDING) else type_name, ">" in code, is_indexed(code), identifies(code)
+
+
+def joined(type_name: str, parts: Sequence[Tokens], dates: Iterable[Value], hash64: Hash64) -> Entries:
+    """The entries of a row from those of its parts. dates: values of its parameter `date`."""
+    x, g, c, n, coded = (dict.fromkeys(chain.from_iterable(those)) for those in zip(*parts, strict=True)) if parts else ({},) * 5
+    if coded:
+        for month in dated_in(type_name, dates):
+            c |= {common_token(type_name, code, "month", f"{spelling}\0{month}", hash64): None for code, spelling in coded}
     return Entries(tuple(x), tuple(g), tuple(c), tuple(n))
+
+
+@lru_cache(maxsize=16_384)
+def common_token(type_name: str, code: str, kind: str, text: str, hash64: Hash64) -> int:
+    """A token that many resources have: that there is a value, what is measured, a code in a month."""
+    return hash64(key(type_name, code, kind, text))
 
 
 def is_dated(type_name: str) -> bool:
@@ -156,9 +192,9 @@ def is_dated(type_name: str) -> bool:
     return parameter is not None and parameter.type == "date" and not parameter.calendar and type_name != "AuditEvent"
 
 
-def dated_in(type_name: str, index: Index) -> tuple[str, ...]:
-    """The months of a resource, ANY_MONTH when its date is wider or it has several; () without a date."""
-    dates = {value for value in index.get(DATE, ()) if isinstance(value, DateRange)}
+def dated_in(type_name: str, values: Iterable[Value]) -> tuple[str, ...]:
+    """The months of a resource by the values of its `date`; ANY_MONTH when that is wider or it has several; () without a date."""
+    dates = {value for value in values if isinstance(value, DateRange)}
     if not dates or not is_dated(type_name):
         return ()
     found = months(min(value.lo_ms for value in dates), max(value.hi_ms for value in dates), MONTHS) if len(dates) == 1 else ()
@@ -203,7 +239,7 @@ def of_type_spelling(system: str | None, code: str, value: str) -> str:
 
 def _reference_tokens(code: str, value: Reference, hash64: Hash64) -> Iterator[tuple[str, str | bytes, bool]]:
     if value.id is not None and value.type is not None:
-        yield "ref", signed(hash64(address_key(value.type, value.id))), True
+        yield "ref", signed(_address(value.type, value.id, hash64)), True
         if value.version:
             yield "refv", f"{value.type}/{value.id}/_history/{value.version}", False
     if value.url is not None:
@@ -213,6 +249,12 @@ def _reference_tokens(code: str, value: Reference, hash64: Hash64) -> Iterator[t
     if value.identifier is not None:
         for spelling in spellings_of(code, value.identifier):
             yield "refid", spelling, not spelling.endswith("|") and not spelling.startswith("|")
+
+
+@lru_cache(maxsize=4096)
+def _address(type_name: str, id: str, hash64: Hash64) -> int:
+    """Hash of an address, which most resources of a dossier have in common."""
+    return hash64(address_key(type_name, id))
 
 
 def _pairs(code: str, value: Composite, hash64: Hash64) -> Iterator[tuple[str, str | bytes, bool]]:

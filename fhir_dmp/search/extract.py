@@ -9,11 +9,12 @@ Names in the index are parameter codes. What a reference to a contained resource
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
+from typing import NamedTuple
 
 from fhir_dmp.fhir import tables
 from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.search.convert import Context, Convert, converter
-from fhir_dmp.search.expressions import Branch, after_first, branches, contained, flat, getter
+from fhir_dmp.search.expressions import Branch, ExpressionError, after_first, branches, contained, flat, getter
 from fhir_dmp.search.parameters import TEXTS, Parameter, parameters
 from fhir_dmp.search.values import Composite, Index, Reference, Value
 from fhir_dmp.search.words import content, narrative
@@ -49,6 +50,70 @@ def some(type_name: str, resource: dict, codes: Collection[str], *, base_urls: S
         if code in codes and value is not None and (values := read(value, resource, context)):
             found.setdefault(code, {}).update(dict.fromkeys(values))
     return {code: tuple(values) for code, values in found.items()}
+
+
+def of_member(type_name: str, member: str, value: object, resource: dict, base_urls: Sequence[str] = ()) -> Index:
+    """The part of the index that one top-level member gives, whatever else the resource says, unless it contains others.
+
+    >>> of_member("Patient", "gender", "male", {})["gender"][0].code
+    'male'
+    """
+    context = Context(tuple(base_urls), {})
+    found: dict[str, dict[Value, None]] = {}
+    for code, read in _plan(type_name)[0].get(member, ()):
+        if values := read(value, resource, context):
+            found.setdefault(code, {}).update(dict.fromkeys(values))
+    return {code: tuple(values) for code, values in found.items()}
+
+
+def of_several(type_name: str, code: str, resource: dict, base_urls: Sequence[str] = ()) -> Index:
+    """The values of a parameter of several_members."""
+    context = Context(tuple(base_urls), {})
+    read = next(read for name, read in _plan(type_name)[1] if name == code)
+    values = tuple(dict.fromkeys(read(resource, resource, context)))
+    return {code: values} if values else {}
+
+
+@cache
+def single_members(type_name: str) -> frozenset[str]:
+    """Top-level members that give values by themselves."""
+    return frozenset(_plan(type_name)[0])
+
+
+class Several(NamedTuple):
+    """A parameter whose values need several top-level members: a composite, or `exists()`.
+
+    members: all it reads. needs: one way to have a value each, which is to have a member of every set.
+    """
+
+    code: str
+    members: tuple[str, ...]
+    needs: tuple[tuple[frozenset[str], ...], ...]
+
+    def possible(self, present: Collection[str]) -> bool:
+        """Whether a resource with these members may have a value."""
+        return any(all(not those.isdisjoint(present) for those in way) for way in self.needs)
+
+
+@cache
+def several_members(type_name: str) -> tuple[Several, ...]:
+    """Each of them."""
+    found = []
+    for code, _ in _plan(type_name)[1]:
+        parameter, needs = parameters(type_name)[code], []
+        for branch in parameter.branches:
+            parts = [[branch]] if branch.steps else [branches(c.expression, branch.place) for c in parameter.components]
+            needs.append(tuple(frozenset(_first_member(one, parameter.code) for one in part) for part in parts))
+        read = tuple(dict.fromkeys(name for way in needs for those in way for name in sorted(those)))
+        # What asks whether something is there has an answer where nothing is.
+        found.append(Several(code, read, ((),) if parameter.type != "composite" else tuple(needs)))
+    return tuple(found)
+
+
+def _first_member(branch: Branch, code: str) -> str:
+    if not branch.steps or branch.steps[0].kind not in ("member", "extension"):
+        raise ExpressionError(f"`{code}` reads more than members of the resource")
+    return "extension" if branch.steps[0].kind == "extension" else branch.steps[0].name
 
 
 def _extract(type_name: str, resource: dict, container: dict, context: Context, texts: bool, depth: int) -> Index:

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from struct import Struct
@@ -230,6 +231,7 @@ def version_row(key: bytes, version: int) -> bytes:
     return key + _INT64.pack(version)
 
 
+@lru_cache(maxsize=4096)
 def version_id(version: int) -> str:
     """meta.versionId, 13 characters, of a version."""
     return _base32(_INT64.pack(version), 14)[:13]
