@@ -91,6 +91,13 @@ def _on_text(function: Callable[[str], object]) -> Callable[[list], list]:
     return lambda items: [function(items[0])] if len(items) == 1 and type(items[0]) is str else []
 
 
+def _text(items: list) -> list:
+    """http://hl7.org/fhirpath/N1/#tostring-string : one simple value as text, of anything else nothing."""
+    if len(items) != 1 or isinstance(items[0], dict | list):
+        return []
+    return [str(items[0]).lower() if type(items[0]) is bool else str(items[0])]
+
+
 PLAIN: dict[str, Callable[[list], list]] = {
     "exists": lambda items: [bool(items)],
     "empty": lambda items: [not items],
@@ -104,6 +111,7 @@ PLAIN: dict[str, Callable[[list], list]] = {
     "allTrue": lambda items: [all(item is True for item in items)],
     "anyTrue": lambda items: [any(item is True for item in items)],
     "hasValue": lambda items: [len(items) == 1 and type(items[0]) is not dict],
+    "toString": _text,
     "length": _on_text(len),
     "lower": _on_text(str.lower),
     "upper": _on_text(str.upper),

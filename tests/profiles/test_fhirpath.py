@@ -98,6 +98,9 @@ PATIENT = {
         "name.family.endsWith('z')",
         "name.family.substring(2)",
         "name.family.length() >= 5",
+        "name.family.toString() + '!'",
+        "name.given.first().toString().matches('^A')",
+        "contact.toString()",
         "name.family + '!' = 'Essai!'",
         "name.family & name.suffix",
         "2 + 3 - 1 = 4",
@@ -114,6 +117,11 @@ PATIENT = {
 def test_expressions_agree_with_the_library(expression):
     theirs = library(expression, R4)(plain.loads(plain.dumps(PATIENT)), {})
     assert compiled(expression)([PATIENT], PATIENT) == theirs
+
+
+def test_a_boolean_as_text_is_spelt_as_in_json():
+    assert compiled("active.toString()")([{"active": True}], {}) == ["true"]
+    assert compiled("active.toString()")([{"active": False}, {"active": True}], {}) == []
 
 
 def test_a_choice_is_read_by_its_type():
