@@ -422,7 +422,8 @@ def variables(tokens: list[str], settings: list[str]) -> dict[str, str]:
         if "SubjectNameID" in said:
             given[f"idnps{number}"] = said["SubjectNameID"]
         if "|" in str(said.get("ins", "")):
-            given["ins-system"], _, given["ins"] = said["ins"].partition("|")
+            system, _, given["ins"] = said["ins"].partition("|")
+            given["ins-oid"] = system.removeprefix("urn:oid:")
     for setting in settings:
         name, _, value = setting.partition("=")
         given[name] = value

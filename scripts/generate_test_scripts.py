@@ -18,6 +18,7 @@ from scripts.test_script_parts import (  # noqa: E402
     FIND,
     HOLDER,
     IDNPS,
+    INS,
     JSON_PATCH,
     LOCATED,
     MINE,
@@ -45,7 +46,7 @@ def scripts() -> list[dict]:
     """All of them, in the order in which they are played: the first one opens the dossier, the last one closes it and opens it again."""
     patient = {
         "resourceType": "Patient",
-        "identifier": [{"use": "official", "system": "${ins-system}", "value": "${ins}"}],
+        "identifier": [{"use": "official", "system": "urn:oid:${ins-oid}", "value": "${ins}"}],
         "name": [{"use": "official", "family": "ESSAI", "given": ["Camille"]}],
         "gender": "female",
         "birthDate": "1979-03-15",
@@ -69,7 +70,7 @@ def scripts() -> list[dict]:
             [
                 (
                     "without a token",
-                    ask("a search without a token", 0, "search", "Patient", "?identifier=${ins-system}|${ins}"),
+                    ask("a search without a token", 0, "search", "Patient", f"?identifier={INS}"),
                     status(401),
                     is_("an OperationOutcome", "OperationOutcome.issue.first().severity", "error"),
                 ),
@@ -88,7 +89,7 @@ def scripts() -> list[dict]:
                 ),
                 (
                     "existence, for a stranger",
-                    ask("the same question", STRANGER, "search", "Patient", "?identifier=${ins-system}|${ins}"),
+                    ask("the same question", STRANGER, "search", "Patient", f"?identifier={INS}"),
                     status(200),
                     is_("the same answer", "Bundle.total", "1"),
                 ),
@@ -126,7 +127,7 @@ def scripts() -> list[dict]:
                 ),
                 (
                     "ITI-67 without status",
-                    ask("the list", DOCTOR, "search", "DocumentReference", "?patient.identifier=${ins-system}|${ins}" + MINE + "deposit"),
+                    ask("the list", DOCTOR, "search", "DocumentReference", f"?patient.identifier={INS}{MINE}deposit"),
                     status(200),
                     is_("status is current by itself", "Bundle.total", "1"),
                 ),

@@ -10,6 +10,8 @@ EVENT_TYPE = "http://terminology.hl7.org/CodeSystem/audit-event-type"
 INTERACTION = "http://hl7.org/fhir/restful-interaction"
 LIFECYCLE = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
 PROVENANCE = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+# Of the decision profile of BALP.
+AUTHZ = "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType"
 ACTS = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-audit-act"
 BALP = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
 
@@ -51,10 +53,10 @@ KINDS: dict[str, Kind] = {
     "delete": _rest("delete", "D", APPLICATION, CUSTODIAN, "Delete", 1),
     **{code: _rest(code, "E", SOURCE, DESTINATION) for code in ("operation", "batch", "transaction", "capabilities")},
     # The decision that refused it; what was asked is told by the query entity and the reason.
-    "refusal": Kind(ALERT, ((DCM, "AuthZ-Consent", "Consent Authorization Decision"),), "E", APPLICATION, SOURCE),
+    "refusal": Kind(ALERT, ((AUTHZ, "AuthZ-Consent", "Authorization Decision using Roles and Consent"),), "E", APPLICATION, SOURCE),
     "break-glass": Kind(
         ALERT,
-        ((DCM, "110127", "Emergency Override Started"), (DCM, "AuthZ-Consent", "Consent Authorization Decision")),
+        ((DCM, "110127", "Emergency Override Started"), (AUTHZ, "AuthZ-Consent", "Authorization Decision using Roles and Consent")),
         "E",
         APPLICATION,
         SOURCE,

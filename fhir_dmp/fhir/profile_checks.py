@@ -358,6 +358,9 @@ def _equal(node: Node) -> Test | None:
         return lambda value: _same(fixed, value)
     if pattern is not None:
         return lambda value: _within(pattern, value)
+    binding = node.data.get("binding", {})
+    if binding.get("strength") == "required" and (codes := profile_codes.members(binding["valueSet"])):
+        return lambda value: profile_codes.holds(codes, value) is True
     return None
 
 

@@ -81,7 +81,7 @@ BASE = Profile(
             ms=True,
         ),
         E("category:document", "1..1", "Consent document", "Document de consentement", pattern=concept(LOINC, CONSENT_DOCUMENT)),
-        E("category:dmp", "1..1", "Category of the DMP", "Catégorie du DMP", pattern={"coding": [{"system": CATEGORY}]}, ms=True),
+        E("category:dmp", "1..1", "Category of the DMP", "Catégorie du DMP", ms=True),
         E("category:dmp", binding=("required", "dmp-consent-category")),
         E("patient", "1..1", "Whose DMP this is", "Titulaire du DMP", ms=True),
         E("dateTime", "1..1", "When it was given", "Quand il a été donné", ms=True),

@@ -100,7 +100,7 @@ CORE = Profile(
                     "warning",
                     "The hash should be a SHA-1: 28 characters of base64.",
                     "Le condensat devrait être un SHA-1 : 28 caractères de base64.",
-                    "matches('^[A-Za-z0-9+/]{27}=$')",
+                    "toString().matches('^[A-Za-z0-9+/]{27}=$')",
                 )
             ],
         ),
@@ -113,7 +113,7 @@ CORE = Profile(
                     "warning",
                     "MASQUE_PS and INVISIBLE_PATIENT should not be set together unless the host allows it.",
                     "MASQUE_PS et INVISIBLE_PATIENT ne vont pas ensemble, sauf si l'hébergeur le permet.",
-                    "(securityLabel.coding.code contains 'MASQUE_PS' and securityLabel.coding.code contains 'INVISIBLE_PATIENT').not()",
+                    "(securityLabel.coding.exists(code = 'MASQUE_PS') and securityLabel.coding.exists(code = 'INVISIBLE_PATIENT')).not()",
                 ),
                 Rule(
                     "dmp-doc-5",
@@ -351,7 +351,7 @@ PROVIDE = Profile(
                     "warning",
                     "The submission set should list every document of the deposit.",
                     "Le lot de soumission devrait citer chaque document du dépôt.",
-                    "entry.where(resource.ofType(DocumentReference).exists()).fullUrl"
+                    "entry.where(resource.ofType(DocumentReference).exists()).select(fullUrl.toString())"
                     ".subsetOf(%resource.entry.resource.ofType(List).entry.item.reference)",
                 ),
                 Rule(

@@ -132,11 +132,24 @@ class Node:
         self.slices: dict[str, Node] = {}
 
     def expand(self) -> None:
-        """List what is inside, from the type."""
+        """List what is inside, from the type; what R4 itself lists there as well, since a snapshot holds all of it."""
         if not self.children and self.place:
             for element in tables.elements(self.place).values():
                 name = element.name + ("[x]" if element.choice else "")
-                self.children[name] = _base(self, element, name)
+                made = self.children[name] = _base(self, element, name)
+                if made.place == f"{self.place}.{element.name}":
+                    made.expand()
+
+    def sliced(self, name: str) -> "Node":
+        """A slice of this element, with what is said of the inside of every one of them."""
+        old, new = self.data["id"], f"{self.data['id']}:{name}"
+        made = copy.deepcopy(self)
+        for one in made.flat():
+            one["id"] = new + one["id"].removeprefix(old)
+        made.slices.clear()
+        made.data = {key: value for key, value in made.data.items() if key not in ("slicing", "constraint")}
+        made.data |= {"sliceName": name, "min": 0}
+        return made
 
     def flat(self) -> list[dict[str, Any]]:
         found = [self.data]
@@ -323,8 +336,6 @@ def _find(tree: Node, path: str) -> Node:
         at = at.children[name]
         if inner:
             if inner not in at.slices:
-                data = {key: value for key, value in copy.deepcopy(at.data).items() if key not in ("slicing", "constraint")}
-                data |= {"id": f"{at.data['id']}:{inner}", "sliceName": inner, "min": 0}
-                at.slices[inner] = Node(data, at.place)
+                at.slices[inner] = at.sliced(inner)
             at = at.slices[inner]
     return at

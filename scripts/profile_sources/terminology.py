@@ -254,7 +254,6 @@ def _supplements() -> Iterator[dict[str, Any]]:
             found["copyright"] = LICENCE
         yield found | {
             "purpose": "Source: class from ASS_X16 of ANS; space and volet are a mapping of this project.",
-            "caseSensitive": True,
             "content": "supplement",
             "supplements": system,
             "count": len(kinds),

@@ -8,6 +8,7 @@ from scripts.profile_sources.making import E, Profile, Rule
 from scripts.profile_sources.systems import (
     BALP_ENTITY,
     CUSTODIAN,
+    DCM,
     ENTITY_TYPE,
     NOTICE,
     OBJECT_ROLE,
@@ -209,7 +210,7 @@ MESSAGE = Profile(
         E("activity", pattern=concept(PROOF_LEVEL, "message")),
         E("agent", slicing=("pattern", "type")),
         E("agent:sender", "1..1", "Who sent the message", "Émetteur du message"),
-        E("agent:sender.type", pattern=concept(CUSTODIAN, "transmitter")),
+        E("agent:sender.type", pattern=concept(DCM, "110153")),
         *_signed("1.2.840.10065.1.12.1.7"),
     ],
     (

@@ -13,6 +13,7 @@ from scripts.profile_sources.systems import (
     CATEGORY,
     CONSENT_SCOPE,
     CUSTODIAN,
+    DCM,
     LOINC,
     NOTICE,
     PARTICIPATION,
@@ -177,7 +178,7 @@ def proof(id: str, level: str, role: str, who: Resource, code: str) -> Resource:
         target=[ref("DocumentReference/consultation/_history/1")],
         recorded="2026-11-20T11:00:00.000Z",
         activity=concept(PROOF_LEVEL, level),
-        agent=[{"type": concept(CUSTODIAN, role), "who": who}],
+        agent=[{"type": concept(DCM if role.isdigit() else CUSTODIAN, role), "who": who}],
         signature=[
             {
                 "type": [coding(SIGNATURE_TYPE, code)],
@@ -213,7 +214,7 @@ def examples() -> tuple[Resource, ...]:
         *consents(),
         *around(),
         proof("cachet", "seal", "custodian", host, "1.2.840.10065.1.12.1.14"),
-        proof("cachet-message", "message", "transmitter", gp, "1.2.840.10065.1.12.1.7"),
+        proof("cachet-message", "message", "110153", gp, "1.2.840.10065.1.12.1.7"),
         proof("signature-auteur", "author", "author", gp, "1.2.840.10065.1.12.1.1"),
         notice(
             "avis-urgence", "emergency-access", "Le Dr Sacha PATRON a accédé à votre DMP en urgence.", about=[ref("Consent/bris-de-glace")]
