@@ -18,7 +18,7 @@ from fhir_dmp.exchange.foreign import CHANGED as DOCUMENT_CHANGED
 from fhir_dmp.exchange.foreign import DIRECTORY, DOCUMENT, PATIENT, Foreign, Kept, Made
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.points import reached
-from fhir_dmp.exchange.provenance import Origins, drawing
+from fhir_dmp.exchange.provenance import Origins, Told, drawing
 from fhir_dmp.exchange.results import Result, refusal
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.units import DELETION, REQUEST, RESOURCE, TRANSACTION, Unit, Units, failed
@@ -32,7 +32,7 @@ from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.ledger import Entry, Ledger, Line, Part, Receipt, Recording, Repeated, Stored
 from fhir_dmp.store.naming import Hashing
-from fhir_dmp.store.rows import Change, NewRow, Row
+from fhir_dmp.store.rows import Change, Row
 from fhir_dmp.store.vault import version_id
 
 log = logging.getLogger("fhir_dmp.exchange")
@@ -48,14 +48,14 @@ CHANGED = "the source sent another content under this id and version before: not
 
 
 class Ready(NamedTuple):
-    """A unit that only needs to be stored. stamped: its versions, its own first. told: (row, id, patient) of each, for the trace.
+    """A unit that only needs to be stored. told: its versions, its own first.
 
     results: what is answered once it is stored.
     """
 
     unit: Unit
     entry: Entry
-    told: tuple[tuple[NewRow, str, str], ...]
+    told: tuple[Told, ...]
     results: tuple[Result, ...]
 
     @property
@@ -262,15 +262,15 @@ class _Run:
         entry, told = self._entry(unit, Made(checked, stamped, [], current, _patient(checked, stamped.id)), created)
         return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, stamped.location),))
 
-    def _entry(self, unit: Unit, made: Made, created: bool | None = None) -> tuple[Entry, tuple[tuple[NewRow, str, str], ...]]:
-        """With its Provenance and its receipt; and what the trace tells."""
+    def _entry(self, unit: Unit, made: Made, created: bool | None = None) -> tuple[Entry, tuple[Told, ...]]:
+        """With its receipt, and its Provenance where that is its own; and what is told of it."""
         row, created = made.stamped.row, made.row is None if created is None else created
-        draw = self.engine.hashing.random(*unit.seed, "provenance")
-        holder = "" if self.engine.rules.plain else made.patient
+        own = Told(row, made.stamped.id, made.patient, unit.names[0], created)
         changes = [one.change for one in (made.stamped, *made.superseded)]
-        changes.append(self.engine.origins.provenance(row, made.stamped.id, unit.names[0], draw, created, holder))
+        if not self.engine.rules.plain:
+            changes.append(self.engine.origins.provenance(own, self.engine.hashing.random(*unit.seed, "provenance")))
         stored = Stored(unit.version, unit.digest, row.version, self.engine.job, 201 if created else 200)
-        told = tuple((one.row, one.id, made.patient) for one in (made.stamped, *made.superseded))
+        told = (own, *(Told(one.row, one.id, made.patient) for one in made.superseded))
         return Entry(changes, Receipt(unit.keys, row.key, row.type, stored, made.promises)), told
 
     async def _flush(self) -> None:
@@ -295,11 +295,11 @@ class _Run:
                 self._stored(ready)
 
     async def _commit(self, group: Sequence[Ready]) -> list:
-        def traces(places: Sequence[int]) -> Sequence[Change]:
+        def beside(places: Sequence[int]) -> Sequence[Change]:
             reached("in-commit")
-            return self.engine.origins.traces(one for place in places for one in group[place].told)
+            return self.engine.origins.beside([one for place in places for one in group[place].told])
 
-        return await self.engine.ledger.commit([ready.entry for ready in group], traces)
+        return await self.engine.ledger.commit([ready.entry for ready in group], beside)
 
     def _stored(self, ready: Ready) -> None:
         self.touched |= {change.row.key for change in ready.entry.changes}
@@ -358,20 +358,19 @@ class _Run:
         self.touched |= set(self.rows)
 
     def _beside(self, changes: Sequence[Change]) -> list[Change]:
-        """Provenance and traces of what an interaction writes."""
-        found, told = [], []
+        """Provenances and traces of what an interaction writes."""
+        told = []
         for change in changes:
             row = change.row
             if row.deleted or row.body is None:
                 continue
             value = json.parse(row.body)
             id = value["id"]
-            draw = self.engine.hashing.random(id, version_id(row.version), "provenance")
-            found.append(self.engine.origins.provenance(row, id, f"{row.type}/{id}", draw, change.expected is None))
             patients = {id} if row.type == "Patient" else _named_in(self.context, row.type, value)
-            told.append((row, id, next(iter(patients)) if len(patients) == 1 else ""))
+            patient = next(iter(patients)) if len(patients) == 1 else ""
+            told.append(Told(row, id, patient, f"{row.type}/{id}", change.expected is None))
         reached("in-commit")
-        return [*found, *self.engine.origins.traces(told)]
+        return self.engine.origins.beside(told)
 
 
 def _parts(unit: Unit, stored: Stored, whole: Part, plain: bool) -> Iterator[tuple[str, bundle.Entry | None, Part | None]]:

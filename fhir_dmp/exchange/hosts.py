@@ -82,6 +82,19 @@ async def card_of(id: str) -> Card:
     return msgspec.convert(source.rules["card"], Card)
 
 
+async def signer_of(text: str) -> Source:
+    """The registered host whose key a JWS names; 422 when there is none. That it holds is for whoever opens it."""
+    try:
+        header = jws.header_of(text.strip())
+    except jws.Refused as error:
+        raise FhirError("business-rule", f"this is no receipt: {error}") from None
+    for one in await Source.objects.order_by("pk").to_list():
+        card = one.rules.get("card")
+        if card and msgspec.convert(card, Card).keys.find(header.kid, header.alg) is not None:
+            return one
+    raise FhirError("business-rule", f"no host that is known here has the key `{header.kid[:80]}`")
+
+
 def signed_by(card: Card, text: str, typ: str, payload: bytes | None = None) -> bytes:
     """The payload of a JWS of this host. jws.Refused when it is not one. payload: of a detached one."""
     header = jws.header_of(text)

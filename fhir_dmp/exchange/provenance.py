@@ -3,8 +3,9 @@
 https://hl7.org/fhir/R4/provenance.html
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from fhir_dmp.audit.event import Disclosed, Trace
 from fhir_dmp.audit.recorder import Recorder
@@ -23,6 +24,20 @@ from fhir_dmp.store.vault import version_id
 SID = "https://fhir-dmp.example.org/fhir/sid/"
 PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
+
+
+class Told(NamedTuple):
+    """A version that is stored, and what is told of it.
+
+    id: logical. patient: logical id of the holder, "" where there is none. name: in its source, "" of what came with something else.
+    created: whether it is the first one.
+    """
+
+    row: NewRow
+    id: str
+    patient: str
+    name: str = ""
+    created: bool = True
 
 
 class Origins:
@@ -44,34 +59,46 @@ class Origins:
             origin.append({"type": _coded(PARTICIPANT, "custodian"), "who": {"display": rules.host}})
         receiver = {"identifier": {"system": f"{SID}host", "value": host}, "display": "fhir-dmp"}
         value = {
-            "resourceType": "Provenance",
             "activity": _coded(OPERATION, "CREATE" if created else "UPDATE"),
             "agent": [*origin, {"type": _coded(PARTICIPANT, "assembler"), "who": receiver}],
             "entity": [{"role": "derivation", "what": {"identifier": {"system": f"{SID}import-job", "value": self.job}}}],
         }
-        return value, blind.entries("Provenance", self._index(value), self.context.store.vault.hash64)
+        found = extract.extract("Provenance", {"resourceType": "Provenance", **value}, base_urls=(self.context.base_url,))
+        return value, blind.entries("Provenance", found, self.context.store.vault.hash64)
 
-    def _index(self, value: dict) -> Mapping[str, tuple]:
-        return extract.extract("Provenance", value, base_urls=(self.context.base_url,))
+    def provenance(self, told: Told, draw: Callable[[int], bytes]) -> Change:
+        """The Provenance of one version, as visible as that. draw: for its id."""
+        return self._made([told], draw, told.row)
 
-    def provenance(self, row: NewRow, about: str, name: str, draw: Callable[[int], bytes], created: bool, patient: str = "") -> Change:
-        """The Provenance of a version, in its dossier. about: logical id of what it tells of. name: of that in its source. draw: for ids.
+    def together(self, told: Iterable[Told]) -> list[Change]:
+        """Of what one transaction stores for a source of a sandbox: one for what is new and one for what is changed, in each dossier.
 
-        patient: logical id of the holder, "" where there is none.
+        As it tells of resources that not everybody sees, nobody meets it who obeys the rules.
         """
+        grouped: dict[tuple[int, bool], list[Told]] = {}
+        for one in told:
+            if one.name:
+                grouped.setdefault((one.row.dossier, one.created), []).append(one)
+        made = []
+        for those in grouped.values():
+            first = those[0]
+            draw = self.hashing.random(first.name, version_id(first.row.version), "provenance")
+            made.append(self._made(those, draw, first.row._replace(visible=None)))
+        return made
+
+    def _made(self, those: Sequence[Told], draw: Callable[[int], bytes], about: NewRow) -> Change:
+        created, patient = those[0].created, "" if self.rules.plain else those[0].patient
         common, shared = self._common[created]
-        targets = [f"{row.type}/{about}/_history/{version_id(row.version)}", *([f"Patient/{patient}"] if patient else [])]
         at = self.context.now_ms()
-        own = {
-            "resourceType": "Provenance",
-            "target": [{"reference": one} for one in targets],
-            "recorded": to_instant(at),
-            "entity": [{"role": "source", "what": {"identifier": {"system": f"{SID}import-entry", "value": name}}}],
-        }
-        value = {**own, "activity": common["activity"], "agent": common["agent"], "entity": [*own["entity"], *common["entity"]]}
-        holder = about if row.type == "Patient" else patient
-        named = f"Patient/{holder}" if holder else ""
-        return vouching.made(self.context.store.vault, draw, row, value, self._index(own), shared, patient=named, at_ms=at)
+        targets = [f"{one.row.type}/{one.id}/_history/{version_id(one.row.version)}" for one in those]
+        named = [{"reference": target, "display": one.name} for target, one in zip(targets, those, strict=True)]
+        own = {"target": [*named, *([{"reference": f"Patient/{patient}"}] if patient else [])], "recorded": to_instant(at)}
+        index = sealing.index_of([one["reference"] for one in own["target"]], at)
+        holder = patient or next((one.id for one in those if one.row.type == "Patient"), "")
+        value = {**own, **common}
+        return vouching.made(
+            self.context.store.vault, draw, about, value, index, shared, patient=f"Patient/{holder}" if holder else "", at_ms=at
+        )
 
     def seals(
         self, written: Sequence[tuple[Change, str]], patient: str, draw: Callable[[int], bytes], message: Message | None = None
@@ -86,11 +113,14 @@ class Origins:
         enforcer.ledger.patient = patient
         return replace(self.context, enforcer=enforcer, request_id=self.job)
 
-    def traces(self, stored: Iterable[tuple[NewRow, str, str]]) -> Sequence[Change]:
-        """One trace for each patient, of (row, id, patient id or "")."""
+    def beside(self, stored: Sequence[Told]) -> list[Change]:
+        """What goes with what one transaction stores: one trace for each patient, and the Provenances that several versions share."""
+        return [*(self.together(stored) if self.rules.plain else ()), *self._traces(stored)]
+
+    def _traces(self, stored: Iterable[Told]) -> Sequence[Change]:
         grouped: dict[str, list[tuple[NewRow, str]]] = {}
-        for row, id, patient in stored:
-            grouped.setdefault(patient, []).append((row, id))
+        for one in stored:
+            grouped.setdefault(one.patient, []).append((one.row, one.id))
         query = f"$import?source={self.rules.source}"
         if not self.rules.plain:
             return [change for patient, those in grouped.items() for change in self._ruled(patient, those, query)]

@@ -158,6 +158,9 @@ class Fhir:
         if imports.concerns(url):
             await imports.serve(request, send, self.services, context, url)
             return
+        if dossiers.is_receipt(request, url):
+            await dossiers.acknowledge(request, send, context, url, await read_body(request, self.services, dossiers.RECEIPT_BYTES))
+            return
         body = b""
         if request.method == "POST" and announces_body(request.scope["headers"]):
             check_resource_type(request.headers.get("content-type"))

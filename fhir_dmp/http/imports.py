@@ -9,13 +9,14 @@ from starlette.requests import Request
 from starlette.types import Send
 
 from fhir_dmp.errors import FhirError, Issue, outcome
-from fhir_dmp.exchange import import_job
+from fhir_dmp.exchange import import_job, package_job
 from fhir_dmp.exchange.rules import SANDBOX
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.http_types import check_resource_type, media_types
 from fhir_dmp.http.answers import send_bytes, send_stream, shape_of
-from fhir_dmp.http.requests import read_body
+from fhir_dmp.http.dossiers import PACKAGE
+from fhir_dmp.http.requests import read_body, stream_body
 from fhir_dmp.http.sealed import received
 from fhir_dmp.http.services import Services
 from fhir_dmp.interactions import import_
@@ -25,6 +26,8 @@ from fhir_dmp.signing.message import HEADER
 NAME = "$import"
 NDJSON = frozenset({"application/fhir+ndjson", "application/ndjson", "application/x-ndjson"})
 FHIR_JSON = b"application/fhir+json; charset=utf-8"
+# The package of one dossier, sealed on disk as it arrives.
+MOST = 1 << 40
 ACCEPTED = Issue("information", "informational", "the import has begun; its state is at Content-Location")
 
 
@@ -46,7 +49,7 @@ async def serve(request: Request, send: Send, services: Services, context: Conte
     elif method == "GET":
         await _state(request, send, context, url.tail[1])
     elif method == "DELETE":
-        await import_job.cancel(context, url.tail[1])
+        await (package_job.taking.remove if _is_takeover(url.tail[1]) else import_job.cancel)(context, url.tail[1])
         await send_bytes(send, 202, [], None, shape_of(request, url.query)._replace(prefer=""))
     else:
         raise FhirError("method", f"`{request.method[:16]}` is not allowed at this address", headers={"Allow": "GET, HEAD, DELETE"})
@@ -58,7 +61,16 @@ async def _begin(request: Request, send: Send, services: Services, context: Cont
     if len(given) > 1 or (not given and context.actor.kind != "system"):
         raise FhirError("invalid", "`source` names the one source the data come from")
     announced = media_types(request.headers.get("content-type") or "")
-    ndjson = bool(announced) and announced[0].name in NDJSON
+    source, form = given[0] if given else SANDBOX, announced[0].name if announced else ""
+    if form == PACKAGE.decode():
+        job = await package_job.take(context, source, stream_body(request, services, MOST))
+    else:
+        job = await _resources(request, services, context, source, ndjson=form in NDJSON)
+    headers = [(b"content-location", f"{context.base_url}/{NAME}/{job}".encode())]
+    await send_bytes(send, 202, headers, outcome([ACCEPTED]), shape)
+
+
+async def _resources(request: Request, services: Services, context: Context, source: str, *, ndjson: bool) -> str:
     if not ndjson:
         check_resource_type(request.headers.get("content-type"))
     body = await read_body(request, services)
@@ -68,12 +80,18 @@ async def _begin(request: Request, send: Send, services: Services, context: Cont
     said = context.message
     # The signature of a Bundle is looked at once more where the Bundle is taken apart: it is kept with what it brings.
     sealed = (said.signer, said.kid) if said is not None and said.signer and HEADER in request.headers else ()
-    job = await import_job.start(context, given[0] if given else SANDBOX, body, ndjson=ndjson, sealed=sealed)
-    headers = [(b"content-location", f"{context.base_url}/{NAME}/{job}".encode())]
-    await send_bytes(send, 202, headers, outcome([ACCEPTED]), shape)
+    return await import_job.start(context, source, body, ndjson=ndjson, sealed=sealed)
+
+
+def _is_takeover(id: str) -> bool:
+    return id.startswith(f"{package_job.taking.kind}-")
 
 
 async def _state(request: Request, send: Send, context: Context, id: str) -> None:
+    if _is_takeover(id):
+        shape = shape_of(request, ())._replace(prefer="")
+        await send_bytes(send, 200, [(b"cache-control", b"no-store")], json.dump(await package_job.taken(context, id)), shape)
+        return
     state = await import_job.state_of(context, id)
     head = json.dump(state.head)
     size, pieces = len(head), _told(head)

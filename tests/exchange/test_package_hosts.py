@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from pymongo import MongoClient
@@ -11,6 +12,7 @@ from pymongo import MongoClient
 from tests.access.world import World, document
 from tests.serving import serving
 
+PACKAGE = "application/vnd.fhir-dmp.package"
 STAMP = f"hosts_{os.getpid()}"
 
 
@@ -59,6 +61,47 @@ def moved(giver, taker, patient, folder):
     told = taker.command("import", folder / f"{patient}.dmp", "--source", giver.name)
     giver.command("export", "--to", taker.name, "--acknowledged", folder / f"{patient}.receipt")
     return told.partition("Patient/")[2].split()[0]
+
+
+def ready(asker, answer, seconds=60):
+    """What is at Content-Location once it is there."""
+    assert answer.status_code == 202, answer.text
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = asker.get(answer.headers["content-location"])
+        if found.status_code != 202 and b"in-progress" not in found.content:
+            return found
+        time.sleep(0.2)
+    raise AssertionError("it was not ready in time")
+
+
+def told(answer):
+    """Parameters as name -> value."""
+    assert answer.status_code == 200, answer.text
+    return {one["name"]: next(value for name, value in one.items() if name != "name") for one in answer.json()["parameter"]}
+
+
+def moved_over_http(giver, taker, patient):
+    """The same with nothing but tokens: the taker's at the giver, the giver's at the taker."""
+    asking, giving = giver.world.host(taker.name), taker.world.host(giver.name)
+    answer = asking.run(f"Patient/{patient}/$export-dossier", recipient={"value": taker.name})
+    package = ready(asking, answer).content
+    address = f"$import?source={giver.name}"
+    for wrong in (taker.world.host("somebody"), taker.world.professional()):
+        assert wrong.post(address, package, content_type=PACKAGE).status_code == 403
+    # What was changed on the way is not taken, and not shown.
+    changed = package[:-40] + bytes([package[-40] ^ 1]) + package[-39:]
+    state = ready(giving, giving.post(address, changed, content_type=PACKAGE))
+    assert state.status_code == 422 and "cannot be taken" in state.text
+    done = told(ready(giving, giving.post(address, package, content_type=PACKAGE)))
+    assert done["versions"] > 0
+    assert told(ready(giving, giving.post(address, package, content_type=PACKAGE)))["versions"] == 0
+    # The giver closes by the receipt of the taker, brought by the taker, and by nothing else.
+    for asker, receipt in ((asking, done["receipt"][:-8] + "AAAAAAAA"), (giver.world.host("somebody"), done["receipt"])):
+        assert asker.post("$export-dossier", receipt.encode(), content_type="application/jose").status_code in (403, 422)
+    closed = asking.post("$export-dossier", done["receipt"].encode(), content_type="application/jose")
+    assert told(closed)["patient"] == {"reference": f"Patient/{patient}"}
+    assert asking.post("$export-dossier", done["receipt"].encode(), content_type="application/jose").status_code == 409
 
 
 def at(host, asker, dossier_id):
@@ -124,8 +167,9 @@ def test_a_dossier_moves_with_all_that_belongs_to_it(hosts, tmp_path):
     assert {"host", "checkpoint", "path"} <= named and named & {"salt", "commitment"}
     b.command("verify")
     # and back again
-    other = tmp_path / "back"
-    assert moved(b, a, there, other) == dossier.id
+    assert at(b, bruno, there).get(f"Patient/{there}").status_code == 200
+    moved_over_http(b, a, there)
+    assert at(b, bruno, there).get(f"Patient/{there}").status_code == 403
     assert [seen(a, one, dossier.id) for one in askers] == [
         {**one, "Provenance": seen(a, asker, dossier.id)["Provenance"]} for one, asker in zip(before, askers, strict=True)
     ]
