@@ -50,7 +50,7 @@ class Asker:
         if self._socket is None:
             self._socket = socket.create_connection(self._place, SECONDS)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        answers = Answers()
+        answers = Answers(heads=request.startswith(b"HEAD "))
         try:
             self._socket.sendall(request)
             while True:

@@ -36,9 +36,9 @@ class Mode(NamedTuple):
     module: str = "fhir_dmp"
 
 
-def professional(person: str) -> tuple[str, ...]:
+def professional(person: str, organization: str = "1750000001") -> tuple[str, ...]:
     """Arguments of `token` for a physician who treats."""
-    return ("professional", "--rpps", person[1:], "--profession", "10", "--organization", "1750000001", "--purpose", "TREAT")
+    return ("professional", "--rpps", person[1:], "--profession", "10", "--organization", organization, "--purpose", "TREAT")
 
 
 # In `rules` nothing is traced, which only a benchmark can have: see untraced.

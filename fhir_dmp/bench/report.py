@@ -12,7 +12,8 @@ from fhir_dmp.bench.peers import Peer
 from fhir_dmp.bench.plot import plot
 from fhir_dmp.commands import Failed
 
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+NAME = "bench"
+BEGIN, END = (f"<!-- {NAME}: {word} -->" for word in ("begin", "end"))
 PAGE, PICTURE = "performance.md", "performance.svg"
 HEADS = ("work", "", "conns", "req/s", "resources/s", "× floor", "p50 ms", "p95", "p99", "errors", "cores", "other / steal", "MiB")
 COST_HEADS = ("patients", "documents", "dossier search p50 ms", "type and year, page 1 p50 ms", "page", "that page p50 ms", "errors")
@@ -153,21 +154,27 @@ def markdown(findings: Findings, peers: list[Peer], source: str) -> str:
 
 def write(findings: Findings, peers: list[Peer], source: str, folder: Path) -> list[Path]:
     """Replace what stands between the markers of the page, and the picture; the files written."""
-    page, picture = folder / PAGE, folder / PICTURE
-    try:
-        before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    except FileNotFoundError:
-        raise Failed(f"there is no {page}: run this in the folder of the source") from None
-    _, marked, after = rest.partition(END)
-    if not marked:
-        raise Failed(f"{page} has no line `{BEGIN}` followed by a line `{END}`")
-    page.write_text(f"{before}{BEGIN}\n\n{markdown(findings, peers, source)}\n\n{END}{after}", "utf-8")
+    page, picture = put(folder / PAGE, NAME, markdown(findings, peers, source)), folder / PICTURE
     found = figures(findings)
     if not any(row.ratio for row in found):
         return [page]
     title = f"Times its floor, {findings.options.mode}, size {findings.options.size}, {findings.begun:%Y-%m-%d}"
     picture.write_text(plot(found, title), "utf-8")
     return [page, picture]
+
+
+def put(page: Path, name: str, text: str) -> Path:
+    """Replace what stands between the two markers of this name in a page; the page."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    try:
+        before, _, rest = page.read_text("utf-8").partition(begin)
+    except FileNotFoundError:
+        raise Failed(f"there is no {page}: run this in the folder of the source") from None
+    _, marked, after = rest.partition(end)
+    if not marked:
+        raise Failed(f"{page} has no line `{begin}` followed by a line `{end}`")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", "utf-8")
+    return page
 
 
 def value(findings: Findings) -> dict:

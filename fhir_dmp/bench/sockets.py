@@ -19,10 +19,10 @@ DRAIN_SECONDS = 60
 
 
 class Answers:
-    """Cuts a stream of bytes into answers: by `Content-Length`, by chunks, or with no body at all."""
+    """Cuts a stream of bytes into answers: by `Content-Length`, by chunks, or with no body at all. heads: all are answers to HEAD."""
 
-    def __init__(self) -> None:
-        self._held = bytearray()
+    def __init__(self, *, heads: bool = False) -> None:
+        self._held, self._heads = bytearray(), heads
 
     def take(self, data: bytes) -> tuple[int, bytes, bytes] | None:
         """Add received bytes; (status, head, body) once one answer is complete."""
@@ -32,7 +32,9 @@ class Answers:
             return None
         head = bytes(self._held[:end])
         status, lower, start = int(head[9:12]), head.lower(), end + 4
-        if b"\r\ntransfer-encoding: chunked" in lower:
+        if self._heads:
+            body, stop = b"", start
+        elif b"\r\ntransfer-encoding: chunked" in lower:
             found = self._chunks(start)
             if found is None:
                 return None

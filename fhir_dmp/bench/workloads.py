@@ -55,9 +55,9 @@ class World:
         """GET below [base]. colleague: by the one from whom documents are masked."""
         return self._head("GET", path, f"Accept: {accept}\r\n", self.host.colleague if colleague else self.host.token)
 
-    def post(self, path: str, body: bytes, media_type: str = FHIR_JSON) -> bytes:
-        """POST below [base]."""
-        return self._head("POST", path, f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n") + body
+    def post(self, path: str, body: bytes, media_type: str = FHIR_JSON, *, token: str = "") -> bytes:
+        """POST below [base]. token: of somebody else than usual."""
+        return self._head("POST", path, f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n", token) + body
 
     def _head(self, method: str, path: str, more: str, token: str = "") -> bytes:
         target = f"/fhir/{path}" if path else "/fhir"

@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from fhir_dmp.bench import bench, comparing, driver, peers, report
+from fhir_dmp.bench import bench, comparing, driver, hiding, peers, report
 from fhir_dmp.bench.bench import NAMES, Options
 from fhir_dmp.bench.data import SIZES
 from fhir_dmp.bench.host import MODES
@@ -23,6 +23,9 @@ from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.commands.serve import private_folder
 from fhir_dmp.settings import Loaded
 from fhir_dmp.store.failures import StoreError
+
+# Measured apart from the workloads.
+APART = (*comparing.PAIRS, hiding.NAME)
 
 
 def numbers(context: click.Context, parameter: click.Parameter, given: str) -> tuple[int, ...]:
@@ -37,11 +40,12 @@ def numbers(context: click.Context, parameter: click.Parameter, given: str) -> t
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice((*NAMES, *comparing.PAIRS), case_sensitive=False), metavar="[WORKLOAD]...")
+@click.argument("names", nargs=-1, type=click.Choice((*NAMES, *APART), case_sensitive=False), metavar="[WORKLOAD]...")
 @click.option("--size", type=click.Choice(list(SIZES)), default="small", show_default=True, help="how much data is loaded first")
 @click.option("--seconds", type=click.FloatRange(0.1, 3600), default=10, show_default=True, help="length of one measurement")
 @click.option("--connections", default="1,16,64", show_default=True, callback=numbers, help="how many clients ask at a time")
 @click.option("--repetitions", type=click.IntRange(1, 100), default=2, show_default=True)
+@click.option("--requests", type=click.IntRange(100, 1_000_000), default=2000, show_default=True, help="timing: of each way to ask")
 @click.option("--mode", type=click.Choice(list(MODES)), default=next(iter(MODES)), show_default=True, help="rules and traces in force")
 @click.option("--driver", "wanted", type=click.Choice(driver.NAMES), help="load driver; default wrk when it is installed")
 @click.option("--peers", "others", type=click.Path(path_type=Path, dir_okay=False), help="Markdown tables of other servers' figures")
@@ -55,6 +59,7 @@ def command(
     seconds: float,
     connections: tuple[int, ...],
     repetitions: int,
+    requests: int,
     mode: str,
     wanted: str | None,
     others: Path | None,
@@ -66,7 +71,8 @@ def command(
     W1 create, W2 read, W3 dossier search, W4 type and date, W5 transactions of 3, 100 and 1,000, W6 mix, W7 import, W8 W2 and W3 among
     masked documents, W9 Binary of 1 MB, W10 $everything of 500, search: its cost as the store grows. Default: all of these that the mode
     has. access, traces: reads and searches in two modes side by side, sandbox and rules, rules and production. Data are loaded once and
-    kept in the data folder, in `bench`. Exit 1 when any answer was wrong.
+    kept in the data folder, in `bench`. timing: whether time tells what is hidden from what is absent, requests for both interleaved, in
+    production mode. Exit 1 when any answer was wrong.
     """
     settings = loaded.settings
     if settings.mongodb_uri:
@@ -76,7 +82,7 @@ def command(
     # What was started is stopped also when this is told to stop.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = Options(
-        names=tuple(name for name in dict.fromkeys(names) if name not in comparing.PAIRS) or NAMES,
+        names=tuple(name for name in dict.fromkeys(names) if name not in APART) or NAMES,
         size=size,
         seconds=seconds,
         connections=connections,
@@ -91,7 +97,9 @@ def command(
         for name in comparing.PAIRS:
             if name in names:
                 compare(name, options, machine)
-        if names and set(names) <= set(comparing.PAIRS):
+        if hiding.NAME in names:
+            times(options, requests, machine, write)
+        if names and set(names) <= set(APART):
             return
         with progress() as tell:
             findings = bench.run(options, tell)
@@ -116,6 +124,17 @@ def compare(name: str, options: Options, machine: Path | None) -> None:
         machine.write_text(json.dumps(comparing.value(lines), indent=1), "utf-8")
     if faults := {what: number for one in lines for what, number in one.errors.items()}:
         raise Failed(f"measurements had errors: {faults}")
+
+
+def times(options: Options, requests: int, machine: Path | None, write: bool) -> None:
+    """Print how well time tells what is hidden."""
+    with progress() as tell:
+        found = hiding.run(options, requests, tell)
+    click.echo(hiding.text(found))
+    if machine:
+        machine.write_text(json.dumps(hiding.value(found), indent=1), "utf-8")
+    if write:
+        click.echo(f"wrote {hiding.write(found, Path('ig'))}")
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import JUDGED_AS, Facts
 from fhir_dmp.errors import FhirError
-from fhir_dmp.interactions import facts, policy
+from fhir_dmp.interactions import facts, policy, standing_in
 from fhir_dmp.interactions.reviewing import Pending
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search import narrow
@@ -221,9 +221,11 @@ async def known(context: "Context", number: int, *, row: Row | None = None, auth
     else:
         found = (await policy.of_dossiers(context, {number}))[number]
     met = Known(context, number, enforcer.request, found, context.now_ms(), enforcer.law)
-    if found is None and authored and met.request.kind == "professional" and met.request.person:
-        # What does not exist is looked for as long as what is refused.
-        await _authored(context, number, met.request.person)
+    if found is None:
+        # What does not exist is looked for, and judged, as long as what is refused.
+        if authored and met.request.kind == "professional" and met.request.person:
+            await _authored(context, number, met.request.person)
+        standing_in.refused(Known(context, number, met.request, standing_in.POLICY, met.now_ms, met.law))
     if found is not None:
         enforcer.ledger.patient = found.patient
         if any(grant.covers(frozenset({met.request.person}), met.now_ms) for grant in found.grants):
@@ -276,6 +278,8 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
             context.enforcer.ledger.patient = before
             context.enforcer.ledger.addressed.pop((type_name, id), None)
         keep(met, row)
+    else:
+        standing_in.hidden(Known(context, 0, context.enforcer.request, standing_in.of(context), context.now_ms(), context.enforcer.law))
     if type_name == "Patient":
         raise refused()
     return None, None

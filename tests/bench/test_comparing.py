@@ -1,4 +1,4 @@
-"""`bench access` and `bench traces`: two real servers in two modes, side by side; what is left of the speed is told."""
+"""`bench access` and `bench traces`: two real servers in two modes, side by side; what is left of the speed is told. `bench timing`."""
 
 import json
 
@@ -9,6 +9,8 @@ from fhir_dmp.bench.comparing import PAIRS
 from fhir_dmp.cli import cli
 
 SHAPE = ["--size", "tiny", "--seconds", "0.3", "--connections", "2", "--repetitions", "1", "--driver", "sockets", "--workers", "1"]
+WAYS = ["read", "vread", "history", "search by _id", "PATCH", "Binary, GET", "Binary, HEAD"]
+WAYS += ["read in a dossier that refuses", "search in a dossier that refuses"]
 
 
 @pytest.mark.parametrize("name", ["traces"])  # the other pair differs in its modes alone
@@ -20,6 +22,22 @@ def test_two_modes_are_compared_in_one_run(name, tmp_path):
     assert all(one["share"] > 0 and set(one["rates"]) == {pair.without, pair.with_} for one in found)
     assert f"req/s {pair.without}" in done.output and f"(target {pair.target:.0%})" in done.output
     assert not list((tmp_path / "data" / "bench" / "runs").iterdir())
+
+
+def test_times_of_hidden_and_absent_are_judged_and_written(tmp_path, monkeypatch):
+    (tmp_path / "ig").mkdir()
+    page = tmp_path / "ig" / "performance.md"
+    page.write_text("before\n<!-- timing: begin -->\nold\n<!-- timing: end -->\nafter\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    files = ["--data", str(tmp_path / "data"), "--json", str(tmp_path / "out.json"), "--write"]
+    done = CliRunner().invoke(cli, ["bench", "timing", "--size", "tiny", "--requests", "100", *files])
+    assert done.exit_code == 0, (done.output, done.exception)
+    lines = json.loads((tmp_path / "out.json").read_text())["lines"]
+    assert [one["name"] for one in lines] == WAYS and {one["requests"] for one in lines} == {50}
+    assert all(one["interval"][0] < one["auc"] < one["interval"][1] and one["auc"] >= 0.5 for one in lines)
+    text = page.read_text("utf-8")
+    assert "old" not in text and text.startswith("before") and text.endswith("after\n")
+    assert all(f"| {name} |" in text for name in WAYS) and str(tmp_path) not in text
 
 
 def test_the_modes_with_rules_measure_what_can_be_asked_there(tmp_path):

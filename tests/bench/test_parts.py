@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from fhir_dmp.bench import data
 from fhir_dmp.bench.driver import choose, read_requests, write_requests
 from fhir_dmp.bench.sockets import Answers
+from fhir_dmp.bench.timing import judged
 from fhir_dmp.bench.workloads import World
 from fhir_dmp.cli import cli
 from fhir_dmp.commands import Failed
@@ -28,6 +29,21 @@ def test_answers_are_cut_wherever_the_stream_is(sent, status, body):
         first, second = answers.take(sent[:cut]), answers.take(sent[cut:])
         assert first is None
         assert (second[0], second[2]) == (status, body)
+
+
+def test_answers_to_head_have_no_body():
+    answers = Answers(heads=True)
+    assert answers.take(WHOLE.removesuffix(b"hello"))[0] == 200 and answers.take(EMPTY)[0] == 304
+
+
+def test_durations_are_judged_as_the_books_say():
+    """Two samples apart by half of their spread; with as many again the interval is narrower by the square root of two."""
+    one, other = [float(n) for n in range(100)], [float(n) - 25 for n in range(100)]
+    told, more = judged(one, other), judged(one * 2, other * 2)
+    assert told.auc == pytest.approx(1 - 0.75**2 / 2, abs=0.01) and judged(other, one).auc == told.auc
+    low, high = told.interval
+    assert low < told.auc < high and (high - low) / (more.interval[1] - more.interval[0]) == pytest.approx(2**0.5, abs=0.01)
+    assert judged(one, one).auc == 0.5 and judged(one, one).holds and not told.holds
 
 
 def test_a_driver_replays_requests_byte_for_byte(tmp_path):
