@@ -423,7 +423,7 @@ def variables(tokens: list[str], settings: list[str]) -> dict[str, str]:
             given[f"idnps{number}"] = said["SubjectNameID"]
         if "|" in str(said.get("ins", "")):
             system, _, given["ins"] = said["ins"].partition("|")
-            given["ins-oid"] = system.removeprefix("urn:oid:")
+            given["ins-urn"] = system.removeprefix("urn:")
     for setting in settings:
         name, _, value = setting.partition("=")
         given[name] = value

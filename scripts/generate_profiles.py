@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.profile_sources import conformance, consents, documents, people, terminology, traces  # noqa: E402
+from scripts.profile_sources import conformance, consents, documents, others, people, terminology, traces  # noqa: E402
 from scripts.profile_sources.examples import bad, good  # noqa: E402
 from scripts.profile_sources.making import Book  # noqa: E402
 
@@ -63,6 +63,9 @@ def files() -> dict[str, bytes]:
     """Path below profiles/ -> content."""
     found = {f"{one['resourceType']}-{one['id']}.json": one for one in artefacts()}
     answer = {name: (text(one) + "\n").encode() for name, one in found.items()}
+    value_sets = [one for one in found.values() if one["resourceType"] == "ValueSet"]
+    for one in (*others.extensions(), *others.fragments(value_sets)):
+        answer[f"others/{one['resourceType']}-{one['id']}.json"] = (text(one) + "\n").encode()
     for name, example in good.examples().items():
         answer[f"examples/good/{name}.json"] = (json.dumps(example, ensure_ascii=False, indent=1) + "\n").encode()
     index = {}

@@ -46,7 +46,7 @@ def scripts() -> list[dict]:
     """All of them, in the order in which they are played: the first one opens the dossier, the last one closes it and opens it again."""
     patient = {
         "resourceType": "Patient",
-        "identifier": [{"use": "official", "system": "urn:oid:${ins-oid}", "value": "${ins}"}],
+        "identifier": [{"use": "official", "system": "urn:${ins-urn}", "value": "${ins}"}],
         "name": [{"use": "official", "family": "ESSAI", "given": ["Camille"]}],
         "gender": "female",
         "birthDate": "1979-03-15",

@@ -56,7 +56,7 @@ def document(master: str, labels: tuple[str, ...] = (), replaces: str = "", url:
     source = {
         "resourceType": "Patient",
         "id": "source",
-        "identifier": [{"system": "urn:oid:${ins-oid}", "value": "${ins}"}],
+        "identifier": [{"system": "urn:${ins-urn}", "value": "${ins}"}],
         "name": [{"use": "official", "family": "ESSAI", "given": ["Camille"]}],
         "gender": "female",
         "birthDate": "1979-03-15",
@@ -222,19 +222,19 @@ def is_(what: str, expression: str, value: str, sign: str = "equals") -> dict:
 # ---- the frame
 
 
-BASIC = ("token1", "token2", "token3", "idnps1", "idnps3", "ins-oid", "ins", "run")
+BASIC = ("token1", "token2", "token3", "idnps1", "idnps3", "ins-urn", "ins", "run")
 HINTS = {
     "token1": f"token of {PEOPLE[0]}",
     "token2": f"token of {PEOPLE[1]}",
     "token3": f"token of {PEOPLE[2]}",
     "idnps1": "national identifier of the first physician, e.g. 810001234567",
     "idnps3": "national identifier of the second physician",
-    "ins-oid": "system of the INS of the holder, an OID",
+    "ins-urn": "system of the INS of the holder, after urn:",
     "ins": "INS of the holder",
     "run": "a UUID, new for each run",
 }
-DEFAULTS = {"ins-oid": "1.2.250.1.213.1.4.10", "ins": "279035121518989"}
-INS = "urn:oid:${ins-oid}|${ins}"
+DEFAULTS = {"ins-urn": "oid:1.2.250.1.213.1.4.10", "ins": "279035121518989"}
+INS = "urn:${ins-urn}|${ins}"
 FIND = ask("the dossier by the INS", DOCTOR, "search", "Patient", f"?identifier={INS}", response="button")
 PATIENT = {"name": "patient", "expression": "Bundle.entry[0].resource.id", "sourceId": "button"}
 LOCATED = {"name": "document", "expression": "DocumentReference.id", "sourceId": "deposited"}

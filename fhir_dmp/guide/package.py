@@ -39,6 +39,11 @@ def conformance() -> list[tuple[Path, dict]]:
     return found
 
 
+def others() -> list[dict]:
+    """Short forms of what others define, and of which these artefacts make use: a validator need not have the originals."""
+    return [json.loads(path.read_text("utf-8")) for path in sorted((sources.PROFILES / "others").glob("*.json"))]
+
+
 def examples() -> list[tuple[Path, dict]]:
     """(file, resource) of every good example."""
     paths = sorted((sources.PROFILES / "examples" / "good").glob("*.json"))
@@ -82,7 +87,7 @@ def implementation_guide(artefacts: list[dict], shown: list[dict]) -> dict:
 
 def archive() -> bytes:
     """The package, the same bytes for the same sources."""
-    artefacts = [resource for _, resource in conformance()]
+    artefacts = [*(resource for _, resource in conformance()), *others()]
     for resource in artefacts:
         # Only the CapabilityStatement, which describes every server of this version, has no id of its own.
         resource.setdefault("id", "fhir-dmp")

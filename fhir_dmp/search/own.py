@@ -68,7 +68,7 @@ OWN: tuple[SearchParameter, ...] = (
         _PEOPLE,
     ),
     _row(
-        "https://fhir-dmp.example.org/fhir/SearchParameter/AuditEvent-purpose",
+        "https://fhir-dmp.example.org/fhir/SearchParameter/dmp-purpose",
         "purpose",
         "token",
         ("AuditEvent",),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fhir_dmp.search.own import OWN
-from scripts.profile_sources.making import head, structure, translated, value_set
+from scripts.profile_sources.making import CANONICAL, head, structure, translated, value_set
 
 R4 = "http://hl7.org/fhir/OperationDefinition/"
 # code of a search parameter -> id, English, French
@@ -32,7 +32,8 @@ def search_parameters() -> Iterator[dict[str, Any]]:
         for absent in ("title", "_title"):
             found.pop(absent)
         found["name"] = "".join(part.capitalize() for part in id.split("-"))
-        found["derivedFrom"] = row.url
+        if row.url != found["url"] and not row.url.startswith(CANONICAL):
+            found["derivedFrom"] = row.url
         found |= {"code": row.code, "base": list(row.base), "type": row.type, "expression": row.expression, "xpathUsage": row.xpath_usage}
         if row.target:
             found["target"] = list(row.target)

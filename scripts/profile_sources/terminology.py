@@ -11,7 +11,7 @@ from typing import Any
 from fhir_dmp.dmp import spaces
 from fhir_dmp.dmp.visibility import ALIASES
 from scripts.profile_sources.making import CANONICAL, DATE, FRANCE, PUBLISHER, canonical, head
-from scripts.profile_sources.systems import ACT_REASON, CATEGORY, LOINC, ROLE_CODE, TRE_A03, TRE_A05, TRE_A07, TRE_A08
+from scripts.profile_sources.systems import ACT_REASON, CATEGORY, LOINC, ROLE_CODE, TRE_A03, TRE_A05, TRE_A07, TRE_A08, coding
 
 HERE = Path(__file__).parent
 Lists = dict[str, Any]
@@ -70,6 +70,8 @@ OWN: dict[str, tuple[str, str, tuple[tuple[str, str, str], ...]]] = {
             ("mask", "Masking", "Masquage"),
             ("unmask", "Unmasking", "Démasquage"),
             ("key", "Act about a key", "Acte sur une clé"),
+            ("backup", "Backup", "Sauvegarde"),
+            ("restore", "Restore", "Restauration"),
             ("erasure", "Destruction of a dossier", "Destruction d'un dossier"),
         ),
     ),
@@ -257,15 +259,15 @@ def _supplements() -> Iterator[dict[str, Any]]:
             "content": "supplement",
             "supplements": system,
             "count": len(kinds),
-            "property": [{"code": code, "type": "code"} for code in ("class", "space", "volet")],
+            "property": [{"code": code, "type": "Coding"} for code in ("class", "space", "volet")],
             "concept": [
                 {
                     "code": kind.code,
                     "display": kind.display,
                     "property": [
-                        {"code": "class", "valueCode": kind.document_class},
-                        {"code": "space", "valueCode": kind.space},
-                        {"code": "volet", "valueCode": kind.volet},
+                        {"code": "class", "valueCoding": coding(TRE_A03, kind.document_class)},
+                        {"code": "space", "valueCoding": coding(canonical("CodeSystem", "dmp-space"), kind.space)},
+                        {"code": "volet", "valueCoding": coding(canonical("CodeSystem", "dmp-volet"), kind.volet)},
                     ],
                 }
                 for kind in kinds

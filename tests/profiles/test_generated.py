@@ -1,20 +1,26 @@
 """The artefacts of profiles/ are what their sources make, and hold together. https://hl7.org/fhir/R4/profiling.html"""
 
 import importlib.util
+import re
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from fhir_dmp.audit.kinds import ACTS
+from fhir_dmp.audit.kinds import KINDS as TRACES
 from fhir_dmp.consent.directives import CATEGORY, EVIDENCES, SHAPES
 from fhir_dmp.fhir import tables
 from fhir_dmp.fhir.profile_codes import members
 from fhir_dmp.fhir.schema import validate
 from fhir_dmp.identity.actor import KINDS as ACTORS
-from tests.profiles.reading import PROFILES, artefacts, read
+from tests.profiles.reading import GOOD, PROFILES, artefacts, read
 
 ROOT = Path(__file__).resolve().parents[2]
 CANONICAL = "https://fhir-dmp.example.org/fhir/"
+R4 = "http://hl7.org/fhir/"
+# An address in `url` of an extension: examples are spread over lines, profiles are not.
+EXTENSION = re.compile(r'"(?:url|fixedUri)": ?"(https?://[^"]*/StructureDefinition/[^"]*)"')
 KINDS = ("StructureDefinition", "ValueSet", "CodeSystem", "ConceptMap", "NamingSystem", "SearchParameter", "OperationDefinition")
 FILES = sorted(path for kind in KINDS for path in PROFILES.glob(f"{kind}-*.json"))
 
@@ -142,3 +148,22 @@ def test_own_code_systems_hold_what_the_server_understands():
     assert codes["dmp-consent-evidence"] == set(EVIDENCES)
     assert codes["dmp-actor-kind"] == set(ACTORS)
     assert CATEGORY in artefacts("CodeSystem")
+
+
+def test_codes_in_traces_are_published_with_the_words_that_traces_use():
+    published = artefacts("CodeSystem")[ACTS]["concept"]
+    said = {(code, display) for kind in TRACES.values() for system, code, display in kind.subtypes if system == ACTS}
+    assert said <= {(one["code"], one["display"]) for one in published}
+
+
+def test_what_others_define_is_told_in_short_and_marked_so():
+    """Every extension that examples carry and profiles name is in the package; a part of a list of codes never stands for the whole."""
+    others = [read(path) for path in sorted((PROFILES / "others").glob("*.json"))]
+    assert [validate(one) for one in others if validate(one)] == []
+    known = {one["url"] for one in others} | artefacts("StructureDefinition").keys()
+    texts = [path.read_text("utf-8") for path in (*GOOD, *PROFILES.glob("StructureDefinition-*.json"))]
+    used = {url for text in texts for url in EXTENSION.findall(text) if not url.startswith(R4)}
+    assert used - known == set()
+    for one in others:
+        assert not one["url"].startswith(CANONICAL) and "original prevails" in one["description"]
+        assert one["resourceType"] == "StructureDefinition" or (one["content"], one["count"]) == ("fragment", len(one["concept"]))
