@@ -23,6 +23,7 @@ from fhir_dmp.exchange.results import Result, refusal
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.units import DELETION, REQUEST, RESOURCE, TRANSACTION, Unit, Units, failed
 from fhir_dmp.fhir import bundle, json
+from fhir_dmp.fhir.references import is_id
 from fhir_dmp.fhir.tables import compartment
 from fhir_dmp.interactions import batch, dispatch, octets, transaction
 from fhir_dmp.interactions.context import Context
@@ -241,11 +242,12 @@ class _Run:
         return self.engine.origins.seals(written, made[0].patient, self.engine.hashing.random(*unit.seed, "seal"), unit.message)
 
     async def _plain(self, unit: Unit) -> Ready:
-        url = bundle.parse_url(unit.type if unit.id is None else f"{unit.type}/{unit.id}")
-        checked = check_value(self.context, unit.body, unit.tree, url.type)
+        checked = check_value(self.context, unit.body, unit.tree, unit.type)
         vault, hashing = self.context.store.vault, self.engine.hashing
         id, key = unit.id, None
         if id is not None:
+            if not is_id(id):
+                raise FhirError("invalid", f"`{str(id)[:100]}` is not an id", f"{unit.type}.id")
             key = vault.locate(unit.type, id)
             if key in self.busy:
                 await self._flush()

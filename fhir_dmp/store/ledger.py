@@ -5,14 +5,16 @@ https://www.mongodb.com/docs/manual/core/transactions/
 A line is known by a keyed hash of (source, unique id); it tells nothing readable. It lists the versions of that thing that were stored.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from bson import Binary
+from bson import Binary, ObjectId
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import CollectionInvalid, OperationFailure
+from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from fhir_dmp.store.batching import Failed
@@ -25,7 +27,7 @@ from fhir_dmp.store.writing import Prepared, apply, claim
 T = TypeVar("T")
 
 LINES = "imports"
-NAMESPACE_EXISTS = 48
+NAMESPACE_EXISTS, DUPLICATE_KEY = 48, 11000
 APP_NAME = "fhir-dmp"
 # Longer than MongoDB keeps the transaction of a process that died: whoever does its work again waits for that.
 PATIENCE_SECONDS = 75.0
@@ -184,23 +186,28 @@ class Ledger:
             members.append(prepared[at : at + len(entry.changes)])
             at += len(entry.changes)
 
-        async def attempt(session: AsyncClientSession) -> list[Outcome]:
+        async def attempt(session: AsyncClientSession, look: bool) -> list[Outcome]:
             turn.begin()
-            lines = await self._known((name for entry in entries for one in entry.receipts for name in one.every_name), session)
+            names = (name for entry in entries for one in entry.receipts for name in one.every_name)
+            lines = await self._known(names, session) if look else {}
             outcomes: list[Outcome] = [_repeated(entry.receipt, lines) for entry in entries]
             fresh = [place for place, outcome in enumerate(outcomes) if outcome is None]
             if fresh:
-                done = await apply(self._connection, session, [members[place] for place in fresh], turn)
+                done = await apply(self._connection, session, [members[place] for place in fresh], turn, look=look)
                 for place, outcome in zip(fresh, done, strict=True):
                     outcomes[place] = outcome
                 stored = [place for place in fresh if outcomes[place] is None]
                 await self._write([one for place in stored for one in entries[place].receipts], lines, session)
                 if stored and (changes := traces(stored)):
-                    await apply(self._connection, session, [await self.store._prepare(changes)], turn)
+                    await apply(self._connection, session, [await self.store._prepare(changes)], turn, look=look)
             return outcomes
 
         async with self.store._lanes.turn(nothing_stored) as turn:
-            return await self._connection.transaction(attempt, patience=PATIENCE_SECONDS)
+            if all(change.expected is None for entry in entries for change in entry.changes):
+                # Most of what comes is new: it is stored without looking first, and looked at only when something was there.
+                with contextlib.suppress(_Known):
+                    return await self._connection.transaction(partial(_hopeful, attempt), patience=PATIENCE_SECONDS)
+            return await self._connection.transaction(partial(attempt, look=True), patience=PATIENCE_SECONDS)
 
     @translated
     async def link(self, receipt: Receipt) -> None:
@@ -244,6 +251,19 @@ class Ledger:
             await self._connection.database.command({"update": LINES, "updates": updates, "ordered": True}, session=session)
 
 
+class _Known(Exception):
+    """Something of it is stored already; the transaction was ended, and nothing of it is kept."""
+
+
+async def _hopeful(attempt: Callable[..., Awaitable[T]], session: AsyncClientSession) -> T:
+    try:
+        return await attempt(session, look=False)
+    except BulkWriteError as error:
+        if any(one["code"] == DUPLICATE_KEY for one in error.details["writeErrors"]):
+            raise _Known from error
+        raise
+
+
 def _told(stored: Stored) -> dict[str, Any]:
     said: dict[str, Any] = {"w": stored.version, "h": stored.digest, "v": stored.row, "j": stored.job, "s": stored.status}
     if stored.parts:
@@ -283,11 +303,12 @@ class Recording:
         """As Store.create."""
         await self.commit([Change(row, None)])
 
-    async def commit(self, changes: Sequence[Change], *, claims: Iterable[bytes] = ()) -> None:
+    async def commit(self, changes: Sequence[Change], *, claims: Iterable[bytes] = (), election: ObjectId | None = None) -> None:
         """As Store.commit."""
 
         async def work(transaction: Transaction) -> None:
             await transaction.write(changes)
+            self.store.still(election)
 
         await self.transact(work, claims=claims)
 

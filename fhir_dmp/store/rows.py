@@ -6,6 +6,7 @@ https://bsonspec.org/spec.html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import bson
@@ -125,7 +126,14 @@ _CONTEXT = create_decimal128_context()
 
 
 def decimal128(value: Decimal) -> Decimal128:
-    """The nearest of 34 digits: the index narrows, the body decides. Written bit by bit, three times as fast as by the driver."""
+    """The nearest of 34 digits: the index narrows, the body decides."""
+    return _decimal128(str(value))
+
+
+@lru_cache(maxsize=8192)
+def _decimal128(text: str) -> Decimal128:
+    """Written bit by bit, three times as fast as by the driver. One measure has many numbers in an index, and they come again."""
+    value = Decimal(text)
     if value.is_finite():
         sign, digits, exponent = value.as_tuple()
         if len(digits) <= 34 and -6176 <= exponent <= 6111:
@@ -171,8 +179,12 @@ def current_document(row: NewRow, key: AESGCM, large: Content | None) -> dict[st
 
 def index_fields(x: Iterable[int], g: Iterable[int], c: Iterable[int], n: Iterable[tuple]) -> dict[str, Any]:
     """The blind index in a document. What is empty is left out: its index then has no entry for this row."""
-    fields = {"x": list(x), "g": list(g), "c": list(c), "n": [{"p": p, "a": low, "b": high} for p, low, high in n]}
+    fields = {"x": list(x), "g": list(g), "c": list(c), "n": [{"p": p, "a": _bound(low), "b": _bound(high)} for p, low, high in n]}
     return {name: values for name, values in fields.items() if values}
+
+
+def _bound(value: int | Decimal) -> int | Decimal128:
+    return decimal128(value) if isinstance(value, Decimal) else value
 
 
 def deletion_document(row: NewRow, key: AESGCM) -> dict[str, Any]:

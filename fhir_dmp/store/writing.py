@@ -48,15 +48,17 @@ async def claim(connection: Connection, session: AsyncClientSession, claims: Ite
         await connection.database.command({"update": "claims", "updates": updates, "ordered": True}, session=session)
 
 
-async def apply(connection: Connection, session: AsyncClientSession, members: Sequence[Member], turn: Turn) -> list[Failed | None]:
+async def apply(
+    connection: Connection, session: AsyncClientSession, members: Sequence[Member], turn: Turn, *, look: bool = True
+) -> list[Failed | None]:
     """Do the writes of all members in the session's transaction, except those members whose expectations do not hold.
 
     turn: numbers the traces among them. A conflict of one member leaves the others alone; anything else raises, and nothing of the
-    transaction may then be kept.
+    transaction may then be kept. look: False takes every row for new; when one is not, a duplicate key ends the transaction.
     """
     keys = list(dict.fromkeys(prepared.change.row.key for member in members for prepared in member))
     find = {"find": "resources", "filter": {"_id": {"$in": keys}}, "projection": INDEX_FIELDS, "batchSize": len(keys) + 1}
-    current = {document["_id"]: document for document in await connection.read(find, session)}
+    current = {document["_id"]: document for document in await connection.read(find, session)} if look else {}
     versions: dict[bytes, int | None] = {key: current[key]["v"] if key in current else None for key in keys}
     acted: dict[bytes, int] = {key: document.get("a", 0) for key, document in current.items()}
     outcomes: list[Failed | None] = []
