@@ -76,7 +76,8 @@ class Dossier:
 
     patient: logical id of the Patient. birth_date: FHIR date. deceased_ms: recorded instant of death. traitant: names of the declared
     médecin traitant ("ps:IDNPS", several spellings of one). regulation, break_glass, emergency_masked: True permits.
-    grants: open break-glass grants. epoch: bumped by every change of this value.
+    grants: open break-glass grants. lifted: something of it was hidden once and is not any more. epoch: bumped by every change of this
+    value.
     """
 
     patient: str
@@ -96,6 +97,7 @@ class Dossier:
     grants: tuple[Right, ...] = ()
     masks: tuple[MaskRule, ...] = ()
     permits: tuple[Permit, ...] = ()
+    lifted: bool = False
     epoch: int = 0
 
     def permitted(self, kind: str, now_ms: int) -> bool:

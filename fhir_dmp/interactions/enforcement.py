@@ -18,7 +18,7 @@ from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import JUDGED_AS, Facts
 from fhir_dmp.errors import FhirError
-from fhir_dmp.interactions import facts, policy, standing_in
+from fhir_dmp.interactions import appearing, facts, policy, standing_in
 from fhir_dmp.interactions.reviewing import Pending
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search import narrow
@@ -95,7 +95,10 @@ class Enforcer:
 
 @dataclass(slots=True)
 class Known:
-    """One dossier as one asker meets it, at one moment. request: of the asker, completed. policy: None when there is no such dossier."""
+    """One dossier as one asker meets it, at one moment. request: of the asker, completed. policy: None when there is no such dossier.
+
+    late: something he sees came to him later than it was deposited, see `lateness`.
+    """
 
     context: "Context"
     number: int
@@ -105,6 +108,7 @@ class Known:
     law: Law
     residuals: dict[str, Decision | Predicate] = field(default_factory=dict)
     filters: dict[str, dict] = field(default_factory=dict)
+    late: bool = False
     _view: View | None = None
     _standing: Standing | None = None
 
@@ -145,6 +149,13 @@ class Known:
             if found.permits:
                 break
         return found
+
+    def appeared(self, row: Row) -> int:
+        """When a resource that he sees last changed, to him, UTC ms: not before what hid it from him was taken away."""
+        policy = self.policy
+        if policy is None or not (policy.lifted or policy.masks or self.request.kind in HOLDERS_SIDE):
+            return row.updated_ms
+        return max(row.updated_ms, appearing.at(self, row, facts.listed(row)))
 
     def left(self, type_name: str) -> Decision | Predicate:
         """What the rules leave of a type."""

@@ -13,7 +13,7 @@ from fhir_dmp.fhir.bundle import Hit, Url, searchset
 from fhir_dmp.fhir.instants import from_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.tables import compartment, known_type
-from fhir_dmp.interactions import care_dates, octets, read, sets, shown
+from fhir_dmp.interactions import appearing, care_dates, octets, read, search_shown, sets, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import patients_named
 from fhir_dmp.interactions.search_pages import Page, by_decision, by_index
@@ -74,6 +74,7 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     """One page. Without `_count` as much as a page may hold."""
     admit(context, "Patient", "r")
     await _check_patient(context, url.id, sight)
+    await appearing.lateness(sight.met)
     work = _asked(context, url.id, given, sight)
     cursor = sets.opened_cursor(context, url, given.pairs)
     most = context.settings.max_count
@@ -174,7 +175,7 @@ async def _compartment(work: _Asked, count: int, cursor: Cursor | None) -> Page:
     alternatives = work.alternatives(work.inside, since=True)
     query = Query(None, tuple(alternatives), count=count)
     found = plan(work.context, alternatives, work.sight)
-    if found.exact:
+    if found.exact and not search_shown.depends(work.sight, alternatives):
         return await by_index(work.context, query, found, cursor)
     return await by_decision(work.context, query, alternatives, found, cursor)
 
@@ -193,6 +194,7 @@ async def _outside(work: _Asked, moment: Moment, whole: list[Row] | None) -> lis
     else:
         rows = await sets.all_rows(work.context, work.alternatives(readable, since=False), work.sight, moment)
     since = work.since_ms or 0
+    rows = [shown.timed(work.sight.met, row) for row in rows]
     known = {row.key for row in rows}
     led = await _closure(work, [row for row in rows if row.updated_ms >= since], known)
     led += [row for row in await _closure(work, [row for row in rows if row.updated_ms < since], known) if row.updated_ms >= since]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fhir_dmp.consent import companions, directives, notices
 from fhir_dmp.consent.dossier import Dossier
-from fhir_dmp.consent.predicate import LABEL_BITS, facts_of, row_of
+from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, facts_of, row_of
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import Facts
 from fhir_dmp.fhir import json
@@ -21,7 +21,7 @@ from fhir_dmp.store.rows import Row, Visible
 from fhir_dmp.store.vault import COMMON, dossier_in
 
 # Carried from the first version to the last.
-FIXED = ("lb", "au", "og", "fd", "rl", "rt")
+FIXED = ("lb", "au", "og", "fd", "rl", "rt", *LIFTED.values())
 DIRECTORY = frozenset({"Practitioner", "PractitionerRole", "Organization"})
 # Whether a reference of the body leads to something of the dossier that may be hidden.
 LEADS = "hr"
@@ -60,7 +60,7 @@ def visible(
         if kind == "List":
             return _of_list(found, current, origin)
         if origin.lineage is not None:
-            found |= {name: origin.lineage[name] for name in FIXED if name not in ("au", "og")}
+            found |= {name: origin.lineage[name] for name in FIXED if name not in ("au", "og") and name in origin.lineage}
             found["lb"] |= sum(LABEL_BITS[label] for label in told.labels)
             if kind != "DocumentReference":
                 found |= {name: origin.lineage[name] for name in ("ty", "au", "og")}

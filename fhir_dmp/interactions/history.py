@@ -36,6 +36,8 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
             raise read.absent()
     elif context.enforcer is not None and type_name not in enforcement.PUBLIC:
         raise enforcement.refused()
+    if since is not None and row is not None and met is not None and met.appeared(row) >= since:
+        since = None  # all of it came to him since then, or later
     reads = context.reads
     types = None if type_name is None or key is not None else (type_name,)
     rows = await reads.history(key=key, types=types, since_ms=since, before=after, limit=count + 1)

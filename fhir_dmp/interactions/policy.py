@@ -8,6 +8,8 @@ from dataclasses import replace
 from fhir_dmp.consent.break_glass import surviving
 from fhir_dmp.consent.compiling import compiled
 from fhir_dmp.consent.dossier import Dossier, Right
+from fhir_dmp.consent.predicate import LIFTED, to_mongo
+from fhir_dmp.consent.rules import meets
 from fhir_dmp.dmp.documents import replaced
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.fhir import json
@@ -19,6 +21,8 @@ from fhir_dmp.store.rows import Row
 # What a policy is compiled from.
 SOURCES = ("Patient", "Consent", "CareTeam", "RelatedPerson")
 LONGEST_LINEAGE = 1_000
+# Rows of what was hidden once and is not any more, by an act.
+ONCE_HIDDEN = {"$or": [{f"y.{field}": {"$gt": 0}} for field in LIFTED.values()]}
 
 
 async def of_dossiers(context: Context, dossiers: set[int]) -> dict[int, Dossier | None]:
@@ -62,9 +66,15 @@ async def compile_now(
         closed_ms=closed_ms if closed_ms is not None else before.closed_ms if before else None,
         roots=await _roots(context, read["Consent"]),
     )
+    lifted = before.lifted if before is not None else await _anything_lifted(context, dossier)
+    policy = replace(policy, lifted=lifted)
     if policy.status is Status.OPEN and policy.closed_ms is not None:
         policy = replace(policy, closed_ms=None)
     return replace(policy, grants=surviving(policy, {}, context.now_ms()))
+
+
+async def _anything_lifted(context: Context, dossier: int) -> bool:
+    return bool(await context.reads.count(ONCE_HIDDEN, dossiers=(dossier,), limit=1))
 
 
 async def _roots(context: Context, consents: list[dict]) -> dict[str, str]:
@@ -98,8 +108,19 @@ async def recompute(
     before = await inside.transaction.stored_policy(dossier)
     policy = await compile_now(inside, dossier, before, grants=grants, closed_ms=closed_ms)
     if policy is not None:
+        ended = set(before.masks) - set(policy.masks) if before is not None else set()
+        for mask in ended:
+            await inside.transaction.lift(dossier, to_mongo(meets(mask), inside.store.vault.hash64), at_ms=at_ms)
+        policy = replace(policy, lifted=policy.lifted or bool(ended))
         await inside.transaction.set_policy(dossier, policy, at_ms=at_ms)
     return policy
+
+
+async def lifted(inside: Context, dossier: int, *, at_ms: int) -> None:
+    """Note, in the transaction that takes a label away, that something hidden is so no more."""
+    before = await inside.transaction.stored_policy(dossier)
+    if before is not None and not before.lifted:
+        await inside.transaction.set_policy(dossier, replace(before, lifted=True), at_ms=at_ms)
 
 
 def patient_named(context: Context, text: str) -> str:

@@ -20,7 +20,7 @@ async def run(context: Context, type_name: str, id: str) -> Answer:
     if row.deleted:
         raise deleted(row)
     (body,) = await shown.bodies(context, met, [row])
-    return answer(row, id, body)
+    return answer(shown.timed(met, row), id, body)
 
 
 async def current(context: Context, type_name: str, id: str) -> Row | None:

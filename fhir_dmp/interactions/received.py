@@ -83,7 +83,9 @@ async def answered(context: Context, part: Part) -> Answer:
         return told
     enforcement.note(context, row, id, met.patient)
     (body,) = await shown.bodies(context, met, [row])
-    return Answer(200, body, version_id(row.version), row.updated_ms, f"{row.type}/{id}/_history/{version_id(row.version)}")
+    return Answer(
+        200, body, version_id(row.version), shown.timed(met, row).updated_ms, f"{row.type}/{id}/_history/{version_id(row.version)}"
+    )
 
 
 def answers(context: Context, plan: bundle.Plan, parts: Sequence[Part]) -> list[bundle.Answer]:

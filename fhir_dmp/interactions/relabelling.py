@@ -16,7 +16,7 @@ from fhir_dmp.dmp.documents import IS_ARCHIVED, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import CONFIDENTIALITY, VISIBILITY, labels_of
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
-from fhir_dmp.interactions import enforcement, facts, patch, read, shown, tracing, writing
+from fhir_dmp.interactions import enforcement, facts, patch, policy, read, shown, tracing, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.prepare import check, stamp
@@ -58,7 +58,7 @@ async def patched(context: Context, met: Known, row: Row, id: str, apply: Callab
     if not add and not remove:
         if checked is None:
             enforcement.note(context, row, id, met.patient)
-            return read.answer(row, id, seen)
+            return read.answer(shown.timed(met, row), id, seen)
         stamped = stamp(context, checked, method="PATCH", id=id, current=row)
         await writing.write(context, [(stamped.change, id)])
         return await _answer(context, met, _as_row(row, stamped), id)
@@ -82,6 +82,8 @@ async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: 
         keys: list[bytes] = []
         for root in {one["rt"] for one in facts.listed(row)}:
             keys += await transaction.relabel(row.dossier, root, add=add, remove=remove, at_ms=at_ms)
+        if remove:
+            await policy.lifted(inside, row.dossier, at_ms=at_ms)
         if not keys:
             raise read.absent()
         if stamped is not None:
@@ -103,7 +105,7 @@ async def _answer(context: Context, met: Known, row: Row, id: str) -> Answer:
     if not met.reading(row).permits:
         return Answer(204)
     (body,) = await shown.bodies(context, met, [row])
-    return read.answer(row, id, body)
+    return read.answer(shown.timed(met, row), id, body)
 
 
 def _as_row(row: Row, stamped: Any) -> Row:

@@ -15,6 +15,7 @@ from fhir_dmp.interactions import search_shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, Plan, Segment, plan
 from fhir_dmp.interactions.search_sight import Sight
+from fhir_dmp.interactions.shown import timed
 from fhir_dmp.search.extract import extract, some
 from fhir_dmp.search.limits import DEFAULTS, Limits
 from fhir_dmp.search.parameters import TEXTS
@@ -176,7 +177,7 @@ async def _matching_as_shown(
         for row, body in zip(part, await search_shown.as_shown(context, sight, part), strict=True):
             index = opened(context, replace(row, body=body), codes).index
             if matches(judges.get(row.type, judges.get(None, NOTHING)), index, hash64):
-                result.append(Opened(row, index))
+                result.append(Opened(timed(sight.met, row), index))
     if seen is not None:
         seen.rows = len(rows)
     return result

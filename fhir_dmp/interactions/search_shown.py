@@ -32,6 +32,7 @@ from fhir_dmp.search.predicate import (
 from fhir_dmp.store.rows import Row
 
 Alternatives = Sequence[tuple[str | None, Predicate]]
+TIME = "_lastUpdated"
 # Whoever reads anything of a dossier sees these.
 EVER = frozenset({"Device", "Organization", "Patient", "Practitioner", "PractitionerRole", "RelatedPerson"})
 
@@ -95,14 +96,24 @@ def _unmet(type_name: str | None, predicate: Predicate, gone: frozenset[str]) ->
 
 
 def depends(sight: Sight, alternatives: Alternatives, codes: Sequence[str] = ()) -> bool:
-    """Whether the answer depends on how resources are shown. codes: of the order asked for."""
+    """Whether the answer depends on how resources are shown. codes: of the order asked for, none for the newest first."""
     if sight.met is None or sight.met.policy is None:
         return False
-    return any(_touches(name, part) or not leading(name).isdisjoint(codes) for name, part in alternatives)
+    if sight.met.late and (TIME in (codes or (TIME,)) or any(_asks_time(part) for _, whole in alternatives for part in walk(whole))):
+        return True
+    return any(_leads_to(name, part) or not leading(name).isdisjoint(codes) for name, part in alternatives)
+
+
+def _asks_time(part: Predicate) -> bool:
+    return isinstance(part, Has | Present) and part.code == TIME
+
+
+def _leads_to(type_name: str | None, predicate: Predicate) -> bool:
+    return any(_touched(type_name, part) for part in walk(predicate))
 
 
 def _touches(type_name: str | None, predicate: Predicate) -> bool:
-    return any(_touched(type_name, part) for part in walk(predicate))
+    return any(_touched(type_name, part) or _asks_time(part) for part in walk(predicate))
 
 
 def _touched(type_name: str | None, part: Predicate) -> bool:
@@ -128,5 +139,5 @@ def _loose(type_name: str | None, predicate: Predicate) -> Predicate:
 
 
 async def as_shown(context: Context, sight: Sight, rows: Sequence[Row]) -> list[bytes]:
-    """Bodies of rows without the references that the asker does not see."""
+    """Bodies of rows without the references that the asker does not see, dated as he sees them."""
     return await shown.pruned(context, sight.met, rows)

@@ -13,7 +13,7 @@ from fhir_dmp.errors import FhirError, Issue, outcome
 from fhir_dmp.fhir import summary
 from fhir_dmp.fhir.bundle import Hit, searchset
 from fhir_dmp.fhir.references import is_id
-from fhir_dmp.interactions import facts, octets, search_derived, search_labels, search_shown, shown
+from fhir_dmp.interactions import appearing, facts, octets, search_derived, search_labels, search_shown, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_chains import resolved
 from fhir_dmp.interactions.search_contained import Held, by_containers
@@ -173,6 +173,7 @@ def understood(context: Context, type_name: str | None, pairs: Pairs, lenient: b
 
 async def alternatives_of(context: Context, query: Query, compartment: Compartment | None, sight: Sight) -> Alternatives:
     """What rows must meet: the query in its compartment, chains looked up through what the asker may see."""
+    await appearing.lateness(sight.met)
     asked = query.alternatives if context.enforcer is None else search_derived.completed(query.alternatives)
     met = await search_shown.seen_alone(context, asked, sight)
     return await resolved(context, inside(met, compartment), sight)

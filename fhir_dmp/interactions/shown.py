@@ -13,6 +13,7 @@ from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.dmp.visibility import VISIBILITY, concept, label_of, labels_of
 from fhir_dmp.fhir import json
+from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.references import Ref, parse_reference, references
 from fhir_dmp.fhir.tables import element
 from fhir_dmp.interactions import facts
@@ -63,7 +64,22 @@ async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -
     for place in leading:
         if gone:
             found[place] = without(context, found[place], gone)
+    for place, row in enumerate(rows) if met is not None else ():
+        if (at_ms := met.appeared(row)) != row.updated_ms:
+            found[place] = dated(found[place], at_ms)
     return found
+
+
+def timed(met: "Known | None", row: Row) -> Row:
+    """A row with the time of its last change as the asker sees it."""
+    at_ms = row.updated_ms if met is None else met.appeared(row)
+    return row if at_ms == row.updated_ms else replace(row, updated_ms=at_ms)
+
+
+def dated(body: bytes, at_ms: int) -> bytes:
+    """A body whose meta.lastUpdated is this instant, UTC ms."""
+    meta = json.parse_exact(bytes(json.members(body)["meta"]), object_only=False)
+    return json.set_members(body, {"meta": json.dump({**meta, "lastUpdated": to_instant(at_ms)})})
 
 
 async def rows(context: "Context", sight: Sight, found: Sequence[Row]) -> list[Row]:
@@ -76,7 +92,7 @@ async def rows(context: "Context", sight: Sight, found: Sequence[Row]) -> list[R
         if row.type != "AuditEvent":  # a journal is told as the query that asked for it
             of = patient if row.dossier != COMMON else ""
             context.enforcer.ledger.note(of, row.type, id_of(body), version_id(row.version), facts.listed(row))
-        shown.append(row if body is row.body else replace(row, body=body))
+        shown.append(row if body is row.body else replace(timed(sight.met, row), body=body))
     return shown
 
 

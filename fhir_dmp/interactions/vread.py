@@ -29,4 +29,4 @@ async def run(context: Context, type_name: str, id: str, version: str) -> Answer
         row = replace(row, visible=now.visible)
     enforcement.instead(context, now, row, id)
     (body,) = await shown.bodies(context, met, [row])
-    return read.answer(row, id, body)
+    return read.answer(shown.timed(met, row), id, body)

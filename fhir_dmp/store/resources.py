@@ -43,6 +43,8 @@ T = TypeVar("T")
 # A commit above this goes in a transaction of its own: it would only delay others.
 GROUP_WRITES = 100
 GROUP_BYTES = 2 * 1024 * 1024
+# Of the visibility labels in y.lb.
+LABEL_BITS = (1, 2, 4)
 
 
 def wall_clock_ms() -> int:
@@ -437,7 +439,8 @@ class Transaction(Reader):
     async def relabel(self, dossier: int, root: int, *, add: int, remove: int, at_ms: int) -> list[bytes]:
         """Change the visibility labels of everything in a dossier that belongs to a lineage, without making versions; the keys of the rows.
 
-        root: y.rt of the lineage. add, remove: bits of labels. at_ms: later than any act about these rows before.
+        root: y.rt of the lineage. add, remove: bits of labels. at_ms: later than any act about these rows before; kept as when a label was
+        taken away.
         """
         rows, where = self._connection.database["resources"], {"d": dossier, "y.rt": root}
         found = await self._connection.read(
@@ -450,9 +453,26 @@ class Transaction(Reader):
         ):
             for operator, bits in (("or", add), ("and", ~remove)):
                 if ids and bits not in (0, -1):
-                    change = {"$bit": {field: {operator: Int64(bits)}}, "$max": {"a": at_ms}}
+                    since = {f"{field.removesuffix('lb')}s{bit}": at_ms for bit in LABEL_BITS if operator == "and" and remove & bit}
+                    change = {"$bit": {field: {operator: Int64(bits)}}, "$max": {"a": at_ms, **since}}
                     await rows.update_many({"_id": {"$in": ids}}, change, array_filters=filters, session=self._session)
         return [one["_id"] for one in found]
+
+    @translated
+    async def lift(self, dossier: int, where: Mapping[str, Any], *, at_ms: int) -> None:
+        """Note of what a mask by rule covered that it ended, in lists too. where: over `y`, where it is no list."""
+        rows, masked = self._connection.database["resources"], {"$and": [{"d": dossier, "y.st": {"$exists": True}}, where]}
+        found = await self._connection.read(
+            {"find": "resources", "filter": masked, "projection": {"y.rt": 1}, "hint": "dossier"}, self._session
+        )
+        roots = list({one["y"]["rt"] for one in found if isinstance(one["y"], dict)})
+        for field, kind, filters in (
+            ("y.s1", {"$not": {"$type": "array"}}, None),
+            ("y.$[one].s1", {"$type": "array"}, [{"one.rt": {"$in": roots}}]),
+        ):
+            which = {"d": dossier, "y.rt": {"$in": roots}, "y": kind}
+            change = {"$max": {field: at_ms, "a": at_ms}}
+            await rows.update_many(which, change, array_filters=filters, hint="dossier", session=self._session)
 
     @translated
     async def restate(self, dossier: int, where: Mapping[str, Any], *, types: Sequence[str], status: int) -> None:

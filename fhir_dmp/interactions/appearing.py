@@ -1,0 +1,66 @@
+"""When something came to somebody: what was hidden from him and is so no more looks to him like a late deposit.
+
+https://hl7.org/fhir/R4/resource.html#Meta ; access-rules: what becomes visible to a class is seen by it as a late deposit
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fhir_dmp.consent import companions
+from fhir_dmp.consent.asking import READ
+from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, facts_of, matches, to_mongo
+from fhir_dmp.consent.rules import HOLDERS_SIDE, meets
+from fhir_dmp.dmp.documents import Facts
+from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, MASKED
+from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
+from fhir_dmp.interactions import policy
+from fhir_dmp.store.rows import Row
+
+if TYPE_CHECKING:
+    from fhir_dmp.interactions.enforcement import Known
+
+# Rows looked at to find out whether one of them is late; with more than these it is taken for granted.
+MOST = 1_000
+
+
+def at(met: "Known", row: Row, listed: Sequence[Mapping[str, Any]]) -> int:
+    """When the last thing that hid a resource from him was taken away, UTC ms; MIN_MS when nothing did. listed: its facts."""
+    found = []
+    action = companions.SEEN_AS.get(row.type, READ)
+    for one in listed:
+        own = facts_of(one, met.context.store.vault.hash64)
+        if not _marked(met, one):
+            found.append(MIN_MS)
+        elif met.decide(action, own).permits:
+            found.append(_of(met, action, one, own))
+    # A list is there as soon as one of its documents is.
+    return min(found, default=MIN_MS)
+
+
+def _marked(met: "Known", one: Mapping[str, Any]) -> bool:
+    lasting = one.get("lb", 0) & LABEL_BITS[INVISIBLE_PATIENT] and met.request.kind in HOLDERS_SIDE
+    return bool(lasting or met.policy.masks) or any(field in one for field in LIFTED.values())
+
+
+def _of(met: "Known", action: str, one: Mapping[str, Any], own: Facts) -> int:
+    instants = [(one[field], label) for label, field in LIFTED.items() if label not in own.labels and field in one]
+    instants += [(rule.until_ms, MASKED) for rule in met.policy.masks if rule.until_ms <= met.now_ms and matches(meets(rule), own)]
+    if INVISIBLE_PATIENT in own.labels and own.release_ms <= met.now_ms:
+        instants.append((own.release_ms, INVISIBLE_PATIENT))
+    hid = [ms for ms, label in instants if not met.decide(action, replace(own, labels=own.labels | {label}, release_ms=MAX_MS)).permits]
+    return max(hid, default=MIN_MS)
+
+
+async def lateness(met: "Known | None") -> None:
+    """Note in `late` whether anything he sees came to him later than it was deposited: then searches by time ask each row."""
+    if met is None or met.policy is None:
+        return
+    ended = [rule for rule in met.policy.masks if rule.until_ms <= met.now_ms]
+    released = {"y.lb": {"$bitsAllSet": LABEL_BITS[INVISIBLE_PATIENT]}, "y.rl": {"$lte": met.now_ms}}
+    parts = [policy.ONCE_HIDDEN] if met.policy.lifted else []
+    parts += [released] if met.request.kind in HOLDERS_SIDE else []
+    parts += [to_mongo(meets(rule), met.context.store.vault.hash64) for rule in ended]
+    if parts:
+        rows = await met.context.reads.find({"$or": parts}, dossiers=(met.number,), limit=MOST, bodies=False)
+        met.late = len(rows) == MOST or any(met.appeared(row) > row.updated_ms for row in rows if met.reading(row).permits)
