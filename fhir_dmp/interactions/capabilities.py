@@ -3,6 +3,8 @@
 https://hl7.org/fhir/R4/capabilitystatement.html
 """
 
+from functools import cache
+
 from fhir_dmp import __version__
 from fhir_dmp.fhir.http_types import FHIR_JSON, JSON_PATCH
 from fhir_dmp.fhir.profiles import profiles_for
@@ -72,7 +74,7 @@ def _security(base_url: str, cors: bool) -> dict:
 def _resource(type_name: str) -> dict:
     known, writes = parameters(type_name), type_name not in KEPT
     references = [f"{type_name}:{p.code}" for p in known.values() if p.type == "reference"]
-    supported = profiles_for(type_name)
+    supported, referring = profiles_for(type_name), _referring()[type_name]
     listed = {
         "type": type_name,
         **({"supportedProfile": list(supported)} if supported else {}),
@@ -86,9 +88,21 @@ def _resource(type_name: str) -> dict:
         "conditionalDelete": "single" if writes else "not-supported",
         "referencePolicy": ["literal", "logical", "local"],
         "searchInclude": ["*", *references],
+        **({"searchRevInclude": list(referring)} if referring else {}),
         "searchParam": [_parameter(p) for p in known.values()],
     }
     return listed | {"operation": operations.declared(type_name)}
+
+
+@cache
+def _referring() -> dict[str, tuple[str, ...]]:
+    """Type -> search parameters by which resources of a dossier name it, e.g. "Provenance:target"."""
+    found: dict[str, list[str]] = {name: [] for name in RESOURCE_TYPES}
+    for source in DOSSIER_TYPES:
+        for parameter in parameters(source).values():
+            for target in parameter.targets if parameter.type == "reference" else ():
+                found[target].append(f"{source}:{parameter.code}")
+    return {name: tuple(listed) for name, listed in found.items()}
 
 
 def interactions(type_name: str) -> list[str]:

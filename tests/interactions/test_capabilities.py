@@ -107,6 +107,18 @@ def test_every_declared_search_parameter_is_understood_and_no_other(fhir, declar
     assert fhir.get(f"{type_name}?undeclared=1").status_code == 400
 
 
+def test_what_refers_to_a_type_is_declared_and_understood(fhir, declared):
+    for name, entry in by_type(declared).items():
+        told = [one.partition(":")[::2] for one in entry.get("searchRevInclude", ())]
+        assert told or "searchRevInclude" not in entry
+        assert all(name in parameters(source)[code].targets for source, code in told)
+    listed = by_type(declared)["DocumentReference"]["searchRevInclude"]
+    assert {"Provenance:target", "AuditEvent:entity", "List:item", "DocumentReference:relatesto"} <= set(listed)
+    batch = bundle("batch", *({"request": {"method": "GET", "url": f"DocumentReference?_revinclude={one}&_count=1"}} for one in listed))
+    assert {entry["response"]["status"][:3] for entry in fhir.post("", batch).json()["entry"]} == {"200"}
+    assert fhir.get("DocumentReference?_revinclude=Patient:family").status_code == 400
+
+
 def test_declared_system_interactions_work(fhir, declared):
     assert [i["code"] for i in declared["rest"][0]["interaction"]] == list(SYSTEM)
     assert statuses(fhir.post("", bundle("transaction"))) == statuses(fhir.post("", bundle("batch"))) == []
