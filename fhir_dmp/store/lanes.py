@@ -11,7 +11,6 @@ from collections.abc import Callable
 from struct import Struct
 from typing import NamedTuple
 
-from bson import Binary
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
@@ -50,7 +49,7 @@ class Place(NamedTuple):
 def entry(row: NewRow, document: dict, key, random: Callable[[int], bytes]) -> Entry:
     """A trace ready to join a batch. document: its row, sealed with `key`."""
     salt = random(SALT_BYTES)
-    document["salt"] = Binary(seal(key, salt, version_row(row.key, row.version) + _SALT))
+    document["salt"] = seal(key, salt, version_row(row.key, row.version) + _SALT)
     return Entry(encode(document).raw, row.key, commitment(salt, row.body))
 
 
@@ -121,7 +120,7 @@ class Lanes:
         if self._idle:
             return self._idle.pop()
         lane = Lane(self._random(16))
-        document = {"_id": Binary(lane.chain), "at": self._clock(), "n": 0, "h": Binary(START), "open": True}
+        document = {"_id": lane.chain, "at": self._clock(), "n": 0, "h": START, "open": True}
         chains = self._connection.database[CHAINS]
         await repeated(lambda: chains.update_one({"_id": document["_id"]}, {"$setOnInsert": document}, upsert=True))
         return lane
@@ -136,7 +135,7 @@ class Lanes:
         if idle:
             chains = self._connection.database[CHAINS]
             try:
-                await chains.update_many({"_id": {"$in": [Binary(lane.chain) for lane in idle]}}, {"$set": {"ended": True}})
+                await chains.update_many({"_id": {"$in": [lane.chain for lane in idle]}}, {"$set": {"ended": True}})
             except PyMongoError:
                 return
 

@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bson import Binary
 from bson.errors import BSONError
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo import DESCENDING
@@ -90,7 +89,7 @@ class Log:
 
     async def keep_head(self, head: Head, text: str) -> None:
         """Store a signed head; the first one of its size stays."""
-        document = {"at": head.at_ms, "root": Binary(head.root), "text": text}
+        document = {"at": head.at_ms, "root": head.root, "text": text}
         heads = self._connection.database[HEADS]
         await repeated(lambda: heads.update_one({"_id": head.size}, {"$setOnInsert": document}, upsert=True))
 
@@ -168,7 +167,7 @@ class Log:
                 {"find": "resources", "filter": filter, "projection": {"j": 1}, "limit": 1000, "hint": "dossier"}
             )
             places = [place.position for document in found if (place := place_of({"j": {}, **document}))]
-            done = [Binary(place.key) for place in places if place.number < merged.get(place.chain, 0)]
+            done = [place.key for place in places if place.number < merged.get(place.chain, 0)]
             if not done:
                 return
             await repeated(lambda done=done: resources.delete_many({"_id": {"$in": done}}))
@@ -194,7 +193,7 @@ class Log:
         """Places of the stored traces of a chain from a number on."""
         command = {
             "find": "resources",
-            "filter": {"j.w": Binary(chain), "j.q": {"$gte": start}},
+            "filter": {"j.w": chain, "j.q": {"$gte": start}},
             "sort": {"j.w": 1, "j.q": 1},
             # Rows as a whole would be thirty times as much, read on the loop that answers.
             "projection": {"j": 1},
@@ -220,7 +219,7 @@ class Log:
         """One transaction: leaves, subtrees, chain, state; False when somebody else merged this piece meanwhile."""
         database = self._connection.database
         moved = await database[CHAINS].update_one(
-            {"_id": chain["_id"], "n": chain["n"]}, {"$set": {"n": piece.end, "h": Binary(piece.link)}}, session=session
+            {"_id": chain["_id"], "n": chain["n"]}, {"$set": {"n": piece.end, "h": piece.link}}, session=session
         )
         if not moved.matched_count:
             return False
@@ -228,21 +227,21 @@ class Log:
         hashes = [leaf.hash for leaf in piece.leaves]
         below = await self._below(state.size, state.size + len(hashes), session)
         done = completed(state.size, hashes, below.__getitem__)
-        subtrees: dict[int, dict[str, Binary]] = {}
+        subtrees: dict[int, dict[str, bytes]] = {}
         for tree, value in done.items():
-            subtrees.setdefault(((tree.index + 1) << tree.level) - 1, {})[str(tree.level)] = Binary(value)
+            subtrees.setdefault(((tree.index + 1) << tree.level) - 1, {})[str(tree.level)] = value
         documents = []
         for index, leaf in enumerate(piece.leaves, state.size):
-            document = {"_id": index, "w": Binary(leaf.chain), "q": leaf.number, "h": Binary(leaf.hash)}
+            document = {"_id": index, "w": leaf.chain, "q": leaf.number, "h": leaf.hash}
             if leaf.place is None:
                 document["e"] = leaf.end
             else:
-                document |= {"k": Binary(leaf.place.position.key), "m": Binary(leaf.place.committed)}
+                document |= {"k": leaf.place.position.key, "m": leaf.place.committed}
             if index in subtrees:
                 document["t"] = subtrees[index]
             documents.append(document)
         await database[LEAVES].insert_many(documents, session=session)
-        frontier = [Binary(node) for node in append(state.frontier, state.size, hashes)]
+        frontier = list(append(state.frontier, state.size, hashes))
         after = {"size": state.size + len(hashes), "frontier": frontier}
         stored = await database["meta"].update_one({**STATE, "size": state.size}, {"$set": after}, upsert=state.size == 0, session=session)
         if not stored.matched_count and stored.upserted_id is None:
@@ -289,13 +288,13 @@ class Log:
 
     async def find(self, chain: bytes, number: int) -> tuple[int, bytes] | None:
         """Index and hash of the leaf of a trace; None while it is not merged."""
-        command = {"find": LEAVES, "filter": {"w": Binary(chain), "q": number}, "limit": 1, "hint": "place"}
+        command = {"find": LEAVES, "filter": {"w": chain, "q": number}, "limit": 1, "hint": "place"}
         found = await self._connection.read(command)
         return (found[0]["_id"], bytes(found[0]["h"])) if found else None
 
     async def row(self, key: bytes) -> dict[str, Any] | None:
         """A row as stored."""
-        found = await self._connection.read({"find": "resources", "filter": {"_id": Binary(key)}, "limit": 1})
+        found = await self._connection.read({"find": "resources", "filter": {"_id": key}, "limit": 1})
         return found[0] if found else None
 
     async def leaves(self, batch: int = BATCH) -> AsyncIterator[list[dict[str, Any]]]:
@@ -332,7 +331,7 @@ class Log:
 
     async def every_trace(self, batch: int = BATCH) -> AsyncIterator[list[dict[str, Any]]]:
         """All rows that claim a place in some chain, by chain and number."""
-        filter: dict[str, Any] = {"j.w": {"$gte": Binary(b"")}}
+        filter: dict[str, Any] = {"j.w": {"$gte": b""}}
         seen: list[Any] = []
         while True:
             order = {"sort": {"j.w": 1, "j.q": 1}, "limit": batch, "batchSize": batch, "hint": "journal"}

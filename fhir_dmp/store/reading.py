@@ -6,7 +6,6 @@ https://hl7.org/fhir/R4/http.html#read, https://hl7.org/fhir/R4/http.html#histor
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
-from bson import Binary
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo.asynchronous.client_session import AsyncClientSession
 
@@ -390,8 +389,8 @@ def _history_parts(
     """(collection, filter, index) of the two places of a history; deletions are counted among the versions only."""
     since = {} if since_ms is None else {"l": {"$gte": since_ms}}
     if key is not None:
-        current = {"_id": Binary(key), "t": ANY_TYPE, **since}
-        return [("resources", current, "_id_"), ("versions", {"k": Binary(key), **since}, "instance")]
+        current = {"_id": key, "t": ANY_TYPE, **since}
+        return [("resources", current, "_id_"), ("versions", {"k": key, **since}, "instance")]
     filter, index = {**filter_of(None, types, dossiers), **since}, _index(None, types, dossiers)
     return [("resources", filter, index), ("versions", filter, index)]
 
@@ -403,4 +402,4 @@ def _beyond(filter: dict[str, Any], place: Place, *, older: bool) -> dict[str, A
     """
     updated_ms, key = place
     within, nearer = ("$lte", "$gte") if older else ("$gte", "$lte")
-    return {"$and": [filter, {"l": {within: updated_ms}}, {"$nor": [{"l": updated_ms, "_id": {nearer: Binary(key)}}]}]}
+    return {"$and": [filter, {"l": {within: updated_ms}}, {"$nor": [{"l": updated_ms, "_id": {nearer: key}}]}]}

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import bson
-from bson import Binary, Decimal128
+from bson import Decimal128
 from bson.codec_options import CodecOptions, TypeEncoder, TypeRegistry
 from bson.decimal128 import create_decimal128_context
 from bson.errors import InvalidDocument
@@ -160,7 +160,7 @@ def encode(document: Mapping[str, Any]) -> RawBSONDocument:
 def current_document(row: NewRow, key: AESGCM, large: Content | None) -> dict[str, Any]:
     """Document in `resources` of a new current version; without type and index when it is a deletion, so that no search meets it."""
     document: dict[str, Any] = {
-        "_id": Binary(row.key),
+        "_id": row.key,
         "d": row.dossier,
         "tz" if row.deleted else "t": row.type,
         "v": row.version,
@@ -190,8 +190,8 @@ def _bound(value: int | Decimal) -> int | Decimal128:
 def deletion_document(row: NewRow, key: AESGCM) -> dict[str, Any]:
     """Document in `versions` of a deletion, which is a version too."""
     return {
-        "_id": Binary(version_row(row.key, row.version)),
-        "k": Binary(row.key),
+        "_id": version_row(row.key, row.version),
+        "k": row.key,
         "d": row.dossier,
         "t": row.type,
         "v": row.version,
@@ -208,19 +208,19 @@ def superseded_document(current: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     kept = {name: current[name] for name in ("d", "t", "v", "l", "m", "s", "b", "f") if name in current}
     key = bytes(current["_id"])
-    return {"_id": Binary(version_row(key, current["v"])), "k": Binary(key), **kept}
+    return {"_id": version_row(key, current["v"]), "k": key, **kept}
 
 
 def _body_fields(row: NewRow, key: AESGCM, large: Content | None) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     contents = []
     if row.content is not None:
-        contents.append({"i": Binary(row.content.id), "z": row.content.size})
+        contents.append({"i": row.content.id, "z": row.content.size})
     if large is not None:
-        contents.append({"i": Binary(large.id), "z": large.size, "w": True})
+        contents.append({"i": large.id, "z": large.size, "w": True})
     elif row.body is not None:
         body = deflate(row.body) if row.journal else row.body
-        fields["b"] = Binary(seal(key, body, version_row(row.key, row.version)))
+        fields["b"] = seal(key, body, version_row(row.key, row.version))
     if contents:
         fields["f"] = contents
     return fields
