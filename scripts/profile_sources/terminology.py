@@ -305,7 +305,7 @@ def concept_maps() -> Iterator[dict[str, Any]]:
                 if kind.system == source
             ]
             groups.append({"source": source, "target": system, "element": elements})
-        yield _map(id, en, fr, "dmp-document-type", target, groups)
+        yield _map(id, en, fr, "", target, groups)
     groups = [
         {
             "source": alias,
@@ -319,7 +319,7 @@ def concept_maps() -> Iterator[dict[str, Any]]:
         "dmp-confidentiality-aliases",
         "Spellings of confidentiality codes",
         "Écritures des codes de confidentialité",
-        "dmp-confidentiality",
+        "",
         "dmp-confidentiality",
         groups,
     )
@@ -342,8 +342,10 @@ def concept_maps() -> Iterator[dict[str, Any]]:
 
 
 def _map(id: str, en: str, fr: str, source: str, target: str, groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """source: value set of what is mapped, "" where no value set holds all of it or its codes can only be checked by a licensed server."""
+    scope = {"sourceCanonical": canonical("ValueSet", source)} if source else {}
     return head("ConceptMap", id, en, fr) | {
-        "sourceCanonical": canonical("ValueSet", source),
+        **scope,
         "targetCanonical": canonical("ValueSet", target),
         "group": groups,
     }
