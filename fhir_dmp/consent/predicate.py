@@ -217,13 +217,19 @@ def hashed(kind: str, value: str, hash64: Hash64) -> int:
     return hash64(f"visibility\0{kind}\0{value}".encode()) if value else 0
 
 
+@lru_cache(maxsize=4096)
+def _often(kind: str, value: str, hash64: Hash64) -> int:
+    """Types, authors and organisations come again and again; roots do not."""
+    return hashed(kind, value, hash64)
+
+
 def row_of(facts: Facts, hash64: Hash64) -> dict[str, Any]:
     """The sub-document `y` of a row, from facts in the clear."""
     return {
         "lb": sum(LABEL_BITS[label] for label in facts.labels),
-        "ty": hashed("type", str(facts.type), hash64),
-        "au": sorted(hashed("author", str(author), hash64) for author in facts.authors),
-        "og": hashed("organization", str(facts.organization), hash64),
+        "ty": _often("type", str(facts.type), hash64),
+        "au": sorted(_often("author", str(author), hash64) for author in facts.authors),
+        "og": _often("organization", str(facts.organization), hash64),
         "fd": facts.first_deposit_ms,
         "rl": facts.release_ms,
         "st": STATUSES.index(facts.status),

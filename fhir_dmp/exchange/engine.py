@@ -100,6 +100,9 @@ class _Run:
         self.rows: Mapping[bytes, Row] = {}
         self.touched: set[bytes] = set()
         self.group: list[Ready] = []
+        # What goes into one transaction has one instant, and one context whose ids are drawn for one resource after the other.
+        self.at_ms, self.draw = engine.context.now_ms(), engine.context.random
+        self.stamping = replace(engine.context, random=lambda size: self.draw(size), now_ms=lambda: self.at_ms)
         self.busy: set[bytes] = set()
         self.size = 0
 
@@ -255,12 +258,12 @@ class _Run:
         if current is not None and (current.type != unit.type or current.erased):
             raise FhirError("conflict", "this id, given by the server to another resource, cannot be used again")
         content = None
-        draw = hashing.random(*unit.seed)
         if octets.is_large(checked):
             checked, content = await octets.set_apart(self.context, checked, id)
         created = current is None or current.deleted
         method = "POST" if id is None else "PUT"
-        stamped = stamp(drawing(self.context, draw), checked, method=method, id=id, current=current, content=content)
+        self.draw = hashing.random(*unit.seed)
+        stamped = stamp(self.stamping, checked, method=method, id=id, current=current, content=content)
         entry, told = self._entry(unit, Made(checked, stamped, [], current, _patient(checked, stamped.id)), created)
         return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, stamped.location),))
 
@@ -278,6 +281,7 @@ class _Run:
     async def _flush(self) -> None:
         """Store what is ready."""
         group, self.group, self.busy, self.size = self.group, [], set(), 0
+        self.at_ms = max(self.at_ms, self.context.now_ms())
         if not group:
             return
         reached("before-commit")

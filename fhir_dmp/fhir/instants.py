@@ -24,6 +24,7 @@ _MOMENT = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)
 def to_instant(ms: int) -> str:
     """The FHIR instant of a moment, always UTC with milliseconds.
 

@@ -135,12 +135,27 @@ def stamp(body: bytes, *, id: str, version_id: str, last_updated: str, meta_over
     except msgspec.DecodeError as error:
         raise FhirError("invalid", "meta is not an object", "meta") from error
     # Extensions of the client on members the server owns would describe values that are no longer there.
-    meta = {name: value for name, value in meta.items() if name not in ("_versionId", "_lastUpdated")}
-    meta = _changed(_changed(meta, {"versionId": dump(version_id)}, ""), {"lastUpdated": dump(last_updated)}, "versionId")
-    overrides = {name: None if value is None else dump(value) for name, value in (meta_overrides or {}).items()}
-    meta = _changed(meta, overrides, "lastUpdated")
-    resource = _changed(resource, {"id": dump(id)}, "resourceType")
-    return _ENCODER.encode(_changed(resource, {"meta": _ENCODER.encode(meta)}, "id"))
+    if meta:
+        meta = {name: value for name, value in meta.items() if name not in ("_versionId", "_lastUpdated")}
+        meta = _changed(_changed(meta, {"versionId": dump(version_id)}, ""), {"lastUpdated": dump(last_updated)}, "versionId")
+    else:
+        meta = {"versionId": version_id, "lastUpdated": last_updated}
+    if meta_overrides:
+        overrides = {name: None if value is None else dump(value) for name, value in meta_overrides.items()}
+        meta = _changed(meta, overrides, "lastUpdated")
+    given, made = msgspec.Raw(_ENCODER.encode(id)), msgspec.Raw(_ENCODER.encode(meta))
+    # As _changed would, in one pass: id in its place or after the type, meta in its place or after the id.
+    new = {"id": given} if "meta" in resource else {"id": given, "meta": made}
+    after = "id" if "id" in resource else "resourceType"
+    stamped = {} if after in resource else dict(new)
+    for name, value in resource.items():
+        if name == after:
+            if name != "id":
+                stamped[name] = value
+            stamped |= new
+        else:
+            stamped[name] = made if name == "meta" else value
+    return _ENCODER.encode(stamped)
 
 
 def _changed(old: dict[str, object], changes: Mapping[str, bytes | None], after: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ Names in the index are parameter codes. What a reference to a contained resource
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from fhir_dmp.fhir import tables
@@ -93,6 +93,12 @@ class Several(NamedTuple):
     def possible(self, present: Collection[str]) -> bool:
         """Whether a resource with these members may have a value."""
         return any(all(not those.isdisjoint(present) for those in way) for way in self.needs)
+
+
+@lru_cache(maxsize=2048)
+def possible_members(type_name: str, present: tuple[str, ...]) -> tuple[Several, ...]:
+    """Those that a resource with these members may have values of."""
+    return tuple(several for several in several_members(type_name) if several.possible(present))
 
 
 @cache

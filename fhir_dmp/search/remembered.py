@@ -85,15 +85,14 @@ class Memory:
                     index = extract.of_member(type_name, name, value[name], value, self._base_urls) if value[name] is not None else {}
                     part = self._keep(key, Part(type_name, index), len(key[2]))
                 parts.append(part)
-        for several in extract.several_members(type_name):
-            if several.possible(members):
-                raws = [bytes(members[name]) if name in members else b"" for name in several.members]
-                key = (type_name, several.code, *raws, "")
-                part = self._young.get(key) or self._earlier(key)
-                if part is None:
-                    index = extract.of_several(type_name, several.code, value, self._base_urls)
-                    part = self._keep(key, Part(type_name, index), sum(map(len, raws)))
-                parts.append(part)
+        for several in extract.possible_members(type_name, tuple(members)):
+            raws = [bytes(members[name]) if name in members else b"" for name in several.members]
+            key = (type_name, several.code, *raws, "")
+            part = self._young.get(key) or self._earlier(key)
+            if part is None:
+                index = extract.of_several(type_name, several.code, value, self._base_urls)
+                part = self._keep(key, Part(type_name, index), sum(map(len, raws)))
+            parts.append(part)
         return Told(type_name, parts, self._hash64)
 
     def _earlier(self, key: tuple) -> Part | None:

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from functools import lru_cache
 
 from fhir_dmp.fhir.instants import interval
 from fhir_dmp.search.values import DateRange, Quantity, Token
@@ -147,6 +148,7 @@ def is_below(uri: str, ancestor: str) -> bool:
     return bool(top) and top in path_prefixes(uri)
 
 
+@lru_cache(maxsize=4096)
 def months(lo_ms: int, hi_ms: int, most: int) -> tuple[str, ...]:
     """The months that [lo_ms, hi_ms) touches, UTC; () when they are more than `most`, or of no calendar.
 

@@ -56,6 +56,8 @@ class Vault:
         self.check = self._derive(host_key, "key check", 16)
         self._opened: OrderedDict[bytes, AESGCM] = OrderedDict()
         self._host_key = host_key
+        # The same few addresses are located for everything that belongs to a dossier.
+        self.locate = lru_cache(maxsize=4096)(self._locate)
 
     @staticmethod
     def _derive(host_key: bytes, purpose: str, size: int) -> bytes:
@@ -131,7 +133,9 @@ class Vault:
             if dossier != COMMON:
                 return dossier
 
-    def locate(self, type: str, id: str) -> bytes:
+    locate: Callable[[str, str], bytes]
+
+    def _locate(self, type: str, id: str) -> bytes:
         """Row key, 16 bytes, of `type`/`id`. An id that a client chose is found by a keyed hash."""
         return self.open_id(id) or self._keyed(self._named, f"{type}/{id}".encode())
 
