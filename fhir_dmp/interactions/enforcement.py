@@ -13,10 +13,11 @@ from fhir_dmp.consent.asking import ACT_REASON, READ, SEARCH, Request, knowing
 from fhir_dmp.consent.decide import Decision, View, decide, judged, residual, view
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
-from fhir_dmp.consent.predicate import Predicate, hashed, matches, to_mongo
+from fhir_dmp.consent.predicate import LABEL_BITS, Predicate, hashed, matches, to_mongo
 from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import JUDGED_AS, Facts
+from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL
 from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions import appearing, facts, policy, standing_in
 from fhir_dmp.interactions.reviewing import Pending
@@ -41,6 +42,9 @@ SEVERAL = ("List", "Provenance")
 DOCUMENT, DOCUMENTS = "document", "DocumentReference"
 # Documents that point to one Binary; nobody needs more.
 MOST_POINTING = 1_000
+# Documents of a dossier that labels hide from the holder's side; whatever is beyond them keeps the labels that its traces carry.
+MOST_UNTOLD = 10_000
+TRACE = "AuditEvent"
 NOTHING: dict = {"_id": {"$in": []}}
 CARRIERS = ("DocumentReference", *JUDGED_AS)
 
@@ -97,7 +101,8 @@ class Enforcer:
 class Known:
     """One dossier as one asker meets it, at one moment. request: of the asker, completed. policy: None when there is no such dossier.
 
-    late: something he sees came to him later than it was deposited, see `lateness`.
+    late: something he sees came to him later than it was deposited, see `lateness`. untold: lineages that a label hides from him now,
+    by `rt`: no trace tells him of them, also one that was written in the instant of the label and does not carry it.
     """
 
     context: "Context"
@@ -109,6 +114,7 @@ class Known:
     residuals: dict[str, Decision | Predicate] = field(default_factory=dict)
     filters: dict[str, dict] = field(default_factory=dict)
     late: bool = False
+    untold: frozenset[int] = frozenset()
     _view: View | None = None
     _standing: Standing | None = None
 
@@ -144,11 +150,16 @@ class Known:
         """The decision on reading one resource of this dossier by its id."""
         action = companions.SEEN_AS.get(row.type, READ)
         found = Decision("hide", "no-facts")
+        if row.type == TRACE and self._of_untold(row):
+            return found
         for one in facts.opened(self.context, row):
             found = self.decide(action, one)
             if found.permits:
                 break
         return found
+
+    def _of_untold(self, row: Row) -> bool:
+        return any(one.get("rt") in self.untold for one in facts.listed(row))
 
     def appeared(self, row: Row) -> int:
         """When a resource that he sees last changed, to him, UTC ms: not before what hid it from him was taken away."""
@@ -183,7 +194,8 @@ class Known:
                 self.filters[act] = NOTHING
             else:
                 over = to_mongo(left, self.context.store.vault.hash64)
-                self.filters[act] = {"$and": [{"d": self.number}, of_any(over) if act in SEVERAL else over]}
+                told = [{"y.rt": {"$nin": sorted(self.untold)}}] if type_name == TRACE and self.untold else []
+                self.filters[act] = {"$and": [{"d": self.number}, of_any(over) if act in SEVERAL else over, *told]}
         return self.filters[act]
 
     def sees(self, row: Row) -> bool:
@@ -191,7 +203,7 @@ class Known:
         if row.type in PUBLIC:
             return row.dossier == COMMON
         left = self.left(row.type)
-        if row.dossier != self.number or isinstance(left, Decision):
+        if row.dossier != self.number or isinstance(left, Decision) or (row.type == TRACE and self._of_untold(row)):
             return False
         return any(matches(left, one) for one in facts.opened(self.context, row))
 
@@ -244,7 +256,17 @@ async def known(context: "Context", number: int, *, row: Row | None = None, auth
         unrelated = met.request.kind == "professional" and not met.standing.related
         if authored and unrelated and met.request.person and await _authored(context, number, met.request.person):
             met.request = replace(met.request, authored_here=True)
+        if met.request.kind in HOLDERS_SIDE and (row is None or row.type == TRACE):
+            met.untold = await _untold(met)
     return met
+
+
+async def _untold(met: Known) -> frozenset[int]:
+    """Lineages of which a label keeps the holder's side from knowing, as the labels are now."""
+    labels = LABEL_BITS[INVISIBLE_PATIENT] | LABEL_BITS[INVISIBLE_RL]
+    labelled = {"y.lb": {"$bitsAnySet": labels}}
+    rows = await met.context.reads.find(labelled, types=(DOCUMENTS,), dossiers=(met.number,), limit=MOST_UNTOLD, bodies=False)
+    return frozenset(one["rt"] for row in rows if not met.reading(row).permits for one in facts.listed(row))
 
 
 async def _authored(context: "Context", number: int, person: str) -> bool:

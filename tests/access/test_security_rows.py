@@ -14,6 +14,7 @@ from pymongo import MongoClient
 from tests.worlds import people
 from tests.worlds.asking import NOBODY, PATCH, Asked
 from tests.worlds.comparing import Worlds
+from tests.worlds.histories import Play, Story
 from tests.worlds.scripted import CASES, Betrayal
 
 
@@ -367,3 +368,58 @@ def test_a29_nothing_is_counted_apart(ask):
 def test_a30_texts(ask, said):
     answer = ask.get(f"DocumentReference?{ask.here}&{said}")
     assert answer.status in (200, 400)
+
+
+# ---- races
+
+
+@pytest.mark.parametrize("way", ["read", "search"])
+def test_a_trace_written_in_the_instant_of_a_label_does_not_tell_of_the_document(worlds, runner, way):
+    """A read is held between its decision and its trace; meanwhile the author hides the document from the holder."""
+    host = worlds.one
+    found = Play(host, worlds.professionals, Story(False, [], "holder"), worlds.name())
+
+    async def raced() -> tuple[list, list]:
+        host.sealing(False)
+        await found.open()
+        one = await found.deposit(found.cast["hospital"], people.REPORT, (), 1)
+        path = f"AuditEvent?patient={found.patient}&_count=1000"
+        before = traces(await found.act("holder", "search", found.call("holder", "GET", path)))
+        recorder, begun, go = host.services.recorder, asyncio.Event(), asyncio.Event()
+        record = recorder.record
+
+        async def held(traces):
+            begun.set()
+            await go.wait()
+            return await record(traces)
+
+        recorder.record = held
+        paths = {"read": one.address, "search": f"DocumentReference?patient={found.patient}&_id={one.id}"}
+        reading = asyncio.create_task(host.send(found.call("traitant", "GET", paths[way])))
+        await begun.wait()
+        recorder.record = record
+        value = {"coding": [{"system": people.VISIBILITY, "code": "INVISIBLE_PATIENT"}]}
+        hiding = found.json_patch("hospital", one.address, [{"op": "add", "path": "/securityLabel/-", "value": value}])
+        assert (await found.act("hospital", "label", hiding)).status == 200
+        go.set()
+        assert (await reading).status == 200
+        after = await found.act("holder", "search", found.call("holder", "GET", path))
+        assert after.value()["total"] == len(traces(after))
+        journal = await found.act("traitant", "search", found.call("traitant", "GET", path))
+        told = [each for each in traces(journal) if one.address in str(each)]
+        assert told
+        for each in told if way == "read" else ():
+            answer = await found.act("holder", "read", found.call("holder", "GET", f"AuditEvent/{each['id']}"))
+            assert answer.status == 404, answer
+        return before, traces(after)
+
+    before, after = runner.run(raced())
+    # Besides what he was told before: his own search of traces, and of a search what is not hidden.
+    new = [each for each in after if each["id"] not in {known["id"] for known in before}]
+    assert not [each for each in new if each.get("subtype", [{}])[0].get("code") == "read"], new
+    assert all("DocumentReference/" not in str(each) for each in new)
+
+
+def traces(reply) -> list[dict]:
+    assert reply.status == 200, reply
+    return [entry["resource"] for entry in reply.value().get("entry", [])]
