@@ -55,11 +55,27 @@ def said(url: str) -> tuple[str, str]:
     return en.format(owner=owner(url)), fr.format(owner=owner(url))
 
 
+def inner() -> Iterator[E]:
+    """The parts of fr-core-identity-reliability."""
+    yield E("extension", "1..*", slicing=("value", "url"))
+    for name, card, kind in (
+        ("methodCollection", "0..1", "Coding"),
+        ("dateInterrogationINSi", "0..1", "date"),
+        ("identityStatus", "0..1", "Coding"),
+        ("comment", "0..*", "CodeableConcept"),
+        ("validationDate", "0..1", "date"),
+        ("validationMode", "0..1", "Coding"),
+    ):
+        yield E(f"extension:{name}", card)
+        yield E(f"extension:{name}.url", fixed=name)
+        yield E(f"extension:{name}.value[x]", "1..1", types=(kind,))
+
+
 def extensions() -> Iterator[dict[str, Any]]:
     """Short forms of extensions, under the addresses of their owners."""
     for url, version, kind, contexts, en, fr in EXTENSIONS:
         id = url.rpartition("/")[2]
-        rows = [E("extension", "0..0"), E("value[x]", "1..1", types=(kind,))] if kind else [E("extension", "1..*"), E("value[x]", "0..0")]
+        rows = [E("extension", "0..0"), E("value[x]", "1..1", types=(kind,))] if kind else [*inner(), E("value[x]", "0..0")]
         made = Book().make(Profile(id, "Extension", en, fr, rows, said(url), context=contexts))
         foreign = json.loads(json.dumps(made, ensure_ascii=False).replace(structure(id), url))
         yield foreign | {"version": version, "publisher": owner(url), "experimental": False}
