@@ -22,10 +22,16 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
     """The batch-response. prefer: minimal, representation or OperationOutcome, else what each interaction gives by itself."""
     gate = asyncio.Semaphore(AT_ONCE)
     answers: dict[int, bundle.Answer] = {}
+    # Entries run side by side: each has a ledger of its own. They are told in their order, whichever ended first.
+    ledgers: dict[int, Ledger] = {}
 
     async def one(entry: bundle.Entry) -> None:
         async with gate:
-            answers[entry.index] = await answer_of(context, entry, prefer)
+            alone = context
+            if context.enforcer is not None:
+                ledgers[entry.index] = Ledger()
+                alone = replace(context, enforcer=replace(context.enforcer, ledger=ledgers[entry.index]))
+            answers[entry.index] = await answer_of(alone, entry, prefer)
 
     # In the order of the entries: what a client puts first is done first, as far as it can tell.
     for _, entries in groupby(plan.ordered(), key=lambda entry: entry.method):
@@ -35,14 +41,13 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
         finally:
             for task in group:
                 task.cancel()
+    for _, ledger in sorted(ledgers.items()):
+        context.enforcer.ledger.add(ledger)
     return bundle.batch_response(answers[index] for index in range(len(plan.entries)))
 
 
 async def answer_of(context: Context, entry: bundle.Entry, prefer: str) -> bundle.Answer:
-    """What became of one entry; a refusal is an answer too, and is traced. Entries run side by side: each has a ledger of its own."""
-    enforcer = context.enforcer
-    if enforcer is not None:
-        context = replace(context, enforcer=replace(enforcer, ledger=Ledger()))
+    """What became of one entry; a refusal is an answer too, and is traced."""
     name = ""
     try:
         if entry.fault is not None:
@@ -53,9 +58,6 @@ async def answer_of(context: Context, entry: bundle.Entry, prefer: str) -> bundl
     except FhirError as error:
         await tracing.refused(context, name, f"{entry.method} {entry.url}", error)
         return bundle.Answer(status=error.status, outcome=outcome(error.issues))
-    finally:
-        if enforcer is not None:
-            enforcer.ledger.add(context.enforcer.ledger)
 
 
 def request_of(entry: bundle.Entry, resource: dict | None = None) -> dispatch.Request:

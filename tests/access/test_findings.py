@@ -218,3 +218,18 @@ def test_a_refusal_within_a_batch_is_traced(world):
     answer = nora.post("", {"resourceType": "Bundle", "type": "batch", "entry": [entry]})
     assert answer.json()["entry"][0]["response"]["status"].startswith("404")
     assert failures(journal(world.holder(dossier), dossier, made["id"])) == [("AuthZ-Consent", "8")]
+
+
+def test_a_batch_is_told_in_the_order_of_its_entries(world):
+    """Whichever ends first: two hosts with one history keep one journal."""
+    dossier, anna = world.open(), world.professional()
+    made = [world.deposit(dossier, anna)["id"] for _ in range(3)]
+    slow = f"Patient/{dossier.id}/$everything?_type=Provenance"
+    urls = [slow, *(f"DocumentReference/{id}" for id in reversed(made))]
+    entries = [{"request": {"method": "GET", "url": url}} for url in urls]
+    told = anna.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries})
+    assert [one["response"]["status"][:3] for one in told.json()["entry"]] == ["200"] * 4
+    (trace,) = listed(world.holder(dossier), dossier, "AuditEvent", entity=f"DocumentReference/{made[0]}", subtype="batch")
+    named = [one["what"].get("reference", "").partition("/_history")[0] for one in trace["entity"]]
+    assert [one for one in named if one.startswith("DocumentReference")] == urls[1:]
+    assert max(place for place, one in enumerate(named) if one.startswith("Provenance")) < named.index(urls[1])
