@@ -134,7 +134,7 @@ def measure_workloads(findings: Findings, world: World, place: Path, mode: Mode,
                 done += 1
             if imports or any(one.floor == "B" for one in workloads):
                 progress("B", done, total)
-                findings.bulk.append(_bulk(host.uri, findings.row_bytes, options.seconds))
+                findings.bulk.append(bulk(host.uri, findings.row_bytes, options.seconds))
             done += 1
             if imports:
                 progress(importing.NAME, done, total)
@@ -171,7 +171,8 @@ def _floor(name: str, address: str, pid: int, host: Host, place: Path, body: byt
     return Target(name, address, place / f"{name}.requests", {"server": pid, "mongod": host.mongod})
 
 
-def _bulk(uri: str, size: int, seconds: float) -> float:
+def bulk(uri: str, size: int, seconds: float) -> float:
+    """Floor B, in rows per second, by a process of its own."""
     command = [sys.executable, "-m", "fhir_dmp.bench.bulk", uri, str(size), str(seconds)]
     return float(subprocess.run(command, env=plain(), capture_output=True, text=True, check=True).stdout)
 

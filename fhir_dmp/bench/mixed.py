@@ -144,9 +144,14 @@ def dossier(number: int) -> Iterator[dict]:
 
 
 def person(number: int) -> dict:
-    """The holder, as the source knows him: with a qualified INS."""
+    """The holder, as the source knows him."""
+    return {**holder(number), "id": f"pat-{number}"}
+
+
+def holder(number: int) -> dict:
+    """The holder: with a qualified INS."""
     qualified = [{"url": "identityStatus", "valueCoding": {"code": "QUAL"}}]
-    return {**data.patient(number), "id": f"pat-{number}", "extension": [{"url": RELIABILITY, "extension": qualified}]}
+    return {**data.patient(number), "extension": [{"url": RELIABILITY, "extension": qualified}]}
 
 
 def _coded(system: str, code: str, display: str) -> dict:

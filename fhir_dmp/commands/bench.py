@@ -9,13 +9,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from fhir_dmp.bench import bench, comparing, driver, hiding, peers, report
+from fhir_dmp.bench import bench, comparing, driver, growth, hiding, peers, report
 from fhir_dmp.bench.bench import NAMES, Options
 from fhir_dmp.bench.data import SIZES
 from fhir_dmp.bench.host import MODES
@@ -25,7 +26,7 @@ from fhir_dmp.settings import Loaded
 from fhir_dmp.store.failures import StoreError
 
 # Measured apart from the workloads.
-APART = (*comparing.PAIRS, hiding.NAME)
+APART = (*comparing.PAIRS, hiding.NAME, growth.NAME)
 
 
 def numbers(context: click.Context, parameter: click.Parameter, given: str) -> tuple[int, ...]:
@@ -72,7 +73,8 @@ def command(
     masked documents, W9 Binary of 1 MB, W10 $everything of 500, search: its cost as the store grows. Default: all of these that the mode
     has. access, traces: reads and searches in two modes side by side, sandbox and rules, rules and production. Data are loaded once and
     kept in the data folder, in `bench`. timing: whether time tells what is hidden from what is absent, requests for both interleaved, in
-    production mode. Exit 1 when any answer was wrong.
+    production mode. import: 100,000 mixed resources (medium 400,000, large 1,000,000) portion by portion, beside bare insert_many after
+    each; in a sandbox, or in another mode from a registered source into opened dossiers. Exit 1 when any answer was wrong.
     """
     settings = loaded.settings
     if settings.mongodb_uri:
@@ -99,6 +101,8 @@ def command(
                 compare(name, options, machine)
         if hiding.NAME in names:
             times(options, requests, machine, write)
+        if growth.NAME in names:
+            grows(replace(options, workers=settings.workers or os.cpu_count() or 1), machine, write)
         if names and set(names) <= set(APART):
             return
         with progress() as tell:
@@ -124,6 +128,19 @@ def compare(name: str, options: Options, machine: Path | None) -> None:
         machine.write_text(json.dumps(comparing.value(lines), indent=1), "utf-8")
     if faults := {what: number for one in lines for what, number in one.errors.items()}:
         raise Failed(f"measurements had errors: {faults}")
+
+
+def grows(options: Options, machine: Path | None, write: bool) -> None:
+    """Print how fast mixed resources are imported as the store grows."""
+    with progress() as tell:
+        found = growth.run(options, min(options.seconds, 5), tell)
+    click.echo(growth.text(found))
+    if machine:
+        machine.write_text(json.dumps(growth.value(found), indent=1), "utf-8")
+    if write:
+        click.echo(f"wrote {growth.write(found, Path('ig'))}")
+    if refused := sum(one.refused for one in found.portions):
+        raise Failed(f"{refused} resources were not taken")
 
 
 def times(options: Options, requests: int, machine: Path | None, write: bool) -> None:

@@ -49,3 +49,21 @@ def test_the_modes_with_rules_measure_what_can_be_asked_there(tmp_path):
     names = [point["name"] for point in found["points"]]
     assert names == ["S", "F", "I", "W2", "W8 read", "W8 search", "W1", "W5x3"]
     assert found["faults"] == [] and all(point["samples"] for point in found["points"] if point["name"].startswith("W"))
+
+
+def test_imports_are_compared_with_bare_inserts_as_the_store_grows(tmp_path, monkeypatch):
+    (tmp_path / "ig").mkdir()
+    page = tmp_path / "ig" / "performance.md"
+    page.write_text("before\n<!-- import: begin -->\nold\n<!-- import: end -->\nafter\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    files = ["--data", str(tmp_path / "data"), "--json", str(tmp_path / "out.json"), "--write"]
+    done = CliRunner().invoke(cli, ["bench", "import", "--size", "tiny", "--seconds", "0.3", *files])
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = json.loads((tmp_path / "out.json").read_text())
+    portions = found["portions"]
+    assert [(one["before"], one["entries"], one["refused"]) for one in portions] == [(0, 400, 0), (400, 400, 0)]
+    assert all(one["rows"] > 0 and one["cpu"] > 0 and one["mongod"] > 0 and one["mib"] > 20 for one in portions)
+    assert found["ratio"] == pytest.approx(sum(one["ratio"] for one in portions) / 2) and found["row_bytes"] > 1000
+    text = page.read_text("utf-8")
+    assert "old" not in text and f"{found['ratio']:.3f}" in text and str(tmp_path) not in text
+    assert not list((tmp_path / "data" / "bench" / "runs").iterdir())

@@ -1,0 +1,244 @@
+"""`fhir-dmp bench import`: mixed resources imported portion by portion, beside bare `insert_many` after each, as the collection grows.
+
+https://hl7.org/fhir/R4/nd-json.html ; the floor is that of bench/bulk.py, in rows as large as the stored ones
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from fhir_dmp.bench import data, floors, mixed, report
+from fhir_dmp.bench.bench import Options, bulk, forget_dead, machine
+from fhir_dmp.bench.host import MODES, plain
+from fhir_dmp.bench.importing import SAID
+from fhir_dmp.bench.processes import cpu_seconds, family, memory_mib
+from fhir_dmp.bench.workloads import encoded
+from fhir_dmp.commands import Failed
+from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.exchange import sources
+from fhir_dmp.exchange.opening import ADDRESS, context_of
+from fhir_dmp.exchange.rules import HOST, Rules
+from fhir_dmp.interactions.prepare import check, stamp
+from fhir_dmp.settings import Settings
+from fhir_dmp.store.embedded import Embedded
+from fhir_dmp.store.resources import Store, Transaction
+
+NAME = "import"
+TARGET = 0.25
+# Resources of each size, and portions they come in.
+SIZES = {"tiny": 800, "small": 100_000, "medium": 400_000, "large": 1_000_000}
+PORTIONS = {"tiny": 2, "small": 5, "medium": 8, "large": 10}
+SOURCE = "bench-host"
+HEADS = ("stored before", "entries/s", "B rows/s", "ratio", "CPU µs an entry: import", "mongod", "ratio by CPU", "peak MiB")
+
+
+class Portion(NamedTuple):
+    """One import of `entries`. before: resources that were there. seconds: without the start of the program.
+
+    rows: floor B beside it, rows per second. cpu, mongod: µs of CPU an entry. floor_cpu: µs a row of B, driver and database.
+    mib: most memory of the import's processes together (proportional set size). refused: entries not taken.
+    """
+
+    before: int
+    entries: int
+    seconds: float
+    rows: float
+    cpu: float
+    mongod: float
+    floor_cpu: float
+    mib: float
+    refused: int
+
+    @property
+    def ratio(self) -> float:
+        """Entries per second by rows per second."""
+        return self.entries / self.seconds / self.rows
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The same by CPU time, which other work on the machine disturbs less."""
+        return self.floor_cpu / (self.cpu + self.mongod)
+
+
+class Found(NamedTuple):
+    """A run. row_bytes: mean size of the stored rows, and of those of B. load: average at its start."""
+
+    portions: list[Portion]
+    row_bytes: int
+    mode: str
+    workers: int
+    begun: datetime
+    load: float
+    machine: dict[str, str]
+
+    @property
+    def ratio(self) -> float:
+        """The median."""
+        return median(one.ratio for one in self.portions)
+
+    @property
+    def growth(self) -> float:
+        """Ratio of the last third of the portions by that of the first: 1 when it does not fall."""
+        third = max(1, len(self.portions) // 3)
+        return median(one.ratio for one in self.portions[-third:]) / median(one.ratio for one in self.portions[:third])
+
+
+def run(options: Options, seconds: float, progress: Callable[[str, int, int], None]) -> Found:
+    """Import into a new store, in a sandbox or, in any other mode, from a registered source into opened dossiers."""
+    runs = options.folder / "runs"
+    runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    forget_dead(runs)
+    place, sandbox = runs / f"{os.getpid()}-import", MODES[options.mode].sandbox
+    (place / "data").mkdir(mode=0o700, parents=True)
+    begun, load = datetime.now(UTC), os.getloadavg()[0]
+    try:
+        mongod = Embedded.start(place / "data")
+        try:
+            asyncio.run(_made(mongod.uri, place / "data", sandbox))
+            found, size = [], 0
+            count, total = PORTIONS[options.size], SIZES[options.size]
+            dossiers = total // mixed.RESOURCES // count
+            for number in range(count):
+                progress(NAME, number, count)
+                numbers = range(number * dossiers, (number + 1) * dossiers)
+                if not sandbox:
+                    asyncio.run(_opened(mongod.uri, place / "data", numbers))
+                found.append(portion(mongod, place, numbers, sandbox, options.workers, seconds))
+                size = floors.row_bytes(mongod.uri, "fhir_dmp")
+            return Found(found, size, options.mode, options.workers, begun, load, machine(options))
+        finally:
+            mongod.stop()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def portion(mongod: Embedded, place: Path, numbers: range, sandbox: bool, workers: int, seconds: float) -> Portion:
+    """Import these dossiers, then write bare rows."""
+    file = place / "dossiers.ndjson"
+    with file.open("wb") as out:
+        out.writelines(encoded(one) + b"\n" for number in numbers for one in mixed.dossier(number))
+    command = [sys.executable, "-m", "fhir_dmp", "import", str(file), "--data", str(place / "data"), "--workers", str(workers)]
+    command += ["--sandbox"] if sandbox else ["--source", SOURCE]
+    before, own = cpu_seconds(mongod.process.pid), _children()
+    process = subprocess.Popen(command, env=plain(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process, peak(process.pid) as memory:
+        out, said = process.communicate()
+    cpu, served = _children() - own, cpu_seconds(mongod.process.pid) - before
+    told = SAID.search(out)
+    if told is None:
+        raise Failed(f"the import failed: {(said or out).strip()[-400:]}")
+    entries = int(told[1])
+    before, own = cpu_seconds(mongod.process.pid), _children()
+    rows = bulk(mongod.uri, floors.row_bytes(mongod.uri, "fhir_dmp"), seconds)
+    written = rows * seconds
+    floor = (_children() - own + cpu_seconds(mongod.process.pid) - before) / written
+    stored = numbers[0] * mixed.RESOURCES
+    refused = entries - int(told[3])
+    return Portion(stored, entries, float(told[2]), rows, cpu / entries * 1e6, served / entries * 1e6, floor * 1e6, memory[0], refused)
+
+
+@contextlib.contextmanager
+def peak(pid: int, every_seconds: float = 0.25):
+    """Gives a list whose one member is the most memory (MiB) that a process and those below it have had together."""
+    most, over = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(every_seconds):
+            most[0] = max(most[0], sum(map(memory_mib, family(pid))))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        watching.join()
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+async def _made(uri: str, place: Path, sandbox: bool) -> None:
+    store = await Store.open(uri, data_dir=place, sandbox=sandbox)
+    if not sandbox:
+        await sources.register(store, SOURCE, name="another host", kind=HOST, host=SOURCE, organization="1750000001")
+    await store.close()
+
+
+async def _opened(uri: str, place: Path, numbers: Iterable[int]) -> None:
+    """Open the dossiers of these holders, each with a policy."""
+    store = await Store.open(uri, data_dir=place, sandbox=None)
+    try:
+        context = context_of(store, Settings(data=place), Rules(source=SOURCE, kind=HOST), ADDRESS)
+        listed = list(numbers)
+        for start in range(0, len(listed), 100):
+            some = listed[start : start + 100]
+            stamped = [stamp(context, check(context, encoded(mixed.holder(one)), "Patient"), method="POST") for one in some]
+            await asyncio.gather(*(store.create(one.row) for one in stamped))
+
+            async def work(transaction: Transaction, some: list[int] = some, stamped: list = stamped) -> None:
+                for number, one in zip(some, stamped, strict=True):
+                    policy = Dossier(patient=one.id, birth_date=data.patient(number)["birthDate"], epoch=1)
+                    await transaction.set_policy(store.vault.dossier_of_patient(one.id), policy, at_ms=1)
+
+            await store.transact(work)
+    finally:
+        await store.close()
+
+
+# Results
+
+
+def table(found: Found) -> list[tuple[str, ...]]:
+    """Rows of text, the heads first."""
+    rows = [HEADS]
+    for one in found.portions:
+        speed = (f"{one.before:,}", f"{one.entries / one.seconds:,.0f}", f"{one.rows:,.0f}", f"{one.ratio:.3f}")
+        rows.append((*speed, f"{one.cpu:,.0f}", f"{one.mongod:,.0f}", f"{one.cpu_ratio:.3f}", f"{one.mib:,.0f}"))
+    return rows
+
+
+def heading(found: Found) -> list[str]:
+    """What was found, when and where, in lines."""
+    refused = sum(one.refused for one in found.portions)
+    total = sum(one.entries for one in found.portions)
+    return [
+        f"Ratio to B {found.ratio:.3f} (wanted {TARGET}); of the last third of the portions to the first {found.growth:.2f} (wanted 1).",
+        f"{total:,} resources in mode {found.mode}, {found.workers} workers, {refused} refused; rows of {found.row_bytes:,} bytes.",
+        f"{found.begun:%Y-%m-%d %H:%M} UTC; load average {found.load:.2f} at the start.",
+        *(f"{name.capitalize()}: {found.machine[name]}." for name in ("machine", "programs")),
+    ]
+
+
+def text(found: Found) -> str:
+    """For people."""
+    rows = table(found)
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([*lines, "", *heading(found)])
+
+
+def value(found: Found) -> dict:
+    """For programs."""
+    told = {**found._asdict(), "begun": found.begun.isoformat(), "ratio": found.ratio, "growth": found.growth}
+    portions = [{**one._asdict(), "ratio": one.ratio, "cpu_ratio": one.cpu_ratio} for one in found.portions]
+    return json.loads(json.dumps({**told, "portions": portions}))
+
+
+def write(found: Found, folder: Path) -> Path:
+    """Put it between its markers in the page of figures; the page."""
+    listed = "\n".join(f"- {line}" for line in heading(found))
+    return report.put(folder / report.PAGE, NAME, f"{listed}\n\n{report.markdown_table(table(found))}")
