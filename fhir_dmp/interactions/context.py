@@ -32,7 +32,8 @@ class Context:
     importing: what other hosts recorded comes in, their traces too.
     transaction: the MongoDB transaction the interaction takes part in, if any. enforcer: who asks the rules; None for the `system` tokens
     of a sandbox, who meet none. recorder: of traces, None where nothing is traced. seals: keys that what is written is sealed with, None
-    where nothing is. message: the one that came. request_id: X-Request-Id. client_address: IP or name.
+    where nothing is. message: the one that came. request_id: X-Request-Id. client_address: IP or name. election: which primary was there
+    before anything was read, None where that is not asked; see Store.elected.
     """
 
     store: Store
@@ -52,6 +53,7 @@ class Context:
     message: Message | None = None
     request_id: str = ""
     client_address: str = ""
+    election: object | None = None
 
     @property
     def sandbox(self) -> bool:

@@ -86,6 +86,7 @@ async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: 
             await policy.lifted(inside, row.dossier, at_ms=at_ms)
         if not keys:
             raise read.absent()
+        context.store.still(context.election)
         if stamped is not None:
             await writing.write(inside, [(stamped.change, id)], kind=kind)
         else:

@@ -84,7 +84,9 @@ async def together(context: Context, dossier: int, work: Callable[[Context], Awa
         return await work(context)
 
     async def attempt(transaction) -> Answer:
-        return await work(context.inside(transaction))
+        answer = await work(context.inside(transaction))
+        context.store.still(context.election)
+        return answer
 
     claim = context.store.vault.hash64(b"rights\0" + dossier.to_bytes(8, "big", signed=True)).to_bytes(8, "big", signed=True)
     answer = await context.store.transact(attempt, claims=[claim])

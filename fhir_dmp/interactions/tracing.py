@@ -4,15 +4,17 @@ IHE BALP https://profiles.ihe.net/ITI/BALP/ ; R1111-43 CSP; a trace is durable b
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from fhir_dmp.audit.event import MINOR, SERIOUS, SUCCESS, Disclosed, Trace
+from fhir_dmp.audit.event import MAJOR, MINOR, SERIOUS, SUCCESS, Disclosed, Trace
 from fhir_dmp.audit.kinds import KINDS
 from fhir_dmp.consent.companions import TRACE
 from fhir_dmp.consent.predicate import LABEL_BITS, SECRET_SESSION, hashed
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.store.failures import unavailable
 from fhir_dmp.store.rows import Change, NewRow, Row
 from fhir_dmp.store.vault import version_id
 
@@ -21,6 +23,7 @@ SINGLE = frozenset({"read", "vread", "history-instance", "create", "update", "pa
 METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 # Answers by which the rules refuse; any other 4xx tells what is wrong with the request.
 DENIED = frozenset({403, 404})
+NOT_GIVEN = "the answer that was traced just before was not given: MongoDB elected another primary meanwhile"
 NO_LINEAGE: Mapping[str, Any] = {"lb": 0, "fd": MIN_MS, "rl": MAX_MS, "rt": 0}
 
 
@@ -37,12 +40,15 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     lineage = next(iter(ledger.lineages.values())) if single else None if ledger.disclosed else most_hidden(ledger.kept)
     facts = visible(context, lineage)
     query = "" if kind in SINGLE else asked
-    await context.recorder.record(
-        [
-            trace(context, kind, patient=patient, disclosed=tuple(Disclosed(*one) for one in those), query=query, facts=facts)
-            for patient, those in by_patient.items()
-        ]
-    )
+    traces = [
+        trace(context, kind, patient=patient, disclosed=tuple(Disclosed(*one) for one in those), query=query, facts=facts)
+        for patient, those in by_patient.items()
+    ]
+    receipt = await context.recorder.record(traces)
+    if context.election is not None and receipt.election != context.election:
+        # Another primary was elected since: what was read may be older than a mask that it acknowledged.
+        await context.recorder.record([replace(one, outcome=MAJOR, reason=NOT_GIVEN) for one in traces])
+        raise unavailable()
 
 
 async def refused(context: Context, name: str, asked: str, error: FhirError) -> None:

@@ -26,6 +26,7 @@ async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind
     reviews = reviewing.taken(context)
     if context.transaction is not None:
         await context.transaction.write(everything)
+        context.store.still(context.election)
         await sealing.follow(context, withdrawn)
         await recompute(context, touched)
         await reviewing.store(context, reviews)
@@ -33,6 +34,7 @@ async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind
 
         async def work(transaction) -> None:
             await transaction.write(everything)
+            context.store.still(context.election)
             await sealing.follow(context.inside(transaction), withdrawn)
             await recompute(context.inside(transaction), touched)
             await reviewing.store(context.inside(transaction), reviews)
@@ -44,7 +46,7 @@ async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind
     elif len(everything) == 1 and rows[0].expected is None:
         await context.store.create(rows[0].row)
     else:
-        await context.store.commit(everything)
+        await context.store.commit(everything, election=context.election)
 
 
 def touching(context: Context, rows: Sequence[NewRow]) -> dict[int, list[bytes]]:

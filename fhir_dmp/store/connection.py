@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from bson import Timestamp
+from bson import ObjectId, Timestamp
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure, PyMongoError
@@ -74,6 +74,9 @@ class Connection:
             uuidRepresentation="standard",
         )
         self.database = self.client.get_database(database, codec_options=OPTIONS)
+        # Behind a router nobody tells of elections.
+        self.routed = False
+        self._seen: tuple[object, ObjectId | None] = (None, None)
 
     async def check_server(self) -> None:
         """Refuse a server on which transactions do not work."""
@@ -83,6 +86,26 @@ class Connection:
             raise StoreError(f"MongoDB does not answer: {error}") from error
         if not hello.get("setName") and hello.get("msg") != "isdbgrid":
             raise StoreError("this MongoDB is a standalone server: transactions need a replica set or a sharded cluster")
+        self.routed = hello.get("msg") == "isdbgrid"
+
+    @property
+    def election(self) -> ObjectId | None:
+        """Which election made the primary that reads and writes go to now, as far as the driver knows; None while it knows of none.
+
+        It never goes back. https://github.com/mongodb/specifications/blob/master/source/server-discovery-and-monitoring/
+        """
+        described = self.client.topology_description
+        if described is not self._seen[0]:
+            servers = described.server_descriptions().values()
+            self._seen = described, next((one.election_id for one in servers if one.is_writable), None)
+        return self._seen[1]
+
+    async def elected(self) -> ObjectId | None:
+        """The same, waited for; None behind a router."""
+        if self.routed or (found := self.election):
+            return None if self.routed else found
+        hello = await repeated(lambda: self.client.admin.command("hello"), patience=READ_PATIENCE_SECONDS)
+        return hello.get("electionId")
 
     def session(self) -> AsyncClientSession:
         return self.client.start_session(causal_consistency=False)

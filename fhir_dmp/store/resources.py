@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bson import Binary, Int64
+from bson import Binary, Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -152,6 +152,20 @@ class Store(Reader):
     def sandbox(self) -> bool:
         return self.record.sandbox
 
+    @translated
+    async def elected(self) -> ObjectId | None:
+        """Which election made the primary that is read from now on; None where elections are not told of.
+
+        Whoever decides by what he reads says afterwards which election he knew before: when the majority acknowledges a write under the
+        same one, no newer primary had acknowledged anything that he did not see.
+        """
+        return await self._connection.elected()
+
+    def still(self, election: ObjectId | None) -> None:
+        """503 when another primary was elected since. election: from `elected`; None: not asked."""
+        if election is not None and self._connection.election != election:
+            raise unavailable()
+
     # Writing
 
     @translated
@@ -166,10 +180,11 @@ class Store(Reader):
         await self._creates.submit(prepared.document, prepared.size)
 
     @translated
-    async def commit(self, changes: Sequence[Change], *, claims: Iterable[bytes] = ()) -> None:
+    async def commit(self, changes: Sequence[Change], *, claims: Iterable[bytes] = (), election: ObjectId | None = None) -> None:
         """Store versions all or none, in one transaction, majority and journaled. Durable when it returns.
 
         claims: names of what was decided on (e.g. of a conditional create); commits with a claim in common go one after the other.
+        election: known before it was decided to write (see `elected`); 503 when another primary was elected since.
         Conflict (or AlreadyExists) names the first change whose expectation does not hold; nothing is then stored.
         """
         if not changes:
@@ -178,13 +193,14 @@ class Store(Reader):
         member = await self._prepare(changes)
         size = sum(prepared.size for prepared in member)
         if not claims and len(member) <= GROUP_WRITES and size <= GROUP_BYTES:
-            await self._commits.submit(member, size)
+            await self._commits.submit((election, member), size)
             return
 
         async def attempt(session: AsyncClientSession) -> Failed | None:
             turn.begin()
             await claim(self._connection, session, claims, self.clock())
             (outcome,) = await apply(self._connection, session, [member], turn)
+            self.still(election)
             return outcome
 
         async with self._locks.hold(claims), self._lanes.turn(nothing_stored) as turn:
@@ -382,12 +398,24 @@ class Store(Reader):
             return [item["index"] for item in details["writeErrors"]]
         return []
 
-    async def _commit_batch(self, members: list[Member]) -> list[Failed | None]:
+    async def _commit_batch(self, items: list[tuple[ObjectId | None, Member]]) -> list[Failed | None]:
+        """Of each member whether it was stored. items: with the election that each knew before it was decided on."""
+        if all(election is None for election, _ in items):
+            return await self._commit_members([member for _, member in items], None)
+        now = await self._connection.elected()
+        fresh = [member for election, member in items if election in (None, now)]
+        done = iter(await self._commit_members(fresh, now) if fresh else ())
+        return [next(done) if election in (None, now) else Failed(unavailable()) for election, _ in items]
+
+    async def _commit_members(self, members: list[Member], election: ObjectId | None) -> list[Failed | None]:
         """A group transaction. When it fails as a whole, its halves are tried, down to the member that is to blame."""
 
         async def attempt(session: AsyncClientSession) -> list[Failed | None]:
             turn.begin()
-            return await apply(self._connection, session, members, turn)
+            outcomes = await apply(self._connection, session, members, turn)
+            # What the primary of this election commits was decided under it; another one cannot commit it.
+            self.still(election)
+            return outcomes
 
         try:
             async with self._lanes.turn(nothing_stored) as turn:
@@ -395,7 +423,7 @@ class Store(Reader):
         except (PyMongoError, RuntimeError) as error:
             if len(members) > 1:
                 middle = len(members) // 2
-                return [*await self._commit_batch(members[:middle]), *await self._commit_batch(members[middle:])]
+                return [*await self._commit_members(members[:middle], election), *await self._commit_members(members[middle:], election)]
             return [Failed(error)]
 
 
@@ -430,6 +458,22 @@ class Transaction(Reader):
             raise Gone
 
     @translated
+    async def lift(self, dossier: int, where: Mapping[str, Any], *, at_ms: int) -> None:
+        """Note of what a mask by rule covered that it ended, in lists too. where: over `y`, where it is no list."""
+        rows, masked = self._connection.database["resources"], {"$and": [{"d": dossier, "y.st": {"$exists": True}}, where]}
+        found = await self._connection.read(
+            {"find": "resources", "filter": masked, "projection": {"y.rt": 1}, "hint": "dossier"}, self._session
+        )
+        roots = list({one["y"]["rt"] for one in found if isinstance(one["y"], dict)})
+        for field, kind, filters in (
+            ("y.s1", {"$not": {"$type": "array"}}, None),
+            ("y.$[one].s1", {"$type": "array"}, [{"one.rt": {"$in": roots}}]),
+        ):
+            which = {"d": dossier, "y.rt": {"$in": roots}, "y": kind}
+            change = {"$max": {field: at_ms, "a": at_ms}}
+            await rows.update_many(which, change, array_filters=filters, hint="dossier", session=self._session)
+
+    @translated
     async def stored_policy(self, dossier: int) -> Dossier | None:
         """The policy as this transaction's snapshot has it."""
         found = await self._by_id("resources", [dossier_row(dossier)])
@@ -457,22 +501,6 @@ class Transaction(Reader):
                     change = {"$bit": {field: {operator: Int64(bits)}}, "$max": {"a": at_ms, **since}}
                     await rows.update_many({"_id": {"$in": ids}}, change, array_filters=filters, session=self._session)
         return [one["_id"] for one in found]
-
-    @translated
-    async def lift(self, dossier: int, where: Mapping[str, Any], *, at_ms: int) -> None:
-        """Note of what a mask by rule covered that it ended, in lists too. where: over `y`, where it is no list."""
-        rows, masked = self._connection.database["resources"], {"$and": [{"d": dossier, "y.st": {"$exists": True}}, where]}
-        found = await self._connection.read(
-            {"find": "resources", "filter": masked, "projection": {"y.rt": 1}, "hint": "dossier"}, self._session
-        )
-        roots = list({one["y"]["rt"] for one in found if isinstance(one["y"], dict)})
-        for field, kind, filters in (
-            ("y.s1", {"$not": {"$type": "array"}}, None),
-            ("y.$[one].s1", {"$type": "array"}, [{"one.rt": {"$in": roots}}]),
-        ):
-            which = {"d": dossier, "y.rt": {"$in": roots}, "y": kind}
-            change = {"$max": {field: at_ms, "a": at_ms}}
-            await rows.update_many(which, change, array_filters=filters, hint="dossier", session=self._session)
 
     @translated
     async def restate(self, dossier: int, where: Mapping[str, Any], *, types: Sequence[str], status: int) -> None:

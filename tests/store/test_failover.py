@@ -4,6 +4,7 @@ https://www.mongodb.com/docs/manual/core/replica-set-elections/
 """
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 import time
@@ -13,9 +14,14 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from fhir_dmp.errors import FhirError
+from fhir_dmp.interactions.tracing import NOT_GIVEN
 from fhir_dmp.store.embedded import find_mongod
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Change
+from tests.access import world as making
+from tests.worlds import people
+from tests.worlds.histories import Named, Play, Story
+from tests.worlds.hosting import Call, Host
 
 from .making import changed, new_row
 
@@ -32,6 +38,7 @@ class Member:
         folder.mkdir()
         command = [str(find_mongod()), "--dbpath", ".", "--port", str(self.port), "--bind_ip", "127.0.0.1", "--replSet", NAME]
         command += ["--wiredTigerCacheSizeGB", "0.25", "--nounixsocket", "--quiet"]
+        command += ["--setParameter", "enableTestCommands=1"]
         self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
 
     @property
@@ -45,6 +52,10 @@ class Member:
                 return client.admin.command("hello")
         except PyMongoError:
             return {}
+
+    def command(self, command: dict) -> None:
+        with MongoClient(self.address, directConnection=True, serverSelectionTimeoutMS=5_000) as client:
+            client.admin.command(command)
 
     def stop(self) -> None:
         self.process.kill()
@@ -61,10 +72,11 @@ def primary_of(members: list[Member]) -> Member:
     raise AssertionError("no member became primary within a minute")
 
 
-@pytest.fixture
-def members(tmp_path):
+@pytest.fixture(scope="module")
+def members(tmp_path_factory):
     """Three members, of which one is primary."""
-    made = [Member(tmp_path / f"member{number}") for number in range(3)]
+    folder = tmp_path_factory.mktemp("members")
+    made = [Member(folder / f"member{number}") for number in range(3)]
     try:
         for member in made:
             for _ in range(600):
@@ -74,7 +86,7 @@ def members(tmp_path):
         config = {
             "_id": NAME,
             "members": [{"_id": number, "host": member.address} for number, member in enumerate(made)],
-            "settings": {"electionTimeoutMillis": 2_000},
+            "settings": {"electionTimeoutMillis": 2_000, "catchUpTimeoutMillis": 0},
         }
         with MongoClient(made[0].address, directConnection=True) as client:
             client.admin.command("replSetInitiate", config)
@@ -113,6 +125,65 @@ class Load:
                 assert error.status == 503, error
                 self.refused.append((began, error.status))
                 await asyncio.sleep(0.05)
+
+
+@contextlib.contextmanager
+def deposed(members: list[Member]):
+    """Another primary was elected, and the former one has not noticed: what it hears of its fall waits, as behind a slow network."""
+    old = primary_of(members)
+    deaf = {"configureFailPoint": "blockHeartbeatStepdown", "mode": "alwaysOn"}
+    old.command(deaf)
+    try:
+        new, third = (one for one in members if one is not old)
+        new.command({"replSetStepUp": 1})
+        primary_of([new])
+        third.command({"replSetSyncFrom": new.address})
+        yield
+    finally:
+        old.command({**deaf, "mode": "off"})
+
+
+async def test_a_deposed_primary_shows_nothing_that_another_one_has_hidden(members, tmp_path):
+    """A mask and a block acknowledged by the new primary hold for a server that still asks the former one."""
+    uri = f"mongodb://{','.join(one.address for one in members)}/?replicaSet={NAME}"
+    # This one hears of elections only when a command of its own fails.
+    late = await Host.open(f"{uri}&serverMonitoringMode=poll&heartbeatFrequencyMS=600000", "deposed", tmp_path)
+    other = await Host.open(uri, "deposed", tmp_path)
+    other.now = late.now
+    try:
+        play = Play(late, people.professionals(late), Story(False, [], "team"), "deposed")
+        await play.open()
+        await play.deposit(play.cast["hospital"], people.REPORT, (), 1, transaction=True)
+        document = play.documents[0]
+        read = Call("GET", document.address, play.asker.token)
+        value = people.document(play.patient, play.cast["hospital"], people.REPORT, 2, (), play.at)
+        feed = play.call("hospital", "POST", "DocumentReference", value)
+        late.moment(b"before", late.now + 1)
+        assert (await late.send(read)).status == 200
+        with deposed(members):
+            other.moment(b"mask", late.now + 1)
+            coding = {"system": people.VISIBILITY, "code": "MASQUE_PS"}
+            mask = play.json_patch("holder", document.address, [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [coding]}}])
+            blocked = play.cast["hospital"]
+            block = play.call("holder", "POST", "Consent", making.consent(Named(play.patient), "block", blocked))
+            await other.send(mask)  # it may hear of the election only now, and then says 503
+            done = [await other.send(one) for one in (mask, block)]
+            assert [reply.status for reply in done] == [200, 201], done
+            late.moment(b"stale", other.now + 1)
+            # It shows the one and permits the other; but neither a trace nor a deposit can be made durable there.
+            stale = [asyncio.create_task(late.send(one)) for one in (read, feed)]
+            await asyncio.wait(stale, timeout=0.5)
+        for reply in await asyncio.gather(*stale):
+            assert reply.status == 503 and reply.header("retry-after"), reply
+            assert document.id.encode() not in reply.body
+        late.moment(b"after", late.now + 1)
+        assert [(await late.send(one)).status for one in (read, feed)] == [404, 403]
+        told = (await other.send(play.call("traitant", "GET", f"AuditEvent?patient={play.patient}&outcome=12"))).value()
+        (told,) = (entry["resource"] for entry in told["entry"])
+        assert told["outcomeDesc"] == NOT_GIVEN and document.address in str(told["entity"])
+    finally:
+        await late.close()
+        await other.close()
 
 
 async def test_reads_and_writes_go_on_through_the_loss_of_the_primary(members, tmp_path):

@@ -221,7 +221,7 @@ class Play:
             self.related[one["relationship"][0]["coding"][0]["code"]] = one["id"]
         self.cast |= people.around(self.host, self.patient, minor=self.story.minor, related=self.related)
         self.cast.setdefault("parent", self.cast["holder"])
-        dossier = _Dossier(self.patient)
+        dossier = Named(self.patient)
         team = making.care_team(dossier, *(self.cast[name] for name in AT_FIRST["team"]))
         await self.first(self.call(self.manager, "POST", "CareTeam", team))
         mandate = making.consent(dossier, "mandate", {"reference": f"RelatedPerson/{self.related['NOK']}"}, period=self.period)
@@ -328,14 +328,14 @@ class Play:
         fields, lineage = {"code": [{"coding": [{"system": making.LOINC, "code": TYPES[deed.on % 2]}]}]}, None
         if deed.how < 3 and one is not None:
             fields, lineage = {"data": [{"meaning": "instance", "reference": {"reference": one.address}}]}, one.lineage
-        await self.consent(deed.by, making.consent(_Dossier(self.patient), "mask", **fields), "rule", lineage=lineage)
+        await self.consent(deed.by, making.consent(Named(self.patient), "mask", **fields), "rule", lineage=lineage)
 
     async def _consent(self, deed: Deed, number: int) -> None:
         category = CATEGORIES[deed.how % len(CATEGORIES)]
         names = frozenset({SUBJECTS[(deed.on + deed.how) % len(SUBJECTS)]}) if category in CATEGORIES[:3] else frozenset()
         permit = None if names else deed.how < len(CATEGORIES)
         actors = [self.cast[name] for name in sorted(names)]
-        await self.consent(deed.by, making.consent(_Dossier(self.patient), category, *actors, permit=permit), "consent", about=names)
+        await self.consent(deed.by, making.consent(Named(self.patient), category, *actors, permit=permit), "consent", about=names)
 
     async def consent(self, by: str, value: dict, kind: str, **more: object) -> None:
         reply = await self.act(by, kind, self.call(by, "POST", "Consent", value), **more)
@@ -397,7 +397,7 @@ def _fhirpath(kind: str, path: str) -> dict:
 
 
 @dataclass(frozen=True)
-class _Dossier:
+class Named:
     """What the makers of bodies need to know of a dossier."""
 
     id: str
