@@ -228,7 +228,7 @@ class Foreign:
         apart = {} if len(items) > 1 else {url: f"{APART}{url}" for url in _contents(items[0].checked.value)}
         self._redirect(items[0], apart)
         try:
-            met, _ = await depositing.decided(acting, items, dossier)
+            met, _ = await depositing.decided(acting, items, dossier, resolved=True)
         except FhirError as error:
             if error.kind == "forbidden":
                 raise FhirError("forbidden", await self._why(acting, dossier, items[0].checked.type)) from None

@@ -9,6 +9,7 @@ from typing import Any
 
 from fhir_dmp.consent import companions, labelling
 from fhir_dmp.consent.predicate import DepositedBy, matches
+from fhir_dmp.consent.rules import MACHINES
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import SUPERSEDED, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import VISIBILITY, labels_of, unknown
@@ -47,12 +48,12 @@ class Item:
 
 
 async def decided(
-    context: Context, items: Sequence[Item], dossier: int | None = None, changed: frozenset[str] = frozenset()
+    context: Context, items: Sequence[Item], dossier: int | None = None, changed: frozenset[str] = frozenset(), *, resolved: bool = False
 ) -> tuple[Known, list[Stamped]]:
     """Decide on everything that is sent together; the dossier as the depositor meets it, and the versions of documents it supersedes.
 
     dossier: where the address says, None to take it from the resources, which all belong to one. changed: addresses of documents that the
-    same request has changed already.
+    same request has changed already. resolved: references were made here of what a source calls its own, so that they probe nothing.
     """
     numbers = {place_of(context, one.checked, one.id).dossier for one in items if one.checked.type != "Binary"}
     if dossier is not None:
@@ -73,7 +74,7 @@ async def decided(
     for one in items:
         if one.checked.type != DOCUMENT:
             await _other(context, met, one, named, items)
-    await _whole(context, met, items)
+    await _whole(context, met, items, resolved=resolved)
     for one in items:  # who may not write it is not told what is wrong with it
         check_profiles(context, one.checked)
     return met, predecessors
@@ -228,14 +229,14 @@ async def _listed_before(context: Context, met: Known, one: Item, items: Sequenc
 
 
 def _met(met: Known, row: Row) -> bool:
-    """Whether what is sent may refer to a row: the depositor sees it; a certificate, which sees nothing, deposited it itself."""
-    if met.request.kind == "structure":
+    """Whether what is sent may refer to a row: the depositor sees it; a machine, which sees nothing, deposited it itself."""
+    if met.request.kind in MACHINES:
         own = DepositedBy(met.request.organization)
         return any(one.status != WITHDRAWN and matches(own, one) for one in facts.opened(met.context, row))
-    return met.request.kind in ("host", "feed") or met.reading(row).permits
+    return met.reading(row).permits
 
 
-async def _whole(context: Context, met: Known, items: Sequence[Item]) -> None:
+async def _whole(context: Context, met: Known, items: Sequence[Item], *, resolved: bool) -> None:
     """Every reference leads somewhere that the depositor may refer to."""
     new = {one.address for one in items}
     vault = context.store.vault
@@ -252,7 +253,7 @@ async def _whole(context: Context, met: Known, items: Sequence[Item]) -> None:
         row, kind = rows.get(key), address.partition("/")[0]
         there = row is not None and not row.deleted and row.type == kind
         if there and row.dossier == met.number:
-            there = _met(met, row)
+            there = resolved or _met(met, row)
             if not there:
                 enforcement.keep(met, row)
         elif there:

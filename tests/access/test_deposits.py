@@ -4,8 +4,10 @@ import base64
 
 import pytest
 
-from tests.access.world import LABORATORY, VISIBILITY, document, listed
+from tests.access.world import LABORATORY, REIMBURSEMENT, VISIBILITY, document, listed
 
+TRE_A05 = "https://mos.esante.gouv.fr/NOS/TRE_A05-TypeDocComplementaire/FHIR/TRE-A05-TypeDocComplementaire"
+FUND = {"identifier": {"system": "urn:oid:1.2.250.1.71.4.2.2", "value": "1750000099"}}
 LISTS = "https://profiles.ihe.net/ITI/MHD/CodeSystem/MHDlistTypes"
 SUPERSEDE = [
     {"name": "type", "valueCode": "replace"},
@@ -203,3 +205,29 @@ def test_a_certificate_replaces_its_own_and_finds_nothing_else(world):
     own = hospital.post("DocumentReference", document(dossier, anna)).json()
     related = [{"code": "replaces", "target": {"reference": f"DocumentReference/{own['id']}"}}]
     assert hospital.post("DocumentReference", document(dossier, anna, relatesTo=related)).status_code == 201
+
+
+def test_the_feed_learns_nothing_by_references(world):
+    """It reads nothing, and no structure of its own is told of it: whatever it refers to is absent."""
+    anna, dossier = world.professional(), world.open()
+    other = world.open()
+    theirs = [
+        world.deposit(dossier, anna)["id"],
+        world.deposit(dossier, anna, labels=("MASQUE_PS",))["id"],
+        world.deposit(other, anna)["id"],
+    ]
+    history = {"type": {"coding": [{"system": TRE_A05, "code": REIMBURSEMENT}]}}
+    feed = world.feed()
+
+    def sent(id: str):
+        leading = {"related": [{"reference": f"DocumentReference/{id}"}]}
+        return feed.post("DocumentReference", document(dossier, feed, author=[FUND], context=leading) | history)
+
+    own = feed.post("DocumentReference", document(dossier, feed, author=[FUND]) | history)
+    assert own.status_code == 201, own.text
+    theirs.append(own.json()["id"])
+    absent = sent("b" * 26)
+    assert absent.status_code == 422
+    for id in theirs:
+        answer = sent(id)
+        assert (answer.status_code, answer.text.replace(id, "b" * 26)) == (422, absent.text)
