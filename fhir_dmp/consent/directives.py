@@ -52,6 +52,8 @@ SHAPES: dict[str, Shape] = {
     "feed": Shape(("permit", "deny"), period=True),
 }
 EMERGENCIES = ("emergency-regulation", "emergency-break-glass", "emergency-masked")
+# Of these the latest speaks: a new one ends the former, which would else speak again when the new one is revoked.
+ONE_SPEAKS = frozenset({*EMERGENCIES, "reimbursement", "takeover", "feed"})
 ACTIVE, INACTIVE = "active", "inactive"
 UNDERSTOOD = frozenset({"type", "period", "actor", "purpose", "data", "class", "code", "dataPeriod", "id", "extension"})
 MASKING = frozenset({"data", "class", "code", "dataPeriod"})

@@ -15,12 +15,16 @@ from fhir_dmp.fhir.instants import to_instant
 
 CODES = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-notice"
 EMERGENCY, AUTHORISATION, MANDATE, ANNOUNCEMENT = "emergency-access", "authorisation", "mandate-act", "announcement"
+MERGE, UNMERGE = "dossiers-joined", "dossiers-parted"
 HOLDER, TRAITANT = "notify-holder", "notify-medecin-traitant"
 # Of whoever acts -> what the notice is about.
 TEXTS = {
     EMERGENCY: "Accès en urgence au DMP (bris de glace) le {when} par {who}. Motif indiqué : {why}",
     AUTHORISATION: "{who} s'est autorisé à accéder au DMP le {when}, en attestant de l'accord du titulaire.",
     MANDATE: "Le mandataire a modifié les droits d'accès au DMP le {when}.",
+    MERGE: "Un second DMP ouvert à votre nom a été réuni à celui-ci le {when}. Les restrictions de chacun ont été conservées ; les accès "
+    "accordés dans le second ne l'ont pas été : accordez-les de nouveau si vous le souhaitez.",
+    UNMERGE: "Le DMP qui avait été réuni à un autre en a été séparé le {when}. Chacun contient de nouveau ce qui lui appartient.",
     # Decided: it carries no fact of the document, not even a date.
     ANNOUNCEMENT: "Un document du DMP attend une consultation d'annonce. Parlez-en à un professionnel de santé.",
 }

@@ -20,7 +20,7 @@ from fhir_dmp.exchange.units import Unit
 from fhir_dmp.exchange.waiting import CODE, IDENTITY, Held
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference, references, rewrite
-from fhir_dmp.interactions import depositing, enforcement, match, octets
+from fhir_dmp.interactions import depositing, enforcement, match, merged, octets
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.depositing import Item
 from fhir_dmp.interactions.facts import Origin
@@ -104,7 +104,8 @@ class Foreign:
                 told = tuple((f"Patient/{seal_id(rows[one.place].key)}", one.score, one.grade, one.by) for one in found.candidates)
                 raise Kept(await self._hold(unit, IDENTITY, f"who is this? {found.why}", people=told))
             row = rows[found.place]
-        id = self.context.store.vault.seal_id(row.key)
+        # Who was joined to another dossier is that one from now on.
+        id, row = await merged.survivor(self.context, self.context.store.vault.seal_id(row.key), row)
         stored = Stored(unit.version, unit.digest, row.version, self.job, 200)
         return Receipt(keys, row.key, PATIENT, stored), f"Patient/{id}/_history/{version_id(row.version)}"
 
@@ -284,6 +285,8 @@ class Foreign:
             return "there is no dossier of this person"
         if type_name not in documents.JUDGED_AS and type_name not in (DOCUMENT, "List", BINARY):
             return f"a source does not bring a {type_name}: rights and people of a dossier are set by its holder"
+        if (await merged.survivor(acting, met.patient))[0] != met.patient:
+            return "this dossier was joined to another one: send the Patient once more, under another version, and then this"
         needed = self.rules.consent
         if needed and not met.policy.permitted(needed, acting.now_ms()):
             return f"the holder has not consented to `{needed}`"

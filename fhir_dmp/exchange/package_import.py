@@ -33,15 +33,14 @@ from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.interactions import closing, origins, policy, search_match, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.origins import Origins, translated
-from fhir_dmp.interactions.reindex import entries_of
+from fhir_dmp.interactions.reindex import indexed
 from fhir_dmp.interactions.verify_seal import is_seal, signatures
-from fhir_dmp.search import blind
 from fhir_dmp.signing import box, jws, seal
 from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import Version, digest
 from fhir_dmp.signing.verdict import FAILED
 from fhir_dmp.store import takeover
-from fhir_dmp.store.rows import Change, Content, NewRow, Row
+from fhir_dmp.store.rows import Change, Content, NewRow
 from fhir_dmp.store.takeover import Taken
 from fhir_dmp.store.vault import COMMON, dossier_in, version_id, version_of
 
@@ -342,27 +341,9 @@ class _Taking:
         if version is None:
             raise wrong(f"{one.reference} has no version")
         content = self.found.octets[one.octets.file] if one.octets is not None else None
-        entries = blind.Entries((), (), (), ())
-        if body is not None and one.current and not one.deleted:
-            row = Row(key, dossier, one.type, version, one.updated_ms, one.method, False, body)
-            entries = entries_of(self.store, row, (self.context.base_url,))
-        return NewRow(
-            key=key,
-            dossier=dossier,
-            type=one.type,
-            version=version,
-            updated_ms=one.updated_ms,
-            self64=blind.self_hash(one.type, self.ids[one.id], self.vault.hash64),
-            x=entries.x,
-            g=entries.g,
-            c=entries.c,
-            n=entries.n,
-            body=body,
-            method=one.method,
-            deleted=one.deleted,
-            content=content,
-            visible=self._facts(clear),
-        )
+        row = NewRow(key, dossier, one.type, version, one.updated_ms, 0, (), (), (), (), body, one.method, one.deleted, content)
+        row = row._replace(visible=self._facts(clear))
+        return indexed(self.store, row, (self.context.base_url,), current=one.current)
 
     def _facts(self, clear: object) -> object:
         if isinstance(clear, Mapping):
@@ -441,10 +422,7 @@ class _Taking:
         meta = {"versionId": version_id(version), "lastUpdated": to_instant(at_ms)}
         body = json.dump({"resourceType": "Binary", "id": id, "meta": meta, "contentType": "application/json"})
         row = NewRow(key, self.number, "Binary", version, at_ms, 0, (), (), (), (), body, "POST", content=content)
-        entries = entries_of(self.store, Row(key, self.number, "Binary", version, at_ms, "POST", False, body), ())
-        row = row._replace(x=entries.x, g=entries.g, c=entries.c, n=entries.n)
-        row = row._replace(self64=blind.self_hash("Binary", id, self.vault.hash64))
-        return Change(row, None if current is None else current.version)
+        return Change(indexed(self.store, row, ()), None if current is None else current.version)
 
     async def _open_again(self) -> None:
         """A dossier that comes back opens again."""

@@ -19,7 +19,7 @@ from fhir_dmp.audit.merger import signer
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.interactions import origins, read, shown
+from fhir_dmp.interactions import merged, origins, read, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.store.lanes import Place, place_of, salt_of
@@ -57,7 +57,13 @@ async def _kept(context: Context, row: Row, id: str, *, salted: bool) -> bytes |
             named += [{"name": name, "valueString": str(proof[name])} for name in ("number", "index", "checkpoint")]
             named += [{"name": "host", "valueString": one.host}, {"name": "id", "valueString": one.back.get(id, id)}]
             return msgspec.json.encode({"resourceType": "Parameters", "parameter": named})
-    raise read.absent()
+    # It came with a dossier that was joined to this one: it stands in the journal under the name it had there.
+    there = await merged.original(context.reads, row.key)
+    if there is None:
+        raise read.absent()
+    id = context.store.vault.seal_id(there)
+    named = msgspec.json.decode(parameters(await proof_of(context.store, id), salted=False))["parameter"]
+    return msgspec.json.encode({"resourceType": "Parameters", "parameter": [*named, {"name": "id", "valueString": id}]})
 
 
 class Proof(NamedTuple):

@@ -26,11 +26,13 @@ from fhir_dmp.interactions import (
     lastn,
     listing,
     match,
+    merging,
     meta,
     opening,
     patient_summary,
     review_queue,
     statistics,
+    unmerging,
     validate,
     verify_seal,
 )
@@ -89,6 +91,16 @@ OPERATIONS = (
     ),
     Operation(
         *("reactivate", closing.REACTIVATE_URL, ("instance",), ("Patient",), closing.reactivate, closing.PARAMETERS),
+        methods=("POST",),
+        affects=True,
+    ),
+    Operation(
+        *("merge", merging.URL, ("instance",), ("Patient",), merging.run, merging.PARAMETERS),
+        methods=("POST",),
+        affects=True,
+    ),
+    Operation(
+        *("unmerge", unmerging.URL, ("instance",), ("Patient",), unmerging.run, unmerging.PARAMETERS),
         methods=("POST",),
         affects=True,
     ),

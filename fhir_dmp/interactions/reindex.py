@@ -14,7 +14,7 @@ from fhir_dmp.search.parameters import definitions_digest
 from fhir_dmp.store import reindexing
 from fhir_dmp.store.reindexing import Reindexed
 from fhir_dmp.store.resources import Store
-from fhir_dmp.store.rows import Row
+from fhir_dmp.store.rows import NewRow, Row
 
 BATCH = 500
 STRIDE = 20
@@ -43,6 +43,16 @@ async def run(store: Store, base_urls: tuple[str, ...], progress: Callable[[int,
     await reindexing.set_computed_by(store, definitions_digest())
     progress(done, done)
     return done
+
+
+def indexed(store: Store, row: NewRow, base_urls: tuple[str, ...], *, current: bool = True) -> NewRow:
+    """A version whose key is known, with its index; a deletion and one that is not current have none. Its id is that of its key."""
+    row = row._replace(self64=blind.self_hash(row.type, store.vault.seal_id(row.key), store.vault.hash64))
+    if row.body is None or row.deleted or not current:
+        return row
+    plain = Row(row.key, row.dossier, row.type, row.version, row.updated_ms, row.method, False, row.body)
+    found = entries_of(store, plain, base_urls)
+    return row._replace(x=found.x, g=found.g, c=found.c, n=found.n)
 
 
 def entries_of(store: Store, row: Row, base_urls: tuple[str, ...]) -> blind.Entries:

@@ -9,6 +9,7 @@ from fhir_dmp.audit.event import Disclosed, Trace
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.dmp.lifecycle import is_due, may_be_due_ms
 from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.interactions import merged
 from fhir_dmp.store import erasing
 from fhir_dmp.store.resources import Store
 
@@ -40,10 +41,14 @@ async def destroy(store: Store, recorder: Recorder, dossier: int, said: str, *, 
     """
     at_ms = store.clock()
     patient = await erasing.patient_of(store, dossier)
+    joined = await merged.sources(store, dossier)
     named = (Disclosed("Patient", patient),) if patient else ()
     traces = recorder.changes([Trace(kind="erasure", at_ms=at_ms, disclosed=named, query=said)])
     if not await erasing.erase(store, dossier, traces, at_ms=at_ms, closed_ms=closed_ms):
         return False
     log.info("a dossier was destroyed: %s", said)
     await erasing.finish(store, dossier, at_ms)
+    # What was joined to it stands in it: it ends with it.
+    for one in joined:
+        await destroy(store, recorder, one, said)
     return True

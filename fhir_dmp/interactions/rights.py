@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fhir_dmp.consent import directives
-from fhir_dmp.consent.directives import EMERGENCIES, INACTIVE, WILLS, Directive
+from fhir_dmp.consent.directives import EMERGENCIES, INACTIVE, ONE_SPEAKS, WILLS, Directive
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions import enforcement, facts, notices, rights_people, writing
@@ -34,8 +34,6 @@ ACTS = {
     **dict.fromkeys(("reimbursement", "takeover", "feed"), "permit-use"),
     WILLS: "wills",
 }
-# Of these the latest speaks: a new one ends the former, which would else speak again when the new one is revoked.
-ONE_SPEAKS = frozenset({*EMERGENCIES, "reimbursement", "takeover", "feed"})
 KIND = "consent"
 
 

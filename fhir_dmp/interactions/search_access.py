@@ -12,7 +12,7 @@ from fhir_dmp.consent.decide import Decision
 from fhir_dmp.fhir.bundle import Pairs, Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.fhir.references import parse_reference
-from fhir_dmp.interactions import enforcement, search_match
+from fhir_dmp.interactions import enforcement, merged, search_match
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.store.rows import Row
@@ -84,9 +84,10 @@ def _patient_id(context: Context, text: str) -> str:
 
 
 async def holders(context: Context, token: str) -> set[str]:
-    """Logical ids of the Patients that carry an identifier, "system|value"."""
+    """Logical ids of the Patients that carry an identifier, "system|value"; of one that was joined to another, of that one."""
     plain = replace(context, enforcer=None)
-    return {id for id, _ in await search_match.run(plain, "Patient", (("identifier", token),), 2)}
+    found = await search_match.run(plain, "Patient", (("identifier", token),), 2)
+    return {(await merged.survivor(plain, id))[0] for id, _ in found}
 
 
 def address_of(context: Context, type_name: str, pairs: Pairs) -> str:

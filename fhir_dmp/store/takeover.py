@@ -13,6 +13,7 @@ from pymongo.errors import BulkWriteError
 
 from fhir_dmp.store.connection import Moment, repeated
 from fhir_dmp.store.failures import AlreadyExists, translated
+from fhir_dmp.store.joining import STAGED
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import (
     INLINE_BODY_BYTES,
@@ -63,8 +64,13 @@ class Taken(NamedTuple):
 
 
 @translated
-async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRow]) -> None:
-    """Write versions that are not there. Again does no harm. AlreadyExists when another version of one of them is current."""
+async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRow], *, staged: bool = False) -> None:
+    """Write versions that are not there. Again does no harm. AlreadyExists when another version of one of them is current.
+
+    staged: out of sight until joining.reveal.
+    """
+    if not current and not superseded:
+        return
     key = await store.dossier_key(current[0].row.dossier if current else superseded[0].dossier)
     old = []
     for row in superseded:
@@ -79,6 +85,8 @@ async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRo
     documents = []
     for row, acted_ms in current:
         document = current_document(row, key, await _large(store, row))
+        if staged and "y" in document:
+            document[STAGED] = document.pop("y")
         documents.append(encode({**document, "a": acted_ms} if acted_ms else document))
     for place in await _insert(store, "resources", documents):
         stored = await store.connection.read({"find": "resources", "filter": {"_id": Binary(current[place].row.key)}, "hint": "_id_"})

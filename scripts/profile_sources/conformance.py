@@ -82,9 +82,22 @@ CHECK = tuple(
     P(name, "out", "1..1", "code", f"{en}: passed, indeterminate or failed", f"{fr} : passed, indeterminate ou failed")
     for name, en, fr in (("seal", "Seal of the host", "Cachet de l'hébergeur"), ("message", "Seal of the message", "Cachet du message"))
 ) + (P("author", "out", "1..1", "code", "Signature of the author", "Signature de l'auteur"),)
+JOINING = (
+    P("source-patient", "in", "1..1", "Reference", "The dossier that ends", "Le dossier qui prend fin", profile="Patient"),
+    P("target-patient", "in", "0..1", "Reference", "The Patient of the address", "Le Patient de l'adresse", profile="Patient"),
+    P("preview", "in", "0..1", "boolean", "Say what would be done, and do nothing", "Dire ce qui serait fait, sans rien faire"),
+    P(
+        "return",
+        "out",
+        "1..1",
+        "Parameters",
+        "input, outcome and result, the Patient that goes on, as in R5",
+        "input, outcome et result, le Patient qui demeure, comme en R5",
+    ),
+)
 REVIEWED = (
     P("id", "out", "1..1", "id", "Its id", "Son identifiant"),
-    P("code", "out", "1..1", "code", "emergency-access or late-deposit", "emergency-access ou late-deposit"),
+    P("code", "out", "1..1", "code", "emergency-access, late-deposit or merge-in-doubt", "emergency-access, late-deposit ou merge-in-doubt"),
     P("status", "out", "1..1", "code", "requested or completed", "requested ou completed"),
     P("recorded", "out", "1..1", "instant", "When", "Quand"),
     P("patient", "out", "1..1", "Reference", "In whose dossier", "Dans quel dossier", profile="Patient"),
@@ -277,8 +290,8 @@ OPERATIONS: tuple[Op, ...] = (
         "Prépare le paquet signé d'un dossier pour un autre hébergeur",
         (
             P("recipient", "in", "1..1", "Identifier", "The other host", "L'autre hébergeur"),
-            P("reason", "in", "1..1", "string", "Why", "Motif"),
-            P("return", "out", "0..1", "Bundle", "The package, when it is ready", "Le paquet, quand il est prêt"),
+            P("reason", "in", "0..1", "string", "Why", "Motif"),
+            P("return", "out", "0..1", "Binary", "The package, when it is ready", "Le paquet, quand il est prêt"),
         ),
     ),
     Op(
@@ -314,18 +327,18 @@ OPERATIONS: tuple[Op, ...] = (
         PATIENT,
         "instance",
         True,
-        "Joins two dossiers of one person",
-        "Réunit deux dossiers d'une même personne",
-        (P("source-patient", "in", "1..1", "Reference", "The other dossier", "L'autre dossier", profile="Patient"), RETURN_PATIENT),
+        "Joins two dossiers of one person; the source ends, restrictions of both hold",
+        "Réunit deux dossiers d'une même personne ; la source prend fin, les restrictions des deux valent",
+        JOINING,
     ),
     Op(
         "unmerge",
         PATIENT,
         "instance",
         True,
-        "Parts what was joined by mistake",
-        "Sépare ce qui a été réuni par erreur",
-        (P("source-patient", "in", "1..1", "Reference", "The other dossier", "L'autre dossier", profile="Patient"), RETURN_PATIENT),
+        "Parts what was joined by mistake; each dossier has its own again, with what became of it meanwhile",
+        "Sépare ce qui a été réuni par erreur ; chaque dossier retrouve ce qui est à lui, tel qu'il est devenu entre-temps",
+        JOINING,
     ),
     Op(
         "verify",
@@ -350,8 +363,8 @@ OPERATIONS: tuple[Op, ...] = (
         (),
         "system",
         True,
-        "Takes dossiers in from another source; the body is a Bundle or NDJSON",
-        "Reprend des dossiers d'une autre source ; le corps est un Bundle ou du NDJSON",
+        "Takes dossiers in from another source; the body is a Bundle, NDJSON, or the package of a dossier of another host",
+        "Reprend des dossiers d'une autre source ; le corps est un Bundle, du NDJSON, ou le paquet d'un dossier d'un autre hébergeur",
         (
             P("source", "in", "1..1", "uri", "Registered source", "Source enregistrée"),
             P("return", "out", "0..1", "Parameters", "The report, at the end", "Le rapport, à la fin"),

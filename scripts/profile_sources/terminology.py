@@ -84,6 +84,8 @@ OWN: dict[str, tuple[str, str, tuple[tuple[str, str, str], ...]]] = {
             ("authorisation", "A professional authorised himself", "Un professionnel s'est autorisé"),
             ("mandate-act", "The mandataire acted", "Le mandataire a agi"),
             ("announcement", "A document waits for its announcement", "Un document attend son annonce"),
+            ("dossiers-joined", "Another dossier was joined to this one", "Un autre dossier a été réuni à celui-ci"),
+            ("dossiers-parted", "Two dossiers were parted", "Deux dossiers ont été séparés"),
         ),
     ),
     "dmp-proof-level": (

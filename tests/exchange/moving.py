@@ -56,6 +56,7 @@ class Played:
         self.dossier = world.open(traitant=self.anna, people=("MTH",))
         self.holder = world.holder(self.dossier)
         self.reports = []
+        self.acts = {act for act, _, _ in story}
         for act, first, second in story:
             getattr(self, act)(first, second)
 

@@ -1,0 +1,87 @@
+"""Dossiers that were joined: which one goes on, and how the ids of one become ids of the other.
+
+https://hl7.org/fhir/R4/patient-definitions.html#Patient.link
+
+The rows of the dossier that ends stay where they are, closed; what goes on has copies of them, each under the same eight random bytes after
+another number of dossier. So an id of one is an id of the other by a rule, and to part them again is to take the copies away.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.references import parse_reference
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.store.reading import Reader
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import Vault, dossier_in, dossier_row
+
+REPLACED_BY, REPLACES = "replaced-by", "replaces"
+_MARK = b'"replaced-by"'
+
+
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """Ids of one dossier -> ids of another of this host. source, target: numbers. patients: logical id of the Patient of each."""
+
+    vault: Vault
+    source: int
+    target: int
+    patients: tuple[str, str]
+
+    def key(self, key: bytes) -> bytes:
+        """Key of the row in the other dossier."""
+        return dossier_row(self.target)[:8] + key[8:]
+
+    def get(self, id: str) -> str | None:
+        """The id there; None for one that belongs to neither. See origins.translated."""
+        if id == self.patients[0]:
+            return self.patients[1]
+        key = self.vault.open_id(id)
+        return self.vault.seal_id(self.key(key)) if key is not None and dossier_in(key) == self.source else None
+
+    @property
+    def back(self) -> "Renaming":
+        """The other way round."""
+        return Renaming(self.vault, self.target, self.source, self.patients[::-1])
+
+
+def linked(patient: Mapping[str, Any], kind: str) -> list[str]:
+    """Logical ids that a Patient names by links of a kind."""
+    found = []
+    for one in patient.get("link") or ():
+        said = parse_reference(((one.get("other") or {}).get("reference")) or "")
+        if one.get("type") == kind and said.type == "Patient" and said.id:
+            found.append(said.id)
+    return found
+
+
+async def survivor(context: Context, id: str, row: Row | None = None) -> tuple[str, Row | None]:
+    """The Patient that goes on for one that was joined to another, himself for any other. row: of `id`, where it is read already."""
+    seen = {id}
+    row = row if row is not None else await context.reads.load(context.store.vault.locate("Patient", id))
+    while row is not None and row.body is not None and _MARK in row.body:
+        found = linked(json.parse(row.body), REPLACED_BY)
+        if not found or found[0] in seen:
+            break
+        id = found[0]
+        seen.add(id)
+        row = await context.reads.load(context.store.vault.locate("Patient", id))
+    return id, row
+
+
+async def sources(reads: Reader, dossier: int) -> list[int]:
+    """Numbers of the dossiers that were joined to this one."""
+    rows = await reads.find(types=("Patient",), dossiers=(dossier,), limit=1)
+    named = linked(json.parse(rows[0].body), REPLACES) if rows and rows[0].body is not None else []
+    return [reads.vault.dossier_of_patient(one) for one in named]
+
+
+async def original(reads: Reader, key: bytes) -> bytes | None:
+    """Key of the row of which the row of this key is a copy; None when it is none."""
+    for number in await sources(reads, dossier_in(key)):
+        there = dossier_row(number)[:8] + key[8:]
+        if await reads.load(there) is not None:
+            return there
+    return None

@@ -1,0 +1,207 @@
+"""The rows of a dossier as another one of this host has them once the two are joined: ids, facts, seals and rights in its terms.
+
+https://hl7.org/fhir/R5/patient-operation-merge.html ; consent.joining says what becomes of rights
+
+Bodies change in nothing but ids, which all have one length. What the host sealed is looked at as it stands, and sealed again under its new
+name with the instant and the message of the former seal; what does not hold is left as it is, and does not hold there either.
+"""
+
+import base64
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any
+
+from fhir_dmp.consent import joining
+from fhir_dmp.consent.predicate import hashed
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.interactions import origins, verify_seal
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.merged import Renaming
+from fhir_dmp.interactions.origins import Homes, translated
+from fhir_dmp.interactions.reindex import indexed
+from fhir_dmp.signing import jws, seal
+from fhir_dmp.signing.keys import Keys
+from fhir_dmp.signing.seal import Opened, Sealed
+from fhir_dmp.signing.seal import Version as SealedVersion
+from fhir_dmp.signing.verdict import PASSED
+from fhir_dmp.store import takeover
+from fhir_dmp.store.naming import Hashing
+from fhir_dmp.store.records import Source
+from fhir_dmp.store.rows import Content, NewRow, Row
+from fhir_dmp.store.takeover import Taken, Version
+from fhir_dmp.store.vault import version_id
+
+PATIENT, PROVENANCE = "Patient", "Provenance"
+RIGHTS = frozenset({"Consent", "CareTeam", "RelatedPerson"})
+AT_ONCE = 200
+
+
+class Copying:
+    """Makes the rows of one dossier into rows of another. ids: from the one to the other. addresses: see `roots`."""
+
+    def __init__(self, context: Context, ids: Renaming, addresses: Mapping[int, int]) -> None:
+        self.context, self.ids, self.addresses = context, ids, addresses
+        self._bodies: dict[str, tuple[str, bytes]] = {}
+
+    async def copies(
+        self, chosen: Sequence[Version], known: Collection[tuple[bytes, int]], facts: Mapping[bytes, Any] | None = None
+    ) -> AsyncIterator[tuple[Version, NewRow]]:
+        """Each of these versions with what it becomes, contents under the key of the other dossier; what vouches for others comes last.
+
+        known: (key, version) there that need not be made. facts: of current rows by key, in place of those that they were read with.
+        """
+        keys: list[Keys] = [self.context.seals, *await verify_seal.foreign()]
+        for provenances in (False, True):
+            for one in chosen:
+                if (one.row.type == PROVENANCE) is not provenances:
+                    continue
+                body = translated(one.row.body, self.ids) if one.row.body is not None else None
+                if provenances and body is not None and not one.row.deleted:
+                    body = await self._resealed(one.row, body, keys)
+                    if body is None:
+                        continue
+                elif body is not None:
+                    self._bodies[self._reference(one.row)] = self._there(one.row), body
+                if (self.ids.key(one.row.key), one.row.version) not in known:
+                    visible = (facts or {}).get(one.row.key, one.row.visible)
+                    yield one, await self._row(one, body, renamed(visible, self.addresses))
+
+    def _reference(self, row: Row) -> str:
+        return f"{row.type}/{self.context.store.vault.seal_id(row.key)}/_history/{version_id(row.version)}"
+
+    def _there(self, row: Row) -> str:
+        return f"{row.type}/{self.context.store.vault.seal_id(self.ids.key(row.key))}/_history/{version_id(row.version)}"
+
+    async def _row(self, one: Version, body: bytes | None, visible: Any) -> NewRow:
+        row = one.row
+        content = await _copied(self.context, row.content, self.ids.target)
+        place = self.ids.key(row.key), self.ids.target, row.type, row.version, row.updated_ms
+        made = NewRow(*place, 0, (), (), (), (), body, row.method, row.deleted, content, visible=visible)
+        return indexed(self.context.store, made, (self.context.base_url,), current=one.current)
+
+    # Seals
+
+    async def _resealed(self, row: Row, body: bytes, keys: Sequence[Keys]) -> bytes | None:
+        """A Provenance with the host's own seals made anew; None for one about nothing that comes along."""
+        value = json.parse_exact(body)
+        listed = value.get("signature") or []
+        found = [(one, one.get("sigFormat") == jws.FORM and _seal_in(one)) for one in listed]
+        if not any(text for _, text in found):
+            return body
+        signatures = []
+        for one, text in found:
+            new = await self._sealed_again(row, text, keys) if text else ""
+            if new is None:
+                return None
+            signatures.append({**one, "data": base64.b64encode(new.encode()).decode()} if new else one)
+        return json.dump({**value, "signature": signatures})
+
+    async def _sealed_again(self, row: Row, text: str, keys: Sequence[Keys]) -> str | None:
+        """The same statement under the new names; "" when the former does not hold, None when nothing of it is here."""
+        store = self.context.store
+        opened: Opened = seal.opened(text, keys)
+        if opened.statement is None:
+            return ""
+        homes = Homes(store, verify_seal.own_names(self.context))
+        home = await homes.at(opened.statement.host, self.ids.source)
+        what = []
+        for one in opened.statement.what:
+            here = translated(one.reference.encode(), home.ids).decode() if home is not None else one.reference
+            if here not in self._bodies:
+                if here.startswith(f"{PATIENT}/"):
+                    return None
+                return ""
+            there, body = self._bodies[here]
+            mine = SealedVersion(here, translated(body, self.ids.back), one.octets)
+            if seal.compared(opened, await homes.version(opened.statement.host, self.ids.source, mine)).status != PASSED:
+                return ""
+            what.append(Sealed(there, seal.digest(body), one.octets, one.identifier))
+        said, host = opened.statement, self.context.recorder.indexer.server.identity
+        return seal.sign(self.context.seals, host, said.at, f"{PATIENT}/{self.ids.patients[1]}", what, said.message)
+
+
+async def stage(context: Context, ids: Renaming, at_ms: int) -> None:
+    """Stage copies of everything in a dossier but its Patient in another one; what is there already is left as it is.
+
+    ids: from it to that. at_ms: of the merge, UTC: asked again with it, nothing becomes different.
+    """
+    store = context.store
+    chosen = await versions_of(context, ids.source)
+    addresses = roots(store.vault, [one.row for one in chosen], ids)
+    wanted = [(ids.key(one.row.key), one.row.version) for one in chosen]
+    known = {(row.key, row.version) for row in await store.load_versions(wanted)}
+    current: list[Taken] = []
+    old: list[NewRow] = []
+    async for one, row in Copying(context, ids, addresses).copies(chosen, known):
+        renewed = _renewed(context, ids, at_ms, one, row)
+        if renewed is not None:
+            old.append(row)
+            current.append(Taken(renewed))
+        elif one.current:
+            current.append(Taken(row, one.row.acted_ms))
+        else:
+            old.append(row)
+        if len(current) + len(old) >= AT_ONCE:
+            await takeover.put(store, current, old, staged=True)
+            current, old = [], []
+    await takeover.put(store, current, old, staged=True)
+
+
+async def versions_of(context: Context, dossier: int) -> list[Version]:
+    """Everything that goes along with a dossier: not its Patient, nor the tables that former hosts left with it."""
+    known = [(one.rules.get("card") or {}).get("host") for one in await Source.objects.order_by("pk").to_list()]
+    tables = {origins.key_of(dossier, host) for host in known if host}
+    read = [one async for one in takeover.versions(context.store, dossier)]
+    return [one for one in read if one.row.type != PATIENT and one.row.key not in tables]
+
+
+def _renewed(context: Context, ids: Renaming, at_ms: int, one: Version, row: NewRow) -> NewRow | None:
+    """Another version of a right, where it does not go along as it is."""
+    if row.type not in RIGHTS or not one.current or row.deleted or row.body is None:
+        return None
+    carried = joining.carried(json.parse_exact(row.body))
+    if not carried.renewed:
+        return None
+    vault = context.store.vault
+    version = vault.new_version(Hashing.of(vault, "merge").random(ids.patients[0], str(at_ms), row.key.hex()))
+    meta = {**carried.value["meta"], "versionId": version_id(version), "lastUpdated": to_instant(at_ms)}
+    new = row._replace(version=version, updated_ms=at_ms, body=json.dump({**carried.value, "meta": meta}), method="PUT")
+    return indexed(context.store, new, (context.base_url,))
+
+
+def _seal_in(signature: Mapping[str, Any]) -> str:
+    """The JWS of a signature that is the seal of a host, "" for any other."""
+    try:
+        text = base64.b64decode("".join((signature.get("data") or "").split()), validate=True)
+    except ValueError:
+        return ""
+    return text.decode("ascii") if verify_seal.is_seal(text) else ""
+
+
+async def _copied(context: Context, content: Content | None, dossier: int) -> Content | None:
+    """A content under the key of another dossier."""
+    if content is None:
+        return None
+
+    async def pieces() -> AsyncIterator[bytes]:
+        async for piece in context.store.contents.read(content.id):
+            yield piece
+
+    return await context.store.contents.write(pieces(), dossier)
+
+
+def roots(vault: Any, rows: Sequence[Row], ids: Renaming) -> dict[int, int]:
+    """Hash of the address of each row -> hash of its address in the other dossier: what lineages are known by."""
+    found = {}
+    for row in rows:
+        here = vault.seal_id(row.key)
+        there = ids.get(here) or here
+        found[hashed("root", f"{row.type}/{here}", vault.hash64)] = hashed("root", f"{row.type}/{there}", vault.hash64)
+    return found
+
+
+def renamed(visible: Any, addresses: Mapping[int, int]) -> Any:
+    """Facts of a row with its lineage in the terms of the other dossier."""
+    if isinstance(visible, Mapping):
+        return {**visible, "rt": addresses.get(visible["rt"], visible["rt"])} if "rt" in visible else dict(visible)
+    return [renamed(one, addresses) for one in visible] if visible else None

@@ -1,0 +1,165 @@
+"""Operation Patient/[id]/$unmerge: what was joined by mistake is parted, each dossier with what is its own.
+
+https://hl7.org/fhir/R5/patient-operation-merge.html (the reverse is this project's)
+
+The dossier that had ended opens again as it was. What became of its documents meanwhile goes back with them: new versions, what replaced
+them, and masks that were set; none is taken off. Rights that were given meanwhile stay where they were given.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fhir_dmp.consent import notices
+from fhir_dmp.errors import FhirError, Issue
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.bundle import Url
+from fhir_dmp.fhir.parameters import Given
+from fhir_dmp.interactions import merged, merging, writing
+from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES
+from fhir_dmp.interactions.merged_rows import RIGHTS, Copying, renamed, roots, versions_of
+from fhir_dmp.interactions.merging import Pair
+from fhir_dmp.store import joining, takeover
+from fhir_dmp.store.rows import Change, NewRow, Row
+from fhir_dmp.store.takeover import Taken, Version
+
+URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-unmerge"
+PARAMETERS = merging.PARAMETERS
+PARTED = Issue("information", "informational", "the two dossiers are parted")
+
+
+async def run(context: Context, url: Url, given: Given) -> Answer:
+    """Parameters as of $merge; `result` is the Patient of the address. 409 when the two are not joined."""
+    pair = Pair.of(context, url, given)
+    if given.flag("preview"):
+        _, row = await _joined(context, pair)
+        return merging.answer(given, [merging.PREVIEW], row)
+    leaving = await context.store.transact(lambda transaction: _hidden(context.inside(transaction), pair), claims=pair.claims)
+    await _given_back(context, pair, leaving)
+
+    async def part(inside: Context) -> Row:
+        return await _parted(inside, pair, leaving)
+
+    row = await context.store.transact(lambda transaction: part(context.inside(transaction)), claims=pair.claims)
+    await writing.keep(context)
+    return merging.answer(given, [PARTED], row)
+
+
+async def _joined(inside: Context, pair: Pair) -> tuple[Row, Row]:
+    ended, goes_on = await pair.patients(inside)
+    if merged.linked(json.parse(ended.body), REPLACED_BY) != [pair.target]:
+        raise FhirError("conflict", "the two dossiers are not joined")
+    return ended, goes_on
+
+
+@dataclass(slots=True)
+class _Leaving:
+    """What leaves the dossier that goes on. keys: of rows there. lineages: hashes of their roots there."""
+
+    keys: list[bytes]
+    lineages: frozenset[int]
+
+
+async def _hidden(inside: Context, pair: Pair) -> _Leaving:
+    """Take what belongs to the other dossier out of sight, what replaced it here too: from now on nobody changes it here."""
+    await _joined(inside, pair)
+    rows = [one.row for one in await versions_of(inside, pair.ids.source)]
+    lineages = frozenset(roots(inside.store.vault, rows, pair.ids).values())
+    keys = [pair.ids.key(row.key) for row in rows]
+    keys += await joining.of_lineages(inside.transaction, pair.ids.target, sorted(lineages))
+    leaving = _Leaving(list(dict.fromkeys(keys)), lineages)
+    await joining.hide(inside.transaction, leaving.keys)
+    return leaving
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """Rows for the dossier that opens again. changed: with the version each replaces. same: rows there whose facts become stricter."""
+
+    new: list[Taken] = field(default_factory=list)
+    old: list[NewRow] = field(default_factory=list)
+    changed: list[tuple[Taken, int]] = field(default_factory=list)
+    same: list[Taken] = field(default_factory=list)
+
+
+async def _given_back(context: Context, pair: Pair, leaving: _Leaving) -> None:
+    """What became of its documents since, into the dossier that is still closed. Again does no harm."""
+    store, ids = context.store, pair.ids.back
+    own: dict[bytes, dict[int, Version]] = {}
+    async for one in takeover.versions(store, pair.ids.source):
+        own.setdefault(one.row.key, {})[one.row.version] = one
+    known = {(key, version) for key, versions in own.items() for version in versions}
+    there = await versions_of(context, pair.ids.target)
+    facts = await joining.staged(store, pair.ids.target)
+    addresses = roots(store.vault, [one.row for one in there], ids)
+    wanted = set(leaving.keys)
+    chosen = [one for one in there if one.row.type not in RIGHTS and (one.row.key in wanted or _told_of(one, leaving))]
+    found = _Sorted()
+    for one in chosen:
+        here = own.get(ids.key(one.row.key), {}).get(one.row.version)
+        if here is not None and one.current and here.current:
+            stricter = _strictest(here.row.visible, renamed(facts.get(one.row.key), addresses))
+            if stricter != here.row.visible:
+                found.same.append(Taken(_relabelled(here.row, stricter), one.row.acted_ms))
+    async for one, row in Copying(context, ids, addresses).copies(chosen, known, facts):
+        current = next((each.row for each in own.get(row.key, {}).values() if each.current), None)
+        if not one.current:
+            found.old.append(row)
+        elif current is None:
+            found.new.append(Taken(row, one.row.acted_ms))
+        else:
+            kept = row._replace(visible=_strictest(current.visible, row.visible))
+            found.changed.append((Taken(kept, one.row.acted_ms), current.version))
+    await takeover.put(store, found.new, found.old)
+    if found.changed:
+        await store.commit([Change(one.row, expected) for one, expected in found.changed])
+    touched = [*found.same, *(one for one, _ in found.changed)]
+    await takeover.relabel(store, touched)
+    if touched:
+        await store.acts.keep("mask", [one.row.key for one in touched], context.now_ms())
+
+
+def _told_of(one: Version, leaving: _Leaving) -> bool:
+    """Whether it is a trace of this host that tells of what leaves: it stays in this journal, and comes into the other as well."""
+    return one.journal and isinstance(one.row.visible, dict) and one.row.visible.get("rt") in leaving.lineages
+
+
+def _strictest(own: Any, other: Any) -> Any:
+    """Facts of a row with the labels of both, and the status it has come to."""
+    if isinstance(own, list) and isinstance(other, list):
+        by_root = {one["rt"]: one for one in other}
+        return [_strictest(one, by_root.get(one["rt"], one)) for one in own]
+    if not isinstance(own, Mapping) or not isinstance(other, Mapping):
+        return own
+    return {**own, "lb": own.get("lb", 0) | other.get("lb", 0), "st": other.get("st", own.get("st", 0))}
+
+
+def _relabelled(row: Row, visible: Any) -> NewRow:
+    place = row.key, row.dossier, row.type, row.version, row.updated_ms
+    return NewRow(*place, 0, (), (), (), (), None, row.method, visible=visible)
+
+
+async def _parted(inside: Context, pair: Pair, leaving: _Leaving) -> Row:
+    """Take the copies away, open the dossier that had ended, and undo both links; the Patient that went on."""
+    ended, goes_on = await _joined(inside, pair)
+    await joining.drop(inside.transaction, leaving.keys)
+    asked = f"Patient/{pair.target}/$unmerge?{pair.asked}"
+    value = _unlinked(ended, REPLACED_BY, pair.target)
+    changes = [merging.changed_patient(inside, ended, pair.source, {**value, "active": True})]
+    changes += await merging.opening_switched(inside, pair.ids.source, True)
+    inside.enforcer.ledger.patient = pair.source
+    await writing.write(inside, changes, kind="operation", asked=asked)
+    await merging.told_holder(inside, pair.ids.source, notices.UNMERGE)
+    changed = merging.changed_patient(inside, goes_on, pair.target, _unlinked(goes_on, REPLACES, pair.source))
+    inside.enforcer.ledger.patient = pair.target
+    await writing.write(inside, [changed], kind="operation", asked=asked)
+    await merging.told_holder(inside, pair.ids.target, notices.UNMERGE)
+    return (await pair.patients(inside))[1]
+
+
+def _unlinked(row: Row, kind: str, other: str) -> dict[str, Any]:
+    """A Patient without one link."""
+    value = json.parse_exact(row.body or b"{}")
+    left = [one for one in value.get("link") or () if merged.linked({"link": [one]}, kind) != [other]]
+    return {name: part for name, part in {**value, "link": left}.items() if name != "link" or left}

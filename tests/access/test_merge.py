@@ -1,0 +1,215 @@
+"""Two dossiers of one person become one, and are parted again: nothing is weakened, nothing is lost, nothing is silent."""
+
+import time
+
+import pytest
+
+from tests.access.test_review_queue import queued
+from tests.access.world import INS, VISIBILITY, care_team, document, patient, related
+
+
+@pytest.fixture(scope="module")
+def admin(world):
+    return world.operator()
+
+
+def joined(admin, ends, goes_on, operation="$merge", **given):
+    """Parameters of the answer, by name."""
+    answer = admin.run(f"{goes_on.path}/{operation}", **{"source-patient": {"reference": ends.path}, **given})
+    assert answer.status_code == 200, answer.text
+    return {one["name"]: one["resource"] for one in answer.json()["parameter"]}
+
+
+def listed(asker, dossier, type_name="DocumentReference", more=""):
+    """Resources that a search in a dossier shows, None where it is refused."""
+    answer = asker.get(f"{type_name}?patient={dossier.id}&_count=1000{more}")
+    if answer.status_code == 403:
+        return None
+    return [one["resource"] for one in answer.json().get("entry", []) if one["search"]["mode"] == "match"]
+
+
+def titles(asker, dossier):
+    found = listed(asker, dossier)
+    return found if found is None else sorted(one["description"] for one in found)
+
+
+class Two:
+    """One person with two dossiers: old, with its own physician, and new."""
+
+    def __init__(self, world):
+        self.world = world
+        self.anna, self.bruno, self.carla, self.dora = (world.professional() for _ in range(4))
+        self.old, self.new = world.open(traitant=self.anna, people=("MTH",)), world.open(traitant=self.bruno)
+        self.holders = world.holder(self.old), world.holder(self.new)
+        world.consent(self.old, "access", self.carla)
+        world.consent(self.new, "access", self.dora)
+        self.first = world.deposit(self.old, self.anna, description="ancien")
+        world.deposit(self.old, self.anna, description="masqué", labels=("MASQUE_PS",))
+        self.recent = world.deposit(self.new, self.bruno, description="récent")
+
+    def askers(self):
+        return (self.anna, self.bruno, self.carla, self.dora, *self.holders, self.world.representative(self.old))
+
+    def seen(self):
+        """What everybody sees of both, without what tells of the acts themselves."""
+        found = {}
+        for number, asker in enumerate(self.askers()):
+            for dossier in (self.old, self.new):
+                for type_name in ("DocumentReference", "CareTeam", "RelatedPerson", "Consent", "Provenance"):
+                    shown = listed(asker, dossier, type_name)
+                    found[number, dossier.id, type_name] = shown and sorted(str(one) for one in shown if not closing(one))
+        return found
+
+
+def closing(resource):
+    """The opening Consent is closed and opened again, which leaves a version and nothing else."""
+    return resource["resourceType"] == "Consent" and resource["category"][1]["coding"][0]["code"] == "opening"
+
+
+@pytest.fixture
+def two(world):
+    return Two(world)
+
+
+def test_what_was_in_both_is_found_in_one_and_restrictions_come_along(world, admin, two):
+    world.consent(two.old, "block", two.dora)
+    preview = joined(admin, two.old, two.new, preview=True)
+    assert "preview" in preview["outcome"]["issue"][-1]["diagnostics"] and titles(two.carla, two.old) == ["ancien"]
+    told = joined(admin, two.old, two.new)
+    assert told["outcome"]["issue"][0]["code"] == "multiple-matches"
+    assert told["result"]["link"] == [{"other": {"reference": two.old.path}, "type": "replaces"}]
+    assert "name" not in told["result"] and told["input"]["parameter"][0]["valueReference"] == {"reference": two.old.path}
+    # The dossier that ended is closed to everybody, and opens no more.
+    assert all(titles(asker, two.old) is None for asker in (two.anna, two.carla, two.bruno))
+    assert two.holders[0].run(f"{two.old.path}/$reactivate").status_code == 409
+    # The physician of the dossier that goes on sees everything, the mask too; the holder likewise.
+    assert titles(two.bruno, two.new) == ["ancien", "masqué", "récent"] == titles(two.holders[1], two.new)
+    # Who was let into the old one alone is not let into this one; the author sees what is his own.
+    assert titles(two.carla, two.new) is None
+    assert titles(two.anna, two.new) == ["ancien", "masqué"]
+    # Who was blocked there is blocked here, whatever he had been given here.
+    assert titles(two.dora, two.new) is None
+    assert world.representative(two.old).get(f"DocumentReference?patient={two.new.id}").status_code == 403
+
+
+def test_a_mask_holds_for_whoever_has_access_to_the_one_that_goes_on(world, admin, two):
+    world.consent(two.old, "mask", code=[{"coding": [{"system": "http://loinc.org", "code": "34133-9"}]}])
+    world.deposit(two.old, two.anna, description="par règle", type="34133-9")
+    instance = {"meaning": "instance", "reference": {"reference": f"DocumentReference/{two.first['id']}"}}
+    world.consent(two.old, "mask", data=[instance])
+    assert titles(two.carla, two.old) == []
+    joined(admin, two.old, two.new)
+    assert titles(two.dora, two.new) == ["récent"]
+    assert titles(two.bruno, two.new) == ["ancien", "masqué", "par règle", "récent"]
+
+
+def test_an_opposition_in_one_is_an_opposition_in_both(world, admin, two):
+    world.consent(two.old, "emergency-break-glass", permit=False)
+    world.consent(two.old, "emergency-regulation", permit=False)
+    world.consent(two.new, "emergency-break-glass", permit=True)
+    world.consent(two.new, "reimbursement")
+    world.consent(two.old, "reimbursement", permit=False)
+    stranger, samu = world.professional(), world.professional(purpose="ETREAT", regulation=True)
+    assert samu.get(f"DocumentReference?patient={two.new.id}").status_code == 200
+    joined(admin, two.old, two.new)
+    assert stranger.run(f"{two.new.path}/$break-glass", justification="urgence").status_code == 403
+    assert samu.get(f"DocumentReference?patient={two.new.id}").status_code == 403
+    joined(admin, two.old, two.new, "$unmerge")
+    assert samu.get(f"DocumentReference?patient={two.new.id}").status_code == 200
+    assert samu.get(f"DocumentReference?patient={two.old.id}").status_code == 403
+
+
+def test_parted_again_each_has_what_it_had(world, admin, two):
+    world.write(two.holders[0], care_team(two.old, two.carla))
+    world.consent(two.old, "block", two.dora)
+    world.consent(two.old, "emergency-masked", permit=True)
+    replaced = {"relatesTo": [{"code": "replaces", "target": {"reference": f"DocumentReference/{two.first['id']}"}}]}
+    world.deposit(two.old, two.anna, description="remplace", **replaced)
+    before = two.seen()
+    joined(admin, two.old, two.new)
+    assert two.seen() != before
+    assert joined(admin, two.old, two.new)["result"]["id"] == two.new.id  # asked again: done
+    assert "link" not in joined(admin, two.old, two.new, "$unmerge")["result"]
+    after = two.seen()
+    assert {place: after[place] for place in before if before[place] != after[place]} == {}
+    again = admin.run(f"{two.new.path}/$unmerge", **{"source-patient": {"reference": two.old.path}})
+    assert again.status_code == 409
+
+
+def test_what_became_of_a_document_meanwhile_goes_back_with_it(world, admin, two):
+    joined(admin, two.old, two.new)
+    (copy,) = [one for one in listed(two.anna, two.new) if one["description"] == "ancien"]
+    mask = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
+    assert two.holders[1].patch(f"DocumentReference/{copy['id']}", mask).status_code == 200
+    related_to = {"relatesTo": [{"code": "replaces", "target": {"reference": f"DocumentReference/{copy['id']}"}}]}
+    world.deposit(two.new, two.anna, description="nouvelle version", **related_to)
+    assert titles(two.anna, two.new) == ["masqué", "nouvelle version"]
+    joined(admin, two.old, two.new, "$unmerge")
+    assert titles(two.bruno, two.new) == ["récent"]
+    assert titles(two.anna, two.old) == ["masqué", "nouvelle version"]
+    # It was masked while it was there, and stays so.
+    assert titles(two.carla, two.old) == []
+    assert [one["id"] for one in listed(two.anna, two.old, more="&status=superseded")] == [two.first["id"]]
+
+
+def test_contents_and_seals_are_as_good_as_before(world, admin, two):
+    large = document(two.old, two.anna, description="volumineux")
+    large["content"][0]["attachment"]["data"] = "QUJD" * 100_000
+    assert two.anna.post("DocumentReference", large).status_code == 201
+    joined(admin, two.old, two.new)
+    shown = [one for one in listed(two.bruno, two.new) if one["description"] != "récent"]
+    assert len(shown) == 3
+    for one in shown:
+        url = one["content"][0]["attachment"]["url"]
+        assert two.bruno.get(url, accept="text/plain").status_code == 200
+        for what in (f"DocumentReference/{one['id']}", url):
+            told = {part["name"]: part.get("valueCode") for part in two.bruno.get(f"{what}/$verify").json()["parameter"]}
+            assert told["seal"] == "passed", (what, told)
+    (big,) = [one for one in shown if one["description"] == "volumineux"]
+    assert two.bruno.get(big["content"][0]["attachment"]["url"], accept="text/plain").content == b"ABC" * 100_000
+
+
+def test_it_is_traced_told_and_in_doubt_looked_at(world, admin, two):
+    joined(admin, two.old, two.new)
+    # What was done in the old one is in the journal of the one that goes on, with the proof that it is kept.
+    traces = listed(two.holders[1], two.new, "AuditEvent")
+    acts = [one for one in traces if one["subtype"][0]["code"] == "operation"]
+    assert len(acts) == 4 and sum("'operator'" in str(one) for one in acts) == 2  # two openings, the closing of one, the joining
+    copied = next(one for one in traces if f"Patient/{two.new.id}" in str(one) and two.anna.rpps in str(one))
+    proof = two.holders[1].get(f"AuditEvent/{copied['id']}/$proof")
+    while proof.status_code == 503:
+        time.sleep(0.5)
+        proof = two.holders[1].get(f"AuditEvent/{copied['id']}/$proof")
+    assert {"commitment", "checkpoint", "id"} <= {one["name"] for one in proof.json()["parameter"]}
+    notices = [one["payload"][0]["contentString"] for one in listed(two.holders[1], two.new, "Communication")]
+    assert any("a été réuni" in one for one in notices)
+    (waiting,) = queued(world.operator("physician", "T1"), two.new)
+    assert waiting["code"]["valueCode"] == "merge-in-doubt"
+    assert waiting["resource"]["valueReference"]["reference"] == two.old.path
+    assert "not certain" in waiting["justification"]["valueString"]
+
+
+def test_who_asks_for_the_old_number_finds_the_dossier_that_goes_on(world, admin, two):
+    joined(admin, two.old, two.new)
+    found = world.professional().get(f"Patient?identifier={INS}|{two.old.ins}").json()
+    assert [one["resource"]["id"] for one in found["entry"]] == [two.new.id]
+    assert world.holder(two.old.ins).get(f"DocumentReference?patient={two.new.id}").status_code == 200
+    again = world.professional().run("Patient/$open", patient=patient(two.old.ins), evidence="oral", relatedPerson=[related("MTH")])
+    assert again.status_code == 409
+
+
+def test_who_may_and_what_cannot_be_joined(world, admin, two):
+    given = {"source-patient": {"reference": two.old.path}}
+    for asker in (two.bruno, two.holders[1], world.operator("physician", "T1"), world.host(), world.support()):
+        assert asker.run(f"{two.new.path}/$merge", **given).status_code == 403
+    assert admin.run(f"{two.new.path}/$merge").status_code == 400
+    assert admin.run(f"{two.new.path}/$merge", **{"source-patient": {"reference": two.new.path}}).status_code == 422
+    assert admin.run(f"{two.new.path}/$unmerge", **given).status_code == 409
+    third = world.open()
+    assert world.holder(third).run(f"{third.path}/$close", reason="holder-request").status_code == 200
+    # What a holder has closed is not shown again by another dossier.
+    assert admin.run(f"{two.new.path}/$merge", **{"source-patient": {"reference": third.path}}).status_code == 409
+    joined(admin, two.old, two.new)
+    fourth = world.open()
+    for ends, goes_on in ((two.old, fourth), (fourth, two.old)):
+        assert admin.run(f"{goes_on.path}/$merge", **{"source-patient": {"reference": ends.path}}).status_code == 409
