@@ -13,23 +13,29 @@ WAYS = ["read", "vread", "history", "search by _id", "PATCH", "Binary, GET", "Bi
 WAYS += ["read in a dossier that refuses", "search in a dossier that refuses"]
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder that keeps what was loaded for the next benchmark of the same size."""
+    return tmp_path_factory.mktemp("loaded") / "data"
+
+
 @pytest.mark.parametrize("name", ["traces"])  # the other pair differs in its modes alone
-def test_two_modes_are_compared_in_one_run(name, tmp_path):
-    done = CliRunner().invoke(cli, ["bench", name, *SHAPE, "--data", str(tmp_path / "data"), "--json", str(tmp_path / "out.json")])
+def test_two_modes_are_compared_in_one_run(name, tmp_path, data):
+    done = CliRunner().invoke(cli, ["bench", name, *SHAPE, "--data", str(data), "--json", str(tmp_path / "out.json")])
     assert done.exit_code == 0, (done.output, done.exception)
     found, pair = json.loads((tmp_path / "out.json").read_text()), PAIRS[name]
     assert [(one["work"], one["connections"], one["errors"]) for one in found] == [("read", 2, {}), ("search", 2, {})]
     assert all(one["share"] > 0 and set(one["rates"]) == {pair.without, pair.with_} for one in found)
     assert f"req/s {pair.without}" in done.output and f"(target {pair.target:.0%})" in done.output
-    assert not list((tmp_path / "data" / "bench" / "runs").iterdir())
+    assert not list((data / "bench" / "runs").iterdir())
 
 
-def test_times_of_hidden_and_absent_are_judged_and_written(tmp_path, monkeypatch):
+def test_times_of_hidden_and_absent_are_judged_and_written(tmp_path, monkeypatch, data):
     (tmp_path / "ig").mkdir()
     page = tmp_path / "ig" / "performance.md"
     page.write_text("before\n<!-- timing: begin -->\nold\n<!-- timing: end -->\nafter\n", "utf-8")
     monkeypatch.chdir(tmp_path)
-    files = ["--data", str(tmp_path / "data"), "--json", str(tmp_path / "out.json"), "--write"]
+    files = ["--data", str(data), "--json", str(tmp_path / "out.json"), "--write"]
     done = CliRunner().invoke(cli, ["bench", "timing", "--size", "tiny", "--requests", "100", *files])
     assert done.exit_code == 0, (done.output, done.exception)
     lines = json.loads((tmp_path / "out.json").read_text())["lines"]
@@ -40,10 +46,10 @@ def test_times_of_hidden_and_absent_are_judged_and_written(tmp_path, monkeypatch
     assert all(f"| {name} |" in text for name in WAYS) and str(tmp_path) not in text
 
 
-def test_the_modes_with_rules_measure_what_can_be_asked_there(tmp_path):
+def test_the_modes_with_rules_measure_what_can_be_asked_there(tmp_path, data):
     """Deposits of a professional, reads by him, and by a colleague among what is masked from her; every sampled answer right."""
     asked = ["W1", "W2", "W4", "W5", "W7", "W8", "--mode", "production"]
-    done = CliRunner().invoke(cli, ["bench", *asked, *SHAPE, "--data", str(tmp_path / "data"), "--json", str(tmp_path / "out.json")])
+    done = CliRunner().invoke(cli, ["bench", *asked, *SHAPE, "--data", str(data), "--json", str(tmp_path / "out.json")])
     assert done.exit_code == 0, (done.output, done.exception)
     found = json.loads((tmp_path / "out.json").read_text())
     names = [point["name"] for point in found["points"]]
@@ -51,12 +57,12 @@ def test_the_modes_with_rules_measure_what_can_be_asked_there(tmp_path):
     assert found["faults"] == [] and all(point["samples"] for point in found["points"] if point["name"].startswith("W"))
 
 
-def test_imports_are_compared_with_bare_inserts_as_the_store_grows(tmp_path, monkeypatch):
+def test_imports_are_compared_with_bare_inserts_as_the_store_grows(tmp_path, monkeypatch, data):
     (tmp_path / "ig").mkdir()
     page = tmp_path / "ig" / "performance.md"
     page.write_text("before\n<!-- import: begin -->\nold\n<!-- import: end -->\nafter\n", "utf-8")
     monkeypatch.chdir(tmp_path)
-    files = ["--data", str(tmp_path / "data"), "--json", str(tmp_path / "out.json"), "--write"]
+    files = ["--data", str(data), "--json", str(tmp_path / "out.json"), "--write"]
     done = CliRunner().invoke(cli, ["bench", "import", "--size", "tiny", "--seconds", "0.3", *files])
     assert done.exit_code == 0, (done.output, done.exception)
     found = json.loads((tmp_path / "out.json").read_text())
@@ -66,4 +72,4 @@ def test_imports_are_compared_with_bare_inserts_as_the_store_grows(tmp_path, mon
     assert found["ratio"] == pytest.approx(sum(one["ratio"] for one in portions) / 2) and found["row_bytes"] > 1000
     text = page.read_text("utf-8")
     assert "old" not in text and f"{found['ratio']:.3f}" in text and str(tmp_path) not in text
-    assert not list((tmp_path / "data" / "bench" / "runs").iterdir())
+    assert not list((data / "bench" / "runs").iterdir())
