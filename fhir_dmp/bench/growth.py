@@ -179,24 +179,29 @@ async def _made(uri: str, place: Path, sandbox: bool) -> None:
 
 
 async def _opened(uri: str, place: Path, numbers: Iterable[int]) -> None:
-    """Open the dossiers of these holders, each with a policy."""
     store = await Store.open(uri, data_dir=place, sandbox=None)
     try:
-        context = context_of(store, Settings(data=place), Rules(source=SOURCE, kind=HOST), ADDRESS)
-        listed = list(numbers)
-        for start in range(0, len(listed), 100):
-            some = listed[start : start + 100]
-            stamped = [stamp(context, check(context, encoded(mixed.holder(one)), "Patient"), method="POST") for one in some]
-            await asyncio.gather(*(store.create(one.row) for one in stamped))
-
-            async def work(transaction: Transaction, some: list[int] = some, stamped: list = stamped) -> None:
-                for number, one in zip(some, stamped, strict=True):
-                    policy = Dossier(patient=one.id, birth_date=data.patient(number)["birthDate"], epoch=1)
-                    await transaction.set_policy(store.vault.dossier_of_patient(one.id), policy, at_ms=1)
-
-            await store.transact(work)
+        await open_dossiers(store, place, list(numbers))
     finally:
         await store.close()
+
+
+async def open_dossiers(store: Store, place: Path, numbers: list[int]) -> list[str]:
+    """Open the dossiers of these holders of bench.mixed, each with a policy; ids of the Patients. place: data folder."""
+    context, found = context_of(store, Settings(data=place), Rules(source=SOURCE, kind=HOST), ADDRESS), []
+    for start in range(0, len(numbers), 100):
+        some = numbers[start : start + 100]
+        stamped = [stamp(context, check(context, encoded(mixed.holder(one)), "Patient"), method="POST") for one in some]
+        await asyncio.gather(*(store.create(one.row) for one in stamped))
+
+        async def work(transaction: Transaction, some: list[int] = some, stamped: list = stamped) -> None:
+            for number, one in zip(some, stamped, strict=True):
+                policy = Dossier(patient=one.id, birth_date=data.patient(number)["birthDate"], epoch=1)
+                await transaction.set_policy(store.vault.dossier_of_patient(one.id), policy, at_ms=1)
+
+        await store.transact(work)
+        found += [one.id for one in stamped]
+    return found
 
 
 # Results

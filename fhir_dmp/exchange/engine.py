@@ -12,15 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from fhir_dmp.dmp.documents import replaced
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange import received
+from fhir_dmp.exchange.foreign import BINARY, DIRECTORY, DOCUMENT, PATIENT, Foreign, Kept, Made
 from fhir_dmp.exchange.foreign import CHANGED as DOCUMENT_CHANGED
-from fhir_dmp.exchange.foreign import DIRECTORY, DOCUMENT, PATIENT, Foreign, Kept, Made
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.provenance import Origins, Told, drawing
 from fhir_dmp.exchange.results import Result, refusal
 from fhir_dmp.exchange.rules import Rules
+from fhir_dmp.exchange.seen import Seen
 from fhir_dmp.exchange.units import DELETION, REQUEST, RESOURCE, TRANSACTION, Unit, Units, failed
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.references import is_id
@@ -74,7 +76,10 @@ class Engine:
         self.ledger = Ledger(context.store)
         self.origins = Origins(context, rules, self.hashing, job)
         self.units = Units(context, self.hashing, exact=not rules.plain)
-        self.foreign = Foreign(context, rules, self.ledger, self.hashing, self.job)
+        self.seen = Seen(context.store)
+        # Lines of the ledger, as a run learns of them.
+        self.known: dict[bytes, Line] = {}
+        self.foreign = Foreign(replace(context, store=self.seen), rules, self.ledger, self.hashing, self.job, self.known)
 
     async def run(self, items: Iterable[Item]) -> list[list[Result]]:
         """Results of each item, in the order of its entries. Items are about different things, or in an order that matters."""
@@ -92,11 +97,14 @@ class Engine:
 
 
 class _Run:
-    """One run. known: lines of the ledger. rows: current versions, as read before anything was stored. touched: rows stored since."""
+    """One run. known: lines of the ledger. rows: current versions, as read before anything was stored. touched: rows stored since.
+
+    hoped: names in `known` of what is ready to be stored and is not stored yet.
+    """
 
     def __init__(self, engine: Engine, units: Sequence[Unit]) -> None:
         self.engine, self.context, self.units = engine, engine.context, units
-        self.known: dict[bytes, Line] = {}
+        self.known, self.hoped = engine.known, set[bytes]()
         self.rows: Mapping[bytes, Row] = {}
         self.touched: set[bytes] = set()
         self.group: list[Ready] = []
@@ -109,9 +117,15 @@ class _Run:
     async def run(self) -> None:
         """Give every unit its results."""
         waiting = [unit for unit in self.units if not unit.results]
-        self.known = await self.engine.ledger.known(key for unit in waiting for key in unit.keys)
-        vault = self.context.store.vault
         plain = waiting if self.engine.rules.plain else ()
+        if not plain:
+            # A content is seen as its documents are: they come first.
+            waiting.sort(key=lambda unit: unit.type == BINARY)
+        names = {key for unit in waiting for key in (unit.keys if plain else (*unit.keys, *self.engine.foreign.referred(unit)))}
+        self.known |= await self.engine.ledger.known(names)
+        vault = self.context.store.vault
+        if not plain:
+            await self.engine.seen.fetch({line.key for line in self.known.values() if line.key})
         own = {vault.locate(unit.type, unit.id) for unit in plain if unit.work == RESOURCE and isinstance(unit.id, str)}
         self.rows = await self.context.store.load_many(own) if own else {}
         reached("chunk-prepared")
@@ -148,6 +162,7 @@ class _Run:
             self.size += ready.size
             self.busy |= {name for receipt in ready.entry.receipts for name in receipt.every_name}
             self.busy |= {change.row.key for change in ready.entry.changes}
+            self._hope(ready)
             if len(self.group) >= GROUP or self.size >= GROUP_BYTES:
                 await self._flush()
         else:
@@ -192,7 +207,8 @@ class _Run:
     async def _ready(self, unit: Unit) -> Ready:
         if self.engine.rules.plain:
             return await self._plain(unit)
-        if not self.busy.isdisjoint(self.engine.foreign.referred(unit)):
+        alone = unit.work == RESOURCE and unit.type != BINARY and not replaced(unit.tree)
+        if not alone and not self.busy.isdisjoint(self.engine.foreign.referred(unit)):
             await self._flush()
         if unit.work == TRANSACTION:
             return await self._together(unit)
@@ -282,15 +298,20 @@ class _Run:
         """Store what is ready."""
         group, self.group, self.busy, self.size = self.group, [], set(), 0
         self.at_ms = max(self.at_ms, self.context.now_ms())
+        hoped, self.hoped = self.hoped, set()
         if not group:
             return
         reached("before-commit")
         try:
             outcomes = await self._commit(group)
         except FhirError as error:
+            self.engine.seen.forget()
+            for name in hoped:
+                self.known.pop(name, None)
             for ready in group:
                 ready.unit.done(refusal(ready.unit.place, error))
             return
+        self.engine.seen.decided()
         reached("after-commit")
         for ready, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Failed):
@@ -314,6 +335,18 @@ class _Run:
         for result in ready.results:
             ready.unit.done(result)
 
+    def _hope(self, ready: Ready) -> None:
+        """What comes next may refer to it: both are stored, or it was there already."""
+        if self.engine.rules.plain:
+            return
+        self.engine.seen.will_be(ready.entry.changes)
+        for receipt in ready.entry.receipts:
+            own = ((name, Line(receipt.key, receipt.type)) for name in receipt.names)
+            for name, line in (*own, *((promise.name, Line(promise.key, promise.type)) for promise in receipt.promises)):
+                if name not in self.known:
+                    self.known[name] = line
+                    self.hoped.add(name)
+
     def _learnt(self, receipt: Receipt) -> None:
         """What the ledger now knows."""
         for key in receipt.names:
@@ -324,6 +357,7 @@ class _Run:
 
     async def _contested(self, unit: Unit, error: BaseException) -> None:
         """Somebody else wrote the resource at the same moment: once more on what it is now."""
+        self.engine.seen.forget()
         for _ in range(TURNS):
             if not isinstance(error, Conflict):
                 raise error

@@ -19,10 +19,11 @@ from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.units import Unit
 from fhir_dmp.exchange.waiting import CODE, IDENTITY, Held
 from fhir_dmp.fhir import json
-from fhir_dmp.fhir.references import parse_reference, references, rewrite
+from fhir_dmp.fhir.references import parse_reference, reference_texts, rewrite
 from fhir_dmp.interactions import depositing, enforcement, match, merged, octets
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.depositing import Item
+from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, place_of, stamp
 from fhir_dmp.interactions.search_sight import UNRESTRICTED
@@ -78,15 +79,17 @@ class Kept(Exception):
 
 
 class Foreign:
-    """Prepares units of one source. job: hash of the import, for receipts."""
+    """Prepares units of one source. job: hash of the import, for receipts. known: lines of the ledger that its run has learnt of."""
 
-    def __init__(self, context: Context, rules: Rules, ledger: Ledger, hashing, job: int) -> None:
+    def __init__(self, context: Context, rules: Rules, ledger: Ledger, hashing, job: int, known: dict[bytes, Line]) -> None:
+        self.known = known
         self.context, self.rules, self.ledger, self.hashing, self.job = context, rules, ledger, hashing, job
         self.quarantine = waiting.of(context.store, rules)
+        self._asking = judged(context, rules.origin)
 
     def acting(self) -> Context:
         """The context in which the rules judge what the source deposits."""
-        return replace(self.context, enforcer=judged(self.context, self.rules.origin))
+        return replace(self.context, enforcer=Enforcer(self._asking.request, self._asking.law))
 
     # People
 
@@ -128,7 +131,7 @@ class Foreign:
         if named is None and unit.type == "PractitionerRole" and isinstance(tree.get("practitioner"), dict):
             inner = tree["practitioner"]
             if text := inner.get("reference"):
-                links = await self._links([{"reference": text}], unit)
+                links = await self._links([text], unit)
                 named = (links.stand_ins.get(text) or {}).get("identifier")
             named = named or inner.get("identifier")
         if named is None:
@@ -149,7 +152,7 @@ class Foreign:
         """A resource of a dossier. Kept when it waits."""
         if line is not None and line.versions and unit.type == DOCUMENT:
             raise FhirError("conflict", CHANGED)
-        read = await self._translated(unit, json.parse_exact(unit.body), {})
+        read = await self._translated(unit, unit.tree, {})
         checked = self._checked(read, unit.type)
         dossier = self._dossier(checked, line)
         row = await self.context.store.load(line.key) if line is not None and line.versions else None
@@ -164,7 +167,7 @@ class Foreign:
     async def together(self, unit: Unit, parts: Sequence[Unit]) -> list[Made]:
         """The resources of a transaction, e.g. of an ITI-65, deposited all or none. parts: its entries that create."""
         addresses = {part.full_url: "" for part in parts}
-        reads = [await self._translated(part, json.parse_exact(part.body), addresses) for part in parts]
+        reads = [await self._translated(part, part.tree, addresses) for part in parts]
         dossiers = {
             self._dossier(self._checked(read, part.type), None) for read, part in zip(reads, parts, strict=True) if part.type != BINARY
         }
@@ -184,7 +187,7 @@ class Foreign:
         unknown: list = []
         if unit.type == DOCUMENT:
             tree, unknown = mapping.mapped(tree, self.rules)
-        listed = [one for _, one in references(dict(tree)) if one["reference"] not in inside]
+        listed = [text for text in reference_texts(tree) if text not in inside]
         contents = {text: name for text, name in _contents(tree).items() if text not in inside}
         links = await self._links(listed, unit, contents)
         if unknown:
@@ -306,23 +309,24 @@ class Foreign:
 
     def referred(self, unit: Unit) -> set[bytes]:
         """Keys of what a resource refers to in its source."""
-        names = {self._name(one["reference"], unit, quiet=True) for _, one in references(dict(unit.tree))}
+        names = {self._name(text, unit, quiet=True) for text in reference_texts(unit.tree)}
         return {self.hashing.name(name) for name in names | set(_contents(unit.tree).values()) if name}
 
-    async def _links(self, listed: Sequence[Mapping[str, Any]], unit: Unit, contents: Mapping[str, str] | None = None) -> _Links:
-        """What each Reference becomes. 404 while it leads to something that has not come; Kept when it leads to somebody who waits.
+    async def _links(self, listed: Sequence[str], unit: Unit, contents: Mapping[str, str] | None = None) -> _Links:
+        """What texts of References become. 404 while one leads to something that has not come; Kept when it leads to somebody who waits.
 
         contents: url -> name, which need not have come.
         """
         names: dict[str, str] = dict(contents or {})
-        for one in listed:
-            if name := self._name(one["reference"], unit):
-                names[one["reference"]] = name
+        for text in listed:
+            if name := self._name(text, unit):
+                names[text] = name
         keys = {name: self.hashing.name(name) for name in names.values()}
-        lines = await self.ledger.known(keys.values())
+        if unknown := [key for key in keys.values() if key not in self.known]:
+            self.known |= await self.ledger.known(unknown)
         found, missing = _Links(), []
         for text, name in names.items():
-            line = lines.get(keys[name])
+            line = self.known.get(keys[name])
             if line is None:
                 if address := await self._by_number(name):
                     found.texts[text] = address

@@ -15,7 +15,7 @@ from fhir_dmp.dmp.documents import SUPERSEDED, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import VISIBILITY, labels_of, unknown
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
-from fhir_dmp.fhir.references import parse_reference, references
+from fhir_dmp.fhir.references import parse_reference, reference_texts, references
 from fhir_dmp.interactions import deposit_faults, enforcement, facts, reviewing, shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Known, settle
@@ -240,16 +240,15 @@ async def _whole(context: Context, met: Known, items: Sequence[Item], *, resolve
     """Every reference leads somewhere that the depositor may refer to."""
     new = {one.address for one in items}
     vault = context.store.vault
-    wanted: dict[str, tuple[bytes, str]] = {}
-    for one in items:
-        for place, reference in references(one.checked.value):
-            said = parse_reference(reference["reference"], (context.base_url,))
-            address = f"{said.type}/{said.id}"
-            if said.kind == "local" and address not in new and address != f"Patient/{met.patient}":
-                wanted[address] = (vault.locate(said.type, said.id), place)
-    rows = await context.reads.load_many({key for key, _ in wanted.values()}) if wanted else {}
+    wanted: dict[str, bytes] = {}
+    for text in (text for one in items for text in reference_texts(one.checked.value)):
+        said = parse_reference(text, (context.base_url,))
+        address = f"{said.type}/{said.id}"
+        if said.kind == "local" and address not in new and address != f"Patient/{met.patient}":
+            wanted[address] = vault.locate(said.type, said.id)
+    rows = await context.reads.load_many(set(wanted.values())) if wanted else {}
     faults = []
-    for address, (key, place) in wanted.items():
+    for address, key in wanted.items():
         row, kind = rows.get(key), address.partition("/")[0]
         there = row is not None and not row.deleted and row.type == kind
         if there and row.dossier == met.number:
@@ -259,6 +258,16 @@ async def _whole(context: Context, met: Known, items: Sequence[Item], *, resolve
         elif there:
             there = row.dossier == COMMON and kind in enforcement.PUBLIC
         if not there:
-            faults.append(Issue("error", "business-rule", f"{NOWHERE}: `{address[:80]}`", place))
+            faults.append(Issue("error", "business-rule", f"{NOWHERE}: `{address[:80]}`", _place(context, items, address)))
     if faults:
         raise FhirError.many("business-rule", faults)
+
+
+def _place(context: Context, items: Sequence[Item], address: str) -> str:
+    """Where the last reference to an address stands."""
+    found = ""
+    for one in items:
+        for place, reference in references(one.checked.value):
+            said = parse_reference(reference["reference"], (context.base_url,))
+            found = place if f"{said.type}/{said.id}" == address else found
+    return found

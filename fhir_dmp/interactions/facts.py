@@ -15,7 +15,7 @@ from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, facts_of, row_of
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import Facts
 from fhir_dmp.fhir import json
-from fhir_dmp.fhir.references import parse_reference, reference_texts, references
+from fhir_dmp.fhir.references import parse_reference, reference_texts
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.rows import Row, Visible
 from fhir_dmp.store.vault import COMMON, dossier_in
@@ -118,10 +118,10 @@ async def names(context: Context, values: Iterable[Mapping[str, Any]]) -> Mappin
     """Who is named by each reference of these resources to the directory, as the directory says now: reference -> names."""
     vault, wanted = context.store.vault, {}
     for value in values:
-        for _, reference in references(value):
-            said = parse_reference(reference["reference"], (context.base_url,))
+        for text in reference_texts(value):
+            said = parse_reference(text, (context.base_url,))
             if said.kind == "local" and said.type in DIRECTORY:
-                wanted[reference["reference"]] = vault.locate(said.type, said.id)
+                wanted[text] = vault.locate(said.type, said.id)
     if not wanted:
         return {}
     rows = await context.reads.load_many(set(wanted.values()))

@@ -1,0 +1,67 @@
+"""What one run of an import has seen of the store: rows and policies read once for all of it, and rows that will be stored with them.
+
+https://hl7.org/fhir/R4/http.html#transaction
+
+Resources that are stored in one transaction are decided on like those of one Bundle: they may refer to one another, and the policy of
+their dossier is read once.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.store.resources import Store
+from fhir_dmp.store.rows import Change, Row
+
+
+class Seen:
+    """A store, for one run. Everything that is not here is that of the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows: dict[bytes, Row] = {}
+        self._dossiers: set[int] = set()
+        self._policies: dict[int, Dossier | None] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def fetch(self, keys: Iterable[bytes]) -> None:
+        """Read these rows now, and from now on the policies of their dossiers together."""
+        found = await self._store.load_many(keys)
+        self._rows |= found
+        self._dossiers |= {row.dossier for row in found.values()}
+
+    async def load(self, key: bytes) -> Row | None:
+        """As Reader.load."""
+        return (await self.load_many((key,))).get(key)
+
+    async def load_many(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
+        """As Reader.load_many."""
+        wanted = list(keys)
+        if missing := [key for key in wanted if key not in self._rows]:
+            self._rows |= await self._store.load_many(missing)
+        return {key: self._rows[key] for key in wanted if key in self._rows}
+
+    async def policies(self, dossiers: Iterable[int]) -> dict[int, Dossier | None]:
+        """As Reader.policies."""
+        wanted = set(dossiers)
+        if not wanted <= self._policies.keys():
+            self._dossiers |= wanted
+            self._policies = await self._store.policies(self._dossiers)
+        return {one: self._policies[one] for one in wanted if one in self._policies}
+
+    def will_be(self, changes: Sequence[Change]) -> None:
+        """These are stored with whatever comes next."""
+        for change in changes:
+            new = change.row
+            kept = (new.key, new.dossier, new.type, new.version, new.updated_ms, new.method, new.deleted, new.body, new.content)
+            self._rows[new.key] = Row(*kept, self64=new.self64, visible=new.visible)
+
+    def decided(self) -> None:
+        """A transaction has ended: policies are read anew for the next one."""
+        self._policies = {}
+
+    def forget(self) -> None:
+        """Something was not as it was seen."""
+        self._rows, self._policies = {}, {}
