@@ -80,6 +80,11 @@ async def decided(
     return met, predecessors
 
 
+async def refers(context: Context, met: Known, checked: Checked, id: str | None) -> None:
+    """422 where a resource that stands around the documents refers to what is not there for who writes it: hidden or absent."""
+    await _whole(context, met, [Item(checked, id)], resolved=False)
+
+
 async def _document(
     context: Context, met: Known, one: Item, items: Sequence[Item], named: Mapping[str, frozenset[str]], changed: frozenset[str]
 ) -> list[Stamped]:

@@ -3,6 +3,8 @@
 https://hl7.org/fhir/R4/http.html#patch
 """
 
+import re
+
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import fhirpath_patch, json
 from fhir_dmp.fhir.http_types import Tags
@@ -59,6 +61,29 @@ def apply_tree(form: str, resource: dict, patch: dict | list) -> dict:
     if patch.get("resourceType") != "Parameters":
         raise FhirError("invalid", "a FHIRPath Patch is a Parameters resource; a JSON Patch is sent as application/json-patch+json")
     return fhirpath_patch.apply(resource, patch)
+
+
+def changed(form: str, patch: dict | list) -> frozenset[str]:
+    """Members of the resource that the operations of a patch would change, as far as they say so. form, patch: as of apply_tree.
+
+    >>> sorted(changed("json", [{"op": "replace", "path": "/type/text"}, {"op": "test", "path": "/x"}, {"op": "remove", "path": "/a/0"}]))
+    ['a', 'type']
+    """
+    paths = [one.get("path") for one in patch if one.get("op") != "test"] if form == "json" else _fhirpaths(patch)
+    return frozenset(found[0] for one in paths if isinstance(one, str) and (found := _MEMBER.findall(one)))
+
+
+def _fhirpaths(patch: dict) -> list:
+    """`Type.member…` of each operation, without the type; of an `add` the name of what is added to the resource itself."""
+    found = []
+    for operation in patch.get("parameter") or ():
+        said = {part.get("name"): part.get("valueString") for part in operation.get("part") or ()}
+        _, _, rest = str(said.get("path") or "").partition(".")
+        found.append(rest or said.get("name"))
+    return found
+
+
+_MEMBER = re.compile(r"[A-Za-z]+")
 
 
 def check_identity(patched: dict, type_name: str, id: str) -> None:

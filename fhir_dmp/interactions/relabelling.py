@@ -5,7 +5,7 @@ https://interop.esante.gouv.fr/ig/fhir/pdsm/st_maj.html ; CSP R1111-49, R1111-50
 Labels are a set beside the body: to change them makes no version. A patch runs on what the asker sees; what he does not see stays.
 """
 
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -25,23 +25,19 @@ from fhir_dmp.store.rows import Row
 CHANGEABLE = frozenset({"status", "securityLabel", "extension"})
 
 
-async def patched(context: Context, met: Known, row: Row, id: str, apply: Callable[[dict], dict]) -> Answer:
-    """The document after an accepted change, as the asker sees it then. apply: view -> what he wants of it.
+async def patched(context: Context, met: Known, row: Row, id: str, form: str, operations: dict | list) -> Answer:
+    """The document after an accepted change, as the asker sees it then. form, operations: the patch, see patch.apply_tree.
 
     405 for any other element, 403 for an act that is not his, 422 for labels that do not go together.
     """
     (seen,) = await shown.bodies(context, met, [row])
     view = json.parse_exact(seen)
-    wanted = apply(json.parse_exact(seen))
+    wanted = _wanted(form, json.parse_exact(seen), operations, row.type)
     patch.check_identity(wanted, row.type, id)
     check(context, json.dump(wanted), row.type)
     touched = {name for name in view.keys() | wanted.keys() if view.get(name) != wanted.get(name)}
     if touched - CHANGEABLE or _others(view) != _others(wanted):
-        raise FhirError(
-            "method",
-            f"a {row.type} changes in status, securityLabel and isArchived alone; `{sorted(touched - CHANGEABLE or touched)[0]}` does not",
-            headers={"Allow": "GET, HEAD, PATCH"},
-        )
+        raise _unchangeable(row.type, touched - CHANGEABLE or touched)
     own = _facts(context, row)
     shown_labels, wanted_labels = labels_of(view.get("securityLabel") or ()), labels_of(wanted.get("securityLabel") or ())
     asked = visibility.change(shown_labels, wanted_labels)
@@ -63,6 +59,21 @@ async def patched(context: Context, met: Known, row: Row, id: str, apply: Callab
         await writing.write(context, [(stamped.change, id)])
         return await _answer(context, met, _as_row(row, stamped), id)
     return await _relabelled(context, met, row, id, checked, (add, remove), own[0])
+
+
+def _wanted(form: str, view: dict, operations: dict | list, type_name: str) -> dict:
+    """The view after a patch; 405 when what it cannot find is nothing that changes."""
+    try:
+        return patch.apply_tree(form, view, operations)
+    except FhirError as error:
+        if error.kind == "unprocessable" and (others := patch.changed(form, operations) - CHANGEABLE):
+            raise _unchangeable(type_name, others) from None
+        raise
+
+
+def _unchangeable(type_name: str, names: Collection[str]) -> FhirError:
+    said = f"a {type_name} changes in status, securityLabel and isArchived alone; `{sorted(names)[0][:60]}` does not"
+    return FhirError("method", said, headers={"Allow": "GET, HEAD, PATCH"})
 
 
 async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: Any, bits: tuple[int, int], own: Facts) -> Answer:

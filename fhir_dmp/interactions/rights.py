@@ -13,7 +13,7 @@ from fhir_dmp.consent import directives
 from fhir_dmp.consent.directives import EMERGENCIES, INACTIVE, ONE_SPEAKS, WILLS, Directive
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
-from fhir_dmp.interactions import enforcement, facts, notices, rights_people, writing
+from fhir_dmp.interactions import depositing, enforcement, facts, notices, rights_people, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
@@ -124,6 +124,7 @@ async def consent(
     faults += await _related_faults(inside, met, new)
     if faults:
         raise FhirError.many("business-rule", faults)
+    await depositing.refers(inside, met, checked, id)
     names = new.names if new is not None else frozenset()
     stamped = stamp(inside, checked, method=method, id=id, current=row, origin=Origin(authors=names))
     changes = [(stamped.change, stamped.id), *await _superseded(inside, met, new, stamped.id)]

@@ -220,9 +220,8 @@ async def patched(context: Context, type_name: str, id: str, form: str, body: by
         update.precondition(row, if_match)
         try:
             if type_name in PDSM:
-                return await relabelling.patched(
-                    context, met, row, id, lambda view: patch.apply(form, view, body, context.settings.max_depth)
-                )
+                operations = json.parse_exact(body, max_depth=context.settings.max_depth, object_only=form != "json")
+                return await relabelling.patched(context, met, row, id, form, operations)
             if type_name not in rights.TYPES and type_name not in enforcement.PUBLIC:
                 raise not_allowed(type_name, "PATCH", "GET, HEAD, PUT")
             tree = patch.apply(form, json.parse_exact(row.body), body, context.settings.max_depth)
@@ -239,7 +238,7 @@ async def patched_in(context: Context, type_name: str, row: Row, id: str, form: 
     if type_name not in PDSM:
         raise not_allowed(type_name, "PATCH", "GET, HEAD, PUT")
     met = await enforcement.known(context, row.dossier, row=row)
-    return await relabelling.patched(context, met, row, id, lambda view: patch.apply_tree(form, view, operations))
+    return await relabelling.patched(context, met, row, id, form, operations)
 
 
 async def removed(context: Context, type_name: str) -> None:

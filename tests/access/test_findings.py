@@ -9,7 +9,20 @@ import hashlib
 import pytest
 
 from tests.access.test_deposits import posted, stored, submission
-from tests.access.world import GENERALIST, INS, LABORATORY, LOINC, VISIBILITY, document, listed, parameters, patient, refused
+from tests.access.world import (
+    GENERALIST,
+    INS,
+    LABORATORY,
+    LOINC,
+    VISIBILITY,
+    care_team,
+    consent,
+    document,
+    listed,
+    parameters,
+    patient,
+    refused,
+)
 
 CATEGORIES = "http://terminology.hl7.org/CodeSystem/observation-category"
 SECTIONS = "http://terminology.hl7.org/CodeSystem/v2-0074"
@@ -233,3 +246,78 @@ def test_a_batch_is_told_in_the_order_of_its_entries(world):
     named = [one["what"].get("reference", "").partition("/_history")[0] for one in trace["entity"]]
     assert [one for one in named if one.startswith("DocumentReference")] == urls[1:]
     assert max(place for place, one in enumerate(named) if one.startswith("Provenance")) < named.index(urls[1])
+
+
+# ---- changes
+
+
+FORBIDDEN = (
+    [{"op": "replace", "path": "/type/text", "value": "x"}],
+    [{"op": "remove", "path": "/description"}],
+    [{"op": "replace", "path": "/context/period", "value": {}}],
+    {
+        "resourceType": "Parameters",
+        "parameter": [
+            {
+                "name": "operation",
+                "part": [
+                    {"name": "type", "valueCode": "replace"},
+                    {"name": "path", "valueString": "DocumentReference.description"},
+                    {"name": "value", "valueString": "x"},
+                ],
+            }
+        ],
+    },
+)
+
+
+@pytest.mark.parametrize("change", FORBIDDEN, ids=range(len(FORBIDDEN)))
+def test_an_absent_element_that_does_not_change_is_405_like_one_that_is_there(world, change):
+    anna, dossier = world.professional(), world.open()
+    made = world.deposit(dossier, anna)
+    answer = anna.patch(f"DocumentReference/{made['id']}", change)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, PATCH"), answer.text
+    fails = [{"op": "test", "path": "/type/text", "value": "x"}]
+    assert anna.patch(f"DocumentReference/{made['id']}", fails).status_code == 422
+
+
+# ---- what Consents name
+
+
+@pytest.mark.parametrize("hiding", [None, "INVISIBLE_PATIENT"])
+def test_a_consent_names_what_is_there_for_who_writes_it(world, hiding):
+    """A document hidden from the holder is answered as one that never was."""
+    anna, dossier = world.professional(), world.open()
+    holder = world.holder(dossier)
+    id = world.deposit(dossier, anna, labels=(hiding,))["id"] if hiding else "c" * 26
+
+    def asked(id: str):
+        return holder.post(
+            "Consent", consent(dossier, "mask", data=[{"meaning": "instance", "reference": {"reference": f"DocumentReference/{id}"}}])
+        )
+
+    answer, absent = asked(id), asked("b" * 26)
+    assert absent.status_code == 422 and places(absent) == ["Consent.provision.data[0].reference"]
+    assert (answer.status_code, answer.text.replace(id, "b" * 26)) == (422, absent.text)
+    assert asked(world.deposit(dossier, anna)["id"]).status_code == 201
+    nobody = consent(dossier, "access", anna, performer={"reference": "Patient/" + "b" * 26})
+    assert places(holder.post("Consent", nobody)) == ["Consent.performer[0]"]
+
+
+# ---- references by identifier alone
+
+
+def test_a_reference_by_identifier_tells_nothing_of_what_it_may_name(world):
+    """It is shown as it was sent, whether a hidden document has that identifier or none: to take it out would tell that there is one."""
+    traitant, team = world.professional(), world.professional()
+    dossier = world.open(traitant=traitant)
+    world.write(world.holder(dossier), care_team(dossier, team))
+    masked = world.deposit(dossier, traitant, masterIdentifier={"system": "urn:x-local", "value": f"M{dossier.id}"})
+    assert world.holder(dossier).patch(f"DocumentReference/{masked['id']}", MASK).status_code == 200
+    shown = []
+    for value in (f"M{dossier.id}", f"N{dossier.id}"):
+        detail = {"type": "DocumentReference", "identifier": {"system": "urn:x-local", "value": value}}
+        condition = {"resourceType": "Condition", "subject": {"reference": dossier.path}, "evidence": [{"detail": [detail]}]}
+        made = world.write(traitant, condition)
+        shown.append(team.get(f"Condition/{made['id']}").json()["evidence"] == condition["evidence"])
+    assert shown == [True, True]
