@@ -19,7 +19,7 @@ from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import JUDGED_AS, Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL
 from fhir_dmp.errors import FhirError
-from fhir_dmp.interactions import appearing, facts, policy, standing_in
+from fhir_dmp.interactions import appearing, facts, policy, reviewing, standing_in
 from fhir_dmp.interactions.reviewing import Pending
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search import narrow
@@ -56,7 +56,8 @@ class Ledger:
     lineages: facts of the documents among it, by the hash of their root. written: the trace is stored with the write. labels: before and
     after an act of masking. purposes: (system, code), in place of those of the token. acts: protective acts to be kept once committed,
     kind -> keys of rows. kept: facts of what was not shown. addressed: (type, id) of what the request names by its id, of that
-    patient. reviews: what the act leaves for the host's physician, not yet stored.
+    patient. reviews: what the act leaves for the host's physician, not yet stored. regulated: dossiers, by number, that nothing but the
+    regulation of emergency calls opened.
     """
 
     disclosed: dict[str, dict[tuple[str, str, str], None]] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class Ledger:
     kept: tuple[Mapping[str, Any], ...] = ()
     addressed: dict[tuple[str, str], None] = field(default_factory=dict)
     reviews: list[Pending] = field(default_factory=list)
+    regulated: dict[int, "Known"] = field(default_factory=dict)
 
     def note(self, patient: str, type_name: str, id: str, version: str, row_facts: Iterable[Mapping[str, Any]] = ()) -> None:
         """Something is about to be shown."""
@@ -86,6 +88,7 @@ class Ledger:
         self.written |= part.written
         self.purposes = part.purposes or self.purposes
         self.kept += part.kept
+        self.regulated |= part.regulated
 
 
 @dataclass(slots=True)
@@ -256,6 +259,8 @@ async def known(context: "Context", number: int, *, row: Row | None = None, auth
         unrelated = met.request.kind == "professional" and not met.standing.related
         if authored and unrelated and met.request.person and await _authored(context, number, met.request.person):
             met.request = replace(met.request, authored_here=True)
+        if reviewing.by_regulation(met):
+            enforcer.ledger.regulated[number] = met
         if met.request.kind in HOLDERS_SIDE and (row is None or row.type == TRACE):
             met.untold = await _untold(met)
     return met

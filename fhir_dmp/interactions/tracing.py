@@ -13,6 +13,7 @@ from fhir_dmp.consent.companions import TRACE
 from fhir_dmp.consent.predicate import LABEL_BITS, SECRET_SESSION, hashed
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
+from fhir_dmp.interactions import reviewing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.failures import unavailable
 from fhir_dmp.store.rows import Change, NewRow, Row
@@ -34,6 +35,8 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     ledger = context.enforcer.ledger
     if ledger.written and not ledger.disclosed:
         return
+    if ledger.regulated:
+        await reviewing.of_reading(context)
     kind = _kind_of(kind)
     by_patient = ledger.disclosed or {ledger.patient: {}}
     single = kind in SINGLE and len(ledger.lineages) == 1

@@ -68,3 +68,24 @@ def test_the_queue_is_for_the_physician_alone(world):
         assert refused(asker.get("$review-queue"))
         assert refused(asker.run("$review", id="0" * 32, outcome="noted"))
     assert world.operator("physician").run("$review", id="0" * 32, outcome="noted").status_code in (400, 404)
+
+
+def test_what_is_read_in_the_regulation_of_emergency_calls_waits_too_once_an_hour(world):
+    dossier, anna = world.open(), world.professional()
+    document = world.deposit(dossier, anna)
+    samu, physician = world.professional(purpose="ETREAT", regulation=True), world.operator("physician", "T7")
+    assert refused(world.professional(purpose="ETREAT").get(dossier.path))
+    assert queued(physician, dossier) == []
+    for path in (f"DocumentReference/{document['id']}", f"DocumentReference?patient={dossier.id}", dossier.path):
+        assert samu.get(path).status_code == 200
+    # Twice where the hour ends in between.
+    entries = queued(physician, dossier)
+    assert 1 <= len(entries) <= 2
+    for one in entries:
+        assert one["code"]["valueCode"] == "emergency-access" and one["professional"]["valueIdentifier"]["value"] == samu.idnps
+        assert one["justification"]["valueString"] == "accès de régulation médicale"
+    # Who has another right reads by that one.
+    other = world.professional(purpose="ETREAT", regulation=True)
+    world.consent(dossier, "access", other)
+    assert other.get(dossier.path).status_code == 200
+    assert len(queued(physician, dossier)) == len(entries)
