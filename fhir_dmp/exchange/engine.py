@@ -70,7 +70,10 @@ class Engine:
     """Imports items of one source for one job. Not to be used for two runs at a time."""
 
     def __init__(self, context: Context, rules: Rules, job: str) -> None:
-        self.context, self.rules = context, rules
+        # What is decided on and stored together has one instant.
+        self._clock, self.at_ms = context.now_ms, context.now_ms()
+        self.context = context = replace(context, now_ms=lambda: self.at_ms)
+        self.rules = rules
         self.hashing = Hashing.of(context.store.vault, rules.source)
         self.job = self.hashing.number("job", job)
         self.ledger = Ledger(context.store)
@@ -80,6 +83,10 @@ class Engine:
         # Lines of the ledger, as a run learns of them.
         self.known: dict[bytes, Line] = {}
         self.foreign = Foreign(replace(context, store=self.seen), rules, self.ledger, self.hashing, self.job, self.known)
+
+    def tick(self) -> None:
+        """The next transaction begins."""
+        self.at_ms = max(self.at_ms, self._clock())
 
     async def run(self, items: Iterable[Item]) -> list[list[Result]]:
         """Results of each item, in the order of its entries. Items are about different things, or in an order that matters."""
@@ -108,9 +115,9 @@ class _Run:
         self.rows: Mapping[bytes, Row] = {}
         self.touched: set[bytes] = set()
         self.group: list[Ready] = []
-        # What goes into one transaction has one instant, and one context whose ids are drawn for one resource after the other.
-        self.at_ms, self.draw = engine.context.now_ms(), engine.context.random
-        self.stamping = replace(engine.context, random=lambda size: self.draw(size), now_ms=lambda: self.at_ms)
+        # One context, whose ids are drawn for one resource after the other.
+        self.draw = engine.context.random
+        self.stamping = replace(engine.context, random=lambda size: self.draw(size))
         self.busy: set[bytes] = set()
         self.size = 0
 
@@ -297,7 +304,7 @@ class _Run:
     async def _flush(self) -> None:
         """Store what is ready."""
         group, self.group, self.busy, self.size = self.group, [], set(), 0
-        self.at_ms = max(self.at_ms, self.context.now_ms())
+        self.engine.tick()
         hoped, self.hoped = self.hoped, set()
         if not group:
             return

@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/provenance.html
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fhir_dmp.audit.event import Disclosed, Trace
 from fhir_dmp.audit.recorder import Recorder
@@ -14,6 +14,7 @@ from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.interactions import sealing, tracing, vouching
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.search import blind, extract
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.signing.seal import Message
@@ -49,6 +50,7 @@ class Origins:
     def __init__(self, context: Context, rules: Rules, hashing: Hashing, job: str) -> None:
         self.context, self.rules, self.hashing, self.job = context, rules, hashing, job
         self._recorder = Recorder(context.store, context.base_url)
+        self._asking = judged(context, rules.origin)
         self._common = {created: self._shared(created) for created in (True, False)}
 
     def _shared(self, created: bool) -> tuple[dict, Entries]:
@@ -104,14 +106,13 @@ class Origins:
         self, written: Sequence[tuple[Change, str]], patient: str, draw: Callable[[int], bytes], message: Message | None = None
     ) -> list[Change]:
         """The host's seals of what a real source brings. written: with logical ids. message: the sealed one they came in."""
-        context = replace(self.acting(patient), message=message)
-        return sealing.of_writes(drawing(context, draw), written)
+        return sealing.of_writes(self.acting(patient, message=message, random=draw), written)
 
-    def acting(self, patient: str) -> Context:
-        """The context of an act of the source in the dossier of a patient."""
-        enforcer = judged(self.context, self.rules.origin)
+    def acting(self, patient: str, **more: Any) -> Context:
+        """The context of an act of the source in the dossier of a patient. more: of the context."""
+        enforcer = Enforcer(self._asking.request, self._asking.law)
         enforcer.ledger.patient = patient
-        return replace(self.context, enforcer=enforcer, request_id=self.job)
+        return replace(self.context, enforcer=enforcer, request_id=self.job, **more)
 
     def beside(self, stored: Sequence[Told]) -> list[Change]:
         """What goes with what one transaction stores: one trace for each patient, and the Provenances that several versions share."""

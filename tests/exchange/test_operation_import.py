@@ -81,7 +81,9 @@ def test_a_bundle_is_imported_with_its_provenance(fhir):
     found = fhir.get(f"Provenance?target={location.partition('/_history')[0]}").json()
     assert found["total"] == 1
     provenance = found["entry"][0]["resource"]
-    assert provenance["target"] == [{"reference": location}]
+    # One for what came together: each version, with its name in the source.
+    brought = [entry["response"]["location"] for entry in told["report"]["entry"]]
+    assert [(one["reference"], one["display"]) for one in provenance["target"]] == [(at, at.partition("/_history")[0]) for at in brought]
     assert provenance["agent"][0]["who"]["identifier"]["value"] == "sandbox"
     refusing = bundle(
         "transaction",
