@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from fhir_dmp.consent.directives import SHAPES, Directive
 from fhir_dmp.consent.predicate import SECRET_SESSION, All, AnyOf, AuthoredBy, Labelled, Not, Predicate, TypeIn, when
-from fhir_dmp.consent.rules import ADMISSION, COMPANION, HIDE, HOLDERS_SIDE, PERMIT, PERMITS, Act, Rule, permit, waiting
+from fhir_dmp.consent.rules import ADMISSION, COMPANION, HIDE, HOLDERS_SIDE, PERMIT, PERMITS, Act, Rule, permit, refuse, waiting
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import Facts
@@ -20,7 +20,10 @@ NOTICE = "notice"
 MASK = frozenset({"consent:mask"})
 # What a mandataire manages, hence sees.
 MANAGED = frozenset(f"consent:{category}" for category in SHAPES if category not in ("mask", "administrator", "mandate"))
-NOT_MANDATAIRE = tuple(rule for rule in ADMISSION if rule.name != "mandataire-reads-nothing")
+NOT_MANDATAIRE = (
+    *(rule for rule in ADMISSION if rule.name != "mandataire-reads-nothing"),
+    refuse("no-valid-title", lambda s: s.request.kind == "mandataire" and not s.mandataire),
+)
 
 
 def consent_facts(directive: Directive, root: str) -> Facts:

@@ -36,7 +36,7 @@ class _Gathered:
 async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRICTED) -> Answer:
     """The document, made now; with `persist` also stored as a Bundle, once for one state of what it holds."""
     if given.one("graph") is not None:
-        raise FhirError("not-implemented", "this server follows the references of a Composition, not a GraphDefinition: leave `graph` out")
+        raise FhirError("not-supported", "this server follows the references of a Composition, not a GraphDefinition: leave `graph` out")
     admit(context, "Composition", "r")
     if given.flag("persist"):
         if context.enforcer is not None:

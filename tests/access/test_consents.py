@@ -227,6 +227,10 @@ def test_a_mandate_that_ended_or_was_revoked_gives_nothing(world):
     mandataire, mandate = mandated(world, dossier)
     world.revoke(world.holder(dossier), mandate)
     assert refused(mandataire.post("Consent", consent(dossier, "access", anna)))
+    for asker in (ended, mandataire):
+        for path in ("Consent?patient={}", "RelatedPerson?patient={}", "DocumentReference?patient={}", "Patient/{}"):
+            answer, unknown = asker.get(path.format(dossier.id)), asker.get(path.format("b" * 26))
+            assert (answer.status_code, answer.content) == (403, unknown.content), path
 
 
 def test_a_mandate_is_renewed(world):

@@ -112,7 +112,7 @@ def test_a_document_does_not_lead_into_another_dossier(fhir, letter):
 
 def test_what_is_not_served_is_said(fhir, letter):
     path = letter["composition"].path
-    assert refused(fhir.get(f"{path}/$document?graph=http://a.example/graph")) == (501, "not-supported")
+    assert refused(fhir.get(f"{path}/$document?graph=http://a.example/graph")) == (400, "not-supported")
     assert refused(fhir.get(f"{path}/$document?persist=perhaps")) == (400, "value")
     assert refused(fhir.get(f"{path}/$document?mode=x")) == (400, "not-supported")
     assert refused(fhir.get("Composition/nothing/$document")) == (404, "not-found")
