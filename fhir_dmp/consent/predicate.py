@@ -212,24 +212,30 @@ EMPTY_IS_NEVER = frozenset({TypeIn, AuthoredBy, StatusIn, LineageIn})
 # ---- rows
 
 
+# What is longer is not remembered.
+LONGEST_KEPT = 128
+
+
 def hashed(kind: str, value: str, hash64: Hash64) -> int:
     """Keyed hash of a fact, 0 for none. kind: author, organization, type or root."""
     return hash64(f"visibility\0{kind}\0{value}".encode()) if value else 0
 
 
-@lru_cache(maxsize=4096)
-def _often(kind: str, value: str, hash64: Hash64) -> int:
-    """Types, authors and organisations come again and again; roots do not."""
-    return hashed(kind, value, hash64)
+def often(kind: str, value: str, hash64: Hash64) -> int:
+    """As hashed, for types, authors and organisations, which come again and again."""
+    return (_hashed_once if len(value) <= LONGEST_KEPT else hashed)(kind, value, hash64)
+
+
+_hashed_once = lru_cache(maxsize=4096)(hashed)
 
 
 def row_of(facts: Facts, hash64: Hash64) -> dict[str, Any]:
     """The sub-document `y` of a row, from facts in the clear."""
     return {
         "lb": sum(LABEL_BITS[label] for label in facts.labels),
-        "ty": _often("type", str(facts.type), hash64),
-        "au": sorted(_often("author", str(author), hash64) for author in facts.authors),
-        "og": _often("organization", str(facts.organization), hash64),
+        "ty": often("type", str(facts.type), hash64),
+        "au": sorted(often("author", str(author), hash64) for author in facts.authors),
+        "og": often("organization", str(facts.organization), hash64),
         "fd": facts.first_deposit_ms,
         "rl": facts.release_ms,
         "st": STATUSES.index(facts.status),

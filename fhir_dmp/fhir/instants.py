@@ -17,6 +17,8 @@ DAY = 24 * HOUR
 MIN_MS = -62_135_596_800_000  # 0001-01-01T00:00:00Z
 MAX_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
+# A fraction of a second may have any length; what is longer is not remembered.
+LONGEST_KEPT = 64
 _EPOCH = date(1970, 1, 1).toordinal()
 _MOMENT = re.compile(
     r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})(?:T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?)?)?",
@@ -52,7 +54,6 @@ def from_instant(text: str) -> int:
     return _start(text, found)
 
 
-@lru_cache(maxsize=4096)
 def interval(text: str) -> tuple[int, int]:
     """The half-open period [lo, hi) that a date, dateTime or instant names; without a zone it is UTC.
 
@@ -63,6 +64,12 @@ def interval(text: str) -> tuple[int, int]:
     >>> interval("1970-01-01T00:01"), interval("1970-01-01T01:00:00+01:00"), interval("1970-01-01T00:00:00.5Z")
     ((60000, 120000), (0, 1000), (500, 501))
     """
+    return (_interval if len(text) <= LONGEST_KEPT else _interval.__wrapped__)(text)
+
+
+@lru_cache(maxsize=4096)
+def _interval(text: str) -> tuple[int, int]:
+    """The same dates come several times with a resource, and again with those beside it."""
     found = _MOMENT.fullmatch(text)
     if not found:
         raise FhirError("invalid", f"`{text[:60]}` is not a date or date and time")

@@ -12,6 +12,8 @@ from typing import Literal
 
 from fhir_dmp.fhir import tables
 
+# Texts up to this length are remembered when they were parsed.
+LONGEST_KEPT = 256
 # ASCII only: str.isdigit and \w accept digits and letters of every script.
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
@@ -66,7 +68,8 @@ def parse_reference(text: str, base_urls: Sequence[str] = ()) -> Ref:
     >>> parse_reference("Patient?identifier=s|1")
     Ref(kind='conditional', type='Patient', id='', version='', query='identifier=s|1', fragment='', base='')
     """
-    return _parsed(text, tuple(base_urls))
+    # What is long comes once, and would fill the memory.
+    return (_parsed if len(text) <= LONGEST_KEPT else _parsed.__wrapped__)(text, tuple(base_urls))
 
 
 @lru_cache(maxsize=4096)

@@ -34,6 +34,8 @@ from fhir_dmp.search.spelling import (
 )
 from fhir_dmp.search.values import Composite, DateRange, Index, Number, Quantity, Reference, String, Token, Uri, Value
 
+# Texts up to this length are remembered with their token.
+LONGEST_KEPT = 128
 # Held by the row itself: its key and its time.
 OWN_FIELDS = frozenset({"_id", "_lastUpdated"})
 # The date that codes are indexed with, and of how many months at most.
@@ -180,9 +182,13 @@ def joined(type_name: str, parts: Sequence[Tokens], dates: Iterable[Value], hash
     return Entries(tuple(x), tuple(g), tuple(c), tuple(n))
 
 
-@lru_cache(maxsize=16_384)
 def common_token(type_name: str, code: str, kind: str, text: str, hash64: Hash64) -> int:
     """A token that many resources have: that there is a value, what is measured, a code in a month."""
+    return (_common if len(text) <= LONGEST_KEPT else _common.__wrapped__)(type_name, code, kind, text, hash64)
+
+
+@lru_cache(maxsize=16_384)
+def _common(type_name: str, code: str, kind: str, text: str, hash64: Hash64) -> int:
     return hash64(key(type_name, code, kind, text))
 
 

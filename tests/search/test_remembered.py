@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from fhir_dmp.bench import mixed
+from fhir_dmp.consent import predicate
+from fhir_dmp.fhir import instants, references
 from fhir_dmp.fhir import json as exact
 from fhir_dmp.fhir.tables import RESOURCE_TYPES
 from fhir_dmp.interactions.prepare import patients_named
@@ -77,3 +79,18 @@ def test_what_several_members_say_is_known_for_every_type():
     for type_name in RESOURCE_TYPES:
         for several in extract.several_members(type_name):
             assert several.members and several.needs
+
+
+def test_what_is_long_is_not_kept():
+    long = "x" * 100_000
+    instants._interval.cache_clear()
+    before = [one.cache_info().currsize for one in (references._parsed, instants._interval, blind._common, predicate._hashed_once)]
+    assert references.parse_reference(f"https://a.example/{long}").kind == "absolute"
+    assert instants.interval(f"2026-01-01T00:00:00.{'0' * 5000}Z")[0] == instants.interval("2026-01-01T00:00:00Z")[0]
+    assert blind.common_token("Basic", "code", "month", long, HASH) == HASH(blind.key("Basic", "code", "month", long))
+    assert predicate.often("author", long, HASH) == predicate.hashed("author", long, HASH)
+    after = [one.cache_info().currsize for one in (references._parsed, instants._interval, blind._common, predicate._hashed_once)]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [0, 1, 0, 0]
+    memory = remembered.Memory(HASH, OURS)
+    told(memory, json.dumps({"resourceType": "Basic", "code": {"text": long}}).encode())
+    assert not any(len(part) > remembered.LONGEST for key in memory._young for part in key)
