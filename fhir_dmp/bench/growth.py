@@ -4,14 +4,12 @@ https://hl7.org/fhir/R4/nd-json.html ; the floor is that of bench/bulk.py, in ro
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +20,8 @@ from fhir_dmp.bench import data, floors, mixed, report
 from fhir_dmp.bench.bench import Options, bulk, forget_dead, machine
 from fhir_dmp.bench.host import MODES, plain
 from fhir_dmp.bench.importing import SAID
-from fhir_dmp.bench.processes import cpu_seconds, family, memory_mib
+from fhir_dmp.bench.processes import cpu_seconds
+from fhir_dmp.bench.streaming import watched
 from fhir_dmp.bench.workloads import encoded
 from fhir_dmp.commands import Failed
 from fhir_dmp.consent.dossier import Dossier
@@ -132,7 +131,7 @@ def portion(mongod: Embedded, place: Path, numbers: range, sandbox: bool, worker
     command += ["--sandbox"] if sandbox else ["--source", SOURCE]
     before, own = cpu_seconds(mongod.process.pid), _children()
     process = subprocess.Popen(command, env=plain(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with process, peak(process.pid) as memory:
+    with process, watched(process.pid) as memory:
         out, said = process.communicate()
     cpu, served = _children() - own, cpu_seconds(mongod.process.pid) - before
     told = SAID.search(out)
@@ -144,26 +143,9 @@ def portion(mongod: Embedded, place: Path, numbers: range, sandbox: bool, worker
     written = rows * seconds
     floor = (_children() - own + cpu_seconds(mongod.process.pid) - before) / written
     stored = numbers[0] * mixed.RESOURCES
+    mib = max((one for _, one in memory), default=0.0)
     refused = entries - int(told[3])
-    return Portion(stored, entries, float(told[2]), rows, cpu / entries * 1e6, served / entries * 1e6, floor * 1e6, memory[0], refused)
-
-
-@contextlib.contextmanager
-def peak(pid: int, every_seconds: float = 0.25):
-    """Gives a list whose one member is the most memory (MiB) that a process and those below it have had together."""
-    most, over = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not over.wait(every_seconds):
-            most[0] = max(most[0], sum(map(memory_mib, family(pid))))
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        yield most
-    finally:
-        over.set()
-        watching.join()
+    return Portion(stored, entries, float(told[2]), rows, cpu / entries * 1e6, served / entries * 1e6, floor * 1e6, mib, refused)
 
 
 def _children() -> float:

@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from fhir_dmp.bench import bench, comparing, driver, growth, hiding, peers, report
+from fhir_dmp.bench import bench, comparing, driver, growth, hiding, peers, report, streaming
 from fhir_dmp.bench.bench import NAMES, Options
 from fhir_dmp.bench.data import SIZES
 from fhir_dmp.bench.host import MODES
@@ -26,7 +26,7 @@ from fhir_dmp.settings import Loaded
 from fhir_dmp.store.failures import StoreError
 
 # Measured apart from the workloads.
-APART = (*comparing.PAIRS, hiding.NAME, growth.NAME)
+APART = (*comparing.PAIRS, hiding.NAME, growth.NAME, streaming.NAME)
 
 
 def numbers(context: click.Context, parameter: click.Parameter, given: str) -> tuple[int, ...]:
@@ -74,7 +74,8 @@ def command(
     has. access, traces: reads and searches in two modes side by side, sandbox and rules, rules and production. Data are loaded once and
     kept in the data folder, in `bench`. timing: whether time tells what is hidden from what is absent, requests for both interleaved, in
     production mode. import: 100,000 mixed resources (medium 400,000, large 1,000,000) portion by portion, beside bare insert_many after
-    each; in a sandbox, or in another mode from a registered source into opened dossiers. Exit 1 when any answer was wrong.
+    each; in a sandbox, or in another mode from a registered source into opened dossiers. streaming: the memory that the import of one file
+    of 0.5 GB (medium 1, large 5) takes. Exit 1 when any answer was wrong.
     """
     settings = loaded.settings
     if settings.mongodb_uri:
@@ -103,6 +104,8 @@ def command(
             times(options, requests, machine, write)
         if growth.NAME in names:
             grows(replace(options, workers=settings.workers or os.cpu_count() or 1), machine, write)
+        if streaming.NAME in names:
+            streams(replace(options, workers=settings.workers or os.cpu_count() or 1), machine, write)
         if names and set(names) <= set(APART):
             return
         with progress() as tell:
@@ -141,6 +144,19 @@ def grows(options: Options, machine: Path | None, write: bool) -> None:
         click.echo(f"wrote {growth.write(found, Path('ig'))}")
     if refused := sum(one.refused for one in found.portions):
         raise Failed(f"{refused} resources were not taken")
+
+
+def streams(options: Options, machine: Path | None, write: bool) -> None:
+    """Print how much memory the import of a large file takes."""
+    with progress() as tell:
+        found = streaming.run(options, tell)
+    click.echo("\n".join(streaming.heading(found)))
+    if machine:
+        machine.write_text(json.dumps(streaming.value(found), indent=1), "utf-8")
+    if write:
+        click.echo(f"wrote {streaming.write(found, Path('ig'))}")
+    if found.accepted < found.entries or found.peak >= streaming.LIMIT_MIB:
+        raise Failed("it takes more memory than it may, or refuses something")
 
 
 def times(options: Options, requests: int, machine: Path | None, write: bool) -> None:

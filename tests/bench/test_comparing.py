@@ -73,3 +73,14 @@ def test_imports_are_compared_with_bare_inserts_as_the_store_grows(tmp_path, mon
     text = page.read_text("utf-8")
     assert "old" not in text and f"{found['ratio']:.3f}" in text and str(tmp_path) not in text
     assert not list((data / "bench" / "runs").iterdir())
+
+
+def test_the_memory_of_an_import_is_watched_from_its_beginning_to_its_end(tmp_path):
+    done = CliRunner().invoke(
+        cli, ["bench", "streaming", "--size", "tiny", "--data", str(tmp_path / "data"), "--json", str(tmp_path / "out.json")]
+    )
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["bytes"] >= 6_000_000 and found["accepted"] == found["entries"] > 500
+    # The command and its two workers.
+    assert len(found["samples"]) > 2 and 100 < found["peak"] < found["limit"] and f"{found['peak']:,.0f} MiB" in done.output
