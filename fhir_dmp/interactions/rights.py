@@ -37,8 +37,8 @@ ACTS = {
 KIND = "consent"
 
 
-async def on_create(context: Context, checked: Checked) -> Answer:
-    """POST of one of these types."""
+async def on_create(context: Context, checked: Checked, id: str | None = None) -> Answer:
+    """POST of one of these types. id: the one it gets, None to draw it."""
     never(checked.type, "POST")
     place = place_of(context, checked, None)
     if place.dossier == COMMON:
@@ -49,8 +49,8 @@ async def on_create(context: Context, checked: Checked) -> Answer:
         if met.policy is None:
             raise enforcement.refused()
         if checked.type != "Consent":
-            return await rights_people.create(inside, met, checked)
-        return await consent(inside, met, checked)
+            return await rights_people.create(inside, met, checked, id)
+        return await consent(inside, met, checked, id)
 
     return await together(context, place.dossier, work)
 
@@ -86,10 +86,14 @@ async def together(context: Context, dossier: int, work: Callable[[Context], Awa
         context.store.still(context.election)
         return answer
 
-    claim = context.store.vault.hash64(b"rights\0" + dossier.to_bytes(8, "big", signed=True)).to_bytes(8, "big", signed=True)
-    answer = await context.store.transact(attempt, claims=[claim])
+    answer = await context.store.transact(attempt, claims=[claim(context, dossier)])
     await writing.keep(context)
     return answer
+
+
+def claim(context: Context, dossier: int) -> bytes:
+    """What two acts on the rights of one dossier have in common."""
+    return context.store.vault.hash64(b"rights\0" + dossier.to_bytes(8, "big", signed=True)).to_bytes(8, "big", signed=True)
 
 
 def never(type_name: str, method: str) -> None:

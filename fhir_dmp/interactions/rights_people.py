@@ -21,14 +21,14 @@ from fhir_dmp.store.rows import Row
 TITLE = ("relationship", "period", "active", "identifier")
 
 
-async def create(inside: Context, met: Known, checked: Checked) -> Answer:
-    """A new CareTeam or RelatedPerson."""
+async def create(inside: Context, met: Known, checked: Checked, id: str | None = None) -> Answer:
+    """A new CareTeam or RelatedPerson. id: the one it gets, None to draw it."""
     if checked.type == "CareTeam":
         await _care_team(inside, met, checked, None)
     else:
         settle(met.decide("edit-related-persons"))
         _related_person(checked.value)
-    stamped = stamp(inside, checked, method="POST")
+    stamped = stamp(inside, checked, method="POST", id=id)
     await writing.write(inside, [(stamped.change, stamped.id)])
     return written(stamped, 201)
 

@@ -23,8 +23,8 @@ from fhir_dmp.interactions import (
     patch,
     read,
     received,
-    rights,
     ruled,
+    transaction_rights,
     update,
     writing,
 )
@@ -52,7 +52,7 @@ class _Work:
 
     ids: `Type/id` of what each entry is about. new: ids the server has just given. same: conditional creates that ask for what an
     earlier entry creates, by index of that entry. rows: current versions. dossiers: of new resources. kept: contents that a patch
-    leaves alone. answers: of writes. changes: what is to be stored.
+    leaves alone. answers: of writes. changes: what is to be stored. settled: entries that were acts on rights, done or refused.
     """
 
     context: Context
@@ -66,6 +66,7 @@ class _Work:
     links: dict[str, str] = field(default_factory=dict)
     answers: dict[int, Answer] = field(default_factory=dict)
     changes: list[tuple[Change, str]] = field(default_factory=list)
+    settled: set[int] = field(default_factory=set)
 
     def entries(self, *methods: str) -> Iterator[bundle.Entry]:
         return (entry for entry in self.plan.entries if entry.method in methods)
@@ -134,7 +135,7 @@ def _claims(context: Context, plan: bundle.Plan) -> list[bytes]:
             found.append(conditional.claim(context, entry.target.type, entry.if_none_exist))
         elif entry.target.conditional and entry.method in ("PUT", "PATCH", "DELETE"):
             found.append(conditional.claim(context, entry.target.type, entry.target.query))
-    return found
+    return found + (transaction_rights.claims(context, plan) if context.enforcer is not None else [])
 
 
 async def _committed(context: Context, plan: bundle.Plan, prefer: str) -> list[bundle.Answer]:
@@ -353,9 +354,11 @@ def _urls(value: object) -> Iterator[str]:
 
 async def _writes(work: _Work) -> None:
     """The version each entry stores, references rewritten; every fault of every entry is found before any is told."""
-    faults: list[FhirError] = []
+    faults = await transaction_rights.done(work, _at) if work.context.enforcer is not None else []
     ready: list[tuple[bundle.Entry, Checked]] = []
     for number, entry in enumerate(work.entries(*WRITES)):
+        if entry.index in work.settled:
+            continue
         if number % STRIDE == STRIDE - 1:
             await asyncio.sleep(0)
         if entry.method == "POST" and not entry.creates:
@@ -399,7 +402,7 @@ async def _ruled(work: _Work, entry: bundle.Entry, row: Row | None, id: str) -> 
     context, type_name = work.context, entry.target.type
     if entry.method == "DELETE":
         await ruled.removed(context, type_name)
-    if type_name in rights.TYPES or type_name in ruled.NEVER or type_name in enforcement.PUBLIC:
+    if type_name in ruled.NEVER or type_name in enforcement.PUBLIC:
         raise FhirError("not-supported", f"a {type_name} is sent by itself or in a batch, not in a transaction of a dossier")
     if entry.method == "PUT" and (type_name in ruled.PDSM or type_name == "Binary"):
         raise ruled.not_allowed(type_name, "PUT", "GET, HEAD, PATCH")

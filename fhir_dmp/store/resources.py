@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -433,6 +434,15 @@ class Transaction(Reader):
     def __init__(self, store: Store, session: AsyncClientSession, turn: Turn) -> None:
         super().__init__(store._connection, store.vault, store.contents, session)
         self._store, self._turn = store, turn
+        # Dossiers whose policy this transaction has replaced: what it decides afterwards is decided by that.
+        self._replaced: dict[int, Dossier] = {}
+
+    def _policy(self, document: Mapping[str, Any], dossier: int) -> Dossier | None:
+        return self._replaced.get(dossier) or super()._policy(document, dossier)
+
+    async def _rows(self, documents: Sequence[dict], known: Mapping[bytes, dict], *, bodies: bool = True) -> list[Row]:
+        rows = await super()._rows(documents, known, bodies=bodies)
+        return [replace(row, policy=self._replaced.get(row.dossier, row.policy)) for row in rows] if self._replaced else rows
 
     async def write(self, changes: Sequence[Change]) -> None:
         """Do these changes now, to be seen by later reads of this transaction. Conflict as in Store.commit; none of them is then done."""
@@ -456,6 +466,7 @@ class Transaction(Reader):
         changed = await rows.update_one({"_id": Binary(dossier_row(dossier)), "k": {"$exists": True}}, steps, session=self._session)
         if not changed.matched_count:
             raise Gone
+        self._replaced[dossier] = policy
 
     @translated
     async def lift(self, dossier: int, where: Mapping[str, Any], *, at_ms: int) -> None:
