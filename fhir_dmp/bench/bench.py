@@ -120,7 +120,7 @@ def measure_workloads(findings: Findings, world: World, place: Path, mode: Mode,
     with floor_server(host, place, options.workers, body) as (address, pid):
         wanted = {"S", *(one.floor for one in workloads)}
         targets = [_floor(name, address, pid, host, place, body) for name in "SFI" if name in wanted]
-        targets += [_target(one, world, place) for one in workloads]
+        targets += [target_of(one, world, place) for one in workloads]
         plan = list(_plan(options, workloads, targets))
         total, done = options.repetitions * (len(plan) + 1 + imports), 0
         for repetition in range(1, options.repetitions + 1):
@@ -152,7 +152,8 @@ def _plan(options: Options, workloads: list[Workload], targets: list[Target]) ->
                 yield target, connections
 
 
-def _target(workload: Workload, world: World, place: Path) -> Target:
+def target_of(workload: Workload, world: World, place: Path) -> Target:
+    """Where the load of a workload goes; its requests are written below `place`."""
     asked, file = workload.asked(world), place / f"{workload.name}.requests"
     write_requests(file, (one.request for one in asked))
     return Target(workload.name, world.host.address, file, {"server": world.host.server, "mongod": world.host.mongod}, asked)

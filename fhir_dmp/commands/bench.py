@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from fhir_dmp.bench import bench, comparing, driver, growth, hiding, peers, report, streaming
+from fhir_dmp.bench import bench, comparing, driver, growth, hiding, lasting, peers, report, streaming
 from fhir_dmp.bench.bench import NAMES, Options
 from fhir_dmp.bench.data import SIZES
 from fhir_dmp.bench.host import MODES
@@ -26,7 +26,7 @@ from fhir_dmp.settings import Loaded
 from fhir_dmp.store.failures import StoreError
 
 # Measured apart from the workloads.
-APART = (*comparing.PAIRS, hiding.NAME, growth.NAME, streaming.NAME)
+APART = (*comparing.PAIRS, hiding.NAME, growth.NAME, streaming.NAME, lasting.NAME)
 
 
 def numbers(context: click.Context, parameter: click.Parameter, given: str) -> tuple[int, ...]:
@@ -75,7 +75,8 @@ def command(
     kept in the data folder, in `bench`. timing: whether time tells what is hidden from what is absent, requests for both interleaved, in
     production mode. import: 100,000 mixed resources (medium 400,000, large 1,000,000) portion by portion, beside bare insert_many after
     each; in a sandbox, or in another mode from a registered source into opened dossiers. streaming: the memory that the import of one file
-    of 0.5 GB (medium 1, large 5) takes. Exit 1 when any answer was wrong.
+    of 0.5 GB (medium 1, large 5) takes. lasting: the memory of the server under W6 in production mode for --seconds, e.g. 1800. Exit 1
+    when any answer was wrong.
     """
     settings = loaded.settings
     if settings.mongodb_uri:
@@ -106,6 +107,8 @@ def command(
             grows(replace(options, workers=settings.workers or os.cpu_count() or 1), machine, write)
         if streaming.NAME in names:
             streams(replace(options, workers=settings.workers or os.cpu_count() or 1), machine, write)
+        if lasting.NAME in names:
+            lasts(options, machine, write)
         if names and set(names) <= set(APART):
             return
         with progress() as tell:
@@ -157,6 +160,19 @@ def streams(options: Options, machine: Path | None, write: bool) -> None:
         click.echo(f"wrote {streaming.write(found, Path('ig'))}")
     if found.accepted < found.entries or found.peak >= streaming.LIMIT_MIB:
         raise Failed("it takes more memory than it may, or refuses something")
+
+
+def lasts(options: Options, machine: Path | None, write: bool) -> None:
+    """Print how much memory the server takes as time goes by."""
+    with progress() as tell:
+        found = lasting.run(options, tell)
+    click.echo("\n".join(lasting.heading(found)))
+    if machine:
+        machine.write_text(json.dumps(lasting.value(found), indent=1), "utf-8")
+    if write:
+        click.echo(f"wrote {lasting.write(found, Path('ig'))}")
+    if found.errors:
+        raise Failed(f"the measurement had errors: {found.errors}")
 
 
 def times(options: Options, requests: int, machine: Path | None, write: bool) -> None:

@@ -84,3 +84,18 @@ def test_the_memory_of_an_import_is_watched_from_its_beginning_to_its_end(tmp_pa
     assert found["bytes"] >= 6_000_000 and found["accepted"] == found["entries"] > 500
     # The command and its two workers.
     assert len(found["samples"]) > 2 and 100 < found["peak"] < found["limit"] and f"{found['peak']:,.0f} MiB" in done.output
+
+
+def test_memory_is_watched_for_as_long_as_asked(tmp_path, monkeypatch, data):
+    (tmp_path / "ig").mkdir()
+    page = tmp_path / "ig" / "performance.md"
+    page.write_text("before\n<!-- lasting: begin -->\nold\n<!-- lasting: end -->\nafter\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    shape = [*SHAPE[:2], "--seconds", "4", *SHAPE[4:]]
+    done = CliRunner().invoke(cli, ["bench", "lasting", *shape, "--data", str(data), "--json", str(tmp_path / "out.json"), "--write"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["requests"] > 0 and found["errors"] == {} and len(found["parts"]) == 6
+    assert 50 < min(part for part in found["parts"] if part) <= found["peak"] and len(found["samples"]) > 3
+    text = page.read_text("utf-8")
+    assert "old" not in text and f"at most {found['peak']:,.0f} MiB" in text and str(tmp_path) not in text
