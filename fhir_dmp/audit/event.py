@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from fhir_dmp.audit.kinds import BALP, KINDS, Coding
 from fhir_dmp.audit.pieces import coding, concept, text, uri_member, word
@@ -27,6 +28,8 @@ SPECIALTY = "https://mos.esante.gouv.fr/NOS/TRE_R38-SpecialiteOrdinale/FHIR/TRE-
 ACTOR_KINDS = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-actor-kind"
 LOCAL_PATIENT = "https://fhir-dmp.example.org/fhir/sid/patient"
 JTI = "urn:ietf:params:oauth:jti:"
+# Under which request for help the staff of a host acts.
+TICKET = "urn:fhir-dmp:ticket:"
 SUCCESS, MINOR, SERIOUS, MAJOR = "0", "4", "8", "12"
 
 
@@ -183,8 +186,11 @@ def user(actor: "Actor", purposes: tuple[tuple[str, str], ...], own: bool) -> by
         b'{"type":%b,"role":[%b],"who":%b' % (concept(PARTICIPATION, "IRCP", "information recipient"), b",".join(roles), who(actor, own)),
         b',"requestor":true',
     ]
-    if actor.jti:
-        parts.append(b',"policy":[%b]' % text(JTI + word(actor.jti)[-200:]))
+    policies = [JTI + word(actor.jti)[-200:]] if actor.jti else []
+    if actor.ticket:
+        policies.append(TICKET + quote(actor.ticket[:200], safe=""))
+    if policies:
+        parts.append(b',"policy":[%b]' % b",".join(map(text, policies)))
     if purposes:
         parts.append(b',"purposeOfUse":[%b]' % b",".join(concept(system, code, "") for system, code in purposes))
     return b"".join((*parts, b"}"))

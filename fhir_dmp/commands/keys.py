@@ -7,6 +7,7 @@ import asyncio
 
 import click
 
+from fhir_dmp.audit.event import Trace
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.commands import Failed, keys_folder, with_settings
 from fhir_dmp.commands.serve import mongodb
@@ -44,13 +45,36 @@ def listed(loaded: Loaded) -> None:
 )
 @with_settings()
 def rotate(loaded: Loaded, forget: bool, algorithm: str | None) -> None:
-    """Sign with a new key from now on. A running server follows within a second."""
+    """Sign with a new key from now on, and trace that. A running server follows within a second."""
+    if algorithm is not None and forget:
+        raise click.UsageError("the keys of seals are never forgotten: what they sealed must stay provable")
+    said = "keys rotate" + (f" --seals {algorithm}" if algorithm is not None else " --forget" if forget else "")
+    traced(loaded.settings, said)
     if algorithm is not None:
-        if forget:
-            raise click.UsageError("the keys of seals are never forgotten: what they sealed must stay provable")
         click.echo(SealKeys(keys_folder(loaded)).rotate(algorithm))
         return
     click.echo(HostIssuer(keys_folder(loaded)).rotate(forget))
+
+
+def traced(settings: Settings, said: str) -> None:
+    """Trace an act about keys before it is done, in the store of these settings, where there is one."""
+    if not settings.mongodb_uri and not (settings.data / "mongodb").exists():
+        click.echo(f"not traced: there is no store in {settings.data}; if it is elsewhere, say --mongodb-uri", err=True)
+        return
+
+    async def record(running: Settings) -> None:
+        store = await Store.open(running.mongodb_uri, running.database, data_dir=running.data, sandbox=None)
+        try:
+            trace = Trace(kind="key", at_ms=store.clock(), query=said)
+            await Recorder(store, running.base_url or "localhost").record([trace])
+        finally:
+            await store.close()
+
+    try:
+        with mongodb(settings) as running:
+            asyncio.run(record(running))
+    except (StoreError, FhirError) as error:
+        raise Failed(error) from None
 
 
 @command.command()

@@ -40,7 +40,7 @@ async def start(context: Context, patient: str, recipient: str, reason: str) -> 
             content = await context.store.contents.write(_pieces(file), int(job.detail["dossier"]))
         return {"content": content.id.hex(), "octets": content.size}
 
-    return (await making.begin(context, work)).id
+    return (await making.begin(context, work, patient=patient)).id
 
 
 async def stop() -> None:
@@ -48,10 +48,10 @@ async def stop() -> None:
     await asyncio.gather(making.stop(), taking.stop())
 
 
-async def package_of(context: Context, id: str) -> tuple[bytes, int] | None:
-    """(content, octets) of a finished package; None while it is being made. One that failed is refused with the reason."""
+async def package_of(context: Context, id: str) -> tuple[bytes, int, str] | None:
+    """(content, octets, patient) of a finished package; None while it is being made. One that failed is refused with the reason."""
     job = await making.done(context, id)
-    return (bytes.fromhex(job.detail["content"]), job.detail["octets"]) if job is not None else None
+    return (bytes.fromhex(job.detail["content"]), job.detail["octets"], job.detail["patient"]) if job is not None else None
 
 
 async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:

@@ -10,7 +10,7 @@ from fhir_dmp.errors import FhirError, outcome
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.http_types import http_date, parse_prefer
 from fhir_dmp.http.answers import Shape, send_bytes, send_stream, shape_of
-from fhir_dmp.interactions import export, export_job, operations
+from fhir_dmp.interactions import export, export_job, operations, tracing
 from fhir_dmp.interactions.context import Context
 
 NAME = "$export"
@@ -38,6 +38,7 @@ async def serve(request: Request, send: Send, context: Context, url: Url, body: 
         await send_bytes(send, 202, [], None, shape)
     elif len(url.tail) == 3 and method == "GET":
         content, size = await export.output_of(context, url.tail[1], url.tail[2])
+        await tracing.shown(context, "export", "/".join(url.tail))
         pieces = context.store.contents.read(content)
         await send_stream(send, 200, [(b"content-type", NDJSON)], size, pieces, head=request.method == "HEAD")
     elif len(url.tail) > 3:
@@ -54,6 +55,7 @@ async def _begin(request: Request, send: Send, context: Context, url: Url, body:
     query = request.scope["query_string"].decode("ascii", "replace")
     path = "/".join(part for part in (context.base_url, url.type, url.id, NAME) if part)
     plan = await export.planned(context, url, asked.given, f"{path}?{query}" if query else path)
+    await tracing.shown(context, "export", path.removeprefix(f"{context.base_url}/") + (f"?{query}" if query else ""))
     job = await export_job.start(context, plan)
     headers = [(b"content-location", f"{context.base_url}/{NAME}/{job}".encode())]
     await send_bytes(send, 202, headers, outcome([export.accepted()]), shape)

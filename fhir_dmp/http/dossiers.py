@@ -12,7 +12,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.http_types import media_types
 from fhir_dmp.http.answers import send_bytes, send_stream, shape_of
-from fhir_dmp.interactions import operations
+from fhir_dmp.interactions import operations, tracing
 from fhir_dmp.interactions.context import Context
 
 NAME = "$export-dossier"
@@ -67,7 +67,10 @@ async def serve(request: Request, send: Send, context: Context, url: Url, body: 
         if found is None:
             await send_bytes(send, 202, [(b"x-progress", b"being made"), (b"retry-after", b"%d" % AGAIN_SECONDS)], None, shape)
             return
-        content, size = found
+        content, size, patient = found
+        if context.enforcer is not None:
+            context.enforcer.ledger.patient = patient
+            await tracing.shown(context, "export", "/".join(url.tail))
         headers = [(b"content-type", PACKAGE), (b"content-disposition", b'attachment; filename="dossier.dmp"')]
         await send_stream(send, 200, headers, size, context.store.contents.read(content), head=request.method == "HEAD")
     else:

@@ -41,9 +41,16 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
         finally:
             for task in group:
                 task.cancel()
-    for _, ledger in sorted(ledgers.items()):
-        context.enforcer.ledger.add(ledger)
+    entries = {entry.index: entry for entry in plan.entries}
+    for index, ledger in sorted(ledgers.items()):
+        context.enforcer.ledger.add(ledger, _worded(entries[index]))
     return bundle.batch_response(answers[index] for index in range(len(plan.entries)))
+
+
+def _worded(entry: bundle.Entry) -> str:
+    """What an entry asked for, "" where what it showed tells it all: as in the trace of such a request alone."""
+    name = "" if entry.fault is not None else dispatch.name_of(dispatch.Request(entry.method, entry.target))
+    return "" if name in tracing.SINGLE else f"{entry.method} {entry.url}"
 
 
 async def answer_of(context: Context, entry: bundle.Entry, prefer: str) -> bundle.Answer:

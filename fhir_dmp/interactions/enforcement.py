@@ -57,7 +57,7 @@ class Ledger:
     after an act of masking. purposes: (system, code), in place of those of the token. acts: protective acts to be kept once committed,
     kind -> keys of rows. kept: facts of what was not shown. addressed: (type, id) of what the request names by its id, of that
     patient. reviews: what the act leaves for the host's physician, not yet stored. regulated: dossiers, by number, that nothing but the
-    regulation of emergency calls opened.
+    regulation of emergency calls opened. asked: patient -> what a Bundle asked for of him, in place of the Bundle itself.
     """
 
     disclosed: dict[str, dict[tuple[str, str, str], None]] = field(default_factory=dict)
@@ -71,6 +71,7 @@ class Ledger:
     addressed: dict[tuple[str, str], None] = field(default_factory=dict)
     reviews: list[Pending] = field(default_factory=list)
     regulated: dict[int, "Known"] = field(default_factory=dict)
+    asked: dict[str, list[str]] = field(default_factory=dict)
 
     def note(self, patient: str, type_name: str, id: str, version: str, row_facts: Iterable[Mapping[str, Any]] = ()) -> None:
         """Something is about to be shown."""
@@ -79,8 +80,10 @@ class Ledger:
             if one.get("rt"):
                 self.lineages[one["rt"]] = one
 
-    def add(self, part: "Ledger") -> None:
-        """What one part of the request was shown and did."""
+    def add(self, part: "Ledger", asked: str = "") -> None:
+        """What one part of the request was shown and did. asked: its words, told of those patients alone of whom it showed something."""
+        for patient in part.disclosed if asked else ():
+            self.asked.setdefault(patient, []).append(asked)
         for patient, those in part.disclosed.items():
             self.disclosed.setdefault(patient, {}).update(those)
         self.patient = part.patient or self.patient

@@ -24,6 +24,8 @@ SINGLE = frozenset({"read", "vread", "history-instance", "create", "update", "pa
 METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 # Answers by which the rules refuse; any other 4xx tells what is wrong with the request.
 DENIED = frozenset({403, 404})
+# Of a Bundle with thousands of entries.
+LONGEST_QUERY = 16_000
 NOT_GIVEN = "the answer that was traced just before was not given: MongoDB elected another primary meanwhile"
 NO_LINEAGE: Mapping[str, Any] = {"lb": 0, "fd": MIN_MS, "rl": MAX_MS, "rt": 0}
 
@@ -43,8 +45,16 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     lineage = next(iter(ledger.lineages.values())) if single else None if ledger.disclosed else most_hidden(ledger.kept)
     facts = visible(context, lineage)
     query = "" if kind in SINGLE else asked
+    queries = {patient: "\n".join(lines)[:LONGEST_QUERY] for patient, lines in ledger.asked.items()}
     traces = [
-        trace(context, kind, patient=patient, disclosed=tuple(Disclosed(*one) for one in those), query=query, facts=facts)
+        trace(
+            context,
+            kind,
+            patient=patient,
+            disclosed=tuple(Disclosed(*one) for one in those),
+            query=queries.get(patient, query),
+            facts=facts,
+        )
         for patient, those in by_patient.items()
     ]
     receipt = await context.recorder.record(traces)

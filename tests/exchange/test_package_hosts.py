@@ -161,6 +161,9 @@ def test_a_dossier_moves_with_all_that_belongs_to_it(hosts, tmp_path):
         assert told["seal"] == "passed", answer.text
     journal = at(b, holder, there).get(f"AuditEvent?patient={there}&_count=1000").json()
     assert journal["total"] >= 10
+    # its export is told by the first host, its import by the second
+    acts = [(one["type"]["code"], one["subtype"][0]["code"], one["outcome"]) for one in (each["resource"] for each in journal["entry"])]
+    assert ("110106", "disclose", "0") in acts and ("110107", "receive", "0") in acts
     proof = at(b, holder, there).get(f"AuditEvent/{journal['entry'][-1]['resource']['id']}/$proof")
     assert proof.status_code == 200, proof.text
     named = {one["name"] for one in proof.json()["parameter"]}
