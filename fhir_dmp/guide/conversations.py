@@ -10,6 +10,8 @@ from pathlib import Path
 
 NOTE = re.compile(r"#\s*@(\w+)\s+(.*)")
 SLOT = re.compile(r"\{\{(\w+)\}\}")
+# What is not below the FHIR base.
+OUTSIDE = ("/health", "/auth", "/ig", "/metrics", "/journal")
 STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 CONDITION = re.compile(r"(?P<path>\S+)\s+(?P<sign>=|!=|~|lacks|absent|present)\s*(?P<value>.*)")
 
@@ -20,7 +22,9 @@ class Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request. who: name of a person of people.json, "" for nobody. expect: status. patience: seconds to repeat while it is 503.
+    """One request. who: name of a person of people.json, "" for nobody. expect: status.
+
+    patience: seconds to ask again while the answer is another one. run: commands of `fhir-dmp` before it.
 
     keep: (name, path or header, pattern). check: (path, sign, value). title: language -> what happens, in a sentence.
     body: text with slots, "" for none.
@@ -38,6 +42,12 @@ class Exchange:
     patience: int = 0
     keep: tuple[tuple[str, str, str], ...] = ()
     check: tuple[tuple[str, str, str], ...] = ()
+    run: tuple[str, ...] = ()
+
+    @property
+    def outside(self) -> bool:
+        """Whether it is asked beside the FHIR base."""
+        return self.path.startswith(OUTSIDE)
 
     def filled(self, values: dict[str, str]) -> "Exchange":
         """With every slot filled; the title too."""
@@ -85,10 +95,11 @@ def exchange(path: Path, name: str, text: str) -> Exchange:
     """One part of a file.
 
     # @as PERSON · # @fr, # @en TITLE · # @expect STATUS · # @patience SECONDS ·
-    # @keep NAME PATH [PATTERN] · # @check PATH =|!=|~|lacks|absent|present VALUE
+    # @run COMMAND of fhir-dmp, may end in `> FILE` · # @keep NAME PATH [PATTERN], PATH may be body or header:NAME
+    # @check PATH =|!=|~|lacks|absent|present VALUE
     """
     lines = text.strip("\n").split("\n")
-    made: dict = {"title": {}, "keep": [], "check": []}
+    made: dict = {"title": {}, "keep": [], "check": [], "run": []}
     while lines and (not lines[0].strip() or lines[0].startswith("#")):
         if not (note := NOTE.match(lines.pop(0))):
             continue
@@ -99,6 +110,8 @@ def exchange(path: Path, name: str, text: str) -> Exchange:
             made["title"][word] = value
         elif word in ("expect", "patience"):
             made[word] = int(value)
+        elif word == "run":
+            made["run"].append(value)
         elif word == "keep":
             made["keep"].append(tuple([*value.split(maxsplit=2), ""][:3]))
         elif word == "check" and (found := CONDITION.fullmatch(value)):
@@ -115,7 +128,7 @@ def exchange(path: Path, name: str, text: str) -> Exchange:
     body = "\n".join(lines).strip()
     if body.startswith("< "):
         body = (path.parent / body[2:].strip()).read_text("utf-8").strip()
-    made |= {"keep": tuple(made["keep"]), "check": tuple(made["check"])}
+    made |= {name: tuple(made[name]) for name in ("keep", "check", "run")}
     # `POST /` is a transaction or batch, sent to the base itself.
     target = "" if target.strip() == "/" else target.strip()
     return Exchange(name, path.name, method, target, headers=tuple(headers), body=body, **made)
@@ -146,7 +159,9 @@ def kept(asked: Exchange, answer: Answer) -> dict[str, str]:
     """Values that the exchange keeps for those after it."""
     found = {}
     for name, path, pattern in asked.keep:
-        value = answer.headers.get(path.removeprefix("header:").lower()) if path.startswith("header:") else at(answer.json, path)
+        value = answer.body if path == "body" else at(answer.json, path)
+        if path.startswith("header:"):
+            value = answer.headers.get(path.removeprefix("header:").lower())
         match = re.search(pattern or "(.+)", str(value)) if value is not None else None
         if not match:
             raise Broken(f"{asked.file}, {asked.name}: the answer has no `{path}` to keep as {name}: {answer.body[:600]}")

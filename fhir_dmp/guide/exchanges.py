@@ -27,6 +27,7 @@ def html(held: Held, language: str, templates: Environment) -> str:
         title=asked.title.get(language, ""),
         by=held.person[language] if held.person else "",
         token=shlex.join(held.person["token"]) if held.person else "",
+        run=asked.run,
         panels=panels,
         status=answer.status,
         reason=answer.reason,
@@ -37,7 +38,7 @@ def html(held: Held, language: str, templates: Environment) -> str:
 def request(held: Held) -> str:
     """As it travels; the token is left out, the body laid out for people."""
     asked = held.asked
-    head = [f"{asked.method} /fhir{asked.path} HTTP/1.1", "Host: dmp.example.org"]
+    head = [f"{asked.method} {'' if asked.outside else '/fhir'}{asked.path} HTTP/1.1", "Host: dmp.example.org"]
     head += ["Authorization: Bearer $TOKEN"] if held.person else []
     head += [f"{name}: {value}" for name, value in asked.headers]
     return "\n".join(head) + (f"\n\n{laid_out(asked.body)}" if asked.body else "")

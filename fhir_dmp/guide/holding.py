@@ -8,6 +8,7 @@ import ctypes
 import http.client
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import PIPE
 from urllib.parse import quote
 
 from fhir_dmp.guide.conversations import Answer, Broken, Exchange, examine, kept, read
@@ -27,6 +29,16 @@ PR_SET_PDEATHSIG = 1
 SHOWN_HEADERS = ("content-type", "location", "content-location", "etag", "last-modified", "retry-after", "allow", "warning", "accept-patch")
 # What stays as it is in an address; the rest is sent in percent signs, as every client does.
 SAFE = "/?&=$:,;@!*'()~%+-._"
+
+
+# `fhir-dmp token` for each line of its input: one process for all of them.
+ISSUER = """
+import json, sys
+from fhir_dmp.cli import cli
+for line in sys.stdin:
+    cli.main(["token", *json.loads(line)], "fhir-dmp", standalone_mode=False)
+    sys.stdout.flush()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +60,41 @@ class Server:
         self.data = data
         self.connection = http.client.HTTPConnection(url.removeprefix("http://").removesuffix("/fhir"), timeout=ANSWER_SECONDS)
         self.tokens: dict[tuple[str, ...], str] = {}
+        self.issuer = subprocess.Popen(
+            [sys.executable, "-c", ISSUER], stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, preexec_fn=dies_with_parent
+        )
+
+    def close(self) -> None:
+        """End what was begun beside the server."""
+        self.connection.close()
+        self.issuer.communicate()
 
     def token(self, arguments: tuple[str, ...]) -> str:
         """A token of this server's own issuer, for the arguments of `fhir-dmp token`."""
         if arguments not in self.tokens:
-            command = [sys.executable, "-m", "fhir_dmp", "token", *arguments, "--data", str(self.data)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_SECONDS)
-            if done.returncode:
-                raise Broken(f"no token for {' '.join(arguments)}: {done.stderr.strip()}")
-            self.tokens[arguments] = done.stdout.strip()
+            self.issuer.stdin.write(json.dumps([*arguments, "--data", str(self.data)]) + "\n")
+            self.issuer.stdin.flush()
+            if not (said := self.issuer.stdout.readline().strip()):
+                raise Broken(f"no token for {' '.join(arguments)}: {self.issuer.communicate()[1].strip()[-600:]}")
+            self.tokens[arguments] = said
         return self.tokens[arguments]
+
+    def command(self, line: str) -> None:
+        """Run `fhir-dmp LINE` on the data of this server, in the folder above it; `> FILE` keeps there what it prints."""
+        words, _, file = line.partition(" > ")
+        command = [sys.executable, "-m", "fhir_dmp", *shlex.split(words), "--data", str(self.data)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_SECONDS, cwd=self.data.parent)
+        # The server may have closed the connection meanwhile.
+        self.connection.close()
+        if done.returncode:
+            raise Broken(f"`fhir-dmp {line}` failed: {done.stderr.strip()}")
+        if file:
+            (self.data.parent / file).write_text(done.stdout, "utf-8")
 
     def ask(self, asked: Exchange, arguments: tuple[str, ...] | None) -> Answer:
         """Send one exchange whose slots are filled."""
         headers = dict(asked.headers) | ({"Authorization": f"Bearer {self.token(arguments)}"} if arguments else {})
-        target = asked.path if asked.path.startswith(("/health", "/auth", "/ig", "/metrics")) else "/fhir" + asked.path
+        target = asked.path if asked.outside else "/fhir" + asked.path
         self.connection.request(asked.method, quote(target, safe=SAFE), asked.body.encode() or None, headers)
         response = self.connection.getresponse()
         body = response.read()
@@ -96,8 +128,11 @@ def server(folder: Path | None = None) -> Iterator[Server]:
             if "http://" not in line:
                 raise Broken(f"the server of the guide did not start: {(Path(made) / 'log').read_text('utf-8')[-2000:]}")
             running = Server(next(word for word in line.split() if word.startswith("http://")), data)
-            wait_ready(running)
-            yield running
+            try:
+                wait_ready(running)
+                yield running
+            finally:
+                running.close()
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -142,15 +177,27 @@ def hold(running: Server, folder: Path) -> dict[str, Held]:
             asked = exchange.filled(values)
             person = known.get(exchange.who)
             arguments = tuple(fill_all(person["token"], values)) if person else None
-            answer = running.ask(asked, arguments)
-            patience = time.monotonic() + asked.patience
-            while answer.status == 503 and time.monotonic() < patience:
-                time.sleep(0.2)
-                answer = running.ask(asked, arguments)
-            examine(asked, answer)
+            for line in asked.run:
+                running.command(line)
+            answer = expected(running, asked, arguments)
             values |= kept(asked, answer)
             held[exchange.name] = Held(asked, answer, person and {**person, "token": arguments})
     return held
+
+
+def expected(running: Server, asked: Exchange, arguments: tuple[str, ...] | None) -> Answer:
+    """The answer that an exchange expects, asked for again as long as it is patient. Raises Broken when none comes."""
+    end = time.monotonic() + asked.patience
+    while True:
+        answer = running.ask(asked, arguments)
+        try:
+            examine(asked, answer)
+        except Broken:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.2)
+        else:
+            return answer
 
 
 def clock(now: datetime) -> dict[str, str]:

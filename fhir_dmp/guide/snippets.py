@@ -14,7 +14,7 @@ LANGUAGES = (("curl", "bash"), ("Python", "python"), ("JavaScript", "javascript"
 def curl(asked: Exchange) -> str:
     """For a POSIX shell in which BASE and TOKEN are set."""
     lines = ["curl" if asked.method == "GET" else f"curl -X {asked.method}"]
-    lines[0] += f' "$BASE{escaped(asked.path)}"'
+    lines[0] += f' "{"${BASE%/fhir}" if asked.outside else "$BASE"}{escaped(asked.path)}"'
     if asked.who:
         lines.append('-H "Authorization: Bearer $TOKEN"')
     lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in asked.headers]
@@ -26,7 +26,8 @@ def curl(asked: Exchange) -> str:
 def python(asked: Exchange) -> str:
     """For a program in which BASE and TOKEN are set."""
     lines = ["import httpx", ""]
-    inner = [f'"{asked.method}"', f'BASE + "{asked.path}"', f"headers={{{python_headers(asked)}}}"]
+    base = 'BASE.removesuffix("/fhir")' if asked.outside else "BASE"
+    inner = [f'"{asked.method}"', f'{base} + "{asked.path}"', f"headers={{{python_headers(asked)}}}"]
     if asked.body:
         lines += [f"body = {python_body(asked)}"]
         inner.append("json=body" if plain_json(asked) else "content=body")
@@ -45,8 +46,9 @@ def javascript(asked: Exchange) -> str:
     if asked.body:
         text = indented(asked.body) if is_json(asked) else json.dumps(asked.body, ensure_ascii=False)
         options.append(f"body: JSON.stringify({text})" if is_json(asked) else f"body: {text}")
+    base = 'BASE.replace(/\\/fhir$/, "")' if asked.outside else "BASE"
     return (
-        f'const answer = await fetch(BASE + "{asked.path}", {{\n  '
+        f'const answer = await fetch({base} + "{asked.path}", {{\n  '
         + ",\n  ".join(options)
         + "\n});\nconsole.log(answer.status, await answer.text());"
     )

@@ -15,13 +15,16 @@ from fhir_dmp.guide.conversations import Answer, Broken, Exchange, examine, kept
 
 # What differs from one server to the next: ids, versions, instants, and what follows from them.
 CHANGING = (
+    (re.compile(r"(urn:uuid:)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "UUID"),
     (re.compile(r"\b[a-z2-7]{26}\b"), "ID"),
     (re.compile(r"\b[a-z2-7]{13}\b"), "VERSION"),
     (re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d))?"), "TIME"),
     (re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"), "DATE"),
     (re.compile(r'"(value(?:Base64Binary|String)|data|value)": ?"[^"]{16,}"'), "VALUE"),
     (re.compile(r'"query": ?"[^"]*"|urn:ietf:params:oauth:jti:[^"]*'), "QUERY"),
-    (re.compile(r"_cursor=[\w%-]+|[0-9a-f]{32}|urn:uuid:[0-9a-f-]{36}"), "MARK"),
+    (re.compile(r'"(challenge|access_token)": ?"[^"]+"|Bearer [\w.-]+|secret=\w+|"code": ?"\d{8}"|\d+\. \d{8}'), "SECRET"),
+    (re.compile(r"\b[a-z0-9]{4}(-[a-z0-9]{4}){2,3}\b|(import|package)-\d{14}|\(\d+ bytes\)"), "WORD"),
+    (re.compile(r"_cursor=[\w%-]+|[0-9a-f]{32}"), "MARK"),
 )
 
 
@@ -118,7 +121,7 @@ def normal(value: dict) -> dict[str, str]:
 def test_python_and_javascript_shown_are_programs(printed, tmp_path):
     """Each Python snippet compiles; each is shown with its own address and headers."""
     for one in printed.values():
-        fields = {name: value for name, value in one["asked"].items() if name not in ("headers", "keep", "check")}
+        fields = {name: value for name, value in one["asked"].items() if name not in ("headers", "keep", "check", "run")}
         asked = Exchange(**fields, headers=tuple(map(tuple, one["asked"]["headers"])))
         for language, _, text in snippets.all_of(asked):
             assert asked.path in text.replace("\\$", "$"), language
@@ -131,12 +134,12 @@ def test_curl_shown_is_what_a_shell_runs(printed, tmp_path):
     fake.write_text('#!/bin/sh\nfor one in "$@"; do printf "%s\\0" "$one"; done\n', "utf-8")
     fake.chmod(0o755)
     for one in printed.values():
-        fields = {name: value for name, value in one["asked"].items() if name not in ("headers", "keep", "check")}
+        fields = {name: value for name, value in one["asked"].items() if name not in ("headers", "keep", "check", "run")}
         asked = Exchange(**fields, headers=tuple(map(tuple, one["asked"]["headers"])))
         environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "BASE": "https://b/fhir", "TOKEN": "t"}
         done = subprocess.run(["sh", "-c", snippets.curl(asked)], env=environment, capture_output=True, text=True, check=True)
         given = done.stdout.split("\0")[:-1]
-        assert f"https://b/fhir{asked.path}" in given
+        assert f"https://b{'' if asked.outside else '/fhir'}{asked.path}" in given
         assert [f"{name}: {value}" for name, value in asked.headers if f"{name}: {value}" not in given] == []
         assert not asked.body or given[-1] == asked.body
 
