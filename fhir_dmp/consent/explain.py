@@ -62,6 +62,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "Le titulaire n'a pas permis d'afficher ses remboursements.",
         "The holder does not permit the display of reimbursements.",
     ),
+    "reimbursement-past": (
+        "L'historique des remboursements ne remonte pas au-delà de 24 mois.",
+        "The history of reimbursements goes back 24 months and no further.",
+    ),
     "personal-space-and-occupational-medicine": (
         "L'espace personnel n'est pas ouvert à la médecine du travail.",
         "The personal space is not open to occupational medicine.",

@@ -33,7 +33,9 @@ from fhir_dmp.consent.standing import BTG, ETREAT, Standing
 from fhir_dmp.dmp import identity, spaces
 from fhir_dmp.dmp.documents import WITHDRAWN
 from fhir_dmp.dmp.habilitation import READ, TypeSet
+from fhir_dmp.dmp.paris import months_later_ms
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL, MASKED
+from fhir_dmp.fhir.instants import MAX_MS, MINUTE
 
 PERMIT, HIDE, REFUSE = "permit", "hide", "refuse"
 
@@ -214,6 +216,12 @@ def reimbursement(s: Standing) -> Predicate:
     return TypeIn(frozenset({spaces.REIMBURSEMENT})) if hidden else NEVER
 
 
+def reimbursement_past(s: Standing) -> Predicate:
+    # To the minute, so that it is computed once for many requests.
+    since_ms = months_later_ms(s.now_ms - s.now_ms % MINUTE, -s.law.reimbursement_months)
+    return All((TypeIn(frozenset({spaces.REIMBURSEMENT})), Not(DatedWithin(since_ms, MAX_MS))))
+
+
 def personal_occupational(s: Standing) -> Predicate:
     return TypeIn(spaces.personal_space()) if s.occupational else NEVER
 
@@ -266,6 +274,7 @@ CURTAINS = (
     Rule("only-own-documents", HIDE, only_own),
     Rule("habilitation", HIDE, habilitation),
     Rule("reimbursement-not-shown", HIDE, reimbursement),
+    Rule("reimbursement-past", HIDE, reimbursement_past),
     Rule("personal-space-and-occupational-medicine", HIDE, personal_occupational),
     Rule("personal-space-in-emergency", HIDE, personal_emergency),
     Rule("masked", HIDE, masked),

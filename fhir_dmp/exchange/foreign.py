@@ -15,7 +15,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import mapping, people, waiting
 from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.provenance import drawing
-from fhir_dmp.exchange.rules import Rules
+from fhir_dmp.exchange.rules import FEED, Rules
 from fhir_dmp.exchange.units import Unit
 from fhir_dmp.exchange.waiting import CODE, IDENTITY, Held
 from fhir_dmp.fhir import json
@@ -231,15 +231,14 @@ class Foreign:
                 item.checked = check(self.context, json.set_members(item.checked.body, {"relatesTo": None}), DOCUMENT)
         apart = {} if len(items) > 1 else {url: f"{APART}{url}" for url in _contents(items[0].checked.value)}
         self._redirect(items[0], apart)
+        if items[0].checked.type == BINARY and len(items) == 1:
+            await self._carried(items[0], dossier)
         try:
             met, _ = await depositing.decided(acting, items, dossier, resolved=True)
         except FhirError as error:
             if error.kind == "forbidden":
                 raise FhirError("forbidden", await self._why(acting, dossier, items[0].checked.type)) from None
             raise
-        for item in items:
-            if item.checked.type == BINARY and len(items) == 1:
-                await self._carried(item, dossier)
         self._redirect(items[0], {there: here for here, there in apart.items()})
         made = []
         for unit, item, targets, body in zip(units, items, replaced, whole, strict=True):
@@ -291,7 +290,8 @@ class Foreign:
         if (await merged.survivor(acting, met.patient))[0] != met.patient:
             return "this dossier was joined to another one: send the Patient once more, under another version, and then this"
         needed = self.rules.consent
-        if needed and not met.policy.permitted(needed, acting.now_ms()):
+        # What the feed brings is shown with consent; it is taken without.
+        if needed and self.rules.kind != FEED and not met.policy.permitted(needed, acting.now_ms()):
             return f"the holder has not consented to `{needed}`"
         return f"the dossier does not take this: {met.decide('deposit').rule}"
 

@@ -20,6 +20,7 @@ def law(settings: Settings) -> Law:
         break_glass_minutes=settings.break_glass_minutes,
         masked_and_invisible=settings.masked_and_invisible,
         self_authorisation_days=settings.self_authorisation_days,
+        reimbursement_months=settings.reimbursement_months,
         never_served_sectors=frozenset(settings.never_served_sectors),
         occupational_specialties=frozenset(settings.occupational_specialties),
         occupational_sectors=frozenset(settings.occupational_sectors),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_dmp.consent import companions, labelling
-from fhir_dmp.consent.predicate import DepositedBy, matches
+from fhir_dmp.consent.predicate import DepositedBy, facts_of, matches
 from fhir_dmp.consent.rules import MACHINES
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import SUPERSEDED, WITHDRAWN, Facts
@@ -189,9 +189,12 @@ async def _other(context: Context, met: Known, one: Item, named: Mapping[str, fr
         one.origin = Origin(authors, request.organization, None, of)
     elif one.row is None:
         labels = labelling.deposited(request, frozenset())
-        decision = settle(met.decide("deposit", _facts(met, one.checked.value, authors, labels)))
+        # A content that an import brings after its document is judged as that.
+        carrier = one.origin.lineage if one.origin is not None else None
+        judged = facts_of(carrier, context.store.vault.hash64) if carrier else _facts(met, one.checked.value, authors, labels)
+        decision = settle(met.decide("deposit", judged))
         reviewing.noted(context, met, decision, resource=one.address)
-        one.origin = Origin(authors, request.organization, labels)
+        one.origin = Origin(authors, request.organization, labels, carrier)
 
 
 def _one_of(lineages: list[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:

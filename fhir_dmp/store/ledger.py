@@ -215,8 +215,11 @@ class Ledger:
 
         async def attempt(session: AsyncClientSession) -> None:
             lines = await self._known(receipt.every_name, session)
-            if _repeated(receipt, lines) is None:
-                await self._write([receipt], lines, session)
+            # One person may come under several names with one content: each is a name of his from now on.
+            version = receipt.stored.version
+            new = tuple(name for name in receipt.names if name not in lines or lines[name].version(version) is None)
+            if new:
+                await self._write([receipt._replace(names=new)], lines, session)
 
         await self._connection.transaction(attempt, patience=PATIENCE_SECONDS)
 

@@ -371,6 +371,32 @@ OPERATIONS: tuple[Op, ...] = (
         ),
     ),
     Op(
+        "feed",
+        (),
+        "system",
+        False,
+        "Which dossiers the Assurance Maladie is asked to feed, and from when",
+        "Quels dossiers l'Assurance Maladie est invitée à alimenter, et depuis quand",
+        (
+            P("since", "in", "0..1", "dateTime", "When it was last asked", "Date de la demande précédente"),
+            P("after", "in", "0..1", "string", "Where the page before ended", "Là où finit la page précédente"),
+            P("count", "in", "0..1", "positiveInt", "How many, at most 500", "Combien, au plus 500"),
+            P(
+                "dossier",
+                "out",
+                "0..*",
+                "",
+                "One of them",
+                "L'un d'eux",
+                parts=(
+                    P("identifier", "out", "1..1", "Identifier", "INS of the holder", "INS du titulaire"),
+                    P("start", "out", "1..1", "instant", "From when", "Depuis quand"),
+                    P("end", "out", "1..1", "instant", "Until when", "Jusqu'à quand"),
+                ),
+            ),
+        ),
+    ),
+    Op(
         "statistics",
         (),
         "system",
