@@ -15,7 +15,7 @@ from typing import NamedTuple
 from fhir_dmp.dmp.documents import replaced
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange import received
-from fhir_dmp.exchange.foreign import BINARY, DIRECTORY, DOCUMENT, PATIENT, Foreign, Kept, Made
+from fhir_dmp.exchange.foreign import BINARY, DIRECTORY, DOCUMENT, PATIENT, Foreign, Kept, Links, Made
 from fhir_dmp.exchange.foreign import CHANGED as DOCUMENT_CHANGED
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.points import reached
@@ -23,7 +23,7 @@ from fhir_dmp.exchange.provenance import Origins, Told, drawing
 from fhir_dmp.exchange.results import Result, refusal
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.seen import Seen
-from fhir_dmp.exchange.units import DELETION, REQUEST, RESOURCE, TRANSACTION, Unit, Units, failed
+from fhir_dmp.exchange.units import DELETION, PEOPLE, REQUEST, RESOURCE, TRANSACTION, Unit, Units, failed
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.references import is_id
 from fhir_dmp.fhir.tables import compartment
@@ -165,6 +165,8 @@ class _Run:
             await self._named(unit)
         elif unit.work == RESOURCE or not self.engine.rules.plain:
             ready = await self._ready(unit)
+            if ready is None:
+                return
             self.group.append(ready)
             self.size += ready.size
             self.busy |= {name for receipt in ready.entry.receipts for name in receipt.every_name}
@@ -187,7 +189,7 @@ class _Run:
             unit.done(refusal(unit.place, FhirError("conflict", CHANGED)))
             return
         again = stored.job == self.engine.job
-        if not line.key:
+        if not line.key and unit.work != TRANSACTION:
             unit.done(
                 Result(unit.place, 200, issues=() if stored.job == self.engine.job else (KNOWN,), known=stored.job != self.engine.job)
             )
@@ -211,7 +213,8 @@ class _Run:
 
     # A resource of its own
 
-    async def _ready(self, unit: Unit) -> Ready:
+    async def _ready(self, unit: Unit) -> Ready | None:
+        """None when there is nothing left to store."""
         if self.engine.rules.plain:
             return await self._plain(unit)
         alone = unit.work == RESOURCE and unit.type != BINARY and not replaced(unit.tree)
@@ -236,9 +239,39 @@ class _Run:
         self._learnt(receipt)
         unit.done(Result(unit.place, 200, location))
 
-    async def _together(self, unit: Unit) -> Ready:
-        """A transaction of a real source: each of its resources is known by itself too."""
-        parts = self.engine.units.parts(unit)
+    async def _people(self, unit: Unit, parts: Sequence[Unit]) -> tuple[Links, dict[str, tuple[Result, Part | None]]]:
+        """Those whom a transaction names: what references to them become; by place, what is answered, and the row of a Patient."""
+        foreign, links, found = self.engine.foreign, Links(), {}
+        for part in sorted(parts, key=lambda one: one.type == "PractitionerRole"):  # who may refer to the others
+            try:
+                if part.type == PATIENT:
+                    known = await self.engine.ledger.known(part.keys)
+                    receipt, location = await foreign.person(part, next(iter(known.values()), None))
+                    links.texts[part.full_url] = location.partition("/_history")[0]
+                else:
+                    receipt, location = await foreign.listed(part, links), ""
+                    links.stand_ins[part.full_url] = await foreign.stand_in(receipt)
+            except Kept:
+                raise Kept(await foreign.hold(unit)) from None
+            await self.engine.ledger.link(receipt)
+            self._learnt(receipt)
+            row = Part("POST", part.type, receipt.key, receipt.stored.row, 200) if receipt.key else None
+            found[part.place] = Result(part.place, 200, location), row
+        return links, found
+
+    async def _together(self, unit: Unit) -> Ready | None:
+        """A transaction of a real source: each of its resources is known by itself too, and who is named in it is found."""
+        every = self.engine.units.parts(unit)
+        links, people = await self._people(unit, [part for part in every if part.type in PEOPLE])
+        parts = [part for part in every if part.place not in people]
+        if not parts:
+            rows = tuple(row for _, row in people.values() if row is not None)
+            receipt = Receipt(unit.keys, b"", "Bundle", Stored(unit.version, unit.digest, 0, self.engine.job, 200, rows))
+            await self.engine.ledger.link(receipt)
+            self._learnt(receipt)
+            for part in every:
+                unit.done(people[part.place][0])
+            return None
         lines = await self.engine.ledger.known(key for part in parts for key in part.keys)
         before = [next((lines[key] for key in part.keys if key in lines), None) for part in parts]
         documents = [(part, line) for part, line in zip(parts, before, strict=True) if part.type == DOCUMENT and line is not None]
@@ -252,14 +285,19 @@ class _Run:
                     (_version(documents[0][1], documents[0][0])._replace(version=unit.version, digest=unit.digest),),
                 )
             )
-        made = await self.engine.foreign.together(unit, parts)
+        made = await self.engine.foreign.together(unit, parts, links)
         built = [self._entry(part, one) for part, one in zip(parts, made, strict=True)]
         changes = [change for entry, _ in built for change in entry.changes] + self._seals(unit, made)
-        rows = tuple(Part("POST", one.stamped.row.type, one.stamped.row.key, one.stamped.row.version, 201) for one in made)
+        stamped = {part.place: one.stamped for part, one in zip(parts, made, strict=True)}
+        answers = {
+            place: (Result(place, 201, one.location), Part("POST", one.row.type, one.row.key, one.row.version, 201))
+            for place, one in stamped.items()
+        } | people
+        rows = tuple(row for part in every if (row := answers[part.place][1]) is not None)
         first = made[0].stamped.row
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
         entry = Entry(changes, Receipt(unit.keys, first.key, first.type, stored), tuple(entry.receipt for entry, _ in built))
-        results = tuple(Result(part.place, 201, one.stamped.location) for part, one in zip(parts, made, strict=True))
+        results = tuple(answers[part.place][0] for part in every)
         return Ready(unit, entry, tuple(one for _, told in built for one in told), results)
 
     def _seals(self, unit: Unit, made: Sequence[Made]) -> list[Change]:

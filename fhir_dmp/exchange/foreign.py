@@ -63,7 +63,7 @@ class _Read:
 
 
 @dataclass(slots=True)
-class _Links:
+class Links:
     """What the references of a resource become. stand_ins: text -> Reference."""
 
     texts: dict[str, str] = field(default_factory=dict)
@@ -123,28 +123,37 @@ class Foreign:
 
     # The directory: it is kept by this host, so that a source adds nobody to it
 
-    async def listed(self, unit: Unit) -> Receipt:
-        """The receipt of a professional or structure: from now on he is named by his identifier."""
+    async def listed(self, unit: Unit, inside: "Links | None" = None) -> Receipt:
+        """The receipt of a professional or structure: from now on he is named by his identifier.
+
+        One without a number that is known here stays what the source says, a number of its own and a name, and has no rights by that.
+        inside: who else comes with him.
+        """
         tree = json.parse(unit.body)
         identifiers = tree.get("identifier") or []
         named = next((one for one in identifiers if identity.known_as([one])), None)
         if named is None and unit.type == "PractitionerRole" and isinstance(tree.get("practitioner"), dict):
             inner = tree["practitioner"]
             if text := inner.get("reference"):
-                links = await self._links([text], unit)
+                links = inside if inside is not None and text in inside.stand_ins else await self._links([text], unit)
                 named = (links.stand_ins.get(text) or {}).get("identifier")
             named = named or inner.get("identifier")
-        if named is None:
-            raise FhirError(
-                "business-rule", f"a {unit.type} without RPPS, IDNPS, FINESS or IDNST names nobody here", f"{unit.type}.identifier"
-            )
-        reference = {"type": unit.type, "identifier": {name: named[name] for name in ("system", "value") if name in named}}
+        reference: dict[str, Any] = {"type": unit.type}
+        if named := named or next((one for one in identifiers if one.get("value")), None):
+            reference["identifier"] = {name: named[name] for name in ("system", "value") if name in named}
         if display := _display(tree):
             reference["display"] = display
+        if len(reference) == 1:
+            raise FhirError("business-rule", f"a {unit.type} without a number and a name is nobody", f"{unit.type}.identifier")
         key = await self.context.store.dossier_key(COMMON)
         sealed = seal(key, json.dump(reference), _STAND_IN + unit.keys[0])
         stored = Stored(unit.version, unit.digest, 0, self.job, 200)
         return Receipt(unit.keys[:1], b"", unit.type, stored, stand_in=sealed)
+
+    async def stand_in(self, receipt: Receipt) -> dict:
+        """What references to somebody of the directory become."""
+        key = await self.context.store.dossier_key(COMMON)
+        return json.parse(unseal(key, receipt.stand_in, _STAND_IN + receipt.names[0]))
 
     # Deposits
 
@@ -164,10 +173,10 @@ class Foreign:
         made.promises = promises
         return made
 
-    async def together(self, unit: Unit, parts: Sequence[Unit]) -> list[Made]:
-        """The resources of a transaction, e.g. of an ITI-65, deposited all or none. parts: its entries that create."""
+    async def together(self, unit: Unit, parts: Sequence[Unit], people: "Links") -> list[Made]:
+        """The resources of a transaction, e.g. of an ITI-65, deposited all or none. parts: its entries that create. people: in it."""
         addresses = {part.full_url: "" for part in parts}
-        reads = [await self._translated(part, part.tree, addresses) for part in parts]
+        reads = [await self._translated(part, part.tree, addresses, people) for part in parts]
         dossiers = {
             self._dossier(self._checked(read, part.type), None) for read, part in zip(reads, parts, strict=True) if part.type != BINARY
         }
@@ -182,16 +191,20 @@ class Foreign:
             items.append(Item(self._checked(read, part.type), id))
         return await self._made(parts, items, dossier)
 
-    async def _translated(self, unit: Unit, tree: Mapping[str, Any], inside: Mapping[str, str]) -> _Read:
-        """The resource in words of this host. inside: references that its own Bundle will resolve."""
+    async def _translated(self, unit: Unit, tree: Mapping[str, Any], inside: Mapping[str, str], people: "Links | None" = None) -> _Read:
+        """The resource in words of this host. inside: references that its own Bundle will resolve. people: who comes with it."""
+        people = people or Links()
         unknown: list = []
         if unit.type == DOCUMENT:
             tree, unknown = mapping.mapped(tree, self.rules)
-        listed = [text for text in reference_texts(tree) if text not in inside]
+        elsewhere = {text for text in reference_texts(tree) if text not in inside}
+        listed = sorted(elsewhere - people.texts.keys() - people.stand_ins.keys())
         contents = {text: name for text, name in _contents(tree).items() if text not in inside}
         links = await self._links(listed, unit, contents)
         if unknown:
             raise Kept(await self._hold(unit, CODE, "a code nobody knows", codes=waiting.codes_of(unknown)))
+        links.texts |= people.texts
+        links.stand_ins |= people.stand_ins
         return _Read(_replaced(tree, links), {text: name for text, name in contents.items() if text not in links.texts})
 
     def _checked(self, read: _Read, type_name: str) -> Checked:
@@ -312,7 +325,7 @@ class Foreign:
         names = {self._name(text, unit, quiet=True) for text in reference_texts(unit.tree)}
         return {self.hashing.name(name) for name in names | set(_contents(unit.tree).values()) if name}
 
-    async def _links(self, listed: Sequence[str], unit: Unit, contents: Mapping[str, str] | None = None) -> _Links:
+    async def _links(self, listed: Sequence[str], unit: Unit, contents: Mapping[str, str] | None = None) -> Links:
         """What texts of References become. 404 while one leads to something that has not come; Kept when it leads to somebody who waits.
 
         contents: url -> name, which need not have come.
@@ -324,7 +337,7 @@ class Foreign:
         keys = {name: self.hashing.name(name) for name in names.values()}
         if unknown := [key for key in keys.values() if key not in self.known]:
             self.known |= await self.ledger.known(unknown)
-        found, missing = _Links(), []
+        found, missing = Links(), []
         for text, name in names.items():
             line = self.known.get(keys[name])
             if line is None:
@@ -376,6 +389,10 @@ class Foreign:
         text, _ = missing[0]
         raise FhirError("not-found", f"`{text[:100]}` has not come from this source", unit.type)
 
+    async def hold(self, unit: Unit):
+        """A transaction waits with somebody in it."""
+        return await self._hold(unit, IDENTITY, "somebody must say first who a Patient in it is")
+
     async def _hold(self, unit: Unit, kind: str, why: str, **more: Any):
         held = Held(place=unit.place, names=unit.names, why=why, body=unit.body, **more)
         return await waiting.hold(self.quarantine, unit.keys[0], kind, held)
@@ -414,7 +431,7 @@ def _contents(tree: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _replaced(tree: Mapping[str, Any], links: _Links) -> Mapping[str, Any]:
+def _replaced(tree: Mapping[str, Any], links: Links) -> Mapping[str, Any]:
     """References of the source by references of ours; people of the directory by their identifiers."""
 
     def walked(value: Any) -> Any:

@@ -23,6 +23,8 @@ from fhir_dmp.store.vault import COMMON
 RESOURCE, TRANSACTION, REQUEST, DELETION = "resource", "transaction", "request", "deletion"
 # Bundles whose entries are taken one by one. Documents, messages and answers are one thing and stay whole.
 OPENED = ("collection", "searchset", "history")
+# Who is found here, and is no resource that a source brings.
+PEOPLE = frozenset({"Patient", "Practitioner", "PractitionerRole", "Organization"})
 
 
 @dataclass(slots=True, eq=False)
@@ -161,7 +163,10 @@ class Units:
         for entry in unit.plan.entries:
             if entry.creates and entry.resource is not None:
                 body = json.dump(entry.resource)
-                told = named({**entry.resource, "id": None}, body, f"{unit.names[0]} {entry.full_url or entry.index}")
+                kept = None
+                if entry.resource.get("resourceType") in PEOPLE:  # the source speaks of them elsewhere too
+                    kept = entry.resource.get("id") or entry.full_url.rpartition(":")[2] or None
+                told = named({**entry.resource, "id": kept}, body, f"{unit.names[0]} {entry.full_url or entry.index}")
                 part = Unit(f"{unit.place} entry[{entry.index}]", RESOURCE, entry.resource, body, full_url=entry.full_url)
                 found.append(self._named(part, told))
                 replaced |= set(replaced_by(entry.resource))

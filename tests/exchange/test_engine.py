@@ -9,6 +9,7 @@ import pytest
 from fhir_dmp.bench import mixed
 from fhir_dmp.bench.growth import open_dossiers
 from fhir_dmp.exchange import engine as engines
+from fhir_dmp.exchange import reviewing
 from fhir_dmp.exchange.engine import Engine
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.opening import context_of
@@ -97,3 +98,72 @@ async def test_nothing_refers_to_what_could_not_be_stored(importing, store, monk
     assert [result.status for result in told] == [503, 503, 404, 404]
     assert "Encounter/enc-1-0" in told[2].issues[0].diagnostics
     assert {row.type async for row in store.scan()} <= {"Patient", "AuditEvent"}
+
+
+# --- whole patients in one Bundle ---
+
+
+def whole(number: int, **changes: object) -> dict:
+    """A transaction with the holder, those who treat him, and what they found."""
+    about, doctor, role, stay = (f"urn:uuid:0000000{number}-0000-4000-8000-00000000000{place}" for place in range(4))
+    status = {"status": "final", "code": {"text": "pouls"}, "valueQuantity": {"value": 61}}
+    resources = [
+        (about, {**mixed.holder(number), "id": f"whole-{number}", **changes}),
+        (
+            doctor,
+            {"resourceType": "Practitioner", "identifier": [{"system": "urn:x-us", "value": "290"}], "name": [{"family": "SCHRÖDER"}]},
+        ),
+        (role, {"resourceType": "PractitionerRole", "practitioner": {"reference": doctor}}),
+        ("urn:uuid:0", {"resourceType": "Organization", "name": "Hôpital Morvenal"}),
+        (stay, {"resourceType": "Encounter", "status": "finished", "class": {"code": "AMB"}, "subject": {"reference": about}}),
+        ("", {"resourceType": "Observation", "subject": {"reference": about}, "encounter": {"reference": stay}, **status}),
+    ]
+    resources[-1][1]["performer"] = [{"reference": doctor}, {"reference": role}, {"reference": "urn:uuid:0"}]
+    entries = [{"fullUrl": url, "resource": one, "request": {"method": "POST", "url": one["resourceType"]}} for url, one in resources]
+    return {"resourceType": "Bundle", "type": "transaction", "entry": [{k: v for k, v in one.items() if v} for one in entries]}
+
+
+async def rows_of(store) -> dict[str, dict]:
+    return {f"{row.type}/{store.vault.seal_id(row.key)}": json.loads(row.body) async for row in store.scan()}
+
+
+async def test_who_is_named_in_a_bundle_is_found_and_no_resource(importing, store):
+    (told,) = await importing().run(items([whole(1)]))
+    assert [result.status for result in told] == [200, 200, 200, 200, 201, 201], told
+    rows = await rows_of(store)
+    patient, stay, pulse = (told[place].location.partition("/_history")[0] for place in (0, 4, 5))
+    assert rows[stay]["subject"] == {"reference": patient} and rows[patient]["resourceType"] == "Patient"
+    assert rows[pulse]["subject"] == {"reference": patient} and rows[pulse]["encounter"] == {"reference": stay}
+    known = {"system": "urn:x-us", "value": "290"}
+    assert rows[pulse]["performer"] == [
+        {"type": "Practitioner", "identifier": known, "display": "SCHRÖDER"},
+        {"type": "PractitionerRole", "identifier": known},
+        {"type": "Organization", "display": "Hôpital Morvenal"},
+    ]
+    assert not {name.partition("/")[0] for name in rows} & {"Practitioner", "PractitionerRole", "Organization"}
+    # The same again is the same, and by the same import is answered as it was.
+    assert await importing().run(items([whole(1)])) == [told]
+    assert (await rows_of(store)).keys() == rows.keys()
+
+
+async def test_a_bundle_of_people_alone_is_learnt(importing, store):
+    people = whole(1)
+    people["entry"] = people["entry"][:4]
+    (told,) = await importing().run(items([people]))
+    assert [result.status for result in told] == [200] * 4
+    assert await importing().run(items([people])) == [told]
+    assert {name.partition("/")[0] for name in await rows_of(store)} <= {"Patient", "AuditEvent"}
+
+
+async def test_a_bundle_about_somebody_in_doubt_waits_whole_until_somebody_says_who_it_is(importing, store, data_dir):
+    (told,) = await importing().run(items([whole(2, birthDate="1901-01-01")]))
+    assert [(result.place, result.status) for result in told] == [("a.ndjson:1", 202)]
+    context = context_of(store, Settings(data=data_dir), RULES, "http://localhost/fhir")
+    waits = [(key, held.names[0]) async for key, _, held in reviewing.waiting_things(context, RULES)]
+    assert len(waits) == 2 and {row.type async for row in store.scan()} <= {"Patient", "AuditEvent"}
+    (person,) = (key for key, name in waits if name == "Patient/whole-2")
+    holder = next(iter([row async for row in store.scan() if row.type == "Patient"]))
+    await reviewing.link(context, RULES, person, store.vault.seal_id(holder.key))
+    replayed = [result async for result in reviewing.replay(context, RULES, "replay")]
+    assert Counter(result.status for result in replayed) == {200: 4, 201: 2}
+    assert [one async for one in reviewing.waiting_things(context, RULES)] == []
