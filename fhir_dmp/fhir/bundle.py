@@ -82,11 +82,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """kind: batch or transaction. entries: in the order of the Bundle. full_urls: fullUrl -> index of its entry."""
+    """kind: batch or transaction. entries: in the order of the Bundle. full_urls: fullUrl -> index of its entry. profiles: it claims."""
 
     kind: Literal["batch", "transaction"]
     entries: tuple[Entry, ...]
     full_urls: Mapping[str, int] = field(default_factory=dict)
+    profiles: tuple[str, ...] = ()
 
     def ordered(self) -> list[Entry]:
         """The entries in the order of processing: of a transaction deletes, creates, updates and patches, reads; of a batch as sent."""
@@ -118,7 +119,9 @@ def plan(bundle: dict, *, base_urls: Sequence[str] = ()) -> Plan:
         if faults:
             worst = "invalid" if any(fault.status == 400 for fault in faults) else "unprocessable"
             raise FhirError.many(worst, [issue for fault in faults for issue in fault.issues])
-    return Plan(kind, entries, full_urls)
+    meta = bundle.get("meta")
+    claimed = meta.get("profile") if isinstance(meta, dict) else None
+    return Plan(kind, entries, full_urls, tuple(one for one in claimed if isinstance(one, str)) if isinstance(claimed, list) else ())
 
 
 def overlaps(entries: Iterable[Entry], identities: Mapping[int, str] | None = None) -> list[FhirError]:

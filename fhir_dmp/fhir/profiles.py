@@ -5,6 +5,7 @@ https://interop.esante.gouv.fr/ig/fhir/pdsm/ ; https://profiles.ihe.net/ITI/MHD/
 Compiled at first use from the StructureDefinitions of `profiles/`, which the guide publishes: one source for both.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
@@ -119,6 +120,30 @@ def deposit_issues(resource: Mapping, actor_kind: str, *, language: str = "en", 
     return [fault.issue(language) for fault in found]
 
 
+def submission_issues(bundle: Mapping, actor_kind: str, *, language: str = "en", strict: bool = False) -> list[Issue]:
+    """What a transaction breaks of ITI-65 as a whole, where it claims to be one or has a submission set. bundle: parsed, with its entries.
+
+    What its resources break is told of each by `deposit_issues`.
+    """
+    profiles = deposit_profiles(bundle, actor_kind)
+    if not profiles and actor_kind not in FREE and any(_PROVIDES.search(url) for url in _claims(bundle)):
+        profiles = (url_of("dmp-provide-document-bundle"),)
+    found = [fault for url in profiles for fault in faults(bundle, url) if fault.element.partition(".")[0].partition(":")[0] == "Bundle"]
+    if not strict:
+        found = [fault._replace(severity="warning") if _unsaid(fault) else fault for fault in found]
+    return [fault.issue(language) for fault in found]
+
+
+# Our profile of ITI-65 and those of MHD and PDSm.
+_PROVIDES = re.compile(r"provide[-.]?(document-?)?bundle", re.IGNORECASE)
+
+
+def _claims(resource: Mapping) -> list[str]:
+    meta = resource.get("meta")
+    listed = meta.get("profile") if isinstance(meta, Mapping) else None
+    return [url for url in listed if isinstance(url, str)] if isinstance(listed, list) else []
+
+
 def _unsaid(fault: Fault) -> bool:
     return fault.rule in ("min", "few") and fault.element.partition(".")[0] in _HEARD and fault.element not in needed()
 
@@ -159,9 +184,7 @@ def _inside(values: object, name: str) -> Iterable[Mapping]:
 
 def claimed(resource: Mapping) -> tuple[str, ...]:
     """Profiles of ours that a resource says it follows."""
-    meta = resource.get("meta")
-    listed = meta.get("profile") if isinstance(meta, Mapping) else None
-    return tuple(url for url in listed if isinstance(url, str) and known(url)) if isinstance(listed, list) else ()
+    return tuple(url for url in _claims(resource) if known(url))
 
 
 def is_base(url: str, type_name: str) -> bool:

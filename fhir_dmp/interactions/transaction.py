@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.fhir import bundle, json, schema
+from fhir_dmp.fhir import bundle, json, profiles, schema
 from fhir_dmp.fhir.http_types import parse_tags
 from fhir_dmp.fhir.references import parse_reference, rewrite
 from fhir_dmp.fhir.tables import compartment
@@ -389,12 +389,28 @@ async def _decided(work: _Work, ready: list[tuple[bundle.Entry, Checked]]) -> tu
     items = [Item(checked, work.ids[entry.index].split("/")[1], work.rows.get(entry.index)) for entry, checked in ready]
     changed = frozenset(work.ids[entry.index] for entry in work.entries("PATCH") if entry.index in work.ids)
     met, before = await depositing.decided(context, items, changed=changed)
+    _submission(context, work.plan)  # who may not write it is not told what is wrong with it
     for index, (entry, _) in enumerate(ready):
         if work.dossiers.get(entry.index, met.number) != met.number:
             raise FhirError("business-rule", "a content is deposited with its document, which names it", f"{entry.place}.resource")
         ready[index] = (entry, items[index].checked)
     work.changes += [(one.change, one.id) for one in before]
     return ready, {entry.index: item.origin for (entry, _), item in zip(ready, items, strict=True) if item.origin is not None}
+
+
+def _submission(context: Context, plan: bundle.Plan) -> None:
+    """Refuse what breaks ITI-65 as a whole, where the transaction is one."""
+    entries = []
+    for entry in plan.entries:
+        resource = {"resource": entry.resource} if entry.resource is not None and entry.patch != "json" else {}
+        full_url = {"fullUrl": entry.full_url} if entry.full_url else {}
+        entries.append({**full_url, **resource, "request": {"method": entry.method, "url": entry.url}})
+    claims = {"meta": {"profile": list(plan.profiles)}} if plan.profiles else {}
+    value = json.parse(json.dump({"resourceType": "Bundle", **claims, "type": "transaction", "entry": entries}))
+    strict = context.settings.strict_metadata
+    found = profiles.submission_issues(value, context.actor.kind, language=context.language, strict=strict)
+    if faults := [issue for issue in found if issue.severity in ("error", "fatal")]:
+        raise FhirError.many("unprocessable", faults)
 
 
 async def _ruled(work: _Work, entry: bundle.Entry, row: Row | None, id: str) -> bool:

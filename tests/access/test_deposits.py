@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from tests.access.world import LABORATORY, REIMBURSEMENT, VISIBILITY, document, listed
+from tests.access.world import LABORATORY, REIMBURSEMENT, VISIBILITY, document, listed, refused
 
 TRE_A05 = "https://mos.esante.gouv.fr/NOS/TRE_A05-TypeDocComplementaire/FHIR/TRE-A05-TypeDocComplementaire"
 FUND = {"identifier": {"system": "urn:oid:1.2.250.1.71.4.2.2", "value": "1750000099"}}
@@ -231,3 +231,19 @@ def test_the_feed_learns_nothing_by_references(world):
     for id in theirs:
         answer = sent(id)
         assert (answer.status_code, answer.text.replace(id, "b" * 26)) == (422, absent.text)
+
+
+@pytest.mark.parametrize("claimed", [None, "https://profiles.ihe.net/ITI/MHD/StructureDefinition/IHE.MHD.Minimal.ProvideBundle"])
+def test_a_deposit_as_a_whole_follows_iti_65(world, claimed):
+    """Two submission sets, or none where the transaction says that it is a deposit; told to those who may deposit."""
+    dossier, anna = world.open(), world.professional()
+    whole = submission(dossier, anna, document(dossier, anna))
+    lot = posted(whole["entry"][0]["resource"], "urn:uuid:00000000-0000-4000-8000-00000000a001")
+    broken = {**whole, "entry": [*whole["entry"], lot]} if claimed is None else {**whole, "entry": whole["entry"][1:]}
+    meta = {"meta": {"profile": [claimed]}} if claimed else {}
+    answer = anna.post("", {**broken, **meta})
+    assert answer.status_code == 422 and "(dmp-iti65-1)" in answer.text, answer.text
+    assert refused(world.professional(profession="99").post("", {**broken, **meta}))
+    assert stored(anna.post("", {**whole, **meta}), "DocumentReference")
+    if claimed:  # which a transaction that says nothing need not be
+        assert stored(anna.post("", broken), "DocumentReference")
