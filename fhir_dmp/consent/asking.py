@@ -23,6 +23,7 @@ class Request:
     traits: specialty and sector codes, as rows of the matrix ask for them. purposes: v3-ActReason codes. patient: logical id that the
     token speaks for. beside: the professional beside a minor. authored_here: he is an author of some document of this dossier (the store
     looks it up when nothing else relates him; without it an unrelated author is refused). opener: he opened this dossier within 24 hours.
+    copying: he reads by id, or the whole: all that is left to the holder of a closed dossier.
 
     Of an act: about: professionals and structures it concerns. evidence: the holder's consent is attested. justification: text.
     reason: of $close and $reactivate. source: of an import, experimental, other-dossier or transfer.
@@ -46,6 +47,7 @@ class Request:
     ticket: str = ""
     authored_here: bool = False
     opener: bool = False
+    copying: bool = False
     about: frozenset[str] = frozenset()
     evidence: bool = False
     justification: str = ""

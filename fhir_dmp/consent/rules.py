@@ -146,7 +146,8 @@ def deceased(s: Standing) -> Predicate:
 
 
 def closed(s: Standing) -> Predicate:
-    return when(s.closed and not s.host_physician)
+    copied = s.request.copying and s.request.kind in HOLDERS_SIDE
+    return when(s.closed and not s.host_physician and not copied)
 
 
 def rights_lost(s: Standing) -> Predicate:

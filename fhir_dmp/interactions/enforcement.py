@@ -129,6 +129,11 @@ class Known:
         """Logical id of the holder, "" where there is no dossier."""
         return facts.patient_of(self.policy)
 
+    def copying(self) -> None:
+        """From now on what is asked is what the holder of a closed dossier keeps: a copy, by id or as a whole."""
+        if self.request.kind in HOLDERS_SIDE:
+            self.request = replace(self.request, copying=True)
+
     @property
     def view(self) -> View:
         """How he sees what he may read."""
@@ -309,6 +314,7 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
     elif row is not None:
         before = context.enforcer.ledger.patient
         met = await known(context, row.dossier, row=row, authored=type_name in companions.SEEN_AS)
+        met.copying()
         if type_name != "Patient" and not row.deleted and met.policy is not None:
             context.enforcer.ledger.addressed[type_name, id] = None
         if met.reading(row).permits and (type_name != "Binary" or await _carried(context, met, id)):

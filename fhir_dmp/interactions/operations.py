@@ -38,7 +38,7 @@ from fhir_dmp.interactions import (
     verify_seal,
 )
 from fhir_dmp.interactions.context import Answer, Context
-from fhir_dmp.interactions.search_access import of_instance, of_patient, of_search
+from fhir_dmp.interactions.search_access import of_copy, of_instance, of_patient, of_search
 from fhir_dmp.interactions.search_sight import Sight
 
 R4 = "http://hl7.org/fhir/OperationDefinition/"
@@ -70,9 +70,7 @@ class Operation(NamedTuple):
 
 
 OPERATIONS = (
-    Operation(
-        "everything", R4 + "Patient-everything", ("instance",), ("Patient",), everything.run, everything.PARAMETERS, sight=of_patient
-    ),
+    Operation("everything", R4 + "Patient-everything", ("instance",), ("Patient",), everything.run, everything.PARAMETERS, sight=of_copy),
     Operation(
         *("summary", patient_summary.URL, ("instance",), ("Patient",), patient_summary.run, patient_summary.PARAMETERS), sight=of_patient
     ),

@@ -102,10 +102,22 @@ async def of_patient(context: Context, url: Url, given: Given) -> Sight:
     """Of an operation on Patient/[id]."""
     if context.enforcer is None:
         return UNRESTRICTED
-    met = await enforcement.of_patient(context, url.id)
+    return _of(await enforcement.of_patient(context, url.id))
+
+
+def _of(met: enforcement.Known) -> Sight:
     if isinstance(met.left(enforcement.DOCUMENTS), Decision):
         raise enforcement.refused()
     return met.sight
+
+
+async def of_copy(context: Context, url: Url, given: Given) -> Sight:
+    """The same of an operation that copies the whole dossier: its holder keeps that when it is closed."""
+    if context.enforcer is None:
+        return UNRESTRICTED
+    met = await enforcement.of_patient(context, url.id)
+    met.copying()
+    return _of(met)
 
 
 async def of_instance(context: Context, url: Url, given: Given) -> Sight:

@@ -158,3 +158,32 @@ def test_staff_is_told_which_dossier_is_meant_and_no_more(world):
     (entry,) = answer.json()["entry"]
     assert set(entry["resource"]) == {"resourceType", "id", "identifier", "active"} and entry["search"]["score"]
     assert any("operator" in str(one["agent"]) for one in listed(anna, dossier, "AuditEvent"))
+
+
+def test_the_holder_of_a_closed_dossier_keeps_a_copy_and_nothing_else(world):
+    """By id and as a whole, contents too, hidden things left out; no search, no act. Nobody else keeps anything."""
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    holder, other = world.holder(dossier), world.holder(world.open())
+    shown, waiting = world.deposit(dossier, anna), world.deposit(dossier, anna, labels=("INVISIBLE_PATIENT",))
+    close(holder, dossier)
+    copy = holder.get(f"{dossier.path}/$everything")
+    assert copy.status_code == 200, copy.text
+    found = {f"{one['resource']['resourceType']}/{one['resource']['id']}" for one in copy.json()["entry"]}
+    assert {dossier.path, f"DocumentReference/{shown['id']}"} <= found and f"DocumentReference/{waiting['id']}" not in found
+    assert holder.get(f"DocumentReference/{shown['id']}").status_code == 200
+    assert holder.get(shown["content"][0]["attachment"]["url"], accept="text/plain").content.startswith(b"compte rendu")
+    assert holder.get(f"DocumentReference/{waiting['id']}").status_code == 404
+    for path in (f"DocumentReference?patient={dossier.id}", f"{dossier.path}/$summary", f"{dossier.path}/$access-journal"):
+        assert refused(holder.get(path)), path
+    status = [{"op": "replace", "path": "/status", "value": "superseded"}]
+    assert holder.patch(f"DocumentReference/{shown['id']}", status).status_code == 403
+    for asker in (anna, other, world.professional(), world.host(), world.operator()):
+        assert refused(asker.get(f"{dossier.path}/$everything")) and asker.get(f"DocumentReference/{shown['id']}").status_code == 404
+
+
+def test_a_parent_keeps_the_copy_of_a_child(world):
+    dossier = world.open(age=9, people=("MTH",))
+    assert close(world.representative(dossier), dossier).status_code == 200
+    assert world.representative(dossier).get(f"{dossier.path}/$everything").status_code == 200
+    assert refused(world.holder(dossier).get(f"{dossier.path}/$everything"))
