@@ -3,18 +3,21 @@
 import asyncio
 import io
 import os
+from base64 import b64decode
 from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from fhir_dmp.audit import chain, checkpoint
 from fhir_dmp.audit.verify import Report
+from fhir_dmp.consent.acts import ACTS
 from fhir_dmp.consent.asking import asking
 from fhir_dmp.exchange import hosts, package_export, package_import, sources, transfer
 from fhir_dmp.exchange.opening import context_of
 from fhir_dmp.exchange.package_facts import Names
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.fhir import json
-from fhir_dmp.interactions import enforcement, verify_seal
+from fhir_dmp.interactions import enforcement, origins, verify_seal
 from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.origins import translated
 from fhir_dmp.interactions.verify_seals import seals
@@ -23,7 +26,8 @@ from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.store.reading import Moment
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.takeover import versions
-from tests.access.world import GENERALIST, VISIBILITY, care_team, consent, document
+from fhir_dmp.store.vault import dossier_in
+from tests.access.world import GENERALIST, VISIBILITY, care_team, consent, day, document
 
 NAMES = ("host-a", "host-b")
 PEOPLE = ("anna", "bruno", "carla", "nurse")
@@ -55,6 +59,9 @@ class Played:
         self.nurse = world.professional(profession="60")
         self.dossier = world.open(traitant=self.anna, people=("MTH",))
         self.holder = world.holder(self.dossier)
+        self.mother = self.dossier.people["MTH"]
+        mandated = {"reference": f"RelatedPerson/{self.mother}"}
+        world.consent(self.dossier, "mandate", mandated, period={"start": day(days=-1), "end": day(days=90)})
         self.reports = []
         self.acts = {act for act, _, _ in story}
         for act, first, second in story:
@@ -105,14 +112,23 @@ class Played:
     def break_glass(self, who, _):
         getattr(self, who).run(f"{self.dossier.path}/$break-glass", justification="urgence")
 
-    def askers(self, patient):
-        """Everybody who may ask, by the id of the dossier at the host that is asked."""
-        held = {"holder": ("patient", {"sub": "holder", "patient": patient})}
-        world = self.world
+    def askers(self, patient=""):
+        """Everybody who may ask, of every kind there is, by name: (kind, claims). patient: of another dossier of that host."""
+        world, patient = self.world, patient or self.dossier.id
         regulation = world.professional(self.carla.rpps, purpose="ETREAT", regulation=True, organization=self.carla.organization)
+        relative = {"sub": "mother", "patient": patient, "related_person": self.mother}
+        others = (world.structure(), world.host(), world.feed(), world.support(), world.operator(), world.operator("physician", "T1"))
         found = {name: ("professional", getattr(self, name).claims) for name in PEOPLE}
-        found |= {"unrelated": ("professional", world.again(self.carla, SubjectNameID="810009998887").claims)}
-        return {**found, **held, "regulation": ("professional", regulation.claims), "structure": ("structure", world.structure().claims)}
+        return {
+            **found,
+            "unrelated": ("professional", world.again(self.carla, SubjectNameID="810009998887").claims),
+            "regulation": ("professional", regulation.claims),
+            "insurer": ("professional", world.professional(self.bruno.rpps, sector="SA23").claims),
+            "holder": ("patient", {"sub": "holder", "patient": patient}),
+            "mother": ("representative", relative),
+            "mandataire": ("mandataire", relative),
+            **{f"{number} {one.kind}": (one.kind, one.claims) for number, one in enumerate(others)},
+        }
 
 
 class Two:
@@ -145,8 +161,10 @@ class Two:
         context = context_of(self.stores[host], (self.a, self.b)[host], Rules(source="x", kind="host"))
         return replace(context, enforcer=None, seals=SealKeys((self.a, self.b)[host].data))
 
-    async def snapshot(self, host, number, patient, askers):
-        """Everything of a dossier at one host, in words that do not depend on the host: by (key, version), and by (asker, key)."""
+    async def snapshot(self, host, number, askers):
+        """Everything of a dossier at one host, in words that do not depend on the host: rows by (key, version), decisions by (asker, key)
+        and by (asker, act). askers: with ids of the first host.
+        """
         store, context = self.stores[host], self.plain(host)
         read = [one async for one in versions(store, number, Moment())]
         ids = {store.vault.seal_id(one.row.key): one.row.key.hex()[-26:].rjust(26, "k") for one in read}
@@ -161,15 +179,45 @@ class Two:
             if isinstance(facts, dict):
                 facts = {**names.clear(facts, row.type), "rt": translated(names.clear(facts, row.type)["rt"].encode(), ids)}
             rows[row.key, row.version] = (row.type, body, octets, row.deleted, row.updated_ms, row.method, one.current, facts)
-        for name, (kind, claims) in askers.items():
+        for name, (kind, told) in askers.items():
+            claims = {one: self._here(host, number, value) for one, value in told.items()}
+            patient = claims.get("patient", "")
             actor = await self.world.tokens.verify(self.world.token(kind, claims), context.now_ms())
             asked = replace(context, enforcer=Enforcer(asking(actor, patient=patient if kind == "patient" else "")))
             met = await enforcement.known(asked, number)
+            for act in ACTS:
+                decisions[name, act] = met.decide(act)[:2]
             for one in read:
                 if one.current and not one.row.deleted:
                     decision = met.reading(one.row)
                     decisions[name, one.row.key] = (one.row.type, decision.effect, decision.rule, met.sees(one.row))
         return rows, decisions
+
+    def _here(self, host, number, value):
+        """An id of the first host as it is at another."""
+        key = self.stores[0].vault.open_id(value) if isinstance(value, str) else None
+        return self.stores[host].vault.seal_id(key) if key is not None and dossier_in(key) == number else value
+
+    async def unproved(self, giver, taker, number):
+        """Traces of the giver's journal that the taker cannot prove to be in it."""
+        there = await origins.load(self.stores[taker], number, self.stores[giver].record.identity)
+        head = hosts.own(self.stores[giver], (self.a, self.b)[giver].data).journal
+        faults = []
+        async for one in versions(self.stores[giver], number):
+            if not one.journal or not one.current:
+                continue
+            row, id = one.row, self.stores[taker].vault.seal_id(one.row.key)
+            proof = there.proofs.get(f"AuditEvent/{id}") if there is not None else None
+            if proof is None:
+                faults.append((id, "has no proof"))
+                continue
+            position = chain.Position(b64decode(proof["chain"]), proof["number"], row.key)
+            leaf = chain.leaf_hash(chain.leaf_data(position, chain.commitment(b64decode(proof["salt"]), row.body)))
+            signed = checkpoint.opened(proof["checkpoint"], head["origin"], b64decode(head["key"]))
+            path = [b64decode(part) for part in proof["path"]]
+            if signed is None or not chain.is_included(leaf, proof["index"], signed.size, path, signed.root):
+                faults.append((id, "is proved by another thing"))
+        return faults
 
     async def give(self, giver, taker, patient):
         """The octets of a package."""

@@ -1,13 +1,16 @@
 """Random dossiers go to another host and come back: every decision, byte, label, seal and trace is what it was."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from fhir_dmp.interactions.merged import Renaming
 from tests.exchange.moving import Played, acts
 
-# What grows when a dossier is closed, opened again, sealed and traced.
 # Each example moves dossiers between servers: one that fails is told as it is, not made smaller.
 PHASES = (Phase.explicit, Phase.generate)
+# What grows when a dossier is closed, opened again, sealed and traced.
 LIVING = frozenset({"Patient", "Consent", "Provenance", "AuditEvent", "Binary"})
 
 
@@ -24,21 +27,109 @@ def test_there_and_back_nothing_is_lost(two, histories):
 
 async def round_trip(two, play):
     number = two.stores[0].vault.dossier_of_patient(play.dossier.id)
-    before, decided = await two.snapshot(0, number, play.dossier.id, play.askers(play.dossier.id))
-    there = await two.move(0, 1, play.dossier.id)
-    taken, decided_there = await two.snapshot(1, number, there, play.askers(there))
-    assert {place: taken.get(place) for place in before} == before
-    assert {taken[place][0] for place in taken.keys() - before.keys()} <= {"AuditEvent", "Binary"}
-    assert {place: decided_there.get(place) for place in decided} == decided
+    before = await two.snapshot(0, number, play.askers())
+    package = await two.give(0, 1, play.dossier.id)
+    done = await two.take(1, 0, package)
+    assert (await two.take(1, 0, package)).new == 0
+    assert lost(before, await two.snapshot(1, number, play.askers())) == []
+    assert await two.unproved(0, 1, number) == []
     assert await two.sealed(1) == []
-    assert await two.move(1, 0, there) == play.dossier.id
-    after, decided_after = await two.snapshot(0, number, play.dossier.id, play.askers(play.dossier.id))
-    kept = {place: one for place, one in before.items() if one[0] not in ("Patient", "Consent")}
+    await two.settle(0, 1, done.receipt)
+    assert await two.move(1, 0, done.patient) == play.dossier.id
+    (rows, decided), (after, decided_after) = before, await two.snapshot(0, number, play.askers())
+    kept = {place: one for place, one in rows.items() if one[0] not in ("Patient", "Consent")}
     assert {place: after.get(place) for place in kept} == kept
-    assert {place: after[place][:6] for place in before} == {place: one[:6] for place, one in before.items()}
-    assert {after[place][0] for place in after.keys() - before.keys()} <= LIVING
+    assert {place: after[place][:6] for place in rows} == {place: one[:6] for place, one in rows.items()}
+    assert {after[place][0] for place in after.keys() - rows.keys()} <= LIVING
     assert {place: decided_after.get(place) for place in decided} == decided
     assert await two.sealed(0) == []
+
+
+def lost(before, after):
+    """What is not at another host what it was: versions, with their octets and facts, and decisions; and what nobody knows of."""
+    (rows, decided), (there, decided_there) = before, after
+    found = [(place, one[0]) for place, one in rows.items() if there.get(place) != one]
+    found += [(place, "decision") for place, one in decided.items() if decided_there.get(place) != one]
+    return found + [(place, there[place][0]) for place in there.keys() - rows.keys() if there[place][0] not in ("AuditEvent", "Binary")]
+
+
+STORY = [
+    ("deposit", "anna", ()),
+    ("replace", 0, None),
+    ("deposit", "bruno", ("MASQUE_PS",)),
+    ("consent", "access", "nurse"),
+    ("consent", "block", "bruno"),
+    ("emergency", "emergency-break-glass", False),
+]
+# What is done to one host after the dossier came there: a filter on its rows, and what becomes of them.
+DOCUMENT, TRACE, SEAL = {"t": "DocumentReference"}, {"t": "AuditEvent", "j": {"$exists": False}}, {"t": "Provenance"}
+TAMPERING = {
+    "a label is taken off": ("resources", {**DOCUMENT, "y.lb": 1}, {"$set": {"y.lb": 0}}),
+    "an author is forgotten": ("resources", DOCUMENT, {"$set": {"y.au": []}}),
+    "a structure is forgotten": ("resources", DOCUMENT, {"$set": {"y.og": 0}}),
+    "a lineage is broken": ("resources", DOCUMENT, {"$set": {"y.rt": 0}}),
+    "an instant is changed": ("resources", DOCUMENT, {"$inc": {"l": 1}}),
+    "a version is lost": ("versions", {}, None),
+    "a trace is lost": ("resources", TRACE, None),
+    "a seal is lost": ("resources", SEAL, None),
+    "a right is lost": ("resources", {"t": "Consent"}, None),
+    "a content is lost": ("resources", {"t": "Binary", "y": {"$exists": True}}, None),
+}
+
+
+@pytest.fixture(scope="module")
+def taken_over(two):
+    """A dossier at the second host, and what it was at the first."""
+    play = Played(two.world, STORY)
+    number = two.stores[0].vault.dossier_of_patient(play.dossier.id)
+
+    async def moved():
+        before = await two.snapshot(0, number, play.askers())
+        await two.take(1, 0, await two.give(0, 1, play.dossier.id))
+        return before
+
+    return play, number, two.runner.run(moved())
+
+
+@pytest.mark.parametrize("what", TAMPERING)
+def test_whatever_is_lost_between_two_hosts_is_found(two, taken_over, what):
+    play, number, before = taken_over
+    collection, where, change = TAMPERING[what]
+
+    async def tampered():
+        rows = two.stores[1].connection.database[collection]
+        one = await rows.find_one({"d": number, **where}, hint="dossier")
+        assert one is not None and lost(before, await two.snapshot(1, number, play.askers())) == []
+        await (rows.update_one({"_id": one["_id"]}, change) if change else rows.delete_one({"_id": one["_id"]}))
+        try:
+            return lost(before, await two.snapshot(1, number, play.askers()))
+        finally:
+            await rows.replace_one({"_id": one["_id"]}, one, upsert=True)
+
+    assert two.runner.run(tampered()) != []
+
+
+@pytest.mark.parametrize("right", ["access", "blocks", "break_glass", "traitant", "titles"])
+def test_a_right_that_changes_on_the_way_is_found(two, taken_over, right):
+    play, number, before = taken_over
+
+    async def tampered():
+        store = two.stores[1]
+        policy = (await store.policies({number}))[number]
+        nothing = True if right == "break_glass" else type(getattr(policy, right))()
+        assert getattr(policy, right) != nothing
+
+        async def change(one):
+            await store.transact(lambda transaction: transaction.set_policy(number, one, at_ms=store.clock()))
+
+        await change(replace(policy, **{right: nothing}))
+        try:
+            return lost(before, await two.snapshot(1, number, play.askers()))
+        finally:
+            await change(policy)
+
+    found = two.runner.run(tampered())
+    assert found != [] and {kind for _, kind in found} == {"decision"}
 
 
 def test_joined_and_parted_nothing_is_lost_and_nobody_gains(two, histories):
@@ -58,21 +149,23 @@ async def there_and_back(two, ends, goes_on):
     source, target = (vault.dossier_of_patient(one.dossier.id) for one in (ends, goes_on))
     ids = Renaming(vault, source, target, (ends.dossier.id, goes_on.dossier.id))
     plays = ((source, ends), (target, goes_on))
-    before = [await two.snapshot(0, number, play.dossier.id, play.askers(play.dossier.id)) for number, play in plays]
+    before = [await two.snapshot(0, number, play.askers()) for number, play in plays]
     admin, given_ = two.world.operator(), {"source-patient": {"reference": ends.dossier.path}}
     answer = admin.run(f"{goes_on.dossier.path}/$merge", **given_)
     assert answer.status_code == 200, answer.text
-    rows, decided = await two.snapshot(0, target, goes_on.dossier.id, ends.askers(goes_on.dossier.id))
+    rows, decided = await two.snapshot(0, target, ends.askers(goes_on.dossier.id))
     copies = {(ids.key(key), version): one for (key, version), one in before[0][0].items() if one[0] not in ("Patient", "Provenance")}
     assert {place[1]: one[2:6] for place, one in copies.items()} == {place[1]: rows[place][2:6] for place in copies}
-    for (name, key), (type_name, effect, _, _) in before[0][1].items():
+    for (name, key), (type_name, effect, *_) in before[0][1].items():
+        if isinstance(key, str):
+            continue
         now = decided.get((name, ids.key(key)))
         if name != "holder" and type_name in ("DocumentReference", "Binary") and now is not None and now[1] == "permit":
             assert effect == "permit", (name, type_name)
     answer = admin.run(f"{goes_on.dossier.path}/$unmerge", **given_)
     assert answer.status_code == 200, answer.text
     for (number, play), (old, decisions) in zip(plays, before, strict=True):
-        new, now = await two.snapshot(0, number, play.dossier.id, play.askers(play.dossier.id))
+        new, now = await two.snapshot(0, number, play.askers())
         kept = {place: one for place, one in old.items() if one[0] not in ("Patient", "Consent")}
         assert {place: new.get(place) for place in kept} == kept
         assert {place: new[place][:6] for place in old} == {place: one[:6] for place, one in old.items()}
