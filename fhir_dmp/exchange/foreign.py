@@ -394,6 +394,8 @@ class Foreign:
         return await self._hold(unit, IDENTITY, "somebody must say first who a Patient in it is")
 
     async def _hold(self, unit: Unit, kind: str, why: str, **more: Any):
+        # What came as one thing waits as one; that somebody must say who a Patient is is asked of the Patient.
+        unit = unit if unit.type == PATIENT or unit.within is None else unit.within
         held = Held(place=unit.place, names=unit.names, why=why, body=unit.body, **more)
         return await waiting.hold(self.quarantine, unit.keys[0], kind, held)
 

@@ -32,7 +32,7 @@ class Unit:
     """One thing to store. tree: exact when `exact`. keys: of its lines in the ledger. version, digest: see ledger.Stored.
 
     plan: of a transaction or of a batch entry. message: the sealed one it came in. results: filled when it is done, several for a
-    transaction.
+    transaction. within: the transaction it is a part of, None for what stands alone.
     """
 
     place: str
@@ -48,6 +48,7 @@ class Unit:
     full_url: str = ""
     message: Message | None = None
     results: list[Result] = field(default_factory=list)
+    within: "Unit | None" = None
 
     @property
     def type(self) -> str:
@@ -167,7 +168,8 @@ class Units:
                 if entry.resource.get("resourceType") in PEOPLE:  # the source speaks of them elsewhere too
                     kept = entry.resource.get("id") or entry.full_url.rpartition(":")[2] or None
                 told = named({**entry.resource, "id": kept}, body, f"{unit.names[0]} {entry.full_url or entry.index}")
-                part = Unit(f"{unit.place} entry[{entry.index}]", RESOURCE, entry.resource, body, full_url=entry.full_url)
+                place = f"{unit.place} entry[{entry.index}]"
+                part = Unit(place, RESOURCE, entry.resource, body, full_url=entry.full_url, within=unit)
                 found.append(self._named(part, told))
                 replaced |= set(replaced_by(entry.resource))
         for entry in unit.plan.entries:

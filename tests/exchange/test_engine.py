@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 
 from fhir_dmp.bench import mixed
@@ -13,7 +14,7 @@ from fhir_dmp.exchange import reviewing
 from fhir_dmp.exchange.engine import Engine
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.opening import context_of
-from fhir_dmp.exchange.rules import HOST, Rules
+from fhir_dmp.exchange.rules import HOST, Rules, Target
 from fhir_dmp.settings import Settings
 from fhir_dmp.store.failures import unavailable
 from fhir_dmp.store.ledger import Ledger
@@ -167,3 +168,25 @@ async def test_a_bundle_about_somebody_in_doubt_waits_whole_until_somebody_says_
     replayed = [result async for result in reviewing.replay(context, RULES, "replay")]
     assert Counter(result.status for result in replayed) == {200: 4, 201: 2}
     assert [one async for one in reviewing.waiting_things(context, RULES)] == []
+
+
+async def test_a_bundle_with_a_code_nobody_knows_waits_whole(importing, store, data_dir):
+    local = {"coding": [{"system": "urn:x-local", "code": "CRX", "display": "Compte rendu"}]}
+    sent = whole(1)
+    kinds = {one["resourceType"]: one for one in mixed.dossier(1)}
+    document, content = kinds["DocumentReference"], kinds["Binary"]
+    document = {**document, "type": local, "subject": {"reference": sent["entry"][0]["fullUrl"]}}
+    document["content"][0]["attachment"]["url"] = "urn:uuid:c"
+    for url, one in (("urn:uuid:d", document), ("urn:uuid:c", content)):
+        sent["entry"].append({"fullUrl": url, "resource": one, "request": {"method": "POST", "url": one["resourceType"]}})
+    (told,) = await importing().run(items([sent]))
+    assert [(result.place, result.status) for result in told] == [("a.ndjson:1", 202)]
+    context = context_of(store, Settings(data=data_dir), RULES, "http://localhost/fhir")
+    (waits,) = [held async for _, _, held in reviewing.waiting_things(context, RULES)]
+    assert json.loads(waits.body)["type"] == "transaction" and waits.codes[0][1] == "urn:x-local|CRX"
+    # Once somebody has said what it means, everything in it comes.
+    meaning = RULES.maps | {"type": {"urn:x-local|CRX": Target("http://loinc.org", "11488-4", "Compte rendu de consultation")}}
+    understood = msgspec.structs.replace(RULES, maps=meaning)
+    replayed = [result async for result in reviewing.replay(context, understood, "replay")]
+    assert Counter(result.status for result in replayed) == {200: 4, 201: 4}, replayed
+    assert [one async for one in reviewing.waiting_things(context, understood)] == []
