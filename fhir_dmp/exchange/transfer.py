@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import hosts, package_export
 from fhir_dmp.exchange.opening import judged
@@ -77,6 +78,9 @@ async def settled(context: Context, text: str, recipient: str) -> Receipt:
     number = context.store.vault.dossier_of_patient(receipt.patient)
     if await package_export.current_state(context, number) != receipt.until:
         raise FhirError("conflict", "the dossier changed since its package was made: export it again, the new host takes what is new")
+    policy = (await context.store.policies({number})).get(number)
+    if policy is not None and policy.status is Status.CLOSED:
+        return receipt  # it was closed before it was given away
     url = Url("Patient", receipt.patient, ("$close",), (), False)
     await closing.run(context, url, Given((("reason", "transfer"),)), "close", closing.CLOSING)
     return receipt
