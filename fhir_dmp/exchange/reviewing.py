@@ -13,6 +13,7 @@ from fhir_dmp.exchange.mapping import targets
 from fhir_dmp.exchange.opening import context_of
 from fhir_dmp.exchange.results import WAITS, Result
 from fhir_dmp.exchange.rules import Rules, Target
+from fhir_dmp.interactions import merged
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.ledger import Ledger, Receipt, Stored
 from fhir_dmp.store.naming import Hashing
@@ -33,8 +34,8 @@ async def map_code(context: Context, source: str, element: str, local: str, code
     return target
 
 
-async def link(context: Context, rules: Rules, key: str, patient: str) -> None:
-    """Say who a Patient in quarantine is: an open dossier of this host. It waits no longer."""
+async def link(context: Context, rules: Rules, key: str, patient: str) -> str:
+    """Say who a Patient in quarantine is: a dossier of this host. It waits no longer. The logical id of the dossier that is meant."""
     quarantine = waiting.of(context.store, rules)
     try:
         found = await quarantine.get(bytes.fromhex(key))
@@ -48,11 +49,13 @@ async def link(context: Context, rules: Rules, key: str, patient: str) -> None:
     row = await context.store.load(context.store.vault.locate("Patient", patient.removeprefix("Patient/")))
     if row is None or row.deleted or row.type != "Patient":
         raise FhirError("not-found", f"there is no `Patient/{patient.removeprefix('Patient/')[:64]}` here")
+    id, row = await merged.survivor(context, context.store.vault.seal_id(row.key), row)
     hashing = Hashing.of(context.store.vault, rules.source)
     # Decided by a person: whatever version the source sends of this patient, this is who it is.
     stored = Stored(hashing.number("version", "decided"), 0, row.version, hashing.number("job", "decided"), 200)
     await Ledger(context.store).link(Receipt(tuple(map(hashing.name, held.names)), row.key, "Patient", stored))
     await quarantine.remove(found.key)
+    return id
 
 
 async def replay(context: Context, rules: Rules, job: str) -> AsyncIterator[Result]:

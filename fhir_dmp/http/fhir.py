@@ -22,7 +22,7 @@ from fhir_dmp.fhir.http_types import (
     parse_prefer,
     patch_form,
 )
-from fhir_dmp.http import access_journal, binary, bulk, conformance, dossiers, imports, sheet
+from fhir_dmp.http import access_journal, binary, bulk, conformance, dossiers, imports, quarantine, sheet
 from fhir_dmp.http.answers import Shape, send_answer, send_bytes, shape_of
 from fhir_dmp.http.envelope import announces_body
 from fhir_dmp.http.requests import Received, actor_of, base_url, client_address, read_body
@@ -166,7 +166,7 @@ class Fhir:
             check_resource_type(request.headers.get("content-type"))
             body = await read_body(request, self.services)
             context = await received(request, self.services, context, body)
-        for page in (bulk, dossiers, sheet):
+        for page in (bulk, dossiers, quarantine, sheet):
             if page.concerns(url):
                 await page.serve(request, send, context, url, body)
                 return

@@ -355,6 +355,54 @@ def test_a_host_sends_as_itself_and_the_holder_reads_in_his_traces_that_it_did(w
     assert any(f"DocumentReference/{found['entry'][0]['resource']['id']}/" in reference for reference in named)
 
 
+def test_an_operator_resolves_what_waits_over_http(world, sender):
+    """Sent by a host, reported entry by entry with its place; what is in doubt is looked at, decided and imported again."""
+    world.consent(sender.dossier, "takeover")
+    host, admin = world.host(PILOT), world.operator()
+    local = {"coding": [{"system": "urn:x-http", "code": f"OPE{sender.tag}", "display": "Compte rendu opératoire"}]}
+    sent = (sender.patient(extension=[]), sender.practitioner(), sender.document("o", type=local), sender.binary("o"))
+    answer = host.post(f"$import?source={PILOT}", b"".join(dumped(one) + b"\n" for one in sent), content_type="application/fhir+ndjson")
+    told = ended(host, answer)
+    responses = [one["response"] for one in told["report"]["entry"]]
+    assert [one["outcome"]["issue"][0]["details"]["text"] for one in responses] and told["quarantined"] >= 2
+    places = {one["outcome"]["issue"][0]["details"]["text"]: one["status"][:3] for one in responses}
+    assert places["input:1"] == "202"
+
+    def waits():
+        found = admin.get(f"$quarantine?source={PILOT}&count=100")
+        assert found.status_code == 200, found.text
+        listed = [one["part"] for one in found.json().get("parameter", []) if one["name"] == "waiting"]
+        return [one for one in listed if sender.tag in str(one) or sender.dossier.path in str(one)]
+
+    def resolve(**given):
+        done = admin.run("$resolve", source=PILOT, **given)
+        assert done.status_code == 200, done.text
+        return done.json().get("parameter", [])
+
+    for other in (host, world.professional(), world.operator("physician", "T1"), world.holder(sender.dossier)):
+        assert other.get(f"$quarantine?source={PILOT}").status_code == 403
+        assert other.run("$resolve", source=PILOT, replay=True).status_code == 403
+    (person,) = [one for one in waits() if {"name": "kind", "valueCode": "identity"} in one and any(p["name"] == "candidate" for p in one)]
+    grades = [part for one in person if one["name"] == "candidate" for part in one["part"] if part["name"] == "grade"]
+    assert grades and "not qualified" in str(person)
+    key = next(part["valueString"] for part in person if part["name"] == "id")
+    assert admin.run("$resolve", source=PILOT, id=key, patient={"reference": "Patient/nobody"}).status_code == 404
+    resolve(id=key, patient={"reference": sender.dossier.path}, replay=True)
+    (unknown,) = [part for one in waits() for part in one if part["name"] == "unknown"]
+    candidates = [part["valueCoding"]["code"] for part in unknown["part"] if part["name"] == "candidate"]
+    assert "34874-8" in candidates
+    coding = next(part["valueCoding"] for part in unknown["part"] if part["name"] == "local")
+    assert admin.run("$resolve", source=PILOT, local=f"{coding['system']}|{coding['code']}", code="nonsense").status_code == 400
+    done = resolve(local=f"{coding['system']}|{coding['code']}", code="34874-8", replay=True)
+    assert {"mapped", "result"} <= {one["name"] for one in done} and waits() == []
+    (found,) = world.holder(sender.dossier).get(f"DocumentReference?patient={sender.dossier.id}").json()["entry"]
+    assert found["resource"]["type"]["coding"][0]["code"] == "34874-8"
+    about = world.holder(sender.dossier).get(f"Provenance?patient={sender.dossier.id}").json()["entry"]
+    assert any(PILOT in str(one) for one in about)
+    assert admin.run("$resolve", source=PILOT).status_code == 400
+    assert admin.get("$quarantine?source=nobody").status_code == 404
+
+
 def test_what_is_known_of_the_sources_is_what_the_seeds_say():
     table = json.loads((Path(__file__).parents[2] / "fhir_dmp" / "exchange" / "data" / "sources.json").read_text("utf-8"))
     assert all(one["seed"] for one in table["sources"])
