@@ -4,6 +4,7 @@ https://profiles.ihe.net/ITI/PCF/ Consent Decision Service, the decision request
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import Facts
@@ -56,7 +57,12 @@ class Request:
 
     def doing(self, action: str, **about) -> "Request":
         """The same asker, another action."""
-        return replace(self, action=action, **about)
+        return replace(self, action=action, **about) if about else _doing(self, action)
+
+
+@lru_cache(4096)
+def _doing(request: Request, action: str) -> Request:
+    return replace(request, action=action)
 
 
 def asking(actor, action: str = READ, *, patient: str = "", **about) -> Request:

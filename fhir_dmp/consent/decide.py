@@ -7,6 +7,7 @@ https://profiles.ihe.net/ITI/PCF/ Consent Decision Service
 A rule that raises denies.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from fhir_dmp.consent import acts, rules
@@ -77,33 +78,42 @@ def residual(request: Request, dossier: Dossier | None, now_ms: int, law: Law = 
     """The same rules with the document unknown: a refusal when no document could be permitted whatever it is, else a predicate."""
     if dossier is None:
         return NO_DOSSIER
-    standing = Standing(request, dossier, now_ms, law)
-    spoken: list[tuple[str, str, Predicate]] = []
-    for rule in rules_for(request.action):
-        effect, name, predicate = rule.effect, rule.name, said(rule, standing)
-        if predicate is None:
-            effect, name, predicate = REFUSE, NOT_EVALUABLE, ALWAYS
+    return left_of(Standing(request, dossier, now_ms, law))
+
+
+def left_of(standing: Standing) -> Decision | Predicate:
+    """What the rules leave for somebody whose standing is known."""
+    spoken: list[tuple[bool, Predicate]] = []
+    for rule in rules_for(standing.request.action):
+        try:
+            predicate = rule.speaks(standing)
+            if predicate is not ALWAYS and predicate is not NEVER:
+                predicate = simplified(predicate)
+        except Exception:  # whatever went wrong: it denies
+            if not spoken:
+                return Decision(REFUSE, NOT_EVALUABLE)
+            spoken.append((False, ALWAYS))
+            break
         if predicate is NEVER:
             continue
-        if effect == REFUSE and predicate is ALWAYS and not spoken:
-            return Decision(REFUSE, name)
-        spoken.append((effect, name, predicate))
+        if predicate is ALWAYS and rule.effect == REFUSE and not spoken:
+            return Decision(REFUSE, rule.name)
+        spoken.append((rule.effect == PERMIT, predicate))
         if predicate is ALWAYS:
             break
-    if not spoken:
-        return Decision(REFUSE, NOTHING_SAID)
+    return composed(tuple(spoken)) if spoken else Decision(REFUSE, NOTHING_SAID)
+
+
+@lru_cache(1024)
+def composed(spoken: tuple[tuple[bool, Predicate], ...]) -> Predicate:
+    """One predicate of what rules said, in their order: (whether it permits, the documents about which it speaks).
+
+    The rules are asked every time; only what the same words come to is remembered.
+    """
     left: Predicate = NEVER
-    for effect, _, predicate in reversed(spoken):
-        left = AnyOf((predicate, left)) if effect == PERMIT else All((Not(predicate), left))
+    for permits, predicate in reversed(spoken):
+        left = AnyOf((predicate, left)) if permits else All((Not(predicate), left))
     return simplified(All((A_DOCUMENT, left)))
-
-
-def said(rule: Rule, standing: Standing) -> Predicate | None:
-    """The documents about which a rule speaks, None when that cannot be evaluated."""
-    try:
-        return simplified(rule.speaks(standing))
-    except Exception:  # whatever went wrong; both callers deny
-        return None
 
 
 def rules_for(action: str) -> tuple[Rule, ...]:

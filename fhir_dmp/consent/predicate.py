@@ -25,7 +25,7 @@ so that a row that lacks one stays hidden.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -128,6 +128,20 @@ def matches(predicate: Predicate, facts: Facts) -> bool:
     return HOLDS[type(predicate)](predicate, facts)
 
 
+def _all(predicate: All, facts: Facts) -> bool:
+    for part in predicate.parts:  # noqa: SIM110  (without a generator, in half the time)
+        if not HOLDS[type(part)](part, facts):
+            return False
+    return True
+
+
+def _any(predicate: AnyOf, facts: Facts) -> bool:
+    for part in predicate.parts:  # noqa: SIM110
+        if HOLDS[type(part)](part, facts):
+            return True
+    return False
+
+
 HOLDS: dict[type, Callable[[Any, Facts], bool]] = {
     Labelled: lambda p, facts: p.label in facts.labels,
     AuthoredBy: lambda p, facts: not facts.authors.isdisjoint(facts.of("author", p.names)),
@@ -138,9 +152,75 @@ HOLDS: dict[type, Callable[[Any, Facts], bool]] = {
     LineageIn: lambda p, facts: facts.root in facts.of("root", p.roots),
     DatedWithin: lambda p, facts: facts.period[0] < p.hi_ms and facts.period[1] > p.lo_ms,
     Not: lambda p, facts: not HOLDS[type(p.part)](p.part, facts),
-    All: lambda p, facts: all(HOLDS[type(part)](part, facts) for part in p.parts),
-    AnyOf: lambda p, facts: any(HOLDS[type(part)](part, facts) for part in p.parts),
+    All: _all,
+    AnyOf: _any,
 }
+
+
+_ANSWERS = 1_000
+
+
+class Judge:
+    """`matches` over rows, evaluated once for rows that are alike in what it asks of them. Called with the sub-document `y` of a row.
+
+    What is asked next depends on the answers before alone, so that answers are kept as a tree: (field, value -> what comes next), at its
+    ends whether the row matches.
+    """
+
+    __slots__ = ("_hash64", "_known", "_predicate", "_tree")
+
+    def __init__(self, predicate: Predicate, hash64: Hash64) -> None:
+        self._predicate, self._hash64 = predicate, hash64
+        self._tree: tuple[str, dict] | bool | None = None
+        self._known = 0
+
+    def __call__(self, row: Mapping[str, Any]) -> bool:
+        place = self._tree
+        while type(place) is tuple:
+            value = row.get(place[0])
+            place = place[1].get(tuple(value) if type(value) is list else value)
+        return self._learn(row) if place is None else place
+
+    def _learn(self, row: Mapping[str, Any]) -> bool:
+        asked = _Asked(row)
+        answer = matches(self._predicate, facts_of(asked, self._hash64))
+        if self._known >= _ANSWERS:
+            self._tree, self._known = None, 0
+        self._known += 1
+        if not asked.values:
+            self._tree = answer
+        below = None
+        for field, value in asked.values.items():
+            place = self._tree if below is None else below[0].get(below[1])
+            if place is None:
+                place = field, {}
+                if below is None:
+                    self._tree = place
+                else:
+                    below[0][below[1]] = place
+            below = place[1], tuple(value) if type(value) is list else value
+        if below is not None:
+            below[0][below[1]] = answer
+        return answer
+
+
+class _Asked:
+    """A row that notes what is asked of it, in order."""
+
+    __slots__ = ("_row", "values")
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        self._row, self.values = row, {}
+
+    def get(self, field: str, default: Any) -> Any:
+        self.values[field] = self._row.get(field)
+        return self._row.get(field, default)
+
+
+@lru_cache(maxsize=256)
+def judge(predicate: Predicate, hash64: Hash64) -> Judge:
+    """The judge of a predicate: an equal one is the same."""
+    return Judge(predicate, hash64)
 
 
 def to_mongo(predicate: Predicate, hash64: Hash64) -> dict[str, Any]:
@@ -247,18 +327,69 @@ def row_of(facts: Facts, hash64: Hash64) -> dict[str, Any]:
 
 def facts_of(row: Mapping[str, Any], hash64: Hash64) -> Facts:
     """Facts from the sub-document `y` of a row; a missing field hides. hash64: the one the row was written with."""
-    return Facts(
-        type=row.get("ty", 0),
-        authors=frozenset(row.get("au", ())),
-        organization=row.get("og", 0),
-        labels=_labels(row.get("lb", ~0)),
-        first_deposit_ms=row.get("fd", _UNKNOWN.first_deposit_ms),
-        release_ms=row.get("rl", _UNKNOWN.release_ms),
-        status=STATUSES[row.get("st", 2)],
-        root=row.get("rt", 0),
-        period=(row.get("pa", _UNKNOWN.period[0]), row.get("pb", _UNKNOWN.period[1])),
-        of=lambda kind, values: _hashes(kind, values, hash64),
-    )
+    return Kept(row, hash64)
+
+
+class Kept(Facts):
+    """Facts as a row keeps them, each read where a rule asks for it: most rules ask for one or two."""
+
+    __slots__ = ("_hash64", "_row")
+    __hash__ = None
+
+    def __init__(self, row: Mapping[str, Any], hash64: Hash64) -> None:
+        put = object.__setattr__
+        put(self, "_row", row)
+        put(self, "_hash64", hash64)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Facts) and _values(self) == _values(other)
+
+    def __repr__(self) -> str:
+        return f"Kept({dict(self._row)})"
+
+    @property
+    def type(self) -> int:
+        return self._row.get("ty", 0)
+
+    @property
+    def authors(self) -> frozenset[int]:
+        return frozenset(self._row.get("au", ()))
+
+    @property
+    def organization(self) -> int:
+        return self._row.get("og", 0)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        return _labels(self._row.get("lb", ~0))
+
+    @property
+    def first_deposit_ms(self) -> int:
+        return self._row.get("fd", _UNKNOWN.first_deposit_ms)
+
+    @property
+    def release_ms(self) -> int:
+        return self._row.get("rl", _UNKNOWN.release_ms)
+
+    @property
+    def status(self) -> str:
+        return STATUSES[self._row.get("st", 2)]
+
+    @property
+    def root(self) -> int:
+        return self._row.get("rt", 0)
+
+    @property
+    def period(self) -> tuple[int, int]:
+        row = self._row
+        return row.get("pa", _UNKNOWN.period[0]), row.get("pb", _UNKNOWN.period[1])
+
+    def of(self, kind: str, values: frozenset[str]) -> frozenset[int]:
+        return _hashes(kind, values, self._hash64)
+
+
+def _values(facts: Facts) -> tuple:
+    return tuple(getattr(facts, each.name) for each in fields(Facts) if each.compare)
 
 
 _UNKNOWN = Facts()

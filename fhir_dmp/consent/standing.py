@@ -35,6 +35,12 @@ class Standing:
     now_ms: int
     law: Law
 
+    def doing(self, request: Request) -> "Standing":
+        """The same asker at the same moment, asking for another act: only the act differs, so what was found out is kept."""
+        found = Standing.__new__(Standing)
+        found.__dict__.update(self.__dict__, request=request)
+        return found
+
     # ---- kinds
 
     @once

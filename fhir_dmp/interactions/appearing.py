@@ -4,7 +4,6 @@ https://hl7.org/fhir/R4/resource.html#Meta ; access-rules: what becomes visible 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fhir_dmp.consent import companions
@@ -48,7 +47,7 @@ def _of(met: "Known", action: str, one: Mapping[str, Any], own: Facts) -> int:
     instants += [(rule.until_ms, MASKED) for rule in met.policy.masks if rule.until_ms <= met.now_ms and matches(meets(rule), own)]
     if INVISIBLE_PATIENT in own.labels and own.release_ms <= met.now_ms:
         instants.append((own.release_ms, INVISIBLE_PATIENT))
-    hid = [ms for ms, label in instants if not met.decide(action, replace(own, labels=own.labels | {label}, release_ms=MAX_MS)).permits]
+    hid = [ms for ms, label in instants if not met.decide(action, own.but(labels=own.labels | {label}, release_ms=MAX_MS)).permits]
     return max(hid, default=MIN_MS)
 
 

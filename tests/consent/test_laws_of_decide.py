@@ -12,7 +12,7 @@ from pymongo import AsyncMongoClient
 from fhir_dmp.consent.decide import Decision, decide, residual, view
 from fhir_dmp.consent.dossier import pack, unpack
 from fhir_dmp.consent.explain import text
-from fhir_dmp.consent.predicate import facts_of, matches, row_of, simplified, to_mongo
+from fhir_dmp.consent.predicate import facts_of, judge, matches, row_of, simplified, to_mongo
 from fhir_dmp.dmp.visibility import MASKED, VISIBILITY
 from tests.consent.strategies import acting, askers, documents, dossiers, now, restrictions
 from tests.consent.worlds import hash64
@@ -34,6 +34,16 @@ def test_search_finds_what_read_permits(request, dossier, document, now_ms):
     stored = facts_of(row_of(document, hash64), hash64)
     assert permitted(request, dossier, now_ms, stored) == (decision.effect == "permit")
     assert decide(request, dossier, stored, now_ms) == decision
+
+
+@many
+@given(askers, dossiers, st.lists(documents, min_size=2, max_size=4), now)
+def test_rows_that_are_alike_are_judged_once_and_alike(request, dossier, found, now_ms):
+    left = residual(request, dossier, now_ms)
+    rows = [row_of(document, hash64) for document in found]
+    rows += [{name: value for name, value in rows[0].items() if name != left_out} for left_out in rows[0]]
+    if not isinstance(left, Decision):
+        assert [judge(left, hash64)(row) for row in rows] == [matches(left, facts_of(row, hash64)) for row in rows]
 
 
 @some
