@@ -6,7 +6,6 @@ Labels of visibility stand beside the body, so the search engine does not know t
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from fhir_dmp.consent.predicate import All, AnyOf, Not, Predicate, matches, to_mongo
 from fhir_dmp.dmp.visibility import VISIBILITY, label_of
@@ -25,7 +24,7 @@ def apart(context: Context, type_name: str | None, pairs: Sequence[tuple[str, st
     """The query without its criteria about visibility labels, and a sight that decides those."""
     from fhir_dmp.interactions.search_type import understood
 
-    if context.enforcer is None or sight.met is None or type_name != DOCUMENT:
+    if context.enforcer is None or sight.met is None or type_name != DOCUMENT or not any(name.startswith(CODES) for name, _ in pairs):
         return query, sight
     left, asked = [], []
     for name, text in pairs:
@@ -40,7 +39,7 @@ def apart(context: Context, type_name: str | None, pairs: Sequence[tuple[str, st
             raise FhirError("not-supported", f"search parameter `{code}`: visibility labels are asked for apart from others")
     if not asked:
         return query, sight
-    return replace(query, alternatives=understood(context, type_name, left, True).alternatives), _narrowed(
+    return query._replace(alternatives=understood(context, type_name, left, True).alternatives), _narrowed(
         context, sight, All(tuple(asked))
     )
 

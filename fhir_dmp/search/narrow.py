@@ -7,6 +7,7 @@ A filter holds only 64-bit hashes, intervals and times: no text of a request rea
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from fhir_dmp.fhir import tables
@@ -108,6 +109,8 @@ class _Narrowing:
     def of(self, predicate: Predicate) -> Narrow:
         match predicate:
             case Has(code, test):
+                if type(test) is TokenIs and self.is_common(code):
+                    return _of_token(self.type_name, self.hash64, predicate)
                 return self.has(code, test)
             case Present(code):
                 return self.present(code)
@@ -174,6 +177,10 @@ class _Narrowing:
                 found = [self.codes(each) for each in parts]
                 return tuple(dict.fromkeys(each for those in found for each in those)) if all(found) else ()
         return ()
+
+    def is_common(self, code: str) -> bool:
+        """Whether the values of a token say little of anybody, and come again and again."""
+        return code in self.parameters and not self.parameters[code].selective and code != "_id"
 
     def is_coded(self, code: str) -> bool:
         return code in self.parameters and self.parameters[code].coded
@@ -323,6 +330,11 @@ class _Narrowing:
                 case QuantityIs(number, unit) if not left.endswith("|"):
                     return self.interval(code, f"{left}\0{unit}", _numbers(number))
         return self.undecided(code)
+
+
+@lru_cache(1024)
+def _of_token(type_name: str, hash64: Hash64, predicate: Has) -> Narrow:
+    return _Narrowing(type_name, hash64, None).has(predicate.code, predicate.test)
 
 
 def dossier_in(row_key: bytes) -> int:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote
 
 from fhir_dmp.errors import FhirError, Issue
@@ -46,6 +47,7 @@ CURRENT_LISTS = {
     "$current-medications": frozenset({(_LISTS, "medications"), (_LOINC, "10160-0")}),
     "$current-allergies": frozenset({(_LISTS, "allergies"), (_LOINC, "48765-2")}),
 }
+_PLAIN = re.compile(r"[A-Za-z0-9_.\-]*", re.ASCII)
 _ELEMENT = re.compile(r"(?:([A-Z][A-Za-z]*)\.)?([a-z][A-Za-z0-9]*)(?:\[x\])?")
 
 
@@ -68,8 +70,7 @@ class Include:
     iterate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """A search, understood.
 
     type: of the address, None for all. alternatives: (type, predicate), a resource matches by that of its type; type None: any type.
@@ -129,7 +130,7 @@ class Query:
 
     def self_link(self) -> str:
         """Query part of the address that asks for the same, e.g. "name=martin&_count=10"."""
-        return "&".join(f"{quote(name, safe=':._-')}={quote(value, safe=':._-,$/')}" for name, value in self.understood)
+        return "&".join([f"{_quoted(name, ':._-')}={_quoted(value, ':._-,$/')}" for name, value in self.understood])
 
     def digest(self, scope: str = "") -> bytes:
         """16 bytes that name this search, whatever its page. scope: what else it depends on, e.g. a compartment."""
@@ -376,6 +377,10 @@ class _Reading:
 
     def cursor(self, name: str, value: str) -> None:
         self.once("cursor", name, value)
+
+
+def _quoted(text: str, safe: str) -> str:
+    return text if _PLAIN.fullmatch(text) else quote(text, safe=safe)
 
 
 def functional_list(type_name: str | None, name: str) -> Predicate:

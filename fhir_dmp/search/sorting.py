@@ -120,6 +120,9 @@ def shown_values(
     """
     found = []
     for key, place in zip(keys, places, strict=True):
-        values = [updated_ms] if place is None else [lo for what, lo, _ in intervals if what == place]
-        found.append((max if key.descending else min)(values) if values else None)
+        if place is None:
+            found.append(updated_ms)
+            continue
+        values = [lo for what, lo, _ in intervals if what == place]
+        found.append(values[0] if len(values) == 1 else (max if key.descending else min)(values) if values else None)
     return tuple(found)

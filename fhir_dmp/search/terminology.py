@@ -15,7 +15,7 @@ from fhir_dmp.search.parameters import PROFILES
 Codes = frozenset[tuple[str | None, str]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Terminology:
     """value_sets: url -> (system, code without case). children, parents: system -> code -> codes directly below, above."""
 
