@@ -166,8 +166,12 @@ def parse_query(text: str) -> Pairs:
     >>> parse_query("?identifier=urn:oid:1.2%7C3&active")
     (('identifier', 'urn:oid:1.2|3'), ('active', ''))
     """
+    text = text.removeprefix("?")
+    if "%" not in text and "+" not in text and text.count("&") < MAX_PAIRS:
+        parts = [pair.partition("=") for pair in text.split("&") if pair]
+        return tuple([(name, value) for name, _, value in parts])
     try:
-        return tuple(parse_qsl(text.removeprefix("?"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PAIRS))
+        return tuple(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PAIRS))
     except ValueError:
         raise FhirError("invalid", f"`{text[:100]}` is not a query") from None
 
@@ -185,6 +189,8 @@ def parse_url(text: str, base_urls: Sequence[str] = ()) -> Url:
     path, asked, query = relative.removeprefix("/").partition("?")
     if own is None and (":" in path or path.startswith("/")):
         raise FhirError("invalid", f"`{text[:100]}` is not an address relative to this server's base")
+    if tables.known_type(path) and "#" not in text:
+        return Url(path, "", (), parse_query(query), bool(asked))
     segments = tuple(unquote(segment) for segment in path.split("/")) if path else ()
     every = segments[2:3] == ("*",)  # Patient/1/*: every type of a compartment
     if "#" in text or not all(
@@ -368,7 +374,9 @@ def searchset(
     b'{"resourceType":"Bundle","type":"searchset","total":1,"entry":[{"resource":{"resourceType":"Patient"},"search":{"mode":"match"}}]}'
     """
     entries = [
-        _object(_full(hit.full_url), b'"resource":' + hit.body, b'"search":' + _object(_text("mode", hit.mode), hit.search[1:-1]))
+        b'{"fullUrl":%b,"resource":%b,"search":{"mode":"%b"}}' % (exact.dump(hit.full_url), hit.body, hit.mode.encode())
+        if hit.full_url and hit.mode and not hit.search
+        else _object(_full(hit.full_url), b'"resource":' + hit.body, b'"search":' + _object(_text("mode", hit.mode), hit.search[1:-1]))
         for hit in hits
     ]
     return _bundle("searchset", entries, total, links, id, last_updated_ms)
@@ -432,7 +440,7 @@ def _answer(answer: Answer) -> bytes:
 
 
 def _bundle(type_name: str, entries: list[bytes], total: int | None, links: Links, id: str, last_updated_ms: int | None) -> bytes:
-    linked = b",".join(_object(_text("relation", relation), _text("url", url)) for relation, url in links)
+    linked = b",".join([b'{"relation":%b,"url":%b}' % (exact.dump(relation), exact.dump(url)) for relation, url in links])
     return _object(
         b'"resourceType":"Bundle"',
         _text("id", id),

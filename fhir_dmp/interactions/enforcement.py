@@ -3,17 +3,17 @@
 https://profiles.ihe.net/ITI/PCF/ ; rules: consent.decide. A request of a sandbox's `system` token has no enforcer and meets no rule.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fhir_dmp.consent import companions
 from fhir_dmp.consent.access import REFUSED
 from fhir_dmp.consent.asking import ACT_REASON, READ, SEARCH, Request, knowing
-from fhir_dmp.consent.decide import Decision, View, decide, judged, residual, view
+from fhir_dmp.consent.decide import NO_DOSSIER, Decision, View, decide, judged, left_of, view
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
-from fhir_dmp.consent.predicate import LABEL_BITS, Predicate, hashed, matches, to_mongo
+from fhir_dmp.consent.predicate import LABEL_BITS, Predicate, hashed, judge, to_mongo
 from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import JUDGED_AS, Facts
@@ -24,7 +24,8 @@ from fhir_dmp.interactions.reviewing import Pending
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search import narrow
 from fhir_dmp.search.predicate import AnyOf, Has, UriIs
-from fhir_dmp.store.rows import Row
+from fhir_dmp.store.reading import Opener
+from fhir_dmp.store.rows import Row, Unopened
 from fhir_dmp.store.vault import COMMON, version_id
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class Enforcer:
 class Known:
     """One dossier as one asker meets it, at one moment. request: of the asker, completed. policy: None when there is no such dossier.
 
+    opener: of its rows, where its own row was read for this.
     late: something he sees came to him later than it was deposited, see `lateness`. untold: lineages that a label hides from him now,
     by `rt`: no trace tells him of them, also one that was written in the instant of the label and does not carry it.
     """
@@ -117,8 +119,10 @@ class Known:
     policy: Dossier | None
     now_ms: int
     law: Law
+    opener: Opener | None = None
     residuals: dict[str, Decision | Predicate] = field(default_factory=dict)
     filters: dict[str, dict] = field(default_factory=dict)
+    judges: dict[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
     late: bool = False
     untold: frozenset[int] = frozenset()
     _view: View | None = None
@@ -174,16 +178,19 @@ class Known:
 
     def appeared(self, row: Row) -> int:
         """When a resource that he sees last changed, to him, UTC ms: not before what hid it from him was taken away."""
+        return max(row.updated_ms, appearing.at(self, row, facts.listed(row))) if self.may_be_late else row.updated_ms
+
+    @property
+    def may_be_late(self) -> bool:
+        """Whether anything of the dossier may have been hidden from him before."""
         policy = self.policy
-        if policy is None or not (policy.lifted or policy.masks or self.request.kind in HOLDERS_SIDE):
-            return row.updated_ms
-        return max(row.updated_ms, appearing.at(self, row, facts.listed(row)))
+        return policy is not None and bool(policy.lifted or policy.masks or self.request.kind in HOLDERS_SIDE)
 
     def left(self, type_name: str) -> Decision | Predicate:
         """What the rules leave of a type."""
         act = companions.SEEN_AS.get(type_name, SEARCH)
         if act not in self.residuals:
-            self.residuals[act] = residual(self.request.doing(act), self.policy, self.now_ms, self.law)
+            self.residuals[act] = NO_DOSSIER if self.policy is None else left_of(self.standing.doing(self.request.doing(act)))
         return self.residuals[act]
 
     def filter(self, type_name: str | None) -> dict:
@@ -209,19 +216,27 @@ class Known:
                 self.filters[act] = {"$and": [{"d": self.number}, of_any(over) if act in SEVERAL else over, *told]}
         return self.filters[act]
 
-    def sees(self, row: Row) -> bool:
+    def sees(self, row: Row | Unopened) -> bool:
         """Whether a search may show a row."""
-        if row.type in PUBLIC:
+        if (kind := row.type) in PUBLIC:
             return row.dossier == COMMON
-        left = self.left(row.type)
-        if row.dossier != self.number or isinstance(left, Decision) or (row.type == TRACE and self._of_untold(row)):
+        sees = self.judges.get(kind)
+        if sees is None:
+            left = self.left(kind)
+            sees = self.judges[kind] = _blind if isinstance(left, Decision) else judge(left, self.context.store.vault.hash64)
+        if row.dossier != self.number or (kind == TRACE and self._of_untold(row)):
             return False
-        return any(matches(left, one) for one in facts.opened(self.context, row))
+        visible = row.visible
+        return sees(visible) if type(visible) is dict else any(map(sees, facts.listed(row)))
 
     @property
     def sight(self) -> Sight:
         """What joins every search in this dossier."""
         return Sight(self.filter, self.sees, self)
+
+
+def _blind(row: Mapping[str, Any]) -> bool:
+    return False
 
 
 def of_any(filter: dict) -> dict:
@@ -251,10 +266,11 @@ async def known(context: "Context", number: int, *, row: Row | None = None, auth
     """
     enforcer = context.enforcer
     if row is not None:
-        found = await policy.of_row(context, row)
+        found, opener = await policy.of_row(context, row), None
     else:
-        found = (await policy.of_dossiers(context, {number}))[number]
-    met = Known(context, number, enforcer.request, found, context.now_ms(), enforcer.law)
+        opener = await context.reads.opener(number)
+        found = await policy.settled(context, number, opener.policy) if opener is not None else None
+    met = Known(context, number, enforcer.request, found, context.now_ms(), enforcer.law, opener)
     if found is None:
         # What does not exist is looked for, and judged, as long as what is refused.
         if authored and met.request.kind == "professional" and met.request.person:

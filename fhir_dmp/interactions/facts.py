@@ -17,7 +17,7 @@ from fhir_dmp.dmp.documents import Facts
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference, reference_texts
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.store.rows import Row, Visible
+from fhir_dmp.store.rows import Row, Unopened, Visible
 from fhir_dmp.store.vault import COMMON, dossier_in
 
 # Carried from the first version to the last.
@@ -104,14 +104,16 @@ def leads_inside(context: Context, value: Mapping[str, Any], dossier: int) -> bo
     return False
 
 
-def listed(row: Row) -> tuple[Mapping[str, Any], ...]:
+def listed(row: Row | Unopened) -> tuple[Mapping[str, Any], ...]:
     """The facts of a row; several for a List, none for a row without."""
-    return tuple(row.visible) if isinstance(row.visible, list) else (row.visible,) if row.visible else ()
+    visible = row.visible
+    return tuple(visible) if isinstance(visible, list) else (visible,) if visible else ()
 
 
-def opened(context: Context, row: Row) -> tuple[Facts, ...]:
+def opened(context: Context, row: Row | Unopened) -> tuple[Facts, ...]:
     """The same as the rules read them."""
-    return tuple(facts_of(one, context.store.vault.hash64) for one in listed(row))
+    hash64 = context.store.vault.hash64
+    return tuple([facts_of(one, hash64) for one in listed(row)])
 
 
 async def names(context: Context, values: Iterable[Mapping[str, Any]]) -> Mapping[str, frozenset[str]]:
@@ -152,4 +154,4 @@ def patient_of(policy: Dossier | None) -> str:
 
 def renamed(facts: Facts, **changes: Any) -> Facts:
     """The same facts with some replaced, for a question about a document that is about to be stored."""
-    return replace(facts, **changes)
+    return facts.but(**changes)

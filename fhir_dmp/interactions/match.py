@@ -3,8 +3,6 @@
 https://hl7.org/fhir/R4/patient-operation-match.html
 """
 
-from dataclasses import replace
-
 from fhir_dmp.dmp import matching as scoring
 from fhir_dmp.errors import FhirError, Issue, outcome
 from fhir_dmp.fhir import json
@@ -69,7 +67,7 @@ def _to_staff(context: Context, entry: Entry) -> Entry:
         return entry
     enforcement.note(context, entry.row, entry.id, entry.id)
     value = json.parse_exact(entry.body)
-    return replace(entry, body=json.dump({name: value[name] for name in ("resourceType", "id", "identifier", "active") if name in value}))
+    return entry._replace(body=json.dump({name: value[name] for name in ("resourceType", "id", "identifier", "active") if name in value}))
 
 
 def judges(context: Context) -> bool:

@@ -9,6 +9,7 @@ is the current content. When that moment is too far back for the database, the r
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import eq
 from typing import Any
 
 from fhir_dmp.interactions.context import Context
@@ -19,8 +20,8 @@ from fhir_dmp.search.paging import Cursor
 from fhir_dmp.search.predicate import matches
 from fhir_dmp.search.query import Query, SortKey
 from fhir_dmp.search.sorting import DEFAULT, Shown, compare, in_order, shown_values, sort_values
-from fhir_dmp.store.reading import Moment
-from fhir_dmp.store.rows import Row
+from fhir_dmp.store.reading import Moment, Opener
+from fhir_dmp.store.rows import Row, Unopened
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,13 @@ async def _current(context: Context, plan: Plan, rows: Sequence[Row], *, first_p
     return result
 
 
+async def _opened(context: Context, plan: Plan, opener: Opener | None, rows: Sequence[Row | Unopened]) -> list[Row]:
+    """The same rows opened: as they were read just now, with their bodies, else as they are now."""
+    if opener is None:
+        return await _current(context, plan, rows, first_page=False)
+    return [row for row in await context.reads.opened(rows, opener) if row.body is not None]
+
+
 def _still_meets(context: Context, plan: Plan, row: Row) -> bool:
     """A row changed since the first page is shown only if it is still what is asked for."""
     return matches(plan.judge(row.type), opened(context, row, codes_of(list(plan.judges.items()))).index, context.store.vault.hash64)
@@ -111,9 +119,9 @@ def _still_meets(context: Context, plan: Plan, row: Row) -> bool:
 async def by_rows(context: Context, query: Query, plan: Plan, shown_at: Shown, cursor: Cursor | None) -> Page:
     """Where the index decides and rows show what the order goes by: only those of the page are opened. shown_at: see shown_by."""
     moment = Moment(cursor.moment if cursor else None)
-    rows = await shown(context, plan, limit=limits_of(context).candidates, moment=moment)
-    places = [(shown_values(row.intervals, row.updated_ms, shown_at[row.type], query.sort), row) for row in rows]
-    show, name = partial(_current, context, plan, first_page=False), partial(_names, context)
+    there = await shown(context, plan, limit=limits_of(context).candidates, moment=moment)
+    places = [(shown_values(row.intervals, row.updated_ms, shown_at[row.type], query.sort), row) for row in there.rows]
+    show, name = partial(_opened, context, plan, None if there.outside else there.opener), partial(_names, context)
     return replace(await cut(query, places, moment, cursor, show, name), decided="rows")
 
 
@@ -180,8 +188,9 @@ class _Ordered:
 
     async def between(self, start: int, stop: int) -> list:
         """The matches from start to stop."""
+        values = [place[0] for place in self.places[max(0, start - 1) : stop + 1]]
         at = start
-        while at < stop:
+        while at < stop and any(map(eq, values, values[1:])):
             at = (await self.group(at))[1]
         return [match for _, match in self.places[start:stop]]
 

@@ -7,6 +7,7 @@ The one place where what is asked, the compartment it is asked in and what the a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError
@@ -46,17 +47,35 @@ class Segment:
         return {"where": self.where, "types": self.types, "dossiers": self.dossiers, "hint": self.hint}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
-    """segments: no row is in two of them, and the asker sees every one. exact: whether they decide.
+    """narrows: type -> what its index says of the query. judges: type of a row -> predicate, key None for any other.
 
-    judges: type of a row -> predicate, key None for any other.
+    given: segments, in place of those that follow. sandbox: where rows may name several patients.
     """
 
-    segments: tuple[Segment, ...]
-    exact: bool
+    narrows: Sequence[tuple[str | None, Narrow]]
     judges: Mapping[str | None, Predicate]
     sight: Sight = UNRESTRICTED
+    sandbox: bool = False
+    given: tuple[Segment, ...] | None = None
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """No row is in two of them, and the asker sees every one."""
+        if self.given is not None:
+            return self.given
+        return _segments_of([(name, _seen(narrow, self.sight.filter(name))) for name, narrow in self.narrows], self.sandbox)
+
+    @cached_property
+    def unsifted(self) -> tuple[Segment, ...]:
+        """The same, with what the asker does not see."""
+        return self.segments if self.sight is UNRESTRICTED else _segments_of(self.narrows, self.sandbox)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the segments decide."""
+        return all(narrow.exact for _, narrow in self.narrows)
 
     def judge(self, type_name: str) -> Predicate:
         """What a row of this type must meet."""
@@ -69,7 +88,7 @@ class Plan:
 
     def within(self) -> "Plan":
         """The same without what lies outside of dossiers."""
-        return replace(self, segments=tuple(segment for segment in self.segments if not segment.outside))
+        return replace(self, given=tuple(segment for segment in self.segments if not segment.outside))
 
     @property
     def anchored(self) -> bool:
@@ -103,14 +122,17 @@ def _membership(type_name: str, compartment: Compartment, members: Mapping[str, 
 def plan(context: Context, alternatives: Alternatives, sight: Sight = UNRESTRICTED) -> Plan:
     """The plan of predicates, as far as the asker sees. Of chains not yet looked up it leads to a superset."""
     vault = context.store.vault
-    narrows = [
-        (name, _seen(to_mongo(part, name or EVERY_TYPE, vault.hash64, vault.locate), sight.filter(name))) for name, part in alternatives
-    ]
+    narrows = [(name, to_mongo(part, name or EVERY_TYPE, vault.hash64, vault.locate)) for name, part in alternatives]
+    return Plan(narrows, dict(alternatives), sight, context.sandbox)
+
+
+def _segments_of(narrows: Sequence[tuple[str | None, Narrow]], sandbox: bool) -> tuple[Segment, ...]:
+    if len(narrows) == 1:
+        return tuple(_segments(narrows, sandbox))
     together: dict[frozenset[str], list[tuple[str | None, Narrow]]] = {}
     for name, narrow in narrows:
         together.setdefault(frozenset(anchor.kind for anchor in narrow.anchors or ()), []).append((name, narrow))
-    segments = [segment for members in together.values() for segment in _segments(members, context.sandbox)]
-    return Plan(tuple(segments), all(narrow.exact for _, narrow in narrows), dict(alternatives), sight)
+    return tuple(segment for members in together.values() for segment in _segments(members, sandbox))
 
 
 def _seen(narrow: Narrow, filter: dict) -> Narrow:
@@ -119,7 +141,7 @@ def _seen(narrow: Narrow, filter: dict) -> Narrow:
     return replace(narrow, filter={"$and": [narrow.filter, filter]} if narrow.filter else filter)
 
 
-def _segments(members: list[tuple[str | None, Narrow]], sandbox: bool) -> list[Segment]:
+def _segments(members: Sequence[tuple[str | None, Narrow]], sandbox: bool) -> list[Segment]:
     """Segments of alternatives that are led to in the same ways."""
     types = None if members[0][0] is None else tuple(dict.fromkeys(name for name, _ in members))
     if len(members) == 1:

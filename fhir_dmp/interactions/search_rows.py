@@ -6,22 +6,21 @@ https://hl7.org/fhir/R4/search.html
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass, replace
-
-import msgspec
+from functools import lru_cache
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions import search_shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, Plan, Segment, plan
-from fhir_dmp.interactions.search_sight import Sight
-from fhir_dmp.interactions.shown import timed
+from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
+from fhir_dmp.interactions.shown import id_of, timed
 from fhir_dmp.search.extract import extract, some
 from fhir_dmp.search.limits import DEFAULTS, Limits
 from fhir_dmp.search.parameters import TEXTS
 from fhir_dmp.search.predicate import NOTHING, Has, Present, matches, walk
 from fhir_dmp.search.values import Index
-from fhir_dmp.store.reading import Moment
+from fhir_dmp.store.reading import InDossier, Moment
 from fhir_dmp.store.rows import Row
 
 BATCH = 250
@@ -42,16 +41,9 @@ class Seen:
     rows: int = 0
 
 
-class _Identity(msgspec.Struct):
-    id: str = ""
-
-
-_IDENTITY = msgspec.json.Decoder(_Identity)
-
-
 def id_in(row: Row) -> str:
     """The id that the body of a row says, "" when it has none."""
-    return _IDENTITY.decode(row.body).id if row.body else ""
+    return id_of(row.body) if row.body else ""
 
 
 def public_id(context: Context, row: Row) -> str:
@@ -62,12 +54,13 @@ def public_id(context: Context, row: Row) -> str:
 def limits_of(context: Context) -> Limits:
     """The limits of searches, as far as they are settings of this host."""
     settings = context.settings
-    return Limits(
-        default_count=settings.default_count,
-        max_count=settings.max_count,
-        candidates=settings.max_candidates,
-        intermediates=min(settings.max_candidates, DEFAULTS.intermediates),
-    )
+    return _limits(settings.default_count, settings.max_count, settings.max_candidates)
+
+
+@lru_cache(16)
+def _limits(default_count: int, max_count: int, candidates: int) -> Limits:
+    intermediates = min(candidates, DEFAULTS.intermediates)
+    return Limits(default_count=default_count, max_count=max_count, candidates=candidates, intermediates=intermediates)
 
 
 def opened(context: Context, row: Row, codes: Collection[str] | None = None) -> Opened:
@@ -97,20 +90,27 @@ async def candidates(context: Context, found: Plan, *, limit: int, moment: Momen
             yield row
 
 
-async def shown(context: Context, found: Plan, *, limit: int, moment: Moment) -> list[Row]:
-    """The same, closed, with their intervals, in no order. A dossier is read together with those of other searches."""
-    first, *others = found.segments
+async def shown(context: Context, found: Plan, *, limit: int, moment: Moment) -> InDossier:
+    """The same, unopened, with their intervals, in no order. A dossier is read together with those of other searches, and sifted here."""
+    first, *others = found.unsifted
     dossiers, outside = first.dossiers or (), tuple(token for each in others for token in each.outside)
-    if len(dossiers) != 1 or any(not each.outside for each in others):
-        return [row async for row in _scanned(context, found.segments, limit, moment, bodies=False, intervals=True)]
-    asked = {"types": first.types, "dossier": dossiers[0], "outside": outside, "limit": limit + 1, "moment": moment}
-    rows, more = await context.reads.closed(first.where, **asked)
-    if len(rows) > limit:
-        raise too_many(limit)
-    if more:
-        left = limit - len(rows)
-        rows += [row async for row in _scanned(context, others, left, moment, bodies=False, intervals=True)]
-    return rows
+    if len(dossiers) == 1 and all(each.outside for each in others):
+        met = found.sight.met
+        opener = met.opener if met is not None and met.number == dossiers[0] else None
+        asked = {"types": first.types, "dossier": dossiers[0], "outside": outside, "limit": limit + 1, "moment": moment, "opener": opener}
+        there = await context.reads.of_dossier(first.where, **asked)
+        rows = there.rows
+        if len(rows) <= limit:
+            if found.sight is not UNRESTRICTED:
+                rows = [row for row in rows if found.sight.sees(row)]
+            if there.outside:
+                left = limit - len(rows)
+                rows += [row async for row in _scanned(context, found.segments[1:], left, moment, bodies=False, intervals=True)]
+            return there._replace(rows=rows)
+        if found.sight is UNRESTRICTED:
+            raise too_many(limit)
+    rows = [row async for row in _scanned(context, found.segments, limit, moment, bodies=False, intervals=True)]
+    return InDossier(rows, False, None)
 
 
 async def _scanned(

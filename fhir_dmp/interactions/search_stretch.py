@@ -94,7 +94,7 @@ class Stretch:
         limit = limits_of(self.context).candidates
         at = {"l": updated_ms}
         segments = tuple(replace(each, where={"$and": [each.where, at]} if each.where else at) for each in self.plan.segments)
-        rows = await Stretch(self.context, replace(self.plan, segments=segments), self.moment, self.descending)._read({}, limit + 1)
+        rows = await Stretch(self.context, replace(self.plan, given=segments), self.moment, self.descending)._read({}, limit + 1)
         if len(rows) > limit:
             raise too_many(limit)
         return sorted(rows, key=self._name)

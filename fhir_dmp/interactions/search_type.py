@@ -6,7 +6,8 @@ IHE MHD Find Document Lists [ITI-66], Find Document References [ITI-67]; DMP tra
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from fhir_dmp.consent.decide import OBLIGATIONS
 from fhir_dmp.errors import FhirError, Issue, outcome
@@ -23,9 +24,9 @@ from fhir_dmp.interactions.search_pages import Page, by_decision, by_index, by_r
 from fhir_dmp.interactions.search_plan import Alternatives, Compartment, Plan, inside, plan
 from fhir_dmp.interactions.search_rows import id_in, limits_of
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
-from fhir_dmp.search import paging
+from fhir_dmp.search import paging, sentences
 from fhir_dmp.search.paging import Cursor
-from fhir_dmp.search.query import CURSOR, Query, parse
+from fhir_dmp.search.query import CURSOR, Query
 from fhir_dmp.search.sorting import shown_by
 from fhir_dmp.search.terminology import shipped
 from fhir_dmp.store.rows import Row
@@ -34,8 +35,7 @@ Pairs = Sequence[tuple[str, str]]
 COMPARTMENTS = ("Patient", "Encounter", "Practitioner", "Device", "RelatedPerson")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of a searchset. mode: match | include | outcome; an outcome has no id and no row.
 
     within: "Type/id" of the row, where the entry is a resource it contains.
@@ -78,12 +78,14 @@ async def run(
 ) -> Answer:
     """The searchset of one page, as bytes. Arguments as those of `search`."""
     result = await search(context, type_name, pairs, compartment=compartment, sight=sight)
-    budget = octets.Budget(context)
+    budget, plain = octets.Budget(context), not (result.query.summary or result.query.elements)
     hits = []
     for entry in result.entries:
         if entry.row is not None and entry.row.content is not None and not entry.within and not result.query.summary:
-            entry = replace(entry, body=await budget.whole(entry.body, entry.row.content))
-        hits.append(Hit(f"{context.base_url}/{entry.address}" if entry.address else "", shaped(entry, result.query), entry.mode))
+            entry = entry._replace(body=await budget.whole(entry.body, entry.row.content))
+        address = entry.address
+        body = entry.body if plain else shaped(entry, result.query)
+        hits.append(Hit(f"{context.base_url}/{address}" if address else "", body, entry.mode))
     return Answer(200, searchset(hits, total=result.total, links=result.links), explained=result.explained)
 
 
@@ -121,9 +123,10 @@ async def search(
             raise FhirError("not-found", f"there is no compartment `{compartment.type[:40]}/{compartment.id[:64]}`")
         admit(context, compartment.type, "s")
     query = understood(context, type_name, pairs, context.lenient if lenient is None else lenient, contained=True)
-    reader = reader_digest(context)
     scope = "/".join(compartment) if compartment else ""
-    cursor = paging.decode(query.cursor, context.store.vault.open_token, query.digest(scope), reader) if query.cursor else None
+    cursor = None
+    if query.cursor:
+        cursor = paging.decode(query.cursor, context.store.vault.open_token, query.digest(scope), reader_digest(context))
     if query.contained and context.enforcer is not None:
         raise FhirError(
             "not-supported", "search parameter `_contained` is not served here: contained resources are found by their containers"
@@ -136,20 +139,22 @@ async def search(
         alternatives = await alternatives_of(context, asked, compartment, sight)
         found = plan(context, alternatives, labelled)
         page = await _page(context, query, alternatives, found, cursor)
-        rows = await shown.rows(context, sight, page.rows)
-        matches = [entry_of(row, "match") for row in rows]
+        identified = await shown.identified(context, sight, page.rows)
+        rows = [row for row, _ in identified]
+        matches = [Entry(row.type, id, row.body or b"", "match", row) for row, id in identified]
     stored = rows if query.contained else page.rows
-    others = await included(context, query, stored, sight) if rows and (query.includes or query.revincludes) else []
-    others = await shown.rows(context, sight, others)
-    entries = [*matches, *(entry_of(row, "include") for row in others), *_warnings(query), *_restricted(sight, [*rows, *others])]
-    seal = context.store.vault.seal_token
+    others = []
+    if rows and (query.includes or query.revincludes):
+        others = await shown.rows(context, sight, await included(context, query, stored, sight))
+    entries = [*matches, *[entry_of(row, "include") for row in others], *_warnings(query), *_restricted(sight, [*rows, *others])]
     address = _address(context, query, compartment)
     links = [("self", _with_cursor(address, query.cursor))]
     if not query.only_count:
         links.append(("first", address))
         for relation, place in (("next", page.next), ("previous", page.previous)):
             if place is not None:
-                links.append((relation, _with_cursor(address, paging.encode(place, seal, query.digest(scope), reader))))
+                sealed = paging.encode(place, context.store.vault.seal_token, query.digest(scope), reader_digest(context))
+                links.append((relation, _with_cursor(address, sealed)))
         bounded(context, links)
     told = await explained(context, query, found, cursor, page) if context.explain else None
     return Result(query, tuple(entries), page.total if query.counts else None, tuple(links), told)
@@ -157,7 +162,7 @@ async def search(
 
 def understood(context: Context, type_name: str | None, pairs: Pairs, lenient: bool, *, contained: bool = False) -> Query:
     """The query of the pairs, with the limits and terminology of this host. contained: it may ask for contained resources."""
-    query = parse(
+    query = sentences.understood(
         type_name,
         pairs,
         now_ms=context.now_ms(),
@@ -213,7 +218,7 @@ def _restricted(sight: Sight, rows: Sequence[Row]) -> list[Entry]:
     issues = []
     for row in rows if sight.met is not None and sight.met.policy is not None else ():
         # A trace carries the labels of what it tells of: to warn of it would tell them.
-        for one in facts.opened(sight.met.context, row) if row.type == shown.LABELLED else ():
+        for one in facts.opened(sight.met.context, row) if row.type == shown.LABELLED and shown.restricted(row) else ():
             for label in sorted(sight.met.view.warnings(one)):
                 said = OBLIGATIONS[f"warn:{label}"].removeprefix("say on screen that ")
                 issues.append(Issue("information", "informational", f"{row.type}/{shown.id_of(row.body or b'{}')}: {said}"))

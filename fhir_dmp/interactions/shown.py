@@ -3,6 +3,7 @@
 https://profiles.ihe.net/ITI/PCF/ ; access-rules: labels are kept apart from the body, so that masking makes no new version.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,7 @@ async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -
     for place in leading:
         if gone:
             found[place] = without(context, found[place], gone)
-    for place, row in enumerate(rows) if met is not None else ():
+    for place, row in enumerate(rows) if met is not None and met.may_be_late else ():
         if (at_ms := met.appeared(row)) != row.updated_ms:
             found[place] = dated(found[place], at_ms)
     return found
@@ -84,15 +85,21 @@ def dated(body: bytes, at_ms: int) -> bytes:
 
 async def rows(context: "Context", sight: Sight, found: Sequence[Row]) -> list[Row]:
     """Rows that the asker may see, with the bodies he sees, noted for the trace."""
+    return [row for row, _ in await identified(context, sight, found)]
+
+
+async def identified(context: "Context", sight: Sight, found: Sequence[Row]) -> list[tuple[Row, str]]:
+    """The same, each with its logical id."""
     if context.enforcer is None:
-        return list(found)
-    patient = sight.met.patient if sight.met is not None else ""
+        return [(row, id_of(row.body) if row.body else "") for row in found]
+    met = sight.met
+    patient, note = met.patient if met is not None else "", context.enforcer.ledger.note
     shown = []
-    for row, body in zip(found, await bodies(context, sight.met, found), strict=True):
+    for row, body in zip(found, await bodies(context, met, found), strict=True):
+        id = id_of(body)
         if row.type != "AuditEvent":  # a journal is told as the query that asked for it
-            of = patient if row.dossier != COMMON else ""
-            context.enforcer.ledger.note(of, row.type, id_of(body), version_id(row.version), facts.listed(row))
-        shown.append(row if body is row.body else replace(timed(sight.met, row), body=body))
+            note(patient if row.dossier != COMMON else "", row.type, id, version_id(row.version), facts.listed(row))
+        shown.append((row if body is row.body else replace(timed(met, row), body=body), id))
     return shown
 
 
@@ -103,23 +110,38 @@ class _Identity(msgspec.Struct):
 _IDENTITY = msgspec.json.Decoder(_Identity)
 
 
+# As the server itself writes them.
+_BEGINNING = re.compile(rb'\{"resourceType":"[A-Za-z]{1,64}","id":"([A-Za-z0-9.\-]{1,64})"')
+
+
 def id_of(body: bytes) -> str:
-    """Logical id of a stored resource."""
-    return _IDENTITY.decode(body).id
+    """Logical id of a stored resource, "" where it says none."""
+    found = _BEGINNING.match(body)
+    return found[1].decode() if found is not None else _IDENTITY.decode(body).id
 
 
 def leads(row: Row) -> bool:
     """Whether a reference in it may lead to something hidden."""
-    return row.dossier != COMMON and (row.type == "AuditEvent" or any(one.get(facts.LEADS) for one in facts.listed(row)))
+    if row.dossier == COMMON:
+        return False
+    visible = row.visible
+    if isinstance(visible, list):
+        return row.type == "AuditEvent" or any(one.get(facts.LEADS) for one in visible)
+    return row.type == "AuditEvent" or bool(visible and visible.get(facts.LEADS))
+
+
+def restricted(row: Row) -> bool:
+    """Whether its lineage carries a label of visibility."""
+    visible = row.visible
+    if isinstance(visible, dict):
+        return bool(visible.get("lb", LABELS) & LABELS)
+    return any(one.get("lb", LABELS) & LABELS for one in facts.listed(row))
 
 
 def labelled(met: "Known", row: Row, body: bytes) -> bytes:
     """A document with those visibility labels of its lineage that the asker may know of, in place of any it was sent with."""
-    restricted = any(one.get("lb", LABELS) & LABELS for one in facts.listed(row))
-    shown = met.view.labels(facts.opened(met.context, row)[0]) if restricted else frozenset()
-    if not shown and b"MASQUE_PS" not in body and b"INVISIBLE_" not in body:
-        return body
-    return relabelled(body, shown)
+    shown = met.view.labels(facts.opened(met.context, row)[0]) if restricted(row) else frozenset()
+    return relabelled(body, shown) if shown or b"MASQUE_PS" in body or b"INVISIBLE_" in body else body
 
 
 def relabelled(body: bytes, labels: frozenset[str]) -> bytes:

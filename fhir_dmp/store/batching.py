@@ -50,7 +50,11 @@ class Batcher(Generic[Item, Result]):
         self._closed = False
 
     async def submit(self, item: Item, size: int = 0) -> Result:
-        """size: bytes this item adds to a batch."""
+        """The result of an item. size: bytes it adds to a batch."""
+        return await self.put(item, size)
+
+    def put(self, item: Item, size: int = 0) -> "asyncio.Future[Result]":
+        """The same, to be awaited later."""
         if self._closed:
             raise RuntimeError("the store is closed")
         future = asyncio.get_running_loop().create_future()
@@ -61,7 +65,7 @@ class Batcher(Generic[Item, Result]):
             task = asyncio.create_task(self._work())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await future
+        return future
 
     async def close(self) -> None:
         """Refuse new items, finish those that wait."""

@@ -126,6 +126,21 @@ class Connection:
                 raise FhirError("deleted", "this page is no longer kept, please begin the search again") from error
             raise
 
+    async def read_once(self, command: Mapping[str, Any], moment: Moment) -> list[dict] | None:
+        """The same of one answer; None when there is more than 16 MB, which is then not read."""
+
+        async def read() -> list[dict] | None:
+            async with self.session() as session:
+                asked = {**command, "readConcern": moment.concern()}
+                cursor = (await self.database.command(asked, session=session, codec_options=OPTIONS))["cursor"]
+                if cursor["id"]:
+                    await self.database.command({"killCursors": cursor["ns"].partition(".")[2], "cursors": [cursor["id"]]}, session=session)
+                    return None
+                moment.note(cursor)
+                return cursor["firstBatch"]
+
+        return await repeated(read, patience=READ_PATIENCE_SECONDS)
+
     async def explain(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
         """executionStats of a command. https://www.mongodb.com/docs/manual/reference/command/explain/"""
         answer = await repeated(

@@ -4,7 +4,7 @@ https://hl7.org/fhir/R4/http.html#read, https://hl7.org/fhir/R4/http.html#histor
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -15,7 +15,7 @@ from fhir_dmp.store import policies
 from fhir_dmp.store.connection import Connection, Moment
 from fhir_dmp.store.contents import Contents
 from fhir_dmp.store.failures import Broken, translated
-from fhir_dmp.store.rows import Row, large_body, row_of
+from fhir_dmp.store.rows import Row, Unopened, large_body, row_of
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row, version_row
 
 # What one read may bring into memory of bodies that are kept as contents.
@@ -77,6 +77,23 @@ class Reader:
         found = await self._documents(tuple(wanted))
         return {wanted[key]: self._policy(document, wanted[key]) for key, document in found.items()}
 
+    @translated
+    async def opener(self, dossier: int) -> "Opener | None":
+        """What opens the rows of a dossier, and its policy; None when there is no such dossier."""
+        row = dossier_row(dossier)
+        document = (await self._documents((row,))).get(row)
+        return None if document is None else self._opener(dossier, document)
+
+    def _opener(self, dossier: int, document: Mapping[str, Any] | None) -> "Opener":
+        if document is None:
+            raise Broken("the key row of a dossier is missing")
+        wrapped = document.get("k")
+        if wrapped is None:
+            return Opener(dossier, None, None)
+        key = self.vault.dossier_key(dossier, wrapped)
+        self._learned(dossier, key)
+        return Opener(dossier, key, policies.opened(document, dossier, key))
+
     def _policy(self, document: Mapping[str, Any], dossier: int) -> Dossier | None:
         wrapped = document.get("k")
         return None if wrapped is None else policies.opened(document, dossier, self.vault.dossier_key(dossier, wrapped))
@@ -132,7 +149,7 @@ class Reader:
         answer = await self._connection.read(command, self._session, moment)
         return answer[0]["n"] if answer else 0
 
-    async def closed(
+    async def of_dossier(
         self,
         where: Mapping[str, Any] | None,
         *,
@@ -141,13 +158,20 @@ class Reader:
         outside: tuple[int, ...],
         limit: int,
         moment: Moment | None = None,
-    ) -> tuple[list[Row], bool]:
-        """Rows of one dossier that match, closed, with their intervals, in no order, at most `limit`.
+        opener: "Opener | None" = None,
+    ) -> "InDossier":
+        """Rows of one dossier that match, unopened, with their intervals, in no order, at most `limit`.
 
         outside: selective tokens of which rows outside of dossiers may hold one; whether there may be such rows, which are not among these.
+        opener: of the dossier, if it was read already.
         """
         found = await self.find(where, types=types, dossiers=(dossier,), limit=limit, bodies=False, intervals=True, moment=moment)
-        return found, bool(outside)
+        return InDossier(found, bool(outside), None)
+
+    @translated
+    async def opened(self, found: Sequence[Unopened], opener: "Opener") -> list[Row]:
+        """Rows that were read with their bodies, all of one dossier, opened."""
+        return await self._open([each.document for each in found], {opener.dossier: opener}, intervals=False)
 
     async def outside(self, tokens: tuple[int, ...], moment: Moment) -> bool:
         """Whether rows outside of dossiers may hold one of these selective tokens, seen at the moment, which is set if it was not."""
@@ -298,24 +322,40 @@ class Reader:
         keys = {dossier_row(document["d"]): document["d"] for document in documents}
         if missing := tuple(key for key in keys if key not in known):
             known = {**known, **await self._documents(missing)}
-        opened: dict[int, AESGCM | None] = {}
+        openers = {}
         for key, dossier in keys.items():
-            if key not in known:
-                raise Broken("the key row of a dossier is missing")
-            wrapped = known[key].get("k")
-            opened[dossier] = None if wrapped is None else self.vault.dossier_key(dossier, wrapped)
-            if wrapped is not None:
-                self._learned(dossier, opened[dossier])
-        if sum(content.size for document in documents if (content := large_body(document))) > BODY_BYTES:
+            openers[dossier] = self._opener(dossier, known.get(key))
+        return await self._open(documents, openers)
+
+    async def _open(self, documents: Sequence[dict], openers: "Mapping[int, Opener]", *, intervals: bool = True) -> list[Row]:
+        """openers: of every dossier among the documents."""
+        large = {document["_id"]: content for document in documents if "f" in document and (content := large_body(document))}
+        if large and sum(content.size for content in large.values()) > BODY_BYTES:
             raise FhirError("too-costly", "the resources asked for are too large to be answered together, ask for fewer")
         rows = []
         for document in documents:
-            key = opened[document["d"]]
-            large = None if key is None else large_body(document)
-            body = None if large is None else await self.contents.read_all(large.id, BODY_BYTES)
-            policy = policies.opened(known[dossier_row(document["d"])], document["d"], key)
-            rows.append(row_of(document, key, large=body, erased=key is None, policy=policy))
+            opener = openers[document["d"]]
+            content = large.get(document["_id"]) if large and opener.key is not None else None
+            body = None if content is None else await self.contents.read_all(content.id, BODY_BYTES)
+            erased = opener.key is None
+            rows.append(row_of(document, opener.key, large=body, erased=erased, policy=opener.policy, intervals=intervals))
         return rows
+
+
+class Opener(NamedTuple):
+    """What opens the rows of one dossier, made of its row as read just now. key: None when the dossier was erased."""
+
+    dossier: int
+    key: AESGCM | None
+    policy: Dossier | None
+
+
+class InDossier(NamedTuple):
+    """outside: whether rows outside of dossiers may match too. opener: where the rows were read with their bodies."""
+
+    rows: list[Row] | list[Unopened]
+    outside: bool
+    opener: Opener | None
 
 
 HINTS = {

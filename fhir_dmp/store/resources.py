@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,9 +32,9 @@ from fhir_dmp.store.journal import Journal
 from fhir_dmp.store.lanes import Lanes, Turn, entry
 from fhir_dmp.store.merging import Log
 from fhir_dmp.store.policies import sealed
-from fhir_dmp.store.reading import Reader, filter_of
-from fhir_dmp.store.rows import INLINE_BODY_BYTES, Change, Content, NewRow, Row, current_document, deletion_document, encode, row_of
-from fhir_dmp.store.together import Wanted, probe_together, read_together
+from fhir_dmp.store.reading import InDossier, Opener, Reader, filter_of
+from fhir_dmp.store.rows import INLINE_BODY_BYTES, Change, Content, NewRow, Unopened, current_document, deletion_document, encode
+from fhir_dmp.store.together import Large, Wanted, probe_together, read_together
 from fhir_dmp.store.vault import COMMON, Vault, dossier_row, is_dossier_row
 from fhir_dmp.store.writing import Member, Prepared, apply, claim
 
@@ -77,7 +76,8 @@ class Store(Reader):
 
         self._loads = batcher("read", partial(self._load_batch, "resources"), 1, 400)
         self._old_loads = batcher("vread", partial(self._load_batch, "versions"), 1, 400)
-        self._searches = batcher("search", partial(read_together, connection), 2, 32)
+        self._large = large = Large()
+        self._searches = batcher("search", partial(read_together, connection, large), 2, 32)
         self._probes = batcher("probe", partial(probe_together, connection), 2, 100)
         self._creates = batcher("create", self._insert_batch, 2, 1000, 32 * 1024 * 1024)
         self._commits = batcher("commit", self._commit_batch, 2, 200)
@@ -327,7 +327,7 @@ class Store(Reader):
     # Batches
 
     @translated
-    async def closed(
+    async def of_dossier(
         self,
         where: Mapping[str, Any] | None,
         *,
@@ -336,14 +336,23 @@ class Store(Reader):
         outside: tuple[int, ...],
         limit: int,
         moment: Moment | None = None,
-    ) -> tuple[list[Row], bool]:
+        opener: Opener | None = None,
+    ) -> InDossier:
         """As in Reader; searches that wait at the same time are read together, except at a moment that has been."""
         if moment is not None and not moment.time:
-            found = await self._searches.submit(Wanted(dossier, filter_of(where, types, (dossier,)), outside))
+            whole = dossier not in self._large
+            key = self._loads.put((dossier_row(dossier),)) if whole and opener is None else None
+            try:
+                found = await self._searches.submit(Wanted(dossier, filter_of(where, types, (dossier,)), outside, whole))
+                if key is not None and found.whole and found.documents:
+                    opener = self._opener(dossier, (await key).get(dossier_row(dossier)))
+            finally:
+                if key is not None:
+                    key.cancel()
             if found.documents is not None and len(found.documents) <= limit:
                 moment.time = found.time
-                return [row_of(document, None) for document in found.documents], found.outside
-        return await super().closed(where, types=types, dossier=dossier, outside=outside, limit=limit, moment=moment)
+                return InDossier([Unopened(document) for document in found.documents], found.outside, opener if found.whole else None)
+        return await super().of_dossier(where, types=types, dossier=dossier, outside=outside, limit=limit, moment=moment)
 
     @translated
     async def outside(self, tokens: tuple[int, ...], moment: Moment) -> bool:
@@ -440,9 +449,9 @@ class Transaction(Reader):
     def _policy(self, document: Mapping[str, Any], dossier: int) -> Dossier | None:
         return self._replaced.get(dossier) or super()._policy(document, dossier)
 
-    async def _rows(self, documents: Sequence[dict], known: Mapping[bytes, dict], *, bodies: bool = True) -> list[Row]:
-        rows = await super()._rows(documents, known, bodies=bodies)
-        return [replace(row, policy=self._replaced.get(row.dossier, row.policy)) for row in rows] if self._replaced else rows
+    def _opener(self, dossier: int, document: Mapping[str, Any] | None) -> Opener:
+        found = super()._opener(dossier, document)
+        return found._replace(policy=self._replaced[dossier]) if dossier in self._replaced else found
 
     async def write(self, changes: Sequence[Change]) -> None:
         """Do these changes now, to be seen by later reads of this transaction. Conflict as in Store.commit; none of them is then done."""

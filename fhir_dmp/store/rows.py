@@ -115,6 +115,27 @@ class Row:
         return self.updated_ms, version_row(self.key, self.version)
 
 
+class Unopened:
+    """A current row as a search finds it: what its document shows, read where it is asked for; its body stays sealed."""
+
+    __slots__ = ("document", "dossier", "key", "type", "updated_ms", "visible")
+    body = None
+    deleted = False
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        self.key, self.dossier, self.type, self.updated_ms = document["_id"], document["d"], document["t"], document["l"]
+        self.visible: Visible = document.get("y")
+
+    @property
+    def version(self) -> int:
+        return self.document["v"]
+
+    @property
+    def intervals(self) -> tuple[tuple[int, int | Decimal, int | Decimal], ...]:
+        return intervals_of(self.document)
+
+
 class _DecimalEncoder(TypeEncoder):
     python_type = Decimal
 
@@ -228,7 +249,7 @@ def _body_fields(row: NewRow, key: AESGCM, large: Content | None) -> dict[str, A
 
 def large_body(document: Mapping[str, Any]) -> Content | None:
     """The content that holds the whole body of a stored document, when it does not hold it itself."""
-    return next((Content(item["i"], item["z"]) for item in document.get("f", ()) if item.get("w")), None)
+    return next((Content(item["i"], item["z"]) for item in document["f"] if item.get("w")), None) if "f" in document else None
 
 
 def row_of(
@@ -238,8 +259,9 @@ def row_of(
     large: bytes | None = None,
     erased: bool = False,
     policy: Dossier | None = None,
+    intervals: bool = True,
 ) -> Row:
-    """Value of a document of `resources` or `versions`. key: of its dossier, None to leave the body closed."""
+    """Value of a document of `resources` or `versions`. key: of its dossier, None: the body stays closed. intervals: with those it has."""
     row_key = document["k"] if "k" in document else document["_id"]
     body = large
     if body is None and key is not None and "b" in document:
@@ -253,15 +275,25 @@ def row_of(
         method=document["m"],
         deleted="tz" in document or "del" in document,
         body=body,
-        content=next((Content(item["i"], item["z"]) for item in document.get("f", ()) if not item.get("w")), None),
+        content=next((Content(item["i"], item["z"]) for item in document["f"] if not item.get("w")), None) if "f" in document else None,
         self64=document.get("s", 0),
         erased=erased,
-        intervals=tuple((item["p"], _number(item["a"]), _number(item["b"])) for item in document.get("n", ())),
+        intervals=intervals_of(document) if intervals and "n" in document else (),
         visible=document.get("y"),
         acted_ms=document.get("a", 0),
         policy=policy,
     )
 
 
-def _number(value: int | Decimal128) -> int | Decimal:
-    return value.to_decimal() if isinstance(value, Decimal128) else value
+def intervals_of(document: Mapping[str, Any]) -> tuple[tuple[int, int | Decimal, int | Decimal], ...]:
+    """`n` of a document, as in NewRow."""
+    return tuple(
+        [
+            (
+                item["p"],
+                low.to_decimal() if isinstance(low := item["a"], Decimal128) else low,
+                high.to_decimal() if isinstance(high := item["b"], Decimal128) else high,
+            )
+            for item in document.get("n", ())
+        ]
+    )

@@ -10,6 +10,7 @@ from fhir_dmp.interactions.search_rows import opened
 from fhir_dmp.search.parameters import parameters
 from fhir_dmp.search.query import SortKey
 from fhir_dmp.search.sorting import compare, in_order, shown_by, shown_values, sort_values
+from fhir_dmp.store import rows
 from tests.search.building import add
 from tests.search.hosting import ask, context_on, found, put, rows_of
 
@@ -115,14 +116,13 @@ async def test_where_the_server_gives_the_ids_no_body_is_opened_for_them(store, 
     about = {"status": "finished", "class": {"code": "AMB"}, "subject": {"reference": f"Patient/{patient}"}, "period": {"start": "2024"}}
     for name in names:
         await store.create(rows_of(store, {"resourceType": "Encounter", "id": name, **about}, updated_ms=1_700_000_000_000))
-    loaded, load_many = [], store.load_many
+    loaded, unsealed = [], rows.unseal
 
-    async def loading(keys):
-        keys = list(keys)
-        loaded.extend(keys)
-        return await load_many(keys)
+    def unsealing(key, sealed, associated):
+        loaded.append(associated)
+        return unsealed(key, sealed, associated)
 
-    monkeypatch.setattr(store, "load_many", loading)
+    monkeypatch.setattr(rows, "unseal", unsealing)
     expected = [f"Encounter/{name}" for name in sorted(names)]
     for order in ("", "&_sort=date", "&_sort=-date", "&_sort=status", "&_sort=-_lastUpdated"):
         pages = await walked(context, f"Encounter?patient={patient}&_count=4{order}")

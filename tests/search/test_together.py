@@ -48,6 +48,34 @@ async def test_together_and_alone_the_answers_are_the_same(wards):
         assert all(name.startswith(f"DocumentReference/d{mine}-") or name.endswith("/both") for name in names)
 
 
+async def test_a_large_dossier_is_read_without_its_bodies_first(wards, monkeypatch):
+    address = "DocumentReference?patient=p4&_sort=-date"
+    small = found(await ask(wards, address))
+    assert len(small) == 4 and not wards.store._large._known
+    monkeypatch.setattr(together, "MOST_WHOLE", 3)
+    loaded, load_many = [], wards.store.load_many
+
+    async def loading(keys):
+        keys = list(keys)
+        loaded.extend(keys)
+        return await load_many(keys)
+
+    monkeypatch.setattr(wards.store, "load_many", loading)
+    assert found(await ask(wards, address)) == small and len(loaded) == 4
+    assert len(wards.store._large._known) == 1
+    assert found(await ask(wards, address)) == small and len(loaded) == 8
+
+
+async def test_bodies_that_are_too_large_together_are_read_one_page_at_a_time(wards):
+    for number in range(4):
+        much = {"description": "x" * 900_000}
+        for patient in range(5, 10):
+            await put(wards.store, document(f"l{patient}-{number}", [f"p{patient}"], "current", f"2025-0{number + 1}-01T00:00:00Z") | much)
+    addresses = [f"DocumentReference?patient=p{p}&_sort=-date&_count=2" for p in range(5, 10)]
+    results = await asyncio.gather(*(ask(wards, each) for each in addresses))
+    assert [found(each) for each in results] == [[f"DocumentReference/l{p}-3", f"DocumentReference/l{p}-2"] for p in range(5, 10)]
+
+
 async def test_too_many_rows_are_not_read_for_several_at_once(wards, monkeypatch):
     monkeypatch.setattr(together, "MOST_ROWS", 5)
     addresses = [f"DocumentReference?patient=p{p}&_sort=-date" for p in range(3, 10)]
