@@ -88,8 +88,12 @@ class Engine:
         """The next transaction begins."""
         self.at_ms = max(self.at_ms, self._clock())
 
-    async def run(self, items: Iterable[Item]) -> list[list[Result]]:
-        """Results of each item, in the order of its entries. Items are about different things, or in an order that matters."""
+    async def run(self, items: Iterable[Item], *, last: bool = False) -> list[list[Result]]:
+        """Results of each item, in the order of its entries. Items are about different things, or in an order that matters.
+
+        last: nothing more comes; a professional or structure that a real source only refers to stays a name.
+        """
+        self.foreign.last = last
         listed = [await self._units(item) for item in items]
         await _Run(self, [unit for units in listed for unit in units]).run()
         reached("chunk-done")
@@ -226,7 +230,7 @@ class _Run:
         made = await self.engine.foreign.deposit(unit, line)
         entry, told = self._entry(unit, made)
         entry = entry._replace(changes=[*entry.changes, *self._seals(unit, [made])])
-        return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, made.stamped.location),))
+        return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, made.stamped.location, made.issues),))
 
     async def _named(self, unit: Unit) -> None:
         """A Patient, or somebody of the directory: no resource of ours, but from now on it is known who is meant."""
@@ -288,11 +292,11 @@ class _Run:
         made = await self.engine.foreign.together(unit, parts, links)
         built = [self._entry(part, one) for part, one in zip(parts, made, strict=True)]
         changes = [change for entry, _ in built for change in entry.changes] + self._seals(unit, made)
-        stamped = {part.place: one.stamped for part, one in zip(parts, made, strict=True)}
-        answers = {
-            place: (Result(place, 201, one.location), Part("POST", one.row.type, one.row.key, one.row.version, 201))
-            for place, one in stamped.items()
-        } | people
+        answers = dict(people)
+        for part, one in zip(parts, made, strict=True):
+            row = one.stamped.row
+            stored_as = Part("POST", row.type, row.key, row.version, 201)
+            answers[part.place] = Result(part.place, 201, one.stamped.location, one.issues), stored_as
         rows = tuple(row for part in every if (row := answers[part.place][1]) is not None)
         first = made[0].stamped.row
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)

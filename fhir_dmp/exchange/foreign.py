@@ -11,10 +11,10 @@ from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.identity import INS_SYSTEMS
 from fhir_dmp.dmp.visibility import labels_of
-from fhir_dmp.errors import FhirError
+from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange import mapping, people, waiting
 from fhir_dmp.exchange.opening import judged
-from fhir_dmp.exchange.provenance import drawing
+from fhir_dmp.exchange.provenance import SID, drawing
 from fhir_dmp.exchange.rules import FEED, Rules
 from fhir_dmp.exchange.units import Unit
 from fhir_dmp.exchange.waiting import CODE, IDENTITY, Held
@@ -44,7 +44,7 @@ APART = "https://content-apart.invalid/"
 
 @dataclass(slots=True)
 class Made:
-    """A unit ready to be stored. stamped: itself first, then what it supersedes. promises: of the contents it points to."""
+    """A unit ready to be stored. stamped: itself first, then what it supersedes. promises: of contents it points to. issues: to tell."""
 
     checked: Checked
     stamped: Stamped
@@ -52,22 +52,28 @@ class Made:
     row: Row | None
     patient: str
     promises: tuple[Promise, ...] = ()
+    issues: tuple[Issue, ...] = ()
 
 
 @dataclass(slots=True)
 class _Read:
-    """A resource in words of this host. contents: url -> name of each Binary that it points to and that has not come."""
+    """A resource in words of this host. contents: url -> name of each Binary that it points to and that has not come.
+
+    nameless: references to professionals and structures that never came.
+    """
 
     tree: Mapping[str, Any]
     contents: dict[str, str]
+    nameless: Sequence[str] = ()
 
 
 @dataclass(slots=True)
 class Links:
-    """What the references of a resource become. stand_ins: text -> Reference."""
+    """What the references of a resource become. stand_ins: text -> Reference. nameless: those of them that never came."""
 
     texts: dict[str, str] = field(default_factory=dict)
     stand_ins: dict[str, dict] = field(default_factory=dict)
+    nameless: list[str] = field(default_factory=list)
 
 
 class Kept(Exception):
@@ -82,7 +88,7 @@ class Foreign:
     """Prepares units of one source. job: hash of the import, for receipts. known: lines of the ledger that its run has learnt of."""
 
     def __init__(self, context: Context, rules: Rules, ledger: Ledger, hashing, job: int, known: dict[bytes, Line]) -> None:
-        self.known = known
+        self.known, self.last = known, False
         self.context, self.rules, self.ledger, self.hashing, self.job = context, rules, ledger, hashing, job
         self.quarantine = waiting.of(context.store, rules)
         self._asking = judged(context, rules.origin)
@@ -170,7 +176,7 @@ class Foreign:
             checked = self._checked(read, unit.type)
         id = self.context.store.vault.seal_id(line.key) if line is not None else self._new_id(unit, dossier)
         (made,) = await self._made([unit], [Item(checked, id, row)], dossier)
-        made.promises = promises
+        made.promises, made.issues = promises, _told(read)
         return made
 
     async def together(self, unit: Unit, parts: Sequence[Unit], people: "Links") -> list[Made]:
@@ -189,7 +195,10 @@ class Foreign:
         for part, read, id in zip(parts, reads, ids, strict=True):
             read.tree = rewrite(dict(read.tree), links)
             items.append(Item(self._checked(read, part.type), id))
-        return await self._made(parts, items, dossier)
+        made = await self._made(parts, items, dossier)
+        for one, read in zip(made, reads, strict=True):
+            one.issues = _told(read)
+        return made
 
     async def _translated(self, unit: Unit, tree: Mapping[str, Any], inside: Mapping[str, str], people: "Links | None" = None) -> _Read:
         """The resource in words of this host. inside: references that its own Bundle will resolve. people: who comes with it."""
@@ -205,7 +214,8 @@ class Foreign:
             raise Kept(await self._hold(unit, CODE, "a code nobody knows", codes=waiting.codes_of(unknown)))
         links.texts |= people.texts
         links.stand_ins |= people.stand_ins
-        return _Read(_replaced(tree, links), {text: name for text, name in contents.items() if text not in links.texts})
+        left = {text: name for text, name in contents.items() if text not in links.texts}
+        return _Read(_replaced(tree, links), left, links.nameless)
 
     def _checked(self, read: _Read, type_name: str) -> Checked:
         return check(self.context, json.set_members(json.dump(read.tree), {"id": None}), type_name)
@@ -350,6 +360,12 @@ class Foreign:
                 found.stand_ins[text] = json.parse(unseal(key, line.stand_in, _STAND_IN + keys[name]))
             else:
                 found.texts[text] = f"{line.type}/{self.context.store.vault.seal_id(line.key)}"
+        if self.last:
+            for text, name in [one for one in missing if one[1].partition("/")[0] in DIRECTORY]:
+                missing.remove((text, name))
+                system = f"{SID}import-source/{self.rules.source}"
+                found.stand_ins[text] = {"type": name.partition("/")[0], "identifier": {"system": system, "value": name}}
+                found.nameless.append(text)
         if missing:
             await self._absent(unit, missing, keys)
         return found
@@ -398,6 +414,11 @@ class Foreign:
         unit = unit if unit.type == PATIENT or unit.within is None else unit.within
         held = Held(place=unit.place, names=unit.names, why=why, body=unit.body, **more)
         return await waiting.hold(self.quarantine, unit.keys[0], kind, held)
+
+
+def _told(read: _Read) -> tuple[Issue, ...]:
+    said = "`{}` has not come from this source: it stays a name"
+    return tuple(Issue("warning", "incomplete", said.format(text[:100])) for text in read.nameless)
 
 
 def patient_name(system: str, value: str) -> str:

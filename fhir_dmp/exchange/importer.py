@@ -20,6 +20,8 @@ from fhir_dmp.exchange.results import WORTH_ANOTHER_TRY, Counts, Result
 
 RUN = 250
 RUN_BYTES = 1024 * 1024
+# A run beyond this is one Bundle that is stored at once; two of them together could fill what the cache may hold unwritten.
+LARGE_BYTES = 8 * 1024 * 1024
 # Who and where comes before what: everything else refers to them.
 PEOPLE = frozenset({"Patient", "Practitioner", "Organization"})
 
@@ -51,6 +53,10 @@ class _Under(NamedTuple):
     items: list[Item]
     about: frozenset[str]
 
+    @property
+    def large(self) -> bool:
+        return _large(self.items)
+
 
 class Importer:
     """One import. people_first: read the input twice, first for those whom the rest is about."""
@@ -68,24 +74,27 @@ class Importer:
         else:
             await self._round(items())
         # What waited for something later in the input. Each round must bring something, else it is the last.
+        last = not self._people_first
         while waiting := self._again:
             before, self._again = self.counts.accepted, set()
             kept: list[list[Result]] = []
-            await self._round((item for item in items() if item.place in waiting), kept=kept)
-            if self.counts.accepted == before:
+            await self._round((item for item in items() if item.place in waiting), kept=kept, last=last)
+            if self.counts.accepted == before and last:
                 for results in kept:
                     self._tell(results)
                 return self.counts
+            last = last or self.counts.accepted == before
         return self.counts
 
-    async def _round(self, items: Iterable[Item], kept: list[list[Result]] | None = None) -> None:
+    async def _round(self, items: Iterable[Item], kept: list[list[Result]] | None = None, *, last: bool = False) -> None:
         under: deque[_Under] = deque()
         try:
             for chosen, about in _runs(items):
                 # Two versions of one thing are stored in their order.
-                while under and (len(under) >= self.pool.at_once or any(one.about & about for one in under)):
+                large = _large(chosen)
+                while under and (len(under) >= self.pool.at_once or any(one.about & about or (large and one.large) for one in under)):
                     await self._finish(under.popleft(), kept)
-                under.append(_Under(asyncio.create_task(self.pool.run(chosen)), chosen, about))
+                under.append(_Under(asyncio.create_task(self.pool.run(chosen, last=last)), chosen, about))
                 await asyncio.sleep(0)
             while under:
                 await self._finish(under.popleft(), kept)
@@ -109,6 +118,10 @@ class Importer:
         for result in results:
             self.counts.add(result)
             self._told(result)
+
+
+def _large(run: list[Item]) -> bool:
+    return sum(len(item.body) for item in run) > LARGE_BYTES
 
 
 def _runs(items: Iterable[Item]) -> Iterator[tuple[list[Item], frozenset[str]]]:

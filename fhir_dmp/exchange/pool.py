@@ -24,8 +24,8 @@ class Pool(Protocol):
 
     at_once: int
 
-    async def run(self, items: list[Item]) -> list[list[Result]]:
-        """Results of each item."""
+    async def run(self, items: list[Item], *, last: bool = False) -> list[list[Result]]:
+        """Results of each item. last: see Engine.run."""
 
     async def close(self) -> None:
         """Nothing more comes."""
@@ -39,9 +39,9 @@ class Here:
     def __init__(self, context: Context, rules: Rules, job: str) -> None:
         self._made = lambda: Engine(context, rules, job)
 
-    async def run(self, items: list[Item]) -> list[list[Result]]:
+    async def run(self, items: list[Item], *, last: bool = False) -> list[list[Result]]:
         """As Pool.run."""
-        return await self._made().run(items)
+        return await self._made().run(items, last=last)
 
     async def close(self) -> None:
         """As Pool.close."""
@@ -66,11 +66,11 @@ class Workers:
     def at_once(self) -> int:
         return len(self._processes) * (AT_ONCE + 1)
 
-    async def run(self, items: list[Item]) -> list[list[Result]]:
+    async def run(self, items: list[Item], *, last: bool = False) -> list[list[Result]]:
         """As Pool.run; whoever has least to do takes it."""
         worker = min(self._processes, key=lambda one: len(one.waiting))
         self._number += 1
-        done = await worker.ask(self._number, items)
+        done = await worker.ask(self._number, items, last)
         if done.failed:
             raise FhirError("exception", f"a worker of the import failed: {done.failed}")
         return results_of(done)
@@ -93,12 +93,12 @@ class _Worker:
         process.stdin.write(begin)
         return cls(process)
 
-    async def ask(self, number: int, items: list[Item]) -> Done:
+    async def ask(self, number: int, items: list[Item], last: bool) -> Done:
         future = asyncio.get_running_loop().create_future()
         self.waiting[number] = future
         if self._listening.done():
             return Done(number, failed="it has died")
-        self.process.stdin.write(frame(run_of(number, items)))
+        self.process.stdin.write(frame(run_of(number, items, last)))
         await self.process.stdin.drain()
         return await future
 

@@ -35,11 +35,12 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True):
 
 class Run(msgspec.Struct, frozen=True):
     """items: (place, body, kind, message, signer, kid) each; kind and message of a fault where there is nothing to read, else empty;
-    signer and kid of the message it came in.
+    signer and kid of the message it came in. last: see Engine.run.
     """
 
     number: int
     items: list[tuple[str, bytes, str, str, str, str]]
+    last: bool = False
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -62,10 +63,10 @@ def restored(values: dict[str, Any]) -> Settings:
     return Settings(**{name: kinds[name](value) for name, value in values.items()})
 
 
-def run_of(number: int, items: list[Item]) -> Run:
+def run_of(number: int, items: list[Item], last: bool = False) -> Run:
     """Items as they travel."""
     faults = ((one, ("", "") if one.fault is None else (one.fault.kind, one.fault.message)) for one in items)
-    return Run(number, [(one.place, one.body, *fault, *(one.sealed or ("", ""))) for one, fault in faults])
+    return Run(number, [(one.place, one.body, *fault, *(one.sealed or ("", ""))) for one, fault in faults], last)
 
 
 def items_of(run: Run) -> list[Item]:
@@ -119,7 +120,7 @@ async def serve(reader: asyncio.StreamReader, write) -> None:
 
         async def one(run: Run) -> None:
             try:
-                done = done_of(run.number, await Engine(context, begin.rules, begin.job).run(items_of(run)))
+                done = done_of(run.number, await Engine(context, begin.rules, begin.job).run(items_of(run), last=run.last))
             except Exception as error:
                 done = Done(run.number, failed=f"{type(error).__name__}: {error}")
             finally:

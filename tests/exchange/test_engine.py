@@ -14,6 +14,7 @@ from fhir_dmp.exchange import reviewing
 from fhir_dmp.exchange.engine import Engine
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.opening import context_of
+from fhir_dmp.exchange.provenance import SID
 from fhir_dmp.exchange.rules import HOST, Rules, Target
 from fhir_dmp.settings import Settings
 from fhir_dmp.store.failures import unavailable
@@ -190,3 +191,21 @@ async def test_a_bundle_with_a_code_nobody_knows_waits_whole(importing, store, d
     replayed = [result async for result in reviewing.replay(context, understood, "replay")]
     assert Counter(result.status for result in replayed) == {200: 4, 201: 4}, replayed
     assert [one async for one in reviewing.waiting_things(context, understood)] == []
+
+
+async def test_professionals_who_never_come_stay_names_once_nothing_more_comes(importing, store):
+    """PDSm examples refer to professionals that no file brings: a document is not lost for that, and nobody gets a right by it."""
+    role = {"reference": "PractitionerRole/nobody", "display": "Dr QUELQU'UN"}
+    sent = [one for one in mixed.dossier(1) if one["resourceType"] == "Immunization"]
+    sent[0] = {**sent[0], "performer": [{"actor": role}], "encounter": None}
+    sent[0] = {name: value for name, value in sent[0].items() if value}
+    ((first,),) = await importing().run(items(sent))
+    assert first.status == 404 and "PractitionerRole/nobody" in first.issues[0].diagnostics
+    ((told,),) = await importing().run(items(sent), last=True)
+    assert told.status == 201 and "stays a name" in told.issues[0].diagnostics and told.issues[0].severity == "warning"
+    stored = (await rows_of(store))[told.location.partition("/_history")[0]]
+    identifier = {"system": f"{SID}import-source/other-host", "value": "PractitionerRole/nobody"}
+    assert stored["performer"] == [{"actor": {"type": "PractitionerRole", "identifier": identifier, "display": "Dr QUELQU'UN"}}]
+    # What belongs to a dossier is never made up.
+    ((lost,),) = await importing().run(items([{**sent[0], "id": "i2", "encounter": {"reference": "Encounter/nothing"}}]), last=True)
+    assert lost.status == 404 and "Encounter/nothing" in lost.issues[0].diagnostics

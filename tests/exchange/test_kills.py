@@ -24,7 +24,7 @@ from tests.interactions.making import dumped
 from tests.serving import clean
 
 LONG = os.environ.get("FHIR_DMP_LONG_TESTS") == "1"
-ENTRIES, KILLS = (10_000, 20) if LONG else (600, 3)
+ENTRIES, KILLS = (10_000, 20) if LONG else (300, 2)
 SEED = 20260102
 
 
@@ -222,7 +222,7 @@ def test_killed_at_any_moment_and_resumed(world, folder, whole, number):
     database = world.database()
     process = world.start(database, folder)
     for _ in range(2):
-        time.sleep(0.5 + chance.random() * (8 if LONG else 2.5))
+        time.sleep(0.5 + chance.random() * (8 if LONG else 1.5))
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

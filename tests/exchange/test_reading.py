@@ -20,7 +20,7 @@ class Watching:
         self.under = self.most = 0
         self.done: list[str] = []
 
-    async def run(self, items: list[Item]) -> list[list[Result]]:
+    async def run(self, items: list[Item], *, last: bool = False) -> list[list[Result]]:
         self.under += 1
         self.most = max(self.most, self.under)
         self.runs.append([item.place for item in items])
