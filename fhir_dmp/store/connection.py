@@ -16,6 +16,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
+from pymongo.server_description import ServerDescription
 from pymongo.write_concern import WriteConcern
 
 from fhir_dmp.errors import FhirError
@@ -76,7 +77,9 @@ class Connection:
         self.database = self.client.get_database(database, codec_options=OPTIONS)
         # Behind a router nobody tells of elections.
         self.routed = False
-        self._seen: tuple[object, ObjectId | None] = (None, None)
+        self._described: object = None
+        self._primary: ServerDescription | None = None
+        self._told: tuple[ServerDescription | None, ObjectId | None] = (None, None)
 
     async def check_server(self) -> None:
         """Refuse a server on which transactions do not work."""
@@ -89,16 +92,30 @@ class Connection:
         self.routed = hello.get("msg") == "isdbgrid"
 
     @property
-    def election(self) -> ObjectId | None:
-        """Which election made the primary that reads and writes go to now, as far as the driver knows; None while it knows of none.
-
-        It never goes back. https://github.com/mongodb/specifications/blob/master/source/server-discovery-and-monitoring/
-        """
+    def primary(self) -> ServerDescription | None:
+        """What the driver knows of the server that reads and writes go to; another object as soon as it hears anything of it."""
         described = self.client.topology_description
-        if described is not self._seen[0]:
+        if described is not self._described:
             servers = described.server_descriptions().values()
-            self._seen = described, next((one.election_id for one in servers if one.is_writable), None)
-        return self._seen[1]
+            self._described, self._primary = described, next((one for one in servers if one.is_writable), None)
+        return self._primary
+
+    @property
+    def election(self) -> ObjectId | None:
+        """Which election made the primary that reads and writes go to now, as far as this process knows; None while it knows of none.
+
+        https://github.com/mongodb/specifications/blob/master/source/server-discovery-and-monitoring/
+        """
+        primary = self.primary
+        return self._told[1] if primary is self._told[0] else primary.election_id if primary else None
+
+    def acknowledged(self, primary: ServerDescription | None, election: ObjectId | None) -> None:
+        """A write was, under this election. primary: as it was known before the write.
+
+        The same server may have been elected again, and say so here before the driver hears of it.
+        """
+        if election is not None and primary is self.primary:
+            self._told = primary, election
 
     async def elected(self) -> ObjectId | None:
         """The same, waited for; None behind a router."""

@@ -6,7 +6,15 @@ https://hl7.org/fhir/R4/http.html#concurrency
 import functools
 from collections.abc import Awaitable, Callable
 
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, NetworkTimeout, PyMongoError, WaitQueueTimeoutError, WTimeoutError
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    NetworkTimeout,
+    PyMongoError,
+    WaitQueueTimeoutError,
+    WTimeoutError,
+)
 
 from fhir_dmp.errors import FhirError
 
@@ -50,12 +58,14 @@ class Broken(FhirError):
 # Writing failed for the moment: the client may repeat. 91 and after: a primary stepping down, 262 a time limit.
 TRANSIENT = (ConnectionFailure, NetworkTimeout, WaitQueueTimeoutError, WTimeoutError, ExecutionTimeout)
 TRANSIENT_CODES = {6, 7, 89, 91, 112, 189, 251, 262, 10058, 10107, 11600, 11602, 13435, 13436}
+# What the driver says of a member that has just lost its place; each that we are connected to has sessions, see Connection.check_server.
+NO_SESSIONS = "essions are not supported"
 TRANSIENT_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult", "RetryableWriteError")
 
 
 def is_transient(error: BaseException) -> bool:
     """True when repeating the same call later may succeed."""
-    if isinstance(error, TRANSIENT):
+    if isinstance(error, TRANSIENT) or (isinstance(error, ConfigurationError) and NO_SESSIONS in str(error)):
         return True
     return isinstance(error, PyMongoError) and (
         getattr(error, "code", None) in TRANSIENT_CODES or any(error.has_error_label(label) for label in TRANSIENT_LABELS)

@@ -104,10 +104,12 @@ class Journal:
         """In order: what is stored after a crash is a beginning. Repeated after a lost answer, it goes on where that one ended."""
         while True:
             command = {"insert": "resources", "documents": documents, "ordered": True, "writeConcern": CONCERN}
+            primary = self._connection.primary
             answer = await self._connection.database.command(command)
             if "writeConcernError" in answer:
                 raise WriteConcernError("not yet durable", 64, {"errorLabels": ["RetryableWriteError"]})
             if not answer.get("writeErrors"):
+                self._connection.acknowledged(primary, answer.get("electionId"))
                 return Receipt(answer.get("electionId"), _time(answer.get("opTime")))
             (failed,) = answer["writeErrors"]
             if failed["code"] != 11000:

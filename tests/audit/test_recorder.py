@@ -166,6 +166,26 @@ async def test_a_batch_whose_answer_was_lost_is_sent_again_without_doubles(store
     await sound(store, 8)
 
 
+async def test_a_chain_whose_last_write_is_in_doubt_is_written_on_by_nobody(store):
+    """What seemed to fail was stored: a number used twice would be told as a fault for ever."""
+    recorder = Recorder(store)
+    patient = await new_patient(store)
+    journal, insert = store.journal, store.journal._insert
+
+    async def stores_and_fails(documents):
+        await insert(documents)
+        raise RuntimeError("unforeseen")
+
+    await recorder.record([read_of(patient)])
+    journal._insert = stores_and_fails
+    with pytest.raises(RuntimeError):
+        await recorder.record([read_of(patient)])
+    journal._insert = insert
+    await recorder.record([read_of(patient)])
+    assert len(await store.log.chains()) == 2
+    await sound(store, 3)
+
+
 async def test_mergers_at_the_same_time_and_killed_ones_do_no_harm(store, tmp_path):
     recorder = Recorder(store)
     patient = await new_patient(store)

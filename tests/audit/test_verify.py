@@ -310,3 +310,21 @@ async def test_what_does_not_read_is_named_and_stops_nobody(journal, how):
     assert any(what in (journal.name(row), f"row 'by hand, {how}'") for _, what in faults), faults
     report = await Verifier(journal.store, journal.folder).run()
     assert report.unmerged <= 1
+
+
+async def test_a_past_written_anew_throughout_contradicts_what_was_signed(journal):
+    """Row, leaf, link and root all agree with each other, and every head in the database is gone: the file of checkpoints still tells."""
+    from fhir_dmp.store.lanes import place_of
+
+    rows, database = await journal.merged(), journal.database
+    row, place = rows[-1], place_of(rows[-1])
+    other = place._replace(committed=bytes(32))
+    linked = chain.link(place_of(rows[-2]).link, other.leaf)
+    await journal.rows.update_one({"_id": row["_id"]}, {"$set": {"j.m": Binary(bytes(32)), "j.h": Binary(linked)}})
+    at = {"w": row["j"]["w"], "q": row["j"]["q"]}
+    await database["journal.leaves"].update_one(at, {"$set": {"m": Binary(bytes(32)), "h": Binary(other.leaf)}}, hint="place")
+    leaves = [bytes(leaf["h"]) async for batch in journal.store.log.leaves() for leaf in batch]
+    frontier = [Binary(node) for node in chain.append((), 0, leaves)]
+    await database["meta"].update_one({"_id": "journal"}, {"$set": {"frontier": frontier}})
+    await database["journal.heads"].delete_many({}, hint="_id_")
+    assert ("altered", "the log up to entry 29") in await journal.faults()

@@ -5,13 +5,16 @@ https://www.mongodb.com/docs/manual/core/replica-set-elections/
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import time
+from typing import NamedTuple
 
 import pytest
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions.tracing import NOT_GIVEN
@@ -127,6 +130,18 @@ class Load:
                 await asyncio.sleep(0.05)
 
 
+def elected(members: list[Member]) -> list[Member]:
+    """Have one of them elected, who has heard of everything by then; that one first."""
+    for attempt in range(100):
+        new = members[attempt % len(members)]
+        with contextlib.suppress(OperationFailure):
+            new.command({"replSetStepUp": 1})
+            primary_of([new])
+            return [new, *(one for one in members if one is not new)]
+        time.sleep(0.1)
+    raise AssertionError("no member was elected")
+
+
 @contextlib.contextmanager
 def deposed(members: list[Member]):
     """Another primary was elected, and the former one has not noticed: what it hears of its fall waits, as behind a slow network."""
@@ -134,56 +149,105 @@ def deposed(members: list[Member]):
     deaf = {"configureFailPoint": "blockHeartbeatStepdown", "mode": "alwaysOn"}
     old.command(deaf)
     try:
-        new, third = (one for one in members if one is not old)
-        new.command({"replSetStepUp": 1})
-        primary_of([new])
+        new, third = elected([one for one in members if one is not old])
         third.command({"replSetSyncFrom": new.address})
         yield
     finally:
         old.command({**deaf, "mode": "off"})
 
 
-async def test_a_deposed_primary_shows_nothing_that_another_one_has_hidden(members, tmp_path):
-    """A mask and a block acknowledged by the new primary hold for a server that still asks the former one."""
+class Scene(NamedTuple):
+    """Two servers of one store, and a dossier with a document that its care team reads.
+
+    late: it hears of elections only when a command of its own fails.
+    """
+
+    late: Host
+    other: Host
+    play: Play
+
+    @property
+    def read(self) -> Call:
+        return Call("GET", self.play.documents[0].address, self.play.asker.token)
+
+
+@pytest.fixture(scope="module")
+async def scene(members, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hosts")
     uri = f"mongodb://{','.join(one.address for one in members)}/?replicaSet={NAME}"
-    # This one hears of elections only when a command of its own fails.
-    late = await Host.open(f"{uri}&serverMonitoringMode=poll&heartbeatFrequencyMS=600000", "deposed", tmp_path)
-    other = await Host.open(uri, "deposed", tmp_path)
-    other.now = late.now
+    late = await Host.open(f"{uri}&serverMonitoringMode=poll&heartbeatFrequencyMS=600000", "deposed", folder)
+    other = await Host.open(uri, "deposed", folder)
+    play = Play(late, people.professionals(late), Story(False, [], "team"), "deposed")
+    await play.open()
+    await play.deposit(play.cast["hospital"], people.REPORT, (), 1, transaction=True)
+    yield Scene(late, other, play)
+    await late.close()
+    await other.close()
+
+
+async def test_without_a_majority_nothing_is_shown(members, scene):
+    """The primary answers reads as before, and no trace can be made durable: 503, and not one byte."""
+    host, play = scene.other, scene.play
+    primary = await asyncio.to_thread(primary_of, members)
+    patience, host.services.recorder._patience = host.services.recorder._patience, 1
+    one, here = play.documents[0], f"patient={play.patient}"
+    host.moment(b"before", scene.late.now + 1)
+    assert (await host.send(scene.read)).status == 200
+    for member in members:
+        if member is not primary:
+            os.kill(member.process.pid, signal.SIGSTOP)
     try:
-        play = Play(late, people.professionals(late), Story(False, [], "team"), "deposed")
-        await play.open()
-        await play.deposit(play.cast["hospital"], people.REPORT, (), 1, transaction=True)
-        document = play.documents[0]
-        read = Call("GET", document.address, play.asker.token)
-        value = people.document(play.patient, play.cast["hospital"], people.REPORT, 2, (), play.at)
-        feed = play.call("hospital", "POST", "DocumentReference", value)
-        late.moment(b"before", late.now + 1)
-        assert (await late.send(read)).status == 200
-        with deposed(members):
-            other.moment(b"mask", late.now + 1)
-            coding = {"system": people.VISIBILITY, "code": "MASQUE_PS"}
-            mask = play.json_patch("holder", document.address, [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [coding]}}])
-            blocked = play.cast["hospital"]
-            block = play.call("holder", "POST", "Consent", making.consent(Named(play.patient), "block", blocked))
-            await other.send(mask)  # it may hear of the election only now, and then says 503
-            done = [await other.send(one) for one in (mask, block)]
-            assert [reply.status for reply in done] == [200, 201], done
-            late.moment(b"stale", other.now + 1)
-            # It shows the one and permits the other; but neither a trace nor a deposit can be made durable there.
-            stale = [asyncio.create_task(late.send(one)) for one in (read, feed)]
-            await asyncio.wait(stale, timeout=0.5)
-        for reply in await asyncio.gather(*stale):
-            assert reply.status == 503 and reply.header("retry-after"), reply
-            assert document.id.encode() not in reply.body
-        late.moment(b"after", late.now + 1)
-        assert [(await late.send(one)).status for one in (read, feed)] == [404, 403]
-        told = (await other.send(play.call("traitant", "GET", f"AuditEvent?patient={play.patient}&outcome=12"))).value()
-        (told,) = (entry["resource"] for entry in told["entry"])
-        assert told["outcomeDesc"] == NOT_GIVEN and document.address in str(told["entity"])
+        for path in (f"Binary/{one.binary}", f"DocumentReference?{here}"):
+            reply = await host.send(Call("GET", path, play.asker.token))
+            assert reply.status == 503 and reply.header("retry-after"), (path, reply)
+            assert one.id.encode() not in reply.body and b"contenu" not in reply.body
     finally:
-        await late.close()
-        await other.close()
+        for member in members:
+            os.kill(member.process.pid, signal.SIGCONT)
+        host.services.recorder._patience = patience
+    await asyncio.to_thread(primary_of, members)
+    host.moment(b"healed", host.now + 1)
+    for _ in range(100):
+        if (reply := await host.send(scene.read)).status != 503:
+            break
+        await asyncio.sleep(0.1)
+    assert reply.status == 200
+
+
+async def test_a_deposed_primary_shows_nothing_that_another_one_has_hidden(members, scene):
+    """A mask and a block acknowledged by the new primary hold for a server that still asks the former one."""
+    late, other, play = scene.late, scene.other, scene.play
+    document, read = play.documents[0], scene.read
+    value = people.document(play.patient, play.cast["hospital"], people.REPORT, 2, (), play.at)
+    feed = play.call("hospital", "POST", "DocumentReference", value)
+    for seed in (b"first", b"second"):  # it has not heard of the elections since; once it was told no, it has
+        late.moment(seed, other.now + 1)
+        if (before := await late.send(read)).status == 200:
+            break
+    assert before.status == 200
+    with deposed(members):
+        other.moment(b"mask", late.now + 1)
+        coding = {"system": people.VISIBILITY, "code": "MASQUE_PS"}
+        mask = play.json_patch("holder", document.address, [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [coding]}}])
+        block = play.call("holder", "POST", "Consent", making.consent(Named(play.patient), "block", play.cast["hospital"]))
+        await other.send(mask)  # it may hear of the election only now, and then says 503
+        done = [await other.send(one) for one in (mask, block)]
+        assert [reply.status for reply in done] == [200, 201], done
+        late.moment(b"stale", other.now + 1)
+        request = late.seed.hex()[:32]
+        # It shows the one and permits the other; but neither a trace nor a deposit can be made durable there.
+        stale = [asyncio.create_task(late.send(one)) for one in (read, feed)]
+        await asyncio.wait(stale, timeout=0.5)
+    for reply in await asyncio.gather(*stale):
+        assert reply.status == 503 and reply.header("retry-after"), reply
+        assert document.id.encode() not in reply.body
+    late.moment(b"after", late.now + 1)
+    assert [(await late.send(one)).status for one in (read, feed)] == [404, 403]
+    told = (
+        await other.send(play.call("traitant", "GET", f"AuditEvent?patient={play.patient}&outcome=12&entity:identifier={request}"))
+    ).value()
+    (told,) = (entry["resource"] for entry in told["entry"])
+    assert told["outcomeDesc"] == NOT_GIVEN and document.address in str(told["entity"])
 
 
 async def test_reads_and_writes_go_on_through_the_loss_of_the_primary(members, tmp_path):
