@@ -13,11 +13,13 @@ from fhir_dmp.audit.told import act_of, disclosed, kind_of, query_of, session_of
 from fhir_dmp.dmp.identity import known_as
 
 DOCUMENTS = frozenset({"DocumentReference", "Binary"})
-DEPOSITS = frozenset({"create", "transaction"})
-CHANGES = frozenset({"create", "update", "patch", "transaction"})
+CHANGES = frozenset({"create", "update", "patch"})
 RIGHTS = frozenset({"consent", "mask", "unmask"})
 PERSONAL = frozenset({"Patient", "RelatedPerson"})
-READS = frozenset({"read", "vread", "history", "history-instance", "history-type", "search", "search-type", "operation"})
+# What a Bundle writes is told as what each part did; its own trace tells what it read.
+READS = frozenset(
+    {"read", "vread", "history", "history-instance", "history-type", "search", "search-type", "operation", "batch", "transaction"}
+)
 HOLDERS_SIDE = frozenset({"patient", "representative"})
 # What patients did in their sessions.
 ACTIONS = ("document-read", "document-added", "traces-viewed", "personal-data-changed", "rights-changed")
@@ -52,7 +54,7 @@ class Figures:
         types = {one.partition("/")[0] for one in shown}
         reading = act in READS and bool(shown)
         opening = reading and bool(types & DOCUMENTS)
-        adding = act in DEPOSITS and "DocumentReference" in types
+        adding = act == "create" and "DocumentReference" in types
         if reading:
             self.reads.update(one.partition("/")[0] for one in shown)
             self.documents.update(one for one in shown if one.startswith("DocumentReference/"))

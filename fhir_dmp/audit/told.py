@@ -64,7 +64,8 @@ ACTS: dict[str, Text] = {
     "delete": Text("Suppression", "Deleted"),
     "operation": Text("Opération", "Operation"),
     "batch": Text("Lot de requêtes", "Batch of requests"),
-    "transaction": Text("Dépôt", "Deposit"),
+    # What a transaction writes is told as what each part did; its own trace tells what it read.
+    "transaction": Text("Lot de requêtes", "Batch of requests"),
     "capabilities": Text("Capacités du serveur", "Capabilities of the server"),
     "AuthZ-Consent": Text("Accès refusé", "Access refused"),
     "110127": Text("Bris de glace", "Break-glass"),

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from fhir_dmp.audit.event import Disclosed
+from fhir_dmp.audit.event import Disclosed, Server, encode
+from fhir_dmp.audit.figures import Figures
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import schema
@@ -158,3 +159,11 @@ def test_a_sandbox_serves_it_over_http(fhir):
     assert answer.status_code == 200, answer.text
     assert {one["name"] for one in answer.json()["parameter"]} >= {"dossiersOpen", "patientsWhoConsulted", "connectionsPerPatient"}
     assert fhir.get("Patient/$statistics").status_code == 404
+
+
+@pytest.mark.parametrize(("kind", "read", "fed"), [("batch", 1, 0), ("transaction", 1, 0), ("search", 1, 0), ("create", 0, 1)])
+def test_what_a_bundle_shows_is_read_and_what_it_writes_is_told_by_its_parts(kind, read, fed):
+    trace = read_of("p", kind=kind, disclosed=(Disclosed("DocumentReference", "d", "v"),))
+    found = Figures()
+    found.add(1, json.loads(encode(trace, id="a", version_id="v", server=Server("urn:x"))))
+    assert (found.reads["DocumentReference"], len(found.read_by), len(found.fed_by), len(found.active)) == (read, read, fed, 1)
