@@ -177,3 +177,20 @@ def test_a_dossier_moves_with_all_that_belongs_to_it(hosts, tmp_path):
         {**one, "Provenance": seen(a, asker, dossier.id)["Provenance"]} for one, asker in zip(before, askers, strict=True)
     ]
     a.command("verify")
+
+
+def test_a_joined_dossier_is_verified_and_moves_like_any_other(hosts, tmp_path):
+    a, b = hosts
+    anna, bruno = a.world.professional(), a.world.professional()
+    ends, goes_on = a.world.open(traitant=anna), a.world.open(traitant=bruno)
+    a.world.deposit(ends, anna, text="ancien")
+    a.world.deposit(goes_on, bruno, text="récent")
+    joined = {"source-patient": {"reference": ends.path}}
+    assert a.world.operator().run(f"{goes_on.path}/$merge", **joined).status_code == 200
+    a.command("verify")
+    there = moved(a, b, goes_on.id, tmp_path)
+    listed = at(b, bruno, there).get(f"DocumentReference?patient={there}").json()
+    assert listed["total"] == 2
+    for one in listed["entry"]:
+        answer = at(b, bruno, there).get(f"DocumentReference/{one['resource']['id']}/$verify")
+        assert told(answer)["seal"] == "passed", answer.text

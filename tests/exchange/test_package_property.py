@@ -1,11 +1,18 @@
 """Random dossiers go to another host and come back: every decision, byte, label, seal and trace is what it was."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from fhir_dmp.exchange.opening import judged
+from fhir_dmp.fhir.bundle import Url
+from fhir_dmp.fhir.parameters import Given
+from fhir_dmp.identity.actor import Actor
+from fhir_dmp.interactions import merged_rows, merging, retention, unmerging
 from fhir_dmp.interactions.merged import Renaming
+from fhir_dmp.interactions.merging import Pair
 from tests.exchange.moving import Played, acts
 
 # Each example moves dossiers between servers: one that fails is told as it is, not made smaller.
@@ -176,3 +183,60 @@ async def there_and_back(two, ends, goes_on):
             place: one for place, one in decisions.items() if place[0] not in ended
         }
     assert await two.sealed(0) == []
+
+
+class Cut:
+    """Two dossiers of the first host, and the steps of a merge one by one, as they are left by a process that dies."""
+
+    def __init__(self, two):
+        self.two, self.store = two, two.stores[0]
+        self.ends, self.goes_on = Played(two.world, STORY), Played(two.world, STORY)
+        actor = Actor(kind="operator", role="admin", issuer="test", subject="admin", expires=float("inf"))
+        context = replace(two.giving(0, 1), actor=actor)
+        self.context = replace(context, enforcer=judged(context))
+        url = Url("Patient", self.goes_on.dossier.id, ("$merge",), (), False)
+        self.pair = Pair.of(self.context, url, Given((("source-patient", self.ends.dossier.path),)))
+        self.at_ms = 0
+
+    async def close(self):
+        work = partial(merging._closed, pair=self.pair, doubts=[merging.CERTAIN])
+        self.at_ms = await self.store.transact(lambda transaction: work(self.context.inside(transaction)), claims=self.pair.claims)
+
+    async def stage(self):
+        await merged_rows.stage(self.context, self.pair.ids, self.at_ms)
+
+    async def hide(self):
+        await self.store.transact(lambda transaction: unmerging._hidden(self.context.inside(transaction), self.pair))
+
+    def documents(self, play):
+        answer = play.holder.get(f"DocumentReference?patient={play.dossier.id}&status=current,superseded&_count=100")
+        return len(answer.json()["entry"]) if answer.status_code == 200 else None
+
+    def ask(self, operation):
+        given = {"source-patient": {"reference": self.ends.dossier.path}}
+        answer = self.two.world.operator().run(f"{self.goes_on.dossier.path}/{operation}", **given)
+        assert answer.status_code == 200, answer.text
+
+
+def test_a_merge_that_was_cut_off_shows_nothing_half_and_is_gone_on_with(two):
+    cut = Cut(two)
+    own, other = cut.documents(cut.ends), cut.documents(cut.goes_on)
+    two.runner.run(cut.close())
+    assert (cut.documents(cut.ends), cut.documents(cut.goes_on)) == (None, other)
+    two.runner.run(cut.stage())
+    assert cut.documents(cut.goes_on) == other
+    cut.ask("$merge")
+    assert cut.documents(cut.goes_on) == own + other
+    two.runner.run(cut.hide())
+    assert (cut.documents(cut.ends), cut.documents(cut.goes_on)) == (None, other)
+    cut.ask("$unmerge")
+    assert (cut.documents(cut.ends), cut.documents(cut.goes_on)) == (own, other)
+
+
+def test_what_was_joined_is_destroyed_with_the_dossier_that_goes_on(two):
+    cut = Cut(two)
+    cut.ask("$merge")
+    numbers = {cut.pair.ids.source, cut.pair.ids.target}
+    assert None not in two.runner.run(cut.store.policies(numbers)).values()
+    two.runner.run(retention.destroy(cut.store, cut.context.recorder, cut.pair.ids.target, "ten years"))
+    assert set(two.runner.run(cut.store.policies(numbers)).values()) == {None}
