@@ -223,15 +223,13 @@ class Play:
         self.cast.setdefault("parent", self.cast["holder"])
         dossier = Named(self.patient)
         team = making.care_team(dossier, *(self.cast[name] for name in AT_FIRST["team"]))
-        await self.first(self.call(self.manager, "POST", "CareTeam", team))
         mandate = making.consent(dossier, "mandate", {"reference": f"RelatedPerson/{self.related['NOK']}"}, period=self.period)
-        await self.first(self.call(self.manager, "POST", "Consent", mandate))
-        for name in AT_FIRST["access"]:
-            await self.first(self.call(self.manager, "POST", "Consent", making.consent(dossier, "access", self.cast[name])))
-
-    async def first(self, call: Call) -> None:
-        answer = await self.act(self.manager, "setup", call)
-        assert answer.status == 201, answer
+        access = [making.consent(dossier, "access", self.cast[name]) for name in AT_FIRST["access"]]
+        # In one transaction: half of the time of a history would else be its beginning.
+        entries = [{"resource": one, "request": {"method": "POST", "url": one["resourceType"]}} for one in (team, mandate, *access)]
+        given = self.call(self.manager, "POST", "", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+        answer = await self.act(self.manager, "setup", given)
+        assert answer.status == 200, answer
 
     # ---- deeds
 
