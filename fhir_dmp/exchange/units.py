@@ -9,7 +9,7 @@ from typing import Any
 
 from fhir_dmp.dmp.documents import replaced as replaced_by
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import cda
+from fhir_dmp.exchange import cda, fhir_document
 from fhir_dmp.exchange.inputs import Item, gathered
 from fhir_dmp.exchange.results import Result, refusal
 from fhir_dmp.fhir import bundle, json
@@ -93,6 +93,10 @@ class Units:
             depth = self.context.settings.max_depth + 3
             tree = (json.parse_exact if self.exact else json.parse)(item.body, max_depth=depth)
             kind = tree.get("type") if tree.get("resourceType") == "Bundle" else None
+            if kind == "document" and self.exact:
+                # What a dossier takes is the document with its reference: a Bundle by itself is in no dossier.
+                item = item._replace(body=gathered(fhir_document.described(tree, item.body)))
+                return list(self._opened(item, json.parse_exact(item.body, max_depth=depth)))
             if kind in ("transaction", "batch", *OPENED) and not self.exact:
                 tree = json.parse_exact(item.body, max_depth=depth)
             if kind == "transaction":

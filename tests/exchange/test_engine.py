@@ -1,5 +1,6 @@
 """The engine of imports on a real store: dossiers of a registered source, stored few transactions at a time."""
 
+import base64
 import json
 import random
 from collections import Counter
@@ -9,6 +10,7 @@ import pytest
 
 from fhir_dmp.bench import mixed
 from fhir_dmp.bench.growth import open_dossiers
+from fhir_dmp.dmp.identity import RPPS
 from fhir_dmp.exchange import engine as engines
 from fhir_dmp.exchange import reviewing
 from fhir_dmp.exchange.engine import Engine
@@ -209,3 +211,34 @@ async def test_professionals_who_never_come_stay_names_once_nothing_more_comes(i
     # What belongs to a dossier is never made up.
     ((lost,),) = await importing().run(items([{**sent[0], "id": "i2", "encounter": {"reference": "Encounter/nothing"}}]), last=True)
     assert lost.status == 404 and "Encounter/nothing" in lost.issues[0].diagnostics
+
+
+async def test_a_fhir_document_is_its_composition_and_its_octets(importing, store):
+    holder = mixed.holder(1)
+    doctor = {"resourceType": "Practitioner", "identifier": [{"system": RPPS, "value": "10001234567"}], "name": [{"family": "LESTRELIN"}]}
+    composition = {
+        "resourceType": "Composition",
+        "status": "final",
+        "type": {"coding": [{"system": "http://loinc.org", "code": "11488-4"}]},
+        "subject": {"reference": "urn:uuid:p"},
+        "date": "2026-02-03T10:00:00+01:00",
+        "author": [{"reference": "urn:uuid:d"}],
+        "title": "Compte rendu",
+        "confidentiality": "N",
+    }
+    parts = (("urn:uuid:c", composition), ("urn:uuid:p", holder), ("urn:uuid:d", doctor))
+    entries = [{"fullUrl": url, "resource": one} for url, one in parts]
+    identifier = {"system": "urn:ietf:rfc:3986", "value": "urn:uuid:6f4d2f1c-7a55-4b8e-9a5e-0d7a2f0c0001"}
+    sent = {"resourceType": "Bundle", "type": "document", "identifier": identifier, "timestamp": composition["date"], "entry": entries}
+    (told,) = await importing().run(items([sent]))
+    assert [result.status for result in told] == [200, 201, 201], told
+    rows = await rows_of(store)
+    document, content = (rows[told[place].location.partition("/_history")[0]] for place in (1, 2))
+    assert document["masterIdentifier"] == identifier and document["type"]["coding"][0]["code"] == "11488-4"
+    assert document["subject"]["reference"] == told[0].location.partition("/_history")[0] and document["description"] == "Compte rendu"
+    assert document["author"][0]["identifier"] == {"system": RPPS, "value": "10001234567"}
+    assert document["content"][0]["attachment"]["url"].endswith(content["id"]) and content["contentType"] == "application/fhir+json"
+    assert json.loads(base64.b64decode(content["data"])) == sent
+    assert [result.status for result in (await importing().run(items([sent])))[0]] == [200, 201, 201]
+    ((told,),) = await importing().run(items([{**sent, "entry": entries[1:]}]))
+    assert told.status == 422 and "Composition" in told.issues[0].diagnostics
