@@ -1,4 +1,4 @@
-"""Operation Patient/[id]/$merge: two dossiers of one person become one, in an act that can be undone.
+"""Operation Patient/$merge, of one Patient or of the type: two dossiers of one person become one, in an act that can be undone.
 
 https://hl7.org/fhir/R5/patient-operation-merge.html ; https://hl7.org/fhir/R4/patient-definitions.html#Patient.link
 
@@ -61,15 +61,18 @@ class Pair:
             raise enforcement.refused()
         if context.transaction is not None:
             raise FhirError("not-supported", "dossiers are joined by a request of its own, not within a transaction")
-        source = _id(context, given.one("source-patient") or "")
-        if (said := given.one("target-patient")) and _id(context, said) != url.id:
+        source, said = _id(context, given.one("source-patient") or ""), given.one("target-patient")
+        if not url.id and not said:
+            raise FhirError("business-rule", "`target-patient` is missing: which dossier goes on", "Parameters.parameter")
+        target = _id(context, said) if said else url.id
+        if url.id and target != url.id:
             raise FhirError("business-rule", "`target-patient` is not the Patient that the address names", "Parameters.parameter")
-        if source == url.id:
+        if source == target:
             raise FhirError("business-rule", "`source-patient` is the same Patient", "Parameters.parameter")
-        if vault.open_id(source) is None or vault.open_id(url.id) is None:
+        if vault.open_id(source) is None or vault.open_id(target) is None:
             raise FhirError("not-found", "there is no such dossier")
-        numbers = vault.dossier_of_patient(source), vault.dossier_of_patient(url.id)
-        return cls(context, source, url.id, Renaming(vault, *numbers, (source, url.id)))
+        numbers = vault.dossier_of_patient(source), vault.dossier_of_patient(target)
+        return cls(context, source, target, Renaming(vault, *numbers, (source, target)))
 
     @property
     def asked(self) -> str:

@@ -95,12 +95,12 @@ OPERATIONS = (
         affects=True,
     ),
     Operation(
-        *("merge", merging.URL, ("instance",), ("Patient",), merging.run, merging.PARAMETERS),
+        *("merge", merging.URL, ("type", "instance"), ("Patient",), merging.run, merging.PARAMETERS),
         methods=("POST",),
         affects=True,
     ),
     Operation(
-        *("unmerge", unmerging.URL, ("instance",), ("Patient",), unmerging.run, unmerging.PARAMETERS),
+        *("unmerge", unmerging.URL, ("type", "instance"), ("Patient",), unmerging.run, unmerging.PARAMETERS),
         methods=("POST",),
         affects=True,
     ),

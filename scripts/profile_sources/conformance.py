@@ -84,7 +84,15 @@ CHECK = tuple(
 ) + (P("author", "out", "1..1", "code", "Signature of the author", "Signature de l'auteur"),)
 JOINING = (
     P("source-patient", "in", "1..1", "Reference", "The dossier that ends", "Le dossier qui prend fin", profile="Patient"),
-    P("target-patient", "in", "0..1", "Reference", "The Patient of the address", "Le Patient de l'adresse", profile="Patient"),
+    P(
+        "target-patient",
+        "in",
+        "0..1",
+        "Reference",
+        "The dossier that goes on, where the address names none",
+        "Le dossier qui demeure, si l'adresse n'en nomme pas",
+        profile="Patient",
+    ),
     P("preview", "in", "0..1", "boolean", "Say what would be done, and do nothing", "Dire ce qui serait fait, sans rien faire"),
     P(
         "return",
@@ -97,7 +105,14 @@ JOINING = (
 )
 REVIEWED = (
     P("id", "out", "1..1", "id", "Its id", "Son identifiant"),
-    P("code", "out", "1..1", "code", "emergency-access, late-deposit or merge-in-doubt", "emergency-access, late-deposit ou merge-in-doubt"),
+    P(
+        "code",
+        "out",
+        "1..1",
+        "code",
+        "emergency-access, late-deposit or merge-in-doubt",
+        "emergency-access, late-deposit ou merge-in-doubt",
+    ),
     P("status", "out", "1..1", "code", "requested or completed", "requested ou completed"),
     P("recorded", "out", "1..1", "instant", "When", "Quand"),
     P("patient", "out", "1..1", "Reference", "In whose dossier", "Dans quel dossier", profile="Patient"),
@@ -325,7 +340,7 @@ OPERATIONS: tuple[Op, ...] = (
     Op(
         "merge",
         PATIENT,
-        "instance",
+        "type instance",
         True,
         "Joins two dossiers of one person; the source ends, restrictions of both hold",
         "Réunit deux dossiers d'une même personne ; la source prend fin, les restrictions des deux valent",
@@ -334,7 +349,7 @@ OPERATIONS: tuple[Op, ...] = (
     Op(
         "unmerge",
         PATIENT,
-        "instance",
+        "type instance",
         True,
         "Parts what was joined by mistake; each dossier has its own again, with what became of it meanwhile",
         "Sépare ce qui a été réuni par erreur ; chaque dossier retrouve ce qui est à lui, tel qu'il est devenu entre-temps",

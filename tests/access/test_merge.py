@@ -134,6 +134,10 @@ def test_parted_again_each_has_what_it_had(world, admin, two):
     assert {place: after[place] for place in before if before[place] != after[place]} == {}
     again = admin.run(f"{two.new.path}/$unmerge", **{"source-patient": {"reference": two.old.path}})
     assert again.status_code == 409
+    # The same without an address of its own, as in R5.
+    both = {"source-patient": {"reference": two.old.path}, "target-patient": {"reference": two.new.path}}
+    assert admin.run("Patient/$merge", **both).status_code == 200 == admin.run("Patient/$unmerge", **both).status_code
+    assert admin.run("Patient/$merge", **{"source-patient": {"reference": two.old.path}}).status_code == 422
 
 
 def test_what_became_of_a_document_meanwhile_goes_back_with_it(world, admin, two):
