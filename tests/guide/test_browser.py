@@ -3,20 +3,44 @@
 https://www.w3.org/TR/WCAG22/ , checked by axe-core.
 """
 
-from importlib.resources import files
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files as packaged
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import sync_playwright
 
+from fhir_dmp.http.guide import CACHED, POLICY
 from tests.guide.conftest import BROWSER
 from tests.serving import serving
 
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+AXE = (packaged("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
 # Of long tables and listings the first rows tell as much as all; a thousand more would take minutes.
 SHORTEN = "document.querySelectorAll('tbody tr:nth-child(n+6), pre code span:nth-child(n+40)').forEach(one => one.remove())"
 CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+OPEN = """async ([names, width]) => {
+  const found = [];
+  const one = name => new Promise(done => {
+    const frame = document.createElement("iframe");
+    frame.width = width;
+    frame.height = 740;
+    frame.onload = () => {
+      const seen = frame.contentDocument;
+      found.push([name, seen.title, seen.documentElement.scrollWidth > frame.contentWindow.innerWidth + 1]);
+      frame.remove();
+      done();
+    };
+    frame.src = name;
+    document.body.append(frame);
+  });
+  const left = [...names].reverse();
+  await Promise.all([1, 2].map(async () => { while (left.length) await one(left.pop()); }));
+  return found;
+}"""
+TOP = b'<!doctype html><title>frames</title><link rel="icon" href="data:,"><body>'
 # What differs in the dark are colours: pages that show all of them.
 DARK = ["index.html", "masking.html", "td2.html", "access.html", "types.html", "artefacts/StructureDefinition-dmp-document-reference.html"]
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1300, "height": 900}
@@ -43,16 +67,16 @@ def tab(browser, server):
     context = browser.new_context(viewport=DESK, base_url=f"{server.url}/ig/")
     made = context.new_page()
     made.faults = []
-    watch(made, server)
+    watch(made, server.url)
     yield made
     context.close()
     assert made.faults == []
 
 
-def watch(page, server):
+def watch(page, url):
     page.on("console", lambda said: page.faults.append((page.url, said.text)) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: page.faults.append((page.url, str(error))))
-    page.on("request", lambda asked: page.faults.append((page.url, asked.url)) if not asked.url.startswith(server.url) else None)
+    page.on("request", lambda asked: page.faults.append((page.url, asked.url)) if not asked.url.startswith(url) else None)
     page.on("response", lambda came: page.faults.append((came.url, came.status)) if came.status >= 400 else None)
 
 
@@ -73,12 +97,51 @@ def written(pages, language="fr"):
     return sorted(kinds.values())
 
 
-def test_every_page_opens_without_a_word_in_the_console(tab, pages, histories):
-    # Artefacts have one template in both languages: they are opened in French; all pages with --laws, else one in three.
-    for name in pages[:: histories(3, 1)]:
-        if not name.startswith("en/artefacts/"):
-            tab.goto(name, wait_until="load")
-            assert tab.title()
+class Framed(SimpleHTTPRequestHandler):
+    """The guide with its policy, less the one word that forbids frames."""
+
+    protocol_version = "HTTP/1.1"
+
+    def end_headers(self):
+        self.send_header("Content-Security-Policy", "" if self.path == "/" else POLICY.replace("; frame-ancestors 'none'", ""))
+        self.send_header("Cache-Control", CACHED)
+        super().end_headers()
+
+    def do_GET(self):
+        self.path = self.path.removeprefix("/ig")
+        if self.path != "/":
+            return super().do_GET()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(TOP)))
+        self.end_headers()
+        self.wfile.write(TOP)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def opened(browser, guide, pages):
+    """Every page, opened at the width of a phone: (name -> (title, whether it is wider than the phone), what went wrong).
+
+    In frames of one page, which the server forbids: a navigation of its own for each costs three times as much.
+    """
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Framed, directory=str(guide))) as files:
+        threading.Thread(target=files.serve_forever, daemon=True).start()
+        made = browser.new_page(viewport=DESK)
+        made.faults = []
+        watch(made, f"http://127.0.0.1:{files.server_port}/")
+        made.goto(f"http://127.0.0.1:{files.server_port}/ig/")
+        found = made.evaluate(OPEN, [pages, PHONE["width"]])
+        made.close()
+        files.shutdown()
+    return {name: (title, wide) for name, title, wide in found}, made.faults
+
+
+def test_every_page_opens_without_a_word_in_the_console(opened, pages):
+    found, faults = opened
+    assert faults == [] and sorted(found) == pages and all(title for title, _ in found.values())
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -140,14 +203,9 @@ def test_light_and_dark_by_the_system_and_by_choice(tab):
     assert tab.evaluate(back) == dark
 
 
-def test_a_phone_reads_without_scrolling_sideways_and_opens_the_menu(tab, pages):
+def test_a_phone_reads_without_scrolling_sideways_and_opens_the_menu(tab, opened):
+    assert [name for name, (_, wide) in opened[0].items() if wide] == []
     tab.set_viewport_size(PHONE)
-    wide = []
-    for name in written(pages):
-        tab.goto(name)
-        if tab.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
-            wide.append(name)
-    assert wide == []
     tab.goto("")
     assert not tab.locator("#menu").is_visible()
     tab.locator("button.menu").click()
