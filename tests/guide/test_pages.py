@@ -117,6 +117,11 @@ def test_every_decision_is_listed_in_both_languages(read):
         assert [path.stem for path in sources.DECISIONS.glob("*.md") if f"decisions/{path.stem}.html" not in linked] == []
 
 
+def test_every_decision_is_told_in_a_french_sentence():
+    told = json.loads((sources.DECISIONS / "fr.json").read_text("utf-8"))
+    assert sorted(told) == sorted(path.stem for path in sources.DECISIONS.glob("*.md")) and all(told.values())
+
+
 def test_pages_say_the_same_in_both_languages():
     """As many headings, tables and examples, in the same order."""
     mark = re.compile(r"^(#+) |(\{\{.*?\}\})|^```(\w+)", re.MULTILINE)
