@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 from fhir_dmp.audit.chain import START, Position, append, fold, hole_data, leaf_data, leaf_hash, link
 from fhir_dmp.audit.checkpoint import Head, opened
 from fhir_dmp.audit.merger import CHECKPOINTS, RESTORES, checkpoints, restorer, signer
+from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.store.failures import Broken
 from fhir_dmp.store.lanes import Place, place_of
 from fhir_dmp.store.merging import committed_in
 from fhir_dmp.store.resources import Store
+from fhir_dmp.store.rows import row_of
 from fhir_dmp.store.vault import COMMON, dossier_in
 
 # Leaves without their trace that are held before erased dossiers are told from deleted traces.
@@ -259,10 +261,14 @@ class Verifier:
             self.report.erased += 1
             return None
         try:
-            return committed_in(document, key)
+            committed = committed_in(document, key)
         except Broken:
             self.report.add("altered", name, "it does not open under the key of its dossier")
             return None
+        if not _stands_as_it_says(document, key):
+            self.report.add("altered", name, "it stands under another type, time or dossier than it says, so that nobody finds it")
+            return None
+        return committed
 
     async def _is_there(self, chain: bytes, number: int) -> bool:
         """Asked again: while others write, an index may show a later trace before an earlier one."""
@@ -308,6 +314,16 @@ class Verifier:
 def _undone(head: Head, restores: Iterable[Head]) -> int | None:
     """The size to which a later restore put back a log that had been as large as this head says; None when none did."""
     return min((restore.size for restore in restores if restore.at_ms >= head.at_ms and restore.size < head.size), default=None)
+
+
+def _stands_as_it_says(document: Mapping[str, Any], key) -> bool:
+    """Whether a search for traces of its dossier and time meets a trace. What it is found by beside these, see verify_rows."""
+    row = row_of(document, key)
+    try:
+        said = b'"lastUpdated":"%b"' % to_instant(row.updated_ms).encode()
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return row.type == "AuditEvent" and not row.deleted and row.dossier == dossier_in(row.key) and said in (row.body or b"")
 
 
 def _is_key(key: object) -> bool:
