@@ -35,6 +35,7 @@ from fhir_dmp.store.ledger import Ledger
 from fhir_dmp.store.resources import Store, Transaction
 
 NAME = "corpora"
+WORSE = (KNOWN, ACCEPTED, QUARANTINED, REFUSED)
 KINDS = {"pilot-alsace": EXPERIMENT, "cabinet": CARE_RECORD, "autre-hebergeur": HOST}
 QUALIFIED = [{"url": RELIABILITY, "extension": [{"url": "identityStatus", "valueCoding": {"code": "QUAL"}}]}]
 # What differs from one refusal to the next and is not its reason.
@@ -128,7 +129,14 @@ def counted(folder: str, source: str, listed: list[Item], told: list[Result]) ->
     """Each entry counts: all of a transaction that is refused as a whole."""
     inside = {item.place: entries_of(item) for item in listed}
     states, reasons = Counter(), Counter()
+    # Of one resource that becomes several, such as a document, what went worst.
+    worst: dict[str, Result] = {}
     for result in told:
+        whole = result.place.partition(" entry[")[0]
+        place = whole if inside.get(whole) == 1 else result.place
+        if place not in worst or WORSE.index(result.state) > WORSE.index(worst[place].state):
+            worst[place] = result._replace(place=place)
+    for result in worst.values():
         weight = inside.get(result.place, 1)
         states[result.state] += weight
         if not result.accepted:
