@@ -20,6 +20,14 @@ def pytest_addoption(parser):
     parser.addoption("--laws", action="store_true", help="prove the laws of access at length: thousands of histories instead of a hundred")
 
 
+def pytest_collection_modifyitems(config, items):
+    """What is marked `at_length` takes long and proves little that another test does not: it runs with --laws."""
+    if not config.getoption("--laws"):
+        left_out = [item for item in items if item.get_closest_marker("at_length")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture
 def histories(request):
     """How many examples a law is tried on: histories(in the ordinary run, with --laws)."""

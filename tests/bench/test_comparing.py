@@ -30,6 +30,7 @@ def test_two_modes_are_compared_in_one_run(name, tmp_path, data):
     assert not list((data / "bench" / "runs").iterdir())
 
 
+@pytest.mark.at_length
 def test_times_of_hidden_and_absent_are_judged_and_written(tmp_path, monkeypatch, data):
     (tmp_path / "ig").mkdir()
     page = tmp_path / "ig" / "performance.md"
@@ -46,6 +47,7 @@ def test_times_of_hidden_and_absent_are_judged_and_written(tmp_path, monkeypatch
     assert all(f"| {name} |" in text for name in WAYS) and str(tmp_path) not in text
 
 
+@pytest.mark.at_length
 def test_the_modes_with_rules_measure_what_can_be_asked_there(tmp_path, data):
     """Deposits of a professional, reads by him, and by a colleague among what is masked from her; every sampled answer right."""
     asked = ["W1", "W2", "W4", "W5", "W7", "W8", "--mode", "production"]
@@ -75,6 +77,7 @@ def test_imports_are_compared_with_bare_inserts_as_the_store_grows(tmp_path, mon
     assert not list((data / "bench" / "runs").iterdir())
 
 
+@pytest.mark.at_length
 def test_the_memory_of_an_import_is_watched_from_its_beginning_to_its_end(tmp_path):
     done = CliRunner().invoke(
         cli, ["bench", "streaming", "--size", "tiny", "--data", str(tmp_path / "data"), "--json", str(tmp_path / "out.json")]
@@ -86,6 +89,7 @@ def test_the_memory_of_an_import_is_watched_from_its_beginning_to_its_end(tmp_pa
     assert len(found["samples"]) > 2 and 100 < found["peak"] < found["limit"] and f"{found['peak']:,.0f} MiB" in done.output
 
 
+@pytest.mark.at_length
 def test_memory_is_watched_for_as_long_as_asked(tmp_path, monkeypatch, data):
     (tmp_path / "ig").mkdir()
     page = tmp_path / "ig" / "performance.md"

@@ -10,7 +10,7 @@ from fhir_dmp.exchange import transfer
 from tests.access.world import GENERALIST, day
 from tests.exchange.test_package_property import lost
 
-HOW_MANY = 24
+HOW_MANY = 12
 
 
 def closed(world, dossier):

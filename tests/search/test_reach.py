@@ -39,13 +39,16 @@ async def filled(request, mongod, data_dir, database):
 def commands(filled, monkeypatch) -> list[dict]:
     """The find and aggregate commands that a search sends."""
     sent: list[dict] = []
-    read = filled._connection.read
 
-    async def recording(command, session=None, moment=None):
-        sent.append(command)
-        return await read(command, session, moment)
+    def recorded(read):
+        async def recording(command, *rest, **named):
+            sent.append(command)
+            return await read(command, *rest, **named)
 
-    monkeypatch.setattr(filled._connection, "read", recording)
+        return recording
+
+    for name in ("read", "read_once"):
+        monkeypatch.setattr(filled._connection, name, recorded(getattr(filled._connection, name)))
     return sent
 
 
