@@ -97,6 +97,7 @@ def printed(guide):
     return json.loads((guide / "conversations.json").read_text("utf-8"))
 
 
+@pytest.mark.at_length
 def test_held_again_the_conversations_are_those_that_are_printed(printed):
     with holding.server() as running:
         held = holding.hold(running, sources.CONVERSATIONS)
