@@ -133,10 +133,12 @@ class _Run:
             # A content is seen as its documents are: they come first.
             waiting.sort(key=lambda unit: unit.type == BINARY)
         names = {key for unit in waiting for key in (unit.keys if plain else (*unit.keys, *self.engine.foreign.referred(unit)))}
-        self.known |= await self.engine.ledger.known(names)
-        vault = self.context.store.vault
-        if not plain:
-            await self.engine.seen.fetch({line.key for line in self.known.values() if line.key})
+        foreign, vault = self.engine.foreign, self.context.store.vault
+        if plain:
+            self.known |= await self.engine.ledger.known(names)
+        else:
+            self.known |= await foreign.learn(names)
+            await self.engine.seen.fetch({foreign.joined.here(line.key) for line in self.known.values() if line.key})
         own = {vault.locate(unit.type, unit.id) for unit in plain if unit.work == RESOURCE and isinstance(unit.id, str)}
         self.rows = await self.context.store.load_many(own) if own else {}
         reached("chunk-prepared")
@@ -206,6 +208,8 @@ class _Run:
                 continue
             id = self._id(part, unit.id if entry is None else entry.target.id)
             location = f"{part.type}/{id}/_history/{version_id(part.row)}" if part.method != "DELETE" or entry is not None else ""
+            if part.type == PATIENT and self.engine.foreign.joined.here(part.key) != part.key:
+                location = location.partition("/_history")[0]  # which has versions of its own
             unit.done(Result(place, part.status if again else 200, location, **told))
 
     def _id(self, part: Part, given: object) -> str:
@@ -213,7 +217,7 @@ class _Run:
         vault = self.context.store.vault
         if self.engine.rules.plain and isinstance(given, str) and given and vault.locate(part.type, given) == part.key:
             return given
-        return vault.seal_id(part.key)
+        return vault.seal_id(self.engine.foreign.joined.here(part.key))
 
     # A resource of its own
 
@@ -249,7 +253,7 @@ class _Run:
         for part in sorted(parts, key=lambda one: one.type == "PractitionerRole"):  # who may refer to the others
             try:
                 if part.type == PATIENT:
-                    known = await self.engine.ledger.known(part.keys)
+                    known = await foreign.learn(part.keys)
                     receipt, location = await foreign.person(part, next(iter(known.values()), None))
                     links.texts[part.full_url] = location.partition("/_history")[0]
                 else:
@@ -276,7 +280,7 @@ class _Run:
             for part in every:
                 unit.done(people[part.place][0])
             return None
-        lines = await self.engine.ledger.known(key for part in parts for key in part.keys)
+        lines = await self.engine.foreign.learn(key for part in parts for key in part.keys)
         before = [next((lines[key] for key in part.keys if key in lines), None) for part in parts]
         documents = [(part, line) for part, line in zip(parts, before, strict=True) if part.type == DOCUMENT and line is not None]
         if any(_version(line, part) is None or _version(line, part).digest != part.digest for part, line in documents):
@@ -341,7 +345,7 @@ class _Run:
             changes.append(self.engine.origins.provenance(own, self.engine.hashing.random(*unit.seed, "provenance")))
         stored = Stored(unit.version, unit.digest, row.version, self.engine.job, 201 if created else 200)
         told = (own, *(Told(one.row, one.id, made.patient) for one in made.superseded))
-        return Entry(changes, Receipt(unit.keys, row.key, row.type, stored, made.promises)), told
+        return Entry(changes, Receipt(unit.keys, made.key or row.key, row.type, stored, made.promises)), told
 
     async def _flush(self) -> None:
         """Store what is ready."""

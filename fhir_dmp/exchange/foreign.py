@@ -3,7 +3,7 @@
 https://interop.esante.gouv.fr/ig/fhir/pdsm/ ; what may be deposited is decided by interactions.depositing, as for any other depositor
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from fhir_dmp.dmp.identity import INS_SYSTEMS
 from fhir_dmp.dmp.visibility import labels_of
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange import mapping, people, waiting
+from fhir_dmp.exchange.joined import Joined
 from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.provenance import SID, drawing
 from fhir_dmp.exchange.rules import FEED, Rules
@@ -37,6 +38,7 @@ from fhir_dmp.store.vault import COMMON, dossier_in, seal, unseal, version_id
 DIRECTORY = frozenset({"Practitioner", "PractitionerRole", "Organization"})
 DOCUMENT, PATIENT, BINARY = "DocumentReference", "Patient", "Binary"
 CHANGED = "this document was received with another content: one id, one document; a new version has an id of its own and `replaces` it"
+OTHER_OCTETS = "this content was received with other octets: a new version of a document has an id of its own and `replaces` it"
 _STAND_IN = b"stand-in "
 # Where a content is said to be while the rules look at its document: it comes by itself.
 APART = "https://content-apart.invalid/"
@@ -44,7 +46,10 @@ APART = "https://content-apart.invalid/"
 
 @dataclass(slots=True)
 class Made:
-    """A unit ready to be stored. stamped: itself first, then what it supersedes. promises: of contents it points to. issues: to tell."""
+    """A unit ready to be stored. stamped: itself first, then what it supersedes. promises: of contents it points to. issues: to tell.
+
+    key: by which the ledger knows it, None for that of its row.
+    """
 
     checked: Checked
     stamped: Stamped
@@ -53,6 +58,7 @@ class Made:
     patient: str
     promises: tuple[Promise, ...] = ()
     issues: tuple[Issue, ...] = ()
+    key: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -91,7 +97,14 @@ class Foreign:
         self.known, self.last = known, False
         self.context, self.rules, self.ledger, self.hashing, self.job = context, rules, ledger, hashing, job
         self.quarantine = waiting.of(context.store, rules)
+        self.joined = Joined(context)
         self._asking = judged(context, rules.origin)
+
+    async def learn(self, names: Iterable[bytes]) -> dict[bytes, Line]:
+        """Lines of the ledger by name, of dossiers of which it is then known where they go on."""
+        lines = await self.ledger.known(names)
+        await self.joined.learn(lines.values())
+        return lines
 
     def acting(self) -> Context:
         """The context in which the rules judge what the source deposits."""
@@ -106,26 +119,30 @@ class Foreign:
         if line is not None and line.key:
             row = await self.context.store.load(line.key)
         else:
-            rows = await self._alike(asked)
-            found = people.identify(asked, [json.parse(row.body) for row in rows], self.rules)
+            rows, goes_on = await self._alike(asked)
+            found = people.identify(asked, [json.parse(row.body) for row in rows], self.rules, goes_on)
             if found.place is None:
                 seal_id = self.context.store.vault.seal_id
                 told = tuple((f"Patient/{seal_id(rows[one.place].key)}", one.score, one.grade, one.by) for one in found.candidates)
                 raise Kept(await self._hold(unit, IDENTITY, f"who is this? {found.why}", people=told))
             row = rows[found.place]
-        # Who was joined to another dossier is that one from now on.
-        id, row = await merged.survivor(self.context, self.context.store.vault.seal_id(row.key), row)
+        # Whose dossier was joined to another one is met there as long as they are one.
         stored = Stored(unit.version, unit.digest, row.version, self.job, 200)
-        return Receipt(keys, row.key, PATIENT, stored), f"Patient/{id}/_history/{version_id(row.version)}"
+        id, now = await merged.survivor(self.context, self.context.store.vault.seal_id(row.key), row)
+        return Receipt(keys, row.key, PATIENT, stored), f"Patient/{id}/_history/{version_id(now.version)}"
 
-    async def _alike(self, asked: Mapping[str, Any]) -> list[Row]:
-        plain = replace(self.context, enforcer=None)
+    async def _alike(self, asked: Mapping[str, Any]) -> tuple[list[Row], list[str]]:
+        """Patients who may be meant, and the logical id of the Patient that goes on for each; first those who go on themselves."""
+        plain, vault = replace(self.context, enforcer=None), self.context.store.vault
         try:
-            return await match.candidates(plain, dict(people.current(asked)), UNRESTRICTED)
+            rows = await match.candidates(plain, dict(people.current(asked)), UNRESTRICTED)
         except FhirError as error:
             if error.status == 400:  # too little is told to look for anybody
-                return []
+                return [], []
             raise
+        found = [(row, (await merged.survivor(self.context, vault.seal_id(row.key), row))[0]) for row in rows]
+        found.sort(key=lambda one: vault.seal_id(one[0].key) != one[1])
+        return [row for row, _ in found], [id for _, id in found]
 
     # The directory: it is kept by this host, so that a source adds nobody to it
 
@@ -165,18 +182,20 @@ class Foreign:
 
     async def deposit(self, unit: Unit, line: Line | None) -> Made:
         """A resource of a dossier. Kept when it waits."""
-        if line is not None and line.versions and unit.type == DOCUMENT:
-            raise FhirError("conflict", CHANGED)
+        if line is not None and line.versions and unit.type in (DOCUMENT, BINARY):
+            raise FhirError("conflict", CHANGED if unit.type == DOCUMENT else OTHER_OCTETS)
         read = await self._translated(unit, unit.tree, {})
         checked = self._checked(read, unit.type)
         dossier = self._dossier(checked, line)
-        row = await self.context.store.load(line.key) if line is not None and line.versions else None
+        row = await self.context.store.load(self.joined.here(line.key)) if line is not None and line.versions else None
+        if row is not None and row.version not in {stored.row for stored in line.versions}:
+            raise FhirError("conflict", "this was changed here since it came: another version of it must be brought together by somebody")
         promises = self._promised(read, dossier)
         if promises:
             checked = self._checked(read, unit.type)
-        id = self.context.store.vault.seal_id(line.key) if line is not None else self._new_id(unit, dossier)
-        (made,) = await self._made([unit], [Item(checked, id, row)], dossier)
-        made.promises, made.issues = promises, _told(read)
+        id = self._new_id(unit, dossier) if line is None else self.context.store.vault.seal_id(self.joined.here(line.key))
+        (made,) = await self._made([unit], [Item(checked, id, row, own=row is not None)], dossier)
+        made.promises, made.issues, made.key = promises, _told(read), None if line is None else line.key
         return made
 
     async def together(self, unit: Unit, parts: Sequence[Unit], people: "Links") -> list[Made]:
@@ -224,7 +243,7 @@ class Foreign:
         if checked.type == BINARY:
             if line is None:
                 raise FhirError("not-found", "no document of this source points to this content yet", BINARY)
-            return dossier_in(line.key)
+            return dossier_in(self.joined.here(line.key))
         dossier = place_of(self.context, checked, None).dossier
         if dossier == COMMON:
             said = f"this {checked.type} names no patient: a source brings what belongs to a dossier"
@@ -310,8 +329,6 @@ class Foreign:
             return "there is no dossier of this person"
         if type_name not in documents.JUDGED_AS and type_name not in (DOCUMENT, "List", BINARY):
             return f"a source does not bring a {type_name}: rights and people of a dossier are set by its holder"
-        if (await merged.survivor(acting, met.patient))[0] != met.patient:
-            return "this dossier was joined to another one: send the Patient once more, under another version, and then this"
         needed = self.rules.consent
         # What the feed brings is shown with consent; it is taken without.
         if needed and self.rules.kind != FEED and not met.policy.permitted(needed, acting.now_ms()):
@@ -346,7 +363,7 @@ class Foreign:
                 names[text] = name
         keys = {name: self.hashing.name(name) for name in names.values()}
         if unknown := [key for key in keys.values() if key not in self.known]:
-            self.known |= await self.ledger.known(unknown)
+            self.known |= await self.learn(unknown)
         found, missing = Links(), []
         for text, name in names.items():
             line = self.known.get(keys[name])
@@ -359,7 +376,7 @@ class Foreign:
                 key = await self.context.store.dossier_key(COMMON)
                 found.stand_ins[text] = json.parse(unseal(key, line.stand_in, _STAND_IN + keys[name]))
             else:
-                found.texts[text] = f"{line.type}/{self.context.store.vault.seal_id(line.key)}"
+                found.texts[text] = f"{line.type}/{self.context.store.vault.seal_id(self.joined.here(line.key))}"
         if self.last:
             for text, name in [one for one in missing if one[1].partition("/")[0] in DIRECTORY]:
                 missing.remove((text, name))
@@ -375,8 +392,8 @@ class Foreign:
         system, _, value = name.removeprefix("Patient?identifier=").partition("|")
         if not name.startswith("Patient?") or system not in INS_SYSTEMS:
             return ""
-        rows = await self._alike({"identifier": [{"system": system, "value": value}]})
-        return f"Patient/{self.context.store.vault.seal_id(rows[0].key)}" if len(rows) == 1 else ""
+        _, goes_on = await self._alike({"identifier": [{"system": system, "value": value}]})
+        return f"Patient/{goes_on[0]}" if len(set(goes_on)) == 1 else ""
 
     def _name(self, text: str, unit: Unit, *, quiet: bool = False) -> str:
         """Name in the source of what a reference leads to; "" where it leads nowhere that an import knows."""

@@ -32,8 +32,10 @@ class Found(NamedTuple):
     candidates: tuple[Candidate, ...] = ()
 
 
-def identify(asked: Mapping[str, Any], known: Sequence[Mapping[str, Any]], rules: Rules) -> Found:
+def identify(asked: Mapping[str, Any], known: Sequence[Mapping[str, Any]], rules: Rules, goes_on: Sequence[str] = ()) -> Found:
     """Which of the known patients a Patient of a source is. known: those with an identifier or two traits in common.
+
+    goes_on: of each, whose dossier is his now, where some were joined: those with one dossier are one person, the first of them.
 
     >>> asked = {"identifier": [{"system": NIS, "value": "1"}], "name": [{"family": "OZENNE"}], "birthDate": "1950-01-01"}
     >>> identify(asked, [asked], Rules(source="s")).why
@@ -51,8 +53,8 @@ def identify(asked: Mapping[str, Any], known: Sequence[Mapping[str, Any]], rules
         hits = [place for place, one in enumerate(known) if told & _identifiers(one, systems)]
         if not hits:
             continue
-        if len(hits) > 1:
-            return Found(None, f"{len(hits)} dossiers have the same {name}", candidates)
+        if (several := len({goes_on[place] for place in hits}) if goes_on else len(hits)) > 1:
+            return Found(None, f"{several} dossiers have the same {name}", candidates)
         match = matching.compare(asked, known[hits[0]])
         own = Candidate(hits[0], match.score, match.grade, name)
         others = (own, *(one for one in candidates if one.place != hits[0]))

@@ -49,7 +49,7 @@ async def link(context: Context, rules: Rules, key: str, patient: str) -> str:
     row = await context.store.load(context.store.vault.locate("Patient", patient.removeprefix("Patient/")))
     if row is None or row.deleted or row.type != "Patient":
         raise FhirError("not-found", f"there is no `Patient/{patient.removeprefix('Patient/')[:64]}` here")
-    id, row = await merged.survivor(context, context.store.vault.seal_id(row.key), row)
+    id, _ = await merged.survivor(context, context.store.vault.seal_id(row.key), row)
     hashing = Hashing.of(context.store.vault, rules.source)
     # Decided by a person: whatever version the source sends of this patient, this is who it is.
     stored = Stored(hashing.number("version", "decided"), 0, row.version, hashing.number("job", "decided"), 200)

@@ -33,6 +33,8 @@ NOWHERE = "the reference leads to no resource of this dossier"
 class Item:
     """One resource that is sent. id: given or to be given, None for one the store chooses. row: the version it replaces.
 
+    own: that version came from this very source, as the ledger of imports says.
+
     Filled in by `decided`: checked: as it will be stored; origin: what its deposit fixes.
     """
 
@@ -40,6 +42,7 @@ class Item:
     id: str | None = None
     row: Row | None = None
     origin: Origin | None = None
+    own: bool = False
 
     @property
     def address(self) -> str:
@@ -174,6 +177,12 @@ async def _other(context: Context, met: Known, one: Item, named: Mapping[str, fr
     kind, request = one.checked.type, met.request
     if kind in companions.SEEN_AS or kind in enforcement.PUBLIC:
         raise enforcement.refused()
+    if one.row is not None and one.own:
+        # What a source corrects of its own is a deposit; authors, lineage and labels stay what they are.
+        for own in facts.opened(context, one.row):
+            settle(met.decide("deposit", own))
+        one.origin = Origin(frozenset({request.person} - {""}), request.organization)
+        return
     if one.row is not None:
         for own in facts.opened(context, one.row):
             settle(met.decide("replace", own))

@@ -267,10 +267,57 @@ def test_clinical_resources_arrive_with_links_between_them(load, world, sender):
     }
     code, told, said = load(observation, sender.patient(), encounter)
     assert code == 0, told
+    # What the source corrects of its own is a new version of it; of a content it is not.
+    corrected = observation | {"meta": {"versionId": "2"}, "valueQuantity": {"value": 163, "unit": "cm"}}
+    code, (second,), _ = load(corrected, name="corrected.ndjson")
+    assert (code, second["status"]) == (0, 200)
+    versions = world.holder(sender.dossier).get(f"{second['location'].partition('/_history')[0]}/_history").json()
+    assert [one["resource"]["valueQuantity"]["value"] for one in versions["entry"]] == [163, 162.5]
+    document = sender.document("c", type={"coding": [{"system": LOINC, "code": "11488-4"}]})
+    assert load(sender.practitioner(), document, sender.binary("c"), name="document.ndjson")[0] == 0
+    code, (octets,), _ = load(sender.binary("c") | {"data": "QUJD"}, name="octets.ndjson")
+    assert (code, octets["status"]) == (3, 409) and "other octets" in issues(octets)
     place = next(line["location"] for line in told if line["location"].startswith("Observation"))
     seen = world.holder(sender.dossier).get(place.partition("/_history")[0]).json()
     assert seen["subject"]["reference"] == sender.dossier.path and seen["encounter"]["reference"].startswith("Encounter/")
     assert world.holder(sender.dossier).get(seen["encounter"]["reference"]).status_code == 200
+
+
+def test_what_names_a_dossier_that_was_joined_comes_into_the_one_that_goes_on(load, world, sender):
+    """As long as the two are one; parted again, the source's person is who he was."""
+    ends, goes_on = sender.dossier, world.open()
+    world.consent(goes_on, "feed")
+    world.consent(ends, "feed")
+    about = {"reference": f"Patient/p-{sender.tag}"}
+    stay = {"resourceType": "Encounter", "id": f"e-{sender.tag}", "status": "finished", "class": {"code": "AMB"}, "subject": about}
+    pulse = {"resourceType": "Observation", "status": "final", "code": {"text": "pouls"}, "subject": about}
+    pulse |= {"encounter": {"reference": f"Encounter/e-{sender.tag}"}, "valueQuantity": {"value": 61}}
+    person = sender.patient(identifier=[*sender.dossier.patient["identifier"], {"system": "urn:x-cabinet:patient", "value": sender.tag}])
+    assert load(person, stay, source=CARE)[0] == 0
+    admin, given = world.operator(), {"source-patient": {"reference": ends.path}}
+    assert admin.run(f"{goes_on.path}/$merge", **given).status_code == 200
+
+    def sent(dossier: object, text: str, name: str) -> str:
+        """Import something new, and a new version of what was there; address of the stay, as the holder then finds both."""
+        new = {**pulse, "id": f"{text}-{sender.tag}", "code": {"text": text}}
+        changed = {**stay, "meta": {"versionId": text}, "reasonCode": [{"text": text}]}
+        again = {**person, "meta": {"versionId": text}, "active": True}
+        code, told, said = load(again, changed, new, source=CARE, name=name)
+        assert code == 0, (told, said)
+        located = {line["location"].partition("/")[0]: line["location"].partition("/_history")[0] for line in told}
+        assert located["Patient"] == dossier.path
+        reader = world.holder(dossier)
+        seen = reader.get(located["Observation"]).json()
+        assert seen["subject"]["reference"] == dossier.path and seen["encounter"]["reference"] == located["Encounter"]
+        assert reader.get(located["Encounter"]).json()["reasonCode"] == [{"text": text}]
+        return located["Encounter"]
+
+    copy = sent(goes_on, "joined", "one.ndjson")
+    known = load(stay, pulse | {"id": f"joined-{sender.tag}", "code": {"text": "joined"}}, source=CARE, name="two.ndjson")
+    assert [line["location"].partition("/_history")[0] for line in known[1]][0] == copy and "2 of them imported before" in known[2]
+    assert admin.run(f"{goes_on.path}/$unmerge", **given).status_code == 200
+    assert sent(ends, "parted", "three.ndjson") != copy
+    assert world.holder(goes_on).get(copy).status_code == 404
 
 
 def test_a_provide_document_transaction_of_practice_software(load, world):

@@ -1,0 +1,49 @@
+"""Dossiers that were joined, as an import sees them: what the ledger knows of the one that ended is found in the one that goes on.
+
+https://hl7.org/fhir/R4/patient-definitions.html#Patient.link ; see interactions/merged.py
+
+INVARIANT: the ledger keeps the keys of rows as they came, so that it is right again, without a change, once the two are parted.
+"""
+
+from collections.abc import Iterable
+
+from fhir_dmp.dmp.lifecycle import Status
+from fhir_dmp.interactions import merged
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.merged import Renaming
+from fhir_dmp.store.ledger import Line
+from fhir_dmp.store.vault import COMMON, dossier_in
+
+PATIENT = "Patient"
+
+
+class Joined:
+    """Where dossiers go on, for one run of an import."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._ways: dict[int, Renaming | None] = {}
+
+    async def learn(self, lines: Iterable[Line]) -> None:
+        """Look where the dossiers go on in which these things are."""
+        keys = {key for line in lines for key in (line.key, *(part.key for stored in line.versions for part in stored.parts))}
+        new = {dossier_in(key) for key in keys if key} - self._ways.keys() - {COMMON}
+        if not new:
+            return
+        policies = await self._context.store.policies(new)
+        for number in new:
+            found, way = policies.get(number), None
+            if found is not None and found.status is Status.CLOSED:
+                goes_on, _ = await merged.survivor(self._context, found.patient)
+                if goes_on != found.patient:
+                    vault = self._context.store.vault
+                    way = Renaming(vault, number, vault.dossier_of_patient(goes_on), (found.patient, goes_on))
+            self._ways[number] = way
+
+    def here(self, key: bytes) -> bytes:
+        """Key of the row as it is now, of one that the ledger knows."""
+        way = self._ways.get(dossier_in(key)) if key else None
+        if way is None:
+            return key
+        ended, goes_on = (way.vault.locate(PATIENT, one) for one in way.patients)
+        return goes_on if key == ended else way.key(key)
