@@ -11,16 +11,21 @@ A tar archive in a box (signing.box), read front to back:
     directory.json                Bundle: professionals and structures that the dossier refers to
     contents.ndjson, traces.ndjson, seals.ndjson   documents and data; AuditEvents; Provenances (those with line breaks: in a Bundle .json)
     rows.ndjson                   each version in its order: key, place, and the facts it is judged by, in the clear
-    proofs.ndjson                 of each trace, its place in the journal of the host
+    proofs.ndjson                 of each trace, its place in the journal of the host; of one that came with a joined dossier also the
+                                  AuditEvent as it was there, which is what the journal holds
     policy.json                   open break-glass grants, life of the dossier, choices of the law and version of the matrix
     manifest.json, manifest.jws   counts and digests of all of it, signed by the host
 """
 
 import base64
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+
+from fhir_dmp.audit import chain, checkpoint
+from fhir_dmp.interactions import origins
 
 FORMAT = 1
 TYP = "dmp-package+jws"
@@ -148,6 +153,31 @@ def proof_value(proof: Any) -> dict[str, Any]:
         "checkpoint": proof.checkpoint,
         "publicKey": text(proof.public),
     }
+
+
+_head = lru_cache(maxsize=8)(checkpoint.opened)
+
+
+def proves(proof: Mapping[str, Any], key: bytes, body: bytes, origin: str, public: bytes) -> bool:
+    """Whether a proof (see proof_value) shows that an AuditEvent is in the journal of a host: its name and key are origin and public.
+
+    key: of the row. joined: in place of the body its original, of which it is a copy under other ids and under the same random bytes.
+    """
+    try:
+        row, salt = base64.b64decode(proof["row"]), base64.b64decode(proof["salt"])
+        path = [base64.b64decode(part) for part in proof["path"]]
+        text = proof.get("joined")
+        if text is not None:
+            if row[8:] != key[8:] or origins.nameless(text.encode()) != origins.nameless(body):
+                return False
+            key, body = row, text.encode()
+        position = chain.Position(base64.b64decode(proof["chain"]), proof["number"], key)
+        leaf = chain.leaf_hash(chain.leaf_data(position, chain.commitment(salt, body)))
+        signed = _head(proof["checkpoint"], origin, public)
+        held = signed is not None and chain.is_included(leaf, proof["index"], signed.size, path, signed.root)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    return held and row == key
 
 
 def bundle(resources: list[tuple[str, bytes]]) -> bytes:

@@ -22,7 +22,7 @@ from fhir_dmp.exchange.package_facts import Names
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.references import parse_reference, references
-from fhir_dmp.interactions import audit_proof, choices, facts
+from fhir_dmp.interactions import audit_proof, choices, facts, merged
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.signing import box, jws
 from fhir_dmp.signing.keys import SealKeys
@@ -75,7 +75,7 @@ async def write(context: Context, dossier: int, recipient: str, file: BinaryIO, 
             data = form.bundle(bodies) if name.endswith(".json") else b"".join(body + b"\n" for _, body in bodies)
             _add(archive, draft, name, data, len(bodies))
         _add(archive, draft, "rows.ndjson", form.lines(draft.rows), len(draft.rows))
-        proofs = await _proofs(context, [one for one in read if one.journal])
+        proofs = await _proofs(context, [one for one in read if one.row.type == "AuditEvent" and one.current])
         _add(archive, draft, "proofs.ndjson", form.lines(proofs), len(proofs))
         law = choices.law(context.settings)
         told = {name: getattr(law, name) for name in law.__dataclass_fields__ if name != "matrix"}
@@ -208,13 +208,21 @@ async def _directory(context: Context, rows: Sequence[Row]) -> list[Row]:
 
 
 async def _proofs(context: Context, traces: Sequence[Version]) -> list[dict]:
-    """The place of each trace in the signed journal. A trace that no head covers yet is waited for."""
+    """The place of each trace in the signed journal, of what came with a joined dossier that of the original; one that came from another
+    host has none here. A trace that no head covers yet is waited for.
+    """
     found, tries = [], PROOF_TRIES
+    vault, joined = context.store.vault, bool(await merged.sources(context.store, traces[0].row.dossier)) if traces else False
     for one in traces:
-        id = context.store.vault.seal_id(one.row.key)
+        original = None if one.journal else await _original(context, one.row.key) if joined else None
+        if not one.journal and (original is None or original.body is None):
+            continue
+        id = vault.seal_id(one.row.key if original is None else original.key)
+        more = {} if original is None else {"joined": original.body.decode()}
         while True:
             try:
-                found.append({"reference": f"AuditEvent/{id}", "proof": form.proof_value(await audit_proof.proof_of(context.store, id))})
+                proof = form.proof_value(await audit_proof.proof_of(context.store, id)) | more
+                found.append({"reference": f"AuditEvent/{vault.seal_id(one.row.key)}", "proof": proof})
                 break
             except FhirError as error:
                 if error.kind != "transient" or tries <= 0:
@@ -222,6 +230,12 @@ async def _proofs(context: Context, traces: Sequence[Version]) -> list[dict]:
                 tries -= 1
                 await asyncio.sleep(PROOF_SECONDS)
     return found
+
+
+async def _original(context: Context, key: bytes) -> Row | None:
+    """The trace of which this row is a copy."""
+    there = await merged.original(context.store, key)
+    return None if there is None else await context.store.load(there)
 
 
 def _add(archive: tarfile.TarFile, draft: _Draft, name: str, data: bytes, count: int) -> None:

@@ -6,6 +6,7 @@ Keys of rows, versions, instants and facts stay what they were; only the public 
 and comes back finds its rows, and only what is new is added.
 """
 
+import base64
 import tarfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,6 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from fhir_dmp.audit.checkpoint import opened as opened_head
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.consent.dossier import Dossier, Right
 from fhir_dmp.dmp import identity
@@ -34,7 +34,7 @@ from fhir_dmp.interactions import closing, origins, policy, search_match, tracin
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.origins import Origins, translated
 from fhir_dmp.interactions.reindex import indexed
-from fhir_dmp.interactions.verify_seal import is_seal, signatures
+from fhir_dmp.interactions.seal_reading import is_seal, signatures
 from fhir_dmp.signing import box, jws, seal
 from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import Version, digest
@@ -249,13 +249,14 @@ def _digest_inside(reference: str, body: bytes) -> str:
 
 
 def _journal(card: Card, found: _Read) -> None:
-    """The signed heads that the proofs of traces lead to are of that host's journal."""
-    heads: set[str] = set()
+    """What is said to be in that host's journal is in it, as it came."""
+    traces = {f"{one.type}/{one.id}": one for one in found.rows if one.type == "AuditEvent" and one.current and not one.deleted}
+    origin, public = card.journal["origin"], base64.b64decode(card.journal["key"])
     for one in found.proofs:
-        text = one["proof"]["checkpoint"]
-        if text not in heads and opened_head(text, card.journal["origin"], seal.base64.b64decode(card.journal["key"])) is None:
-            raise wrong(f"the proof of {one['reference']} is not one of the journal of {card.host}")
-        heads.add(text)
+        row = traces.get(one["reference"])
+        body = None if row is None else found.bodies[row.reference]
+        if body is None or not form.proves(one["proof"], bytes.fromhex(row.key), body, origin, public):
+            raise wrong(f"the proof of {one['reference']} does not show it in the journal of {card.host}")
 
 
 # ---- storing

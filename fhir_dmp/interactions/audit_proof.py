@@ -50,12 +50,16 @@ async def _kept(context: Context, row: Row, id: str, *, salted: bool) -> bytes |
     for one in await origins.every(context.reads, row.dossier):
         if (proof := one.proofs.get(f"AuditEvent/{id}")) is not None:
             named: list[dict] = [{"name": name, "valueBase64Binary": proof[name]} for name in ("chain", "row", "publicKey")]
-            salt = base64.b64decode(proof["salt"])
-            committed = _text(chain.commitment(salt, origins.translated(row.body or b"", one.back)))
+            salt, joined = base64.b64decode(proof["salt"]), proof.get("joined")
+            # One that had come with a dossier joined there: what is shown is not what was committed to.
+            salted = salted and joined is None
+            there = origins.translated(row.body or b"", one.back) if joined is None else joined.encode()
+            committed = _text(chain.commitment(salt, there))
             named.append({"name": "salt" if salted else "commitment", "valueBase64Binary": proof["salt"] if salted else committed})
             named += [{"name": "path", "valueBase64Binary": part} for part in proof["path"]]
             named += [{"name": name, "valueString": str(proof[name])} for name in ("number", "index", "checkpoint")]
-            named += [{"name": "host", "valueString": one.host}, {"name": "id", "valueString": one.back.get(id, id)}]
+            own = one.back.get(id, id) if joined is None else msgspec.json.decode(joined)["id"]
+            named += [{"name": "host", "valueString": one.host}, {"name": "id", "valueString": own}]
             return msgspec.json.encode({"resourceType": "Parameters", "parameter": named})
     # It came with a dossier that was joined to this one: it stands in the journal under the name it had there.
     there = await merged.original(context.reads, row.key)

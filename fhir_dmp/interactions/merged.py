@@ -79,9 +79,9 @@ async def sources(reads: Reader, dossier: int) -> list[int]:
 
 
 async def original(reads: Reader, key: bytes) -> bytes | None:
-    """Key of the row of which the row of this key is a copy; None when it is none."""
+    """Key of the row of which the row of this key is a copy, the first one where it is a copy of a copy; None when it is none."""
     for number in await sources(reads, dossier_in(key)):
         there = dossier_row(number)[:8] + key[8:]
         if await reads.load(there) is not None:
-            return there
+            return await original(reads, there) or there
     return None

@@ -1,18 +1,22 @@
 """Random dossiers go to another host and come back: every decision, byte, label, seal and trace is what it was."""
 
+from base64 import b64decode
 from dataclasses import replace
 from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from fhir_dmp.exchange import hosts, package
 from fhir_dmp.exchange.opening import judged
+from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.interactions import merged_rows, merging, retention, unmerging
+from fhir_dmp.interactions import audit_proof, merged_rows, merging, origins, retention, unmerging
 from fhir_dmp.interactions.merged import Renaming
 from fhir_dmp.interactions.merging import Pair
+from fhir_dmp.store.takeover import versions
 from tests.exchange.moving import Played, acts
 
 # Each example moves dossiers between servers: one that fails is told as it is, not made smaller.
@@ -231,6 +235,40 @@ def test_a_merge_that_was_cut_off_shows_nothing_half_and_is_gone_on_with(two):
     assert (cut.documents(cut.ends), cut.documents(cut.goes_on)) == (None, other)
     cut.ask("$unmerge")
     assert (cut.documents(cut.ends), cut.documents(cut.goes_on)) == (own, other)
+
+
+def test_the_traces_of_what_was_joined_are_proved_to_the_next_host(two):
+    cut = Cut(two)
+    cut.ask("$merge")
+    number, giver, taker = cut.pair.ids.target, two.stores[0].record.identity, two.stores[1]
+    journal = hosts.own(two.stores[0], two.a.data).journal
+    own = partial(package.proves, origin=journal["origin"], public=b64decode(journal["key"]))
+
+    async def proved():
+        await two.take(1, 0, await two.give(0, 1, cut.goes_on.dossier.id))
+        left = await origins.load(taker, number, giver)
+        rows = [one.row async for one in versions(taker, number) if one.row.type == "AuditEvent" and not one.journal]
+        told = {}
+        for row in rows:
+            id = taker.vault.seal_id(row.key)
+            told[id] = json.parse(await audit_proof._kept(two.plain(1), row, id, salted=True))["parameter"]
+        return left, rows, told
+
+    left, rows, told = two.runner.run(proved())
+    kinds = []
+    for row in rows:
+        id = taker.vault.seal_id(row.key)
+        proof, body = left.proofs[f"AuditEvent/{id}"], origins.translated(row.body, left.back)
+        assert own(proof, row.key, body) and not own(proof, row.key, body.replace(b'"action":"', b'"action":"x'))
+        joined = "joined" in proof
+        kinds.append(joined)
+        # Of what is not shown as it was, nothing is given by which it could be guessed.
+        assert {"host", "id", "commitment" if joined else "salt"} <= {one["name"] for one in told[id]}
+        if joined:
+            other = proof["joined"].replace('"action":"', '"action":"x')
+            assert not own(proof | {"joined": other}, row.key, body) and not own(proof | {"joined": other}, row.key, other.encode())
+            assert not own(proof, row.key[:8] + bytes(8), body)
+    assert kinds.count(True) > 5 and kinds.count(False) > 5
 
 
 def test_what_was_joined_is_destroyed_with_the_dossier_that_goes_on(two):
