@@ -18,7 +18,7 @@ from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.commands.serve import mongodb
 from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions.reindex import entries_of
-from fhir_dmp.interactions.verify_seal import foreign
+from fhir_dmp.interactions.seal_reading import foreign
 from fhir_dmp.interactions.verify_seals import seals
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.settings import Loaded, Settings

@@ -12,7 +12,8 @@ from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, facts_of, matches, to
 from fhir_dmp.consent.rules import HOLDERS_SIDE, meets
 from fhir_dmp.dmp.documents import Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, MASKED
-from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.instants import MAX_MS, MIN_MS, to_instant
 from fhir_dmp.interactions import policy
 from fhir_dmp.store.rows import Row
 
@@ -49,6 +50,12 @@ def _of(met: "Known", action: str, one: Mapping[str, Any], own: Facts) -> int:
         instants.append((own.release_ms, INVISIBLE_PATIENT))
     hid = [ms for ms, label in instants if not met.decide(action, own.but(labels=own.labels | {label}, release_ms=MAX_MS)).permits]
     return max(hid, default=MIN_MS)
+
+
+def dated(body: bytes, at_ms: int) -> bytes:
+    """A body whose meta.lastUpdated is this instant, UTC ms."""
+    meta = json.parse_exact(bytes(json.members(body)["meta"]), object_only=False)
+    return json.set_members(body, {"meta": json.dump({**meta, "lastUpdated": to_instant(at_ms)})})
 
 
 async def lateness(met: "Known | None") -> None:

@@ -178,7 +178,11 @@ class Known:
 
     def appeared(self, row: Row) -> int:
         """When a resource that he sees last changed, to him, UTC ms: not before what hid it from him was taken away."""
-        return max(row.updated_ms, appearing.at(self, row, facts.listed(row))) if self.may_be_late else row.updated_ms
+        return max(row.updated_ms, self.came(row)) if self.may_be_late else row.updated_ms
+
+    def came(self, row: Row) -> int:
+        """When what hid a resource that he sees from him was taken away, UTC ms; before all times when nothing did."""
+        return appearing.at(self, row, facts.listed(row))
 
     @property
     def may_be_late(self) -> bool:

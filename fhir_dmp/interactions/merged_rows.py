@@ -14,12 +14,12 @@ from fhir_dmp.consent import joining
 from fhir_dmp.consent.predicate import hashed
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
-from fhir_dmp.interactions import origins, verify_seal
+from fhir_dmp.interactions import origins, seal_reading
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.merged import Renaming
 from fhir_dmp.interactions.origins import Homes, translated
 from fhir_dmp.interactions.reindex import indexed
-from fhir_dmp.signing import jws, seal
+from fhir_dmp.signing import seal
 from fhir_dmp.signing.keys import Keys
 from fhir_dmp.signing.seal import Opened, Sealed
 from fhir_dmp.signing.seal import Version as SealedVersion
@@ -50,7 +50,7 @@ class Copying:
 
         known: (key, version) there that need not be made. facts: of current rows by key, in place of those that they were read with.
         """
-        keys: list[Keys] = [self.context.seals, *await verify_seal.foreign()]
+        keys: list[Keys] = [self.context.seals, *await seal_reading.foreign()]
         for provenances in (False, True):
             for one in chosen:
                 if (one.row.type == PROVENANCE) is not provenances:
@@ -85,7 +85,7 @@ class Copying:
         """A Provenance with the host's own seals made anew; None for one about nothing that comes along."""
         value = json.parse_exact(body)
         listed = value.get("signature") or []
-        found = [(one, one.get("sigFormat") == jws.FORM and _seal_in(one)) for one in listed]
+        found = [(one, seal_reading.seal_in(one)) for one in listed]
         if not any(text for _, text in found):
             return body
         signatures = []
@@ -102,7 +102,7 @@ class Copying:
         opened: Opened = seal.opened(text, keys)
         if opened.statement is None:
             return ""
-        homes = Homes(store, verify_seal.own_names(self.context))
+        homes = Homes(store, seal_reading.own_names(self.context))
         home = await homes.at(opened.statement.host, self.ids.source)
         what = []
         for one in opened.statement.what:
@@ -167,15 +167,6 @@ def _renewed(context: Context, ids: Renaming, at_ms: int, one: Version, row: New
     meta = {**carried.value["meta"], "versionId": version_id(version), "lastUpdated": to_instant(at_ms)}
     new = row._replace(version=version, updated_ms=at_ms, body=json.dump({**carried.value, "meta": meta}), method="PUT")
     return indexed(context.store, new, (context.base_url,))
-
-
-def _seal_in(signature: Mapping[str, Any]) -> str:
-    """The JWS of a signature that is the seal of a host, "" for any other."""
-    try:
-        text = base64.b64decode("".join((signature.get("data") or "").split()), validate=True)
-    except ValueError:
-        return ""
-    return text.decode("ascii") if verify_seal.is_seal(text) else ""
 
 
 async def _copied(context: Context, content: Content | None, dossier: int) -> Content | None:

@@ -6,12 +6,13 @@ Two ways, the same answer. From the far end: which resources of the whole store 
 From the near end, where the other criteria leave few resources (those of a dossier): where do their references lead, and is it right.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference
+from fhir_dmp.interactions import search_shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, plan
 from fhir_dmp.interactions.search_rows import Opened, addressed, candidates, limits_of, matching, opened
@@ -79,7 +80,15 @@ async def _near(context: Context, type_name: str, predicate: Predicate, sight: S
         if error.kind != "too-costly":
             raise
         return None
-    return [opened(context, row) for row in rows]
+    return await _opened(context, rows, sight)
+
+
+async def _opened(context: Context, rows: Sequence[Row], sight: Sight) -> list[Opened]:
+    """Rows with the index of what the asker is shown of them: without references to what is hidden, dated as he sees them."""
+    if sight.met is None or sight.met.policy is None:
+        return [opened(context, row) for row in rows]
+    bodies = await search_shown.as_shown(context, sight, rows)
+    return [opened(context, replace(row, body=body)) for row, body in zip(rows, bodies, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +139,7 @@ class _Lookup:
         """Resources of the target that the near ones refer to and that are right."""
         vault = self.context.store.vault
         keys = {vault.locate(target, value.id): None for value in self.references(code, target)}
-        found = [opened(self.context, row) for row in await alive(self.context, keys, target, self.sight)]
+        found = await _opened(self.context, await alive(self.context, keys, target, self.sight), self.sight)
         inner = await _Lookup(self.context, self.sight, found).of(target, part)
         return [each.row for each in found if matches(inner, each.index, vault.hash64)]
 

@@ -33,6 +33,8 @@ from fhir_dmp.store.rows import Row
 
 Alternatives = Sequence[tuple[str | None, Predicate]]
 TIME = "_lastUpdated"
+# What goes by when something came to the asker; what somebody says himself of when it was does not.
+TIMES = frozenset({TIME, "recorded"})
 # Whoever reads anything of a dossier sees these.
 EVER = frozenset({"Device", "Organization", "Patient", "Practitioner", "PractitionerRole", "RelatedPerson"})
 
@@ -99,13 +101,15 @@ def depends(sight: Sight, alternatives: Alternatives, codes: Sequence[str] = ())
     """Whether the answer depends on how resources are shown. codes: of the order asked for, none for the newest first."""
     if sight.met is None or sight.met.policy is None:
         return False
-    if sight.met.late and (TIME in (codes or (TIME,)) or any(_asks_time(part) for _, whole in alternatives for part in walk(whole))):
+    if sight.met.late and (
+        not TIMES.isdisjoint(codes or (TIME,)) or any(_asks_time(part) for _, whole in alternatives for part in walk(whole))
+    ):
         return True
     return any(_leads_to(name, part) or not leading(name).isdisjoint(codes) for name, part in alternatives)
 
 
 def _asks_time(part: Predicate) -> bool:
-    return isinstance(part, Has | Present) and part.code == TIME
+    return isinstance(part, Has | Present) and part.code in TIMES
 
 
 def _leads_to(type_name: str | None, predicate: Predicate) -> bool:

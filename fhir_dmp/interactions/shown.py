@@ -14,10 +14,10 @@ from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.dmp.visibility import VISIBILITY, concept, label_of, labels_of
 from fhir_dmp.fhir import json
-from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.references import Ref, parse_reference, references
 from fhir_dmp.fhir.tables import element
-from fhir_dmp.interactions import facts
+from fhir_dmp.interactions import facts, late_seals
+from fhir_dmp.interactions.appearing import dated
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, dossier_in, version_id
@@ -66,7 +66,10 @@ async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -
         if gone:
             found[place] = without(context, found[place], gone)
     for place, row in enumerate(rows) if met is not None and met.may_be_late else ():
-        if (at_ms := met.appeared(row)) != row.updated_ms:
+        # A row that a search found by when it came says that time already, its body does not.
+        if (at_ms := met.came(row)) >= row.updated_ms:
+            if row.type == late_seals.PROVENANCE:
+                found[place] = await late_seals.told(context, met, row, found[place], at_ms)
             found[place] = dated(found[place], at_ms)
     return found
 
@@ -75,12 +78,6 @@ def timed(met: "Known | None", row: Row) -> Row:
     """A row with the time of its last change as the asker sees it."""
     at_ms = row.updated_ms if met is None else met.appeared(row)
     return row if at_ms == row.updated_ms else replace(row, updated_ms=at_ms)
-
-
-def dated(body: bytes, at_ms: int) -> bytes:
-    """A body whose meta.lastUpdated is this instant, UTC ms."""
-    meta = json.parse_exact(bytes(json.members(body)["meta"]), object_only=False)
-    return json.set_members(body, {"meta": json.dump({**meta, "lastUpdated": to_instant(at_ms)})})
 
 
 async def rows(context: "Context", sight: Sight, found: Sequence[Row]) -> list[Row]:

@@ -6,14 +6,10 @@ Whoever may read the resource may verify it. What is compared is what is stored,
 """
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-
-import msgspec
 
 from fhir_dmp.dmp import documents
 from fhir_dmp.fhir import json
@@ -21,17 +17,17 @@ from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import from_instant
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.fhir.references import parse_reference
-from fhir_dmp.interactions import enforcement, facts, read
+from fhir_dmp.interactions import enforcement, facts, late_seals, read
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.origins import Homes
+from fhir_dmp.interactions.seal_reading import foreign, is_seal, own_names, signatures
 from fhir_dmp.search import narrow
 from fhir_dmp.search.predicate import AnyOf, Has, ReferenceIs, UriIs
 from fhir_dmp.signing import jws, seal
-from fhir_dmp.signing.keys import OF_HOSTS, TYP, Keys, PublicKeys, SealKeys
+from fhir_dmp.signing.keys import Keys, SealKeys
 from fhir_dmp.signing.seal import Opened, Version
 from fhir_dmp.signing.verdict import FAILED, PASSED, Verdict, failed, indeterminate, passed, together
 from fhir_dmp.store.contents import Contents
-from fhir_dmp.store.records import Key
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, version_id
 
@@ -44,13 +40,15 @@ IDNPS_OF_RPPS = "8"
 async def run(context: Context, url: Url, given: Given) -> Answer:
     """Parameters `seal`, `message`, `author` (code) and `reason` (string, each begins with what it is about)."""
     admit(context, url.type, "r")
-    row, _ = await enforcement.readable(context, url.type, url.id, await read.current(context, url.type, url.id))
+    row, met = await enforcement.readable(context, url.type, url.id, await read.current(context, url.type, url.id))
     if row is None:
         raise read.absent()
     if row.deleted:
         raise read.deleted(row)
     proofs = await provenances(context, row, url.id)
     sealed = await host_seal(context, row, url.id, proofs)
+    if met is not None and (at_ms := met.appeared(row)) != row.updated_ms:
+        sealed = late_seals.verdict(context, sealed, at_ms)
     found = {"seal": sealed[0], "message": message_seal(sealed), "author": await author(context, row, url.id, proofs, sealed)}
     listed = [{"name": name, "valueCode": verdict.status} for name, verdict in found.items()]
     listed += [{"name": "reason", "valueString": f"{name}: {reason}"} for name, verdict in found.items() for reason in verdict.reasons]
@@ -90,37 +88,6 @@ async def host_seal(context: Context, row: Row, id: str, proofs: Sequence[dict])
 def host_of(opened: Opened) -> str:
     """The host that a seal says it is of."""
     return opened.statement.host if opened.statement is not None else ""
-
-
-def own_names(context: Context) -> frozenset[str]:
-    """How this host names itself in seals."""
-    named = {context.recorder.indexer.server.identity} if context.recorder is not None else set()
-    return frozenset({"", context.store.record.identity, *named})
-
-
-async def foreign() -> list[Keys]:
-    """Keys of the hosts that dossiers are taken from: what they sealed stays provable here."""
-    found = [msgspec.json.decode(one.public) async for one in Key.objects(pk__gte=OF_HOSTS, pk__lt=f"{OF_HOSTS}~")]
-    return [PublicKeys(found)] if found else []
-
-
-def is_seal(text: bytes) -> bool:
-    """Whether a JWS says that it is the seal of a host."""
-    try:
-        return jws.header_of(text.decode("ascii")).typ == TYP
-    except (jws.Refused, UnicodeDecodeError):
-        return False
-
-
-def signatures(provenance: dict) -> list[tuple[str, bytes]]:
-    """(sigFormat, octets) of each signature of a Provenance; what is not base64 is left out."""
-    found = []
-    for one in provenance.get("signature") or ():
-        try:
-            found.append((one.get("sigFormat", ""), base64.b64decode("".join((one.get("data") or "").split()), validate=True)))
-        except (binascii.Error, ValueError):
-            continue
-    return found
 
 
 def message_seal(sealed: tuple[Verdict, Opened | None]) -> Verdict:

@@ -9,7 +9,8 @@ from fhir_dmp.audit.verify import Report
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions.origins import Homes, translated
-from fhir_dmp.interactions.verify_seal import digest_of_row, is_seal, signatures
+from fhir_dmp.interactions.seal_reading import is_seal, signatures
+from fhir_dmp.interactions.verify_seal import digest_of_row
 from fhir_dmp.signing import seal
 from fhir_dmp.signing.jws import FORM
 from fhir_dmp.signing.keys import Keys

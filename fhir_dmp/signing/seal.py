@@ -136,7 +136,12 @@ def opened(text: str, finds: Sequence[Keys]) -> Opened:
         return Opened(None, failed(f"the seal was changed: {error}"))
     except msgspec.DecodeError:
         return Opened(None, failed("the seal says nothing that can be read"))
-    return Opened(statement, passed(f"sealed by the host on {statement.at} with key {header.kid} ({header.alg})"), header.kid)
+    return Opened(statement, passed(words(statement.at, header.kid, header.alg)), header.kid)
+
+
+def words(at: str, kid: str, algorithm: str) -> str:
+    """What is said of a seal that holds."""
+    return f"sealed by the host on {at} with key {kid} ({algorithm})"
 
 
 def compared(found: Opened, version: Version) -> Verdict:

@@ -66,6 +66,9 @@ class Scene:
         for count in ("", "&_count=1"):
             assert self.found(by, count) == [self.id, self.other]
             assert self.found(by, f"{count}&_sort=_lastUpdated") == [self.other, self.id]
+        for criteria in ("", "&_sort=date", f"&_id={self.id}", "&_summary=true", "&_elements=date"):
+            entries = by.get(f"DocumentReference?patient={self.dossier.id}{criteria}").json()["entry"]
+            assert self.updated(by) in [one["resource"]["meta"]["lastUpdated"] for one in entries], criteria
         assert self.found(by, f"&_lastUpdated=gt{before}") == [self.id] and self.found(by, f"&_lastUpdated=lt{before}") == [self.other]
         entries = by.get(f"DocumentReference/{self.id}/_history?_since={before}").json()["entry"]
         assert [one["resource"]["meta"]["lastUpdated"] for one in entries] == [self.updated(by)]

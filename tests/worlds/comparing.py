@@ -6,10 +6,11 @@ access-rules 6.
 import asyncio
 import itertools
 import os
+from collections.abc import Callable
 from random import Random
 
 from tests.worlds import asking, people, purging
-from tests.worlds.histories import MINUTE, Play, Story
+from tests.worlds.histories import MINUTE, Play, Step, Story
 from tests.worlds.hosting import Call, Host, Reply
 
 MOST_PAGES = 6
@@ -61,12 +62,15 @@ class Worlds:
         """Of a history; no other one has it."""
         return f"{_RUN}-{next(_runs)}"
 
-    async def both(self, play: Play) -> None:
-        """The history on the first host, what is left of it on the second; answers to what the asker himself did are compared."""
+    async def both(self, play: Play, other: Callable[[], list[Step]] | None = None) -> None:
+        """The history on the first host, what is left of it on the second; answers to what the asker himself did are compared.
+
+        other: the steps of the second, once the first was played; None for what is left when what is hidden is left out.
+        """
         for host in (self.one, self.other):
             host.sealing(play.story.sealed)
         await play.run()
-        left = purging.purged(play)
+        left = purging.purged(play) if other is None else other()
         self.histories += 1
         self.with_hidden += bool(purging.hidden_from(play))
         self.gone += len(play.steps) - len(left)

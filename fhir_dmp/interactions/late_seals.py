@@ -1,0 +1,110 @@
+"""What the host vouches for, as somebody is told it to whom that came late: recorded and sealed at the instant at which it came to him.
+
+https://hl7.org/fhir/R4/provenance.html ; access-rules: what becomes visible to a class is seen by it as a late deposit
+
+A seal names the instant at which it was made, and its digests are of bodies that name it too. Whoever was kept from what it seals would
+see by it that this was there before. To him the host says the same of the instant at which it came to him: these versions, dated as he is
+shown them, were here then. What is stored stays as it is, and what is sealed wrongly is not sealed again.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.interactions.appearing import dated
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.origins import Homes, translated
+from fhir_dmp.interactions.seal_reading import foreign, own_names, seal_in
+from fhir_dmp.signing import seal
+from fhir_dmp.signing.seal import Opened, Sealed, Version
+from fhir_dmp.signing.verdict import PASSED, Verdict, passed
+from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import version_id, version_of
+
+if TYPE_CHECKING:
+    from fhir_dmp.interactions.enforcement import Known
+
+PROVENANCE = "Provenance"
+
+
+async def told(context: Context, met: "Known", row: Row, body: bytes, at_ms: int) -> bytes:
+    """A Provenance that came to the asker at this instant, UTC ms. body: as he would be shown it, its meta as stored.
+
+    One that somebody deposited says what he said; one that the host made says nothing of before.
+    """
+    value = json.parse_exact(body)
+    if value.get("recorded") != value["meta"]["lastUpdated"]:
+        return body
+    instant = to_instant(at_ms)
+    changed = {"recorded": json.dump(instant)}
+    if "signature" in value:
+        made = [await _signature(context, met, row, one, at_ms) for one in value["signature"]]
+        kept = [{**one, "when": instant} for one in made if one is not None]
+        changed["signature"] = json.dump(kept) if kept else None
+    return json.set_members(body, changed)
+
+
+async def _signature(context: Context, met: "Known", row: Row, one: Mapping[str, Any], at_ms: int) -> Mapping[str, Any] | None:
+    """One signature; what a sender signed is his. None for a seal that cannot be made again."""
+    text = seal_in(one)
+    if not text:
+        return one
+    made = await _sealed(context, met, row, text, at_ms)
+    return {**one, "data": base64.b64encode(made.encode()).decode()} if made else None
+
+
+async def _sealed(context: Context, met: "Known", row: Row, text: str, at_ms: int) -> str:
+    """The statement of a seal that holds, of this instant; "" for one that does not."""
+    if context.seals is None or context.recorder is None:
+        return ""
+    opened = seal.opened(text, [context.seals, *await foreign()])
+    said = opened.statement
+    if said is None:
+        return ""
+    homes = Homes(context.reads, own_names(context))
+    home = await homes.at(said.host, row.dossier)
+    here = [translated(one.reference.encode(), home.ids).decode() if home is not None else one.reference for one in said.what]
+    rows = await _versions(context, here)
+    what = []
+    for one, reference in zip(said.what, here, strict=True):
+        found = rows.get(reference)
+        if found is None or found.body is None:
+            return ""
+        # Whether its content is what was sealed is for $verify to say: the digest of it stays.
+        version = await homes.version(said.host, row.dossier, Version(reference, found.body, one.octets))
+        if seal.compared(opened, version).status != PASSED:
+            return ""
+        came = met.appeared(replace(found, visible=row.visible))
+        shown = found.body if came == found.updated_ms else dated(found.body, came)
+        what.append(Sealed(reference, seal.digest(shown), one.octets, one.identifier))
+    host, patient = context.recorder.indexer.server.identity, f"Patient/{met.patient}" if said.patient else ""
+    return seal.sign(context.seals, host, to_instant(at_ms), patient, what, said.message)
+
+
+async def _versions(context: Context, references: list[str]) -> dict[str, Row]:
+    """Stored versions by "Type/id/_history/version"; what is not there is left out."""
+    places = {}
+    for reference in references:
+        parts = reference.split("/")
+        version = version_of(parts[3]) if len(parts) == 4 else None
+        if version is not None:
+            places[context.store.vault.locate(parts[0], parts[1]), version] = reference
+    rows = await context.reads.load_versions(list(places))
+    return {places[row.key, row.version]: row for row in rows if version_id(row.version) == places[row.key, row.version].rpartition("/")[2]}
+
+
+def verdict(context: Context, found: tuple[Verdict, Opened | None], at_ms: int) -> tuple[Verdict, Opened | None]:
+    """What `$verify` says of a seal to somebody to whom what it seals came at this instant, UTC ms: no earlier one."""
+    said, opened = found
+    if opened is None or opened.statement is None:
+        return found
+    kid, algorithm = (context.seals.signer.kid, context.seals.signer.algorithm) if context.seals is not None else (opened.kid, "")
+    instant = to_instant(at_ms)
+    told = passed(seal.words(instant, kid, algorithm))
+    statement = msgspec.structs.replace(opened.statement, at=instant)
+    return told if said.status == PASSED else said, Opened(statement, told if opened.verdict.status == PASSED else opened.verdict, kid)
