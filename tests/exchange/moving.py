@@ -17,7 +17,7 @@ from fhir_dmp.exchange.opening import context_of
 from fhir_dmp.exchange.package_facts import Names
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.fhir import json
-from fhir_dmp.interactions import enforcement, origins, verify_seal
+from fhir_dmp.interactions import enforcement, origins, seal_reading
 from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.origins import translated
 from fhir_dmp.interactions.verify_seals import seals
@@ -250,5 +250,5 @@ class Two:
         """Whether every seal of a host's store holds."""
         report = Report()
         context = self.plain(host)
-        await seals(context.store, report, [context.seals, *await verify_seal.foreign()])
+        await seals(context.store, report, [context.seals, *await seal_reading.foreign()])
         return report.faults
