@@ -214,13 +214,13 @@ def validate(
     if category == "opening" and not by_operation:
         found.append(_fault("the opening Consent is written by $open alone", "Consent.category"))
     if category and consent.get("provision"):
-        found += _provision_faults(category, consent["provision"], resolve)
+        found += _provision_faults(category, consent["provision"], resolve, consent.get("status") == ACTIVE)
         if himself and category == "access":
             found += _himself_faults(consent, resolve, himself, days)
     return found
 
 
-def _provision_faults(category: str, provision: Mapping[str, Any], resolve: Resolve) -> list[Issue]:
+def _provision_faults(category: str, provision: Mapping[str, Any], resolve: Resolve, active: bool) -> list[Issue]:
     shape, where, found = SHAPES[category], "Consent.provision", []
     if provision.get("type") not in shape.types:
         found.append(_fault(f"provision.type of `{category}` must be {' or '.join(shape.types)}", f"{where}.type"))
@@ -234,6 +234,8 @@ def _provision_faults(category: str, provision: Mapping[str, Any], resolve: Reso
     if shape.purposes and purposes != shape.purposes:
         found.append(_fault(f"provision.purpose must be {', '.join(sorted(shape.purposes))}", f"{where}.purpose"))
     found += _period_faults(provision.get("period"), shape.period, f"{where}.period", category)
+    if category == "access" and active and not provision.get("period"):  # without one it is revoked all the same
+        found.append(_fault("`access` says how long it holds", f"{where}.period"))
     found += _actor_faults(category, shape, provision, resolve)
     if category == "mask":
         found += _mask_faults(provision, resolve)

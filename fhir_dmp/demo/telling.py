@@ -230,6 +230,8 @@ def document(patient: str, by: Professional, type_code: str, title: str, labels:
 def consent(patient: str, category: str, permit: bool, actors: tuple[Professional, ...], purposes: tuple[str, ...]) -> dict:
     """A Consent in the shape of its category."""
     provision: dict[str, Any] = {"type": "permit" if permit else "deny"}
+    if category == "access":
+        provision["period"] = {"start": today()}
     if purposes:
         provision["purpose"] = [{"system": ACT_REASON, "code": code} for code in purposes]
     if actors:

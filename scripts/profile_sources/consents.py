@@ -126,6 +126,8 @@ def of_category(code: str, shape: Shape) -> Profile:
 def _period(code: str, shape: Shape) -> list[E]:
     if not shape.period:
         return [E("provision.period", "0..0", "It has no period", "Sans période")]
+    if code == "access":
+        return [E("provision.period", "1..1", "How long it holds, both days included", "Durée, bornes comprises", ms=True)]
     if code != "mandate":
         return [E("provision.period", "0..1", "How long it holds, both days included", "Durée, bornes comprises", ms=True)]
     return [

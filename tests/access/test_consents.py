@@ -31,6 +31,18 @@ def test_a_period_that_ended_gives_nothing(world):
     assert not reads(anna, dossier)
 
 
+def test_an_access_without_a_period_is_refused_and_can_always_be_revoked(world):
+    dossier, anna = world.open(), world.professional()
+    holder, value = world.holder(dossier), consent(dossier, "access", anna)
+    del value["provision"]["period"]
+    answer = holder.post("Consent", value)
+    assert answer.status_code == 422 and places(answer) == ["Consent.provision.period"] and not reads(anna, dossier)
+    given = world.consent(dossier, "access", anna)
+    endless = {**given, "provision": {name: part for name, part in given["provision"].items() if name != "period"}}
+    assert holder.put(f"Consent/{given['id']}", endless).status_code == 422 and reads(anna, dossier)
+    assert holder.put(f"Consent/{given['id']}", {**endless, "status": "inactive"}).status_code == 200 and not reads(anna, dossier)
+
+
 def test_a_structure_is_authorised(world):
     dossier = world.open()
     finess = "750099123"

@@ -303,6 +303,8 @@ def consent(dossier: Dossier, category: str, *actors: object, permit: bool | Non
     """A Consent as the contract shapes it. actors: Askers, or references. fields: of provision; status, performer."""
     codes = PURPOSES.get(category, ())
     provision: dict = {"type": "permit" if (category not in DENIES if permit is None else permit) else "deny"}
+    if category == "access":
+        provision["period"] = {"start": day(days=-1)}
     if codes:
         provision["purpose"] = [{"system": ACT_REASON, "code": code} for code in codes]
     if actors:

@@ -52,8 +52,9 @@ def consent(category, kind="permit", id="c", status="active", **provision):
 
 
 GOOD = {
-    "access": consent("access", actor=[actor()]),
-    "access to a structure": consent("access", actor=[actor("750000001", FINESS)]),
+    "access": consent("access", actor=[actor()], period={"start": "2026-11-22"}),
+    "access to a structure": consent("access", actor=[actor("750000001", FINESS)], period={"end": "2027-11-22"}),
+    "access, revoked": consent("access", status="inactive", actor=[actor()]),
     "administrator": consent("administrator", actor=[actor("810000000006", IDNPS)]),
     "block": consent("block", "deny", actor=[{"role": IRCP, "reference": {"reference": "Practitioner/who"}}]),
     "emergency-regulation": consent("emergency-regulation", "deny"),
@@ -71,7 +72,7 @@ GOOD = {
 def test_a_consent_of_each_category_is_accepted(name):
     assert validate(GOOD[name], resolve) == []
     directive = read(GOOD[name], resolve)
-    assert directive is not None and directive.category in SHAPES and directive.active
+    assert directive is not None and directive.category in SHAPES and directive.active is ("revoked" not in name)
 
 
 def test_opening_is_written_by_open_alone():
@@ -112,6 +113,7 @@ def spoilt(name, *path, value=None):
         (spoilt("access", "provision", "provision", value=[{"type": "deny"}]), "Consent.provision.provision"),
         (spoilt("access", "provision", "securityLabel", value=[{"code": "R"}]), "Consent.provision.securityLabel"),
         (spoilt("access", "provision", "data", value=[{"meaning": "instance"}]), "Consent.provision.data"),
+        (spoilt("access", "provision", "period"), "Consent.provision.period"),
         (spoilt("access", "provision", "period", value={"start": "2026-11-22", "end": "2026-11-21"}), "Consent.provision.period"),
         (spoilt("administrator", "provision", "actor", value=[actor("750000001", FINESS)]), "Consent.provision.actor[0]"),
         (spoilt("block", "provision", "type", value="permit"), "Consent.provision.type"),
@@ -136,7 +138,7 @@ def test_a_professional_for_himself_attests_and_at_most_for_a_year():
     year = {**consent("access", actor=[actor()], period={"start": "2026-11-22", "end": "2027-11-21"}), **evidence}
     assert validate(year, resolve, himself=himself) == []
     longer = {**consent("access", actor=[actor()], period={"start": "2026-11-22", "end": "2027-11-24"}), **evidence}
-    endless = {**consent("access", actor=[actor()]), **evidence}
+    endless = {**consent("access", actor=[actor()], period={"start": "2026-11-22"}), **evidence}
     for one in (longer, endless):
         assert [i.expression for i in validate(one, resolve, himself=himself)] == ["Consent.provision.period"]
     unattested = {**year, "extension": []}

@@ -59,7 +59,7 @@ def consents() -> tuple[Resource, ...]:
         consent("ouverture", "opening"),
         closed,
         consent("acces", "access", actor=[SACHA], period=YEAR),
-        consent("acces-structure", "access", actor=[HOSPITAL]),
+        consent("acces-structure", "access", actor=[HOSPITAL], period=YEAR),
         attested,
         consent("administrateur", "administrator", actor=[SACHA]),
         consent("blocage", "block", "deny", actor=[SACHA]),
