@@ -77,6 +77,16 @@ class Op(NamedTuple):
 PATIENT = ("Patient",)
 DAY = "The first day, or instant", "Le premier jour, ou instant"
 LAST = "The last day, or instant", "Le dernier jour, ou instant"
+
+
+def paged(most: int) -> tuple[P, P]:
+    """What asks for a part of a long list."""
+    return (
+        P("after", "in", "0..1", "string", "Where the page before ended", "Là où finit la page précédente"),
+        P("count", "in", "0..1", "positiveInt", f"How many, at most {most}", f"Combien, au plus {most}"),
+    )
+
+
 RETURN_PATIENT = P("return", "out", "1..1", "Patient", "The Patient", "Le Patient")
 CHECK = tuple(
     P(name, "out", "1..1", "code", f"{en}: passed, indeterminate or failed", f"{fr} : passed, indeterminate ou failed")
@@ -318,8 +328,7 @@ OPERATIONS: tuple[Op, ...] = (
         "Ce qui attend le médecin de l'hébergeur : accès en urgence, dépôts après un décès",
         (
             P("status", "in", "0..1", "code", "requested (the default) or completed", "requested (par défaut) ou completed"),
-            P("after", "in", "0..1", "string", "The last one of the page before", "Le dernier de la page précédente"),
-            P("count", "in", "0..1", "positiveInt", "How many, at most 100", "Combien, au plus 100"),
+            *paged(100),
             P("review", "out", "0..*", "", "One of them", "L'un d'eux", parts=REVIEWED),
         ),
     ),
@@ -395,8 +404,7 @@ OPERATIONS: tuple[Op, ...] = (
         (
             P("source", "in", "1..1", "string", "Registered source", "Source enregistrée"),
             P("kind", "in", "0..1", "code", "code or identity", "code ou identity"),
-            P("after", "in", "0..1", "string", "Where the page before ended", "Là où finit la page précédente"),
-            P("count", "in", "0..1", "positiveInt", "How many, at most 100", "Combien, au plus 100"),
+            *paged(100),
             P("return", "out", "1..1", "Parameters", "One `waiting` each", "Un `waiting` pour chacun"),
         ),
     ),
@@ -427,8 +435,7 @@ OPERATIONS: tuple[Op, ...] = (
         "Quels dossiers l'Assurance Maladie est invitée à alimenter, et depuis quand",
         (
             P("since", "in", "0..1", "dateTime", "When it was last asked", "Date de la demande précédente"),
-            P("after", "in", "0..1", "string", "Where the page before ended", "Là où finit la page précédente"),
-            P("count", "in", "0..1", "positiveInt", "How many, at most 500", "Combien, au plus 500"),
+            *paged(500),
             P(
                 "dossier",
                 "out",

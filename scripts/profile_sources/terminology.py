@@ -11,7 +11,7 @@ from typing import Any
 from fhir_dmp.dmp import spaces
 from fhir_dmp.dmp.visibility import ALIASES
 from scripts.profile_sources.making import CANONICAL, DATE, FRANCE, PUBLISHER, canonical, head
-from scripts.profile_sources.systems import ACT_REASON, CATEGORY, LOINC, ROLE_CODE, TRE_A03, TRE_A05, TRE_A07, TRE_A08, coding
+from scripts.profile_sources.systems import ACT_REASON, CATEGORY, LOINC, ROLE_CODE, TRE_A03, TRE_A07, TRE_A08
 
 HERE = Path(__file__).parent
 Lists = dict[str, Any]
@@ -221,7 +221,6 @@ def code_systems(data: Lists) -> Iterator[dict[str, Any]]:
             ],
         }
     yield _pilot_sites(data["pilotSites"])
-    yield from _supplements()
 
 
 def _pilot_sites(pilots: dict[str, Any]) -> dict[str, Any]:
@@ -241,40 +240,6 @@ def _pilot_sites(pilots: dict[str, Any]) -> dict[str, Any]:
             for code, name, region, host in pilots["sites"]
         ],
     }
-
-
-def _supplements() -> Iterator[dict[str, Any]]:
-    """Class, space and volet of every type, as properties beside its own code system."""
-    for id, system, name in (("dmp-type-loinc", LOINC, "LOINC"), ("dmp-type-tre-a05", TRE_A05, "TRE_A05")):
-        about = (
-            f"Class, space of 2018 and volet of 2007 of the document types that come from {name}.",
-            f"Classe, espace de 2018 et volet de 2007 des types de documents issus de {name}.",
-        )
-        kinds = [one for one in spaces.types().values() if one.system == system]
-        found = head(
-            "CodeSystem", id, f"Document types of {name}: where they are shown", f"Types issus de {name} : où ils sont montrés", about
-        )
-        if system == LOINC:
-            found["copyright"] = LICENCE
-        yield found | {
-            "purpose": "Source: class from ASS_X16 of ANS; space and volet are a mapping of this project.",
-            "content": "supplement",
-            "supplements": system,
-            "count": len(kinds),
-            "property": [{"code": code, "type": "Coding"} for code in ("class", "space", "volet")],
-            "concept": [
-                {
-                    "code": kind.code,
-                    "display": kind.display,
-                    "property": [
-                        {"code": "class", "valueCoding": coding(TRE_A03, kind.document_class)},
-                        {"code": "space", "valueCoding": coding(canonical("CodeSystem", "dmp-space"), kind.space)},
-                        {"code": "volet", "valueCoding": coding(canonical("CodeSystem", "dmp-volet"), kind.volet)},
-                    ],
-                }
-                for kind in kinds
-            ],
-        }
 
 
 def concept_maps() -> Iterator[dict[str, Any]]:

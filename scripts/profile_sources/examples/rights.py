@@ -108,14 +108,16 @@ def will(id: str, said: str) -> Resource:
 def around() -> tuple[Resource, ...]:
     """Existence of a DMP, people around the holder, care teams."""
 
-    def related(id: str, code: str, display: str, family: str, given: str, **more: Any) -> Resource:
+    def related(id: str, code: str, text: str, family: str, given: str, **more: Any) -> Resource:
+        # HL7 displays its own codes in English only.
+        display = {"MTH": "mother", "GUARD": "guardian", "BRO": "brother"}[code]
         return resource(
             "RelatedPerson",
             id,
             "dmp-related-person",
             active=True,
             **{"patient": ref("Patient/leo-essai"), **more},
-            relationship=[concept(ROLE_CODE, code, display)],
+            relationship=[concept(ROLE_CODE, code, display) | {"text": text}],
             name=[{"family": family, "given": [given]}],
         )
 
