@@ -23,6 +23,8 @@ from fhir_dmp.settings import Settings
 BASE = "http://dmp.test/fhir"
 # A page link names the moment of the database at which its first page was read: a time, like the date of an answer.
 CURSOR = re.compile(rb"_cursor=([A-Za-z0-9_-]+)")
+# What was asked, in a trace: of a later page with its cursor.
+QUERY = re.compile(rb'"query":"([A-Za-z0-9+/]+=*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +173,13 @@ class Host:
 
     def comparable(self, reply: Reply) -> tuple:
         """What must be the same in both worlds: all of it, the moment inside of page links apart."""
-        body = CURSOR.sub(self._without_moment, reply.body)
+        body = CURSOR.sub(self._without_moment, QUERY.sub(self._traced_without_moment, reply.body))
         headers = tuple(sorted((name, text) for name, text in reply.headers if name != "content-length" or body is reply.body))
         return reply.status, headers, body
+
+    def _traced_without_moment(self, found: re.Match) -> bytes:
+        asked = CURSOR.sub(self._without_moment, base64.b64decode(found[1]))
+        return b'"query":"' + base64.b64encode(asked) + b'"'
 
     def _without_moment(self, found: re.Match) -> bytes:
         opened = self.services.store.vault.open_token(found[1].decode(), PURPOSE)
