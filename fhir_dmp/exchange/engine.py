@@ -119,6 +119,8 @@ class _Run:
         self.rows: Mapping[bytes, Row] = {}
         self.touched: set[bytes] = set()
         self.group: list[Ready] = []
+        # Who was found, and is not in the ledger yet: unit, receipt, and its address.
+        self.people: list[tuple[Unit, Receipt, str]] = []
         # One context, whose ids are drawn for one resource after the other.
         self.draw = engine.context.random
         self.stamping = replace(engine.context, random=lambda size: self.draw(size))
@@ -137,6 +139,7 @@ class _Run:
         if plain:
             self.known |= await self.engine.ledger.known(names)
         else:
+            foreign.absent = set()
             self.known |= await foreign.learn(names)
             await self.engine.seen.fetch({foreign.joined.here(line.key) for line in self.known.values() if line.key})
         own = {vault.locate(unit.type, unit.id) for unit in plain if unit.work == RESOURCE and isinstance(unit.id, str)}
@@ -243,9 +246,11 @@ class _Run:
             receipt, location = await foreign.person(unit, next((self.known[key] for key in unit.keys if key in self.known), None))
         else:
             receipt = await foreign.listed(unit)
-        await self.engine.ledger.link(receipt)
-        self._learnt(receipt)
-        unit.done(Result(unit.place, 200, location))
+        self.people.append((unit, receipt, location))
+        self.busy.update(receipt.names)
+        self._expect(receipt)
+        if len(self.people) >= GROUP:
+            await self._flush()
 
     async def _people(self, unit: Unit, parts: Sequence[Unit]) -> tuple[Links, dict[str, tuple[Result, Part | None]]]:
         """Those whom a transaction names: what references to them become; by place, what is answered, and the row of a Patient."""
@@ -350,19 +355,27 @@ class _Run:
     async def _flush(self) -> None:
         """Store what is ready."""
         group, self.group, self.busy, self.size = self.group, [], set(), 0
+        people, self.people = self.people, []
         self.engine.tick()
         hoped, self.hoped = self.hoped, set()
-        if not group:
-            return
-        reached("before-commit")
         try:
+            if people:
+                await self.engine.ledger.link(*(receipt for _, receipt, _ in people))
+                for unit, receipt, location in people:
+                    self._learnt(receipt)
+                    hoped -= set(receipt.names)
+                    unit.done(Result(unit.place, 200, location))
+                people = []
+            if not group:
+                return
+            reached("before-commit")
             outcomes = await self._commit(group)
         except FhirError as error:
             self.engine.seen.forget()
             for name in hoped:
                 self.known.pop(name, None)
-            for ready in group:
-                ready.unit.done(refusal(ready.unit.place, error))
+            for unit in (*(one for one, _, _ in people), *(ready.unit for ready in group)):
+                unit.done(refusal(unit.place, error))
             return
         self.engine.seen.decided()
         reached("after-commit")
@@ -394,17 +407,22 @@ class _Run:
             return
         self.engine.seen.will_be(ready.entry.changes)
         for receipt in ready.entry.receipts:
-            own = ((name, Line(receipt.key, receipt.type)) for name in receipt.names)
-            for name, line in (*own, *((promise.name, Line(promise.key, promise.type)) for promise in receipt.promises)):
-                if name not in self.known:
-                    self.known[name] = line
-                    self.hoped.add(name)
+            self._expect(receipt)
+
+    def _expect(self, receipt: Receipt) -> None:
+        """What the ledger will know."""
+        own = ((name, Line(receipt.key, receipt.type, stand_in=receipt.stand_in)) for name in receipt.names)
+        for name, line in (*own, *((promise.name, Line(promise.key, promise.type)) for promise in receipt.promises)):
+            if name not in self.known:
+                self.known[name] = line
+                self.hoped.add(name)
 
     def _learnt(self, receipt: Receipt) -> None:
         """What the ledger now knows."""
         for key in receipt.names:
             before = self.known.get(key, Line(receipt.key, receipt.type))
-            self.known[key] = replace(before, key=receipt.key, versions=(*before.versions, receipt.stored))
+            stand_in = receipt.stand_in or before.stand_in
+            self.known[key] = replace(before, key=receipt.key, versions=(*before.versions, receipt.stored), stand_in=stand_in)
         for promise in receipt.promises:
             self.known.setdefault(promise.name, Line(promise.key, promise.type))
 

@@ -20,7 +20,7 @@ from fhir_dmp.exchange.rules import FEED, Rules
 from fhir_dmp.exchange.units import Unit
 from fhir_dmp.exchange.waiting import CODE, IDENTITY, Held
 from fhir_dmp.fhir import json
-from fhir_dmp.fhir.references import parse_reference, reference_texts, rewrite
+from fhir_dmp.fhir.references import parse_reference, rewrite
 from fhir_dmp.interactions import depositing, enforcement, match, merged, octets
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.depositing import Item
@@ -98,11 +98,15 @@ class Foreign:
         self.context, self.rules, self.ledger, self.hashing, self.job = context, rules, ledger, hashing, job
         self.quarantine = waiting.of(context.store, rules)
         self.joined = Joined(context)
+        # Names that the ledger was asked for in this run and did not know.
+        self.absent: set[bytes] = set()
         self._asking = judged(context, rules.origin)
 
     async def learn(self, names: Iterable[bytes]) -> dict[bytes, Line]:
         """Lines of the ledger by name, of dossiers of which it is then known where they go on."""
-        lines = await self.ledger.known(names)
+        asked = set(names)
+        lines = await self.ledger.known(asked)
+        self.absent |= asked - lines.keys()
         await self.joined.learn(lines.values())
         return lines
 
@@ -225,7 +229,7 @@ class Foreign:
         unknown: list = []
         if unit.type == DOCUMENT:
             tree, unknown = mapping.mapped(tree, self.rules)
-        elsewhere = {text for text in reference_texts(tree) if text not in inside}
+        elsewhere = {text for text in unit.references if text not in inside}
         listed = sorted(elsewhere - people.texts.keys() - people.stand_ins.keys())
         contents = {text: name for text, name in _contents(tree).items() if text not in inside}
         links = await self._links(listed, unit, contents)
@@ -234,7 +238,7 @@ class Foreign:
         links.texts |= people.texts
         links.stand_ins |= people.stand_ins
         left = {text: name for text, name in contents.items() if text not in links.texts}
-        return _Read(_replaced(tree, links), left, links.nameless)
+        return _Read(_replaced(tree, links, unit.body), left, links.nameless)
 
     def _checked(self, read: _Read, type_name: str) -> Checked:
         return check(self.context, json.set_members(json.dump(read.tree), {"id": None}), type_name)
@@ -349,7 +353,7 @@ class Foreign:
 
     def referred(self, unit: Unit) -> set[bytes]:
         """Keys of what a resource refers to in its source."""
-        names = {self._name(text, unit, quiet=True) for text in reference_texts(unit.tree)}
+        names = {self._name(text, unit, quiet=True) for text in unit.references}
         return {self.hashing.name(name) for name in names | set(_contents(unit.tree).values()) if name}
 
     async def _links(self, listed: Sequence[str], unit: Unit, contents: Mapping[str, str] | None = None) -> Links:
@@ -362,7 +366,7 @@ class Foreign:
             if name := self._name(text, unit):
                 names[text] = name
         keys = {name: self.hashing.name(name) for name in names.values()}
-        if unknown := [key for key in keys.values() if key not in self.known]:
+        if unknown := [key for key in keys.values() if key not in self.known and key not in self.absent]:
             self.known |= await self.learn(unknown)
         found, missing = Links(), []
         for text, name in names.items():
@@ -471,8 +475,16 @@ def _contents(tree: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _replaced(tree: Mapping[str, Any], links: Links) -> Mapping[str, Any]:
-    """References of the source by references of ours; people of the directory by their identifiers."""
+def _replaced(tree: Mapping[str, Any], links: Links, body: bytes) -> Mapping[str, Any]:
+    """References of the source by references of ours; people of the directory by their identifiers.
+
+    body: JSON of it, codes apart: a member whose bytes have none of the texts is not gone through.
+    """
+    texts = [text.encode() for text in (*links.texts, *links.stand_ins)]
+    raw = {name: bytes(value) for name, value in json.members(body).items()}
+    said = {name: tree[name] for name, part in raw.items() if name in tree and (b"\\" in part or any(text in part for text in texts))}
+    if not said:
+        return tree
 
     def walked(value: Any) -> Any:
         if isinstance(value, dict):
@@ -483,7 +495,8 @@ def _replaced(tree: Mapping[str, Any], links: Links) -> Mapping[str, Any]:
             return {name: walked(part) for name, part in value.items()}
         return [walked(part) for part in value] if isinstance(value, list) else value
 
-    return rewrite(walked(tree) if links.stand_ins else dict(tree), links.texts)
+    said = {"resourceType": tree["resourceType"], **said}
+    return {**tree, **rewrite(walked(said) if links.stand_ins else said, links.texts)}
 
 
 def _as_strong(stamped: Stamped, before: Row | None) -> Stamped:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.store.reading import Opener
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Change, Row
 
@@ -21,7 +22,7 @@ class Seen:
         self._store = store
         self._rows: dict[bytes, Row] = {}
         self._dossiers: set[int] = set()
-        self._policies: dict[int, Dossier | None] = {}
+        self._openers: dict[int, Opener | None] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -45,11 +46,19 @@ class Seen:
 
     async def policies(self, dossiers: Iterable[int]) -> dict[int, Dossier | None]:
         """As Reader.policies."""
+        return {one: found.policy for one, found in (await self.openers(dossiers)).items()}
+
+    async def opener(self, dossier: int) -> Opener | None:
+        """As Reader.opener."""
+        return (await self.openers((dossier,))).get(dossier)
+
+    async def openers(self, dossiers: Iterable[int]) -> dict[int, Opener]:
+        """As Reader.openers."""
         wanted = set(dossiers)
-        if not wanted <= self._policies.keys():
+        if not wanted <= self._openers.keys():
             self._dossiers |= wanted
-            self._policies = await self._store.policies(self._dossiers)
-        return {one: self._policies[one] for one in wanted if one in self._policies}
+            self._openers = dict.fromkeys(self._dossiers) | await self._store.openers(self._dossiers)
+        return {one: found for one in wanted if (found := self._openers[one]) is not None}
 
     def will_be(self, changes: Sequence[Change]) -> None:
         """These are stored with whatever comes next."""
@@ -60,8 +69,8 @@ class Seen:
 
     def decided(self) -> None:
         """A transaction has ended: policies are read anew for the next one."""
-        self._policies = {}
+        self._openers = {}
 
     def forget(self) -> None:
         """Something was not as it was seen."""
-        self._rows, self._policies = {}, {}
+        self._rows, self._openers = {}, {}

@@ -13,7 +13,7 @@ from fhir_dmp.exchange import cda, fhir_document
 from fhir_dmp.exchange.inputs import Item, gathered
 from fhir_dmp.exchange.results import Result, refusal
 from fhir_dmp.fhir import bundle, json
-from fhir_dmp.fhir.references import rewrite
+from fhir_dmp.fhir.references import reference_texts, rewrite
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.signing.seal import Message
 from fhir_dmp.store.naming import Hashing, Named, digest, named
@@ -49,6 +49,14 @@ class Unit:
     message: Message | None = None
     results: list[Result] = field(default_factory=list)
     within: "Unit | None" = None
+    _references: list[str] | None = None
+
+    @property
+    def references(self) -> list[str]:
+        """Texts of the references in it."""
+        if self._references is None:
+            self._references = reference_texts(self.tree)
+        return self._references
 
     @property
     def type(self) -> str:

@@ -124,10 +124,11 @@ def reference_texts(value: object) -> list[str]:
     while waiting:
         one = waiting.pop()
         if type(one) is dict:
-            text = one.get("reference")
-            if type(text) is str:
+            if "reference" in one and type(text := one["reference"]) is str:
                 found.append(text)
-            waiting += [part for part in one.values() if type(part) is dict or type(part) is list]
+            for part in one.values():
+                if type(part) is dict or type(part) is list:
+                    waiting.append(part)
         elif type(one) is list:
             waiting += one
     return found

@@ -15,7 +15,7 @@ from fhir_dmp.dmp.documents import SUPERSEDED, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import VISIBILITY, labels_of, unknown
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
-from fhir_dmp.fhir.references import parse_reference, reference_texts, references
+from fhir_dmp.fhir.references import parse_reference, references
 from fhir_dmp.interactions import deposit_faults, enforcement, facts, reviewing, shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Known, settle
@@ -68,7 +68,7 @@ async def decided(
     met = await enforcement.known(context, numbers.pop())
     if met.policy is None:
         raise enforcement.refused()
-    named = await facts.names(context, [one.checked.value for one in items])
+    named = await facts.named_by(context, [text for one in items for text in one.checked.references])
     reviewing.taken(context)  # of an attempt before this one
     predecessors: list[Stamped] = []
     for one in items:
@@ -245,12 +245,12 @@ async def _listed_before(context: Context, met: Known, one: Item, items: Sequenc
     return found
 
 
-def _met(met: Known, row: Row) -> bool:
+async def _met(met: Known, row: Row, id: str) -> bool:
     """Whether what is sent may refer to a row: the depositor sees it; a machine, which sees nothing, deposited it itself."""
     if met.request.kind in MACHINES:
         own = DepositedBy(met.request.organization)
         return any(one.status != WITHDRAWN and matches(own, one) for one in facts.opened(met.context, row))
-    return met.reading(row).permits
+    return met.reading(row).permits and (row.type != "Binary" or await enforcement.carried(met.context, met, id))
 
 
 async def _whole(context: Context, met: Known, items: Sequence[Item], *, resolved: bool) -> None:
@@ -258,7 +258,7 @@ async def _whole(context: Context, met: Known, items: Sequence[Item], *, resolve
     new = {one.address for one in items}
     vault = context.store.vault
     wanted: dict[str, bytes] = {}
-    for text in (text for one in items for text in reference_texts(one.checked.value)):
+    for text in (text for one in items for text in one.checked.references):
         said = parse_reference(text, (context.base_url,))
         address = f"{said.type}/{said.id}"
         if said.kind == "local" and address not in new and address != f"Patient/{met.patient}":
@@ -266,10 +266,10 @@ async def _whole(context: Context, met: Known, items: Sequence[Item], *, resolve
     rows = await context.reads.load_many(set(wanted.values())) if wanted else {}
     faults = []
     for address, key in wanted.items():
-        row, kind = rows.get(key), address.partition("/")[0]
+        row, (kind, _, id) = rows.get(key), address.partition("/")
         there = row is not None and not row.deleted and row.type == kind
         if there and row.dossier == met.number:
-            there = resolved or _met(met, row)
+            there = resolved or await _met(met, row, id)
             if not there:
                 enforcement.keep(met, row)
         elif there:

@@ -5,7 +5,7 @@ https://profiles.ihe.net/ITI/PCF/ ; consent.predicate lists what a row keeps.
 What a deposit fixes (authors, structure, first instant, lineage, labels) is carried to every version and never read again from a body.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -40,9 +40,19 @@ class Origin(NamedTuple):
 
 
 def visible(
-    context: Context, value: Mapping[str, Any], address: str, dossier: int, at_ms: int, current: Row | None, origin: Origin | None
+    context: Context,
+    value: Mapping[str, Any],
+    address: str,
+    dossier: int,
+    at_ms: int,
+    current: Row | None,
+    origin: Origin | None,
+    texts: Callable[[], Iterable[str]] | None = None,
 ) -> Visible:
-    """Facts of a version. value: the resource. address: "Type/id". at_ms: UTC. current: what it replaces. origin: None as written."""
+    """Facts of a version. value: the resource. address: "Type/id". at_ms: UTC. current: what it replaces. origin: None as written.
+
+    texts: gives those of its references, where somebody keeps them.
+    """
     if dossier == COMMON:
         return None
     kind, hash64 = value["resourceType"], context.store.vault.hash64
@@ -66,7 +76,7 @@ def visible(
                 found |= {name: origin.lineage[name] for name in ("ty", "au", "og")}
         if current is not None and isinstance(current.visible, dict):
             found |= {name: current.visible[name] for name in FIXED if name in current.visible}
-    if leads_inside(context, value, dossier):
+    if leads_inside(context, reference_texts(value) if texts is None else texts(), dossier):
         found[LEADS] = True
     return found
 
@@ -94,10 +104,10 @@ def nobody(reference: str) -> frozenset[str]:
     return frozenset()
 
 
-def leads_inside(context: Context, value: Mapping[str, Any], dossier: int) -> bool:
-    """Whether a reference leads to another resource of the same dossier than its Patient."""
+def leads_inside(context: Context, texts: Iterable[str], dossier: int) -> bool:
+    """Whether a reference leads to another resource of the same dossier than its Patient. texts: of the references."""
     vault = context.store.vault
-    for text in reference_texts(value):
+    for text in texts:
         said = parse_reference(text, (context.base_url,))
         if said.kind == "local" and said.type not in ("Patient", *DIRECTORY) and dossier_in(vault.locate(said.type, said.id)) == dossier:
             return True
@@ -118,12 +128,16 @@ def opened(context: Context, row: Row | Unopened) -> tuple[Facts, ...]:
 
 async def names(context: Context, values: Iterable[Mapping[str, Any]]) -> Mapping[str, frozenset[str]]:
     """Who is named by each reference of these resources to the directory, as the directory says now: reference -> names."""
+    return await named_by(context, (text for value in values for text in reference_texts(value)))
+
+
+async def named_by(context: Context, texts: Iterable[str]) -> Mapping[str, frozenset[str]]:
+    """The same of the texts of references."""
     vault, wanted = context.store.vault, {}
-    for value in values:
-        for text in reference_texts(value):
-            said = parse_reference(text, (context.base_url,))
-            if said.kind == "local" and said.type in DIRECTORY:
-                wanted[text] = vault.locate(said.type, said.id)
+    for text in texts:
+        said = parse_reference(text, (context.base_url,))
+        if said.kind == "local" and said.type in DIRECTORY:
+            wanted[text] = vault.locate(said.type, said.id)
     if not wanted:
         return {}
     rows = await context.reads.load_many(set(wanted.values()))
@@ -138,9 +152,9 @@ async def names(context: Context, values: Iterable[Mapping[str, Any]]) -> Mappin
             roles[text] = one.get("practitioner") or {}
     if roles:
         behind = [
-            {"resourceType": "Basic", "subject": one} for one in roles.values() if "PractitionerRole" not in str(one.get("reference"))
+            one for one in (role.get("reference") for role in roles.values()) if isinstance(one, str) and "PractitionerRole" not in one
         ]
-        known = await names(context, behind) if behind else {}
+        known = await named_by(context, behind) if behind else {}
         for text, one in roles.items():
             by_identifier = identity.known_as([one["identifier"]]) if isinstance(one.get("identifier"), dict) else frozenset()
             found[text] = by_identifier or known.get(one.get("reference") or "", frozenset())

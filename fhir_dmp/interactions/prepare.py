@@ -5,12 +5,13 @@ https://hl7.org/fhir/R4/http.html#create and #update
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json, narrative, profiles, schema
 from fhir_dmp.fhir.instants import to_instant
-from fhir_dmp.fhir.references import is_id, parse_reference
+from fhir_dmp.fhir.references import is_id, parse_reference, reference_texts
 from fhir_dmp.fhir.tables import compartment
 from fhir_dmp.interactions import facts
 from fhir_dmp.interactions.context import Answer, Context
@@ -22,7 +23,7 @@ from fhir_dmp.store.rows import Change, Content, NewRow, Row
 from fhir_dmp.store.vault import COMMON, dossier_in, version_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Checked:
     """A resource that was received and found valid, not yet given an id.
 
@@ -33,6 +34,11 @@ class Checked:
     body: bytes
     value: dict
     told: Told
+
+    @cached_property
+    def references(self) -> list[str]:
+        """Texts of the references in it."""
+        return reference_texts(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +193,9 @@ def stamp(
         body=body,
         method=method,
         content=content,
-        visible=facts.visible(context, checked.value, f"{checked.type}/{id}", dossier, updated_ms, current, origin),
+        visible=facts.visible(
+            context, checked.value, f"{checked.type}/{id}", dossier, updated_ms, current, origin, lambda: checked.references
+        ),
     )
     return Stamped(id, Change(row, None) if current is None else Change(row, current.version, current.acted_ms))
 

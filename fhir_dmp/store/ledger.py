@@ -210,16 +210,20 @@ class Ledger:
             return await self._connection.transaction(partial(attempt, look=True), patience=PATIENCE_SECONDS)
 
     @translated
-    async def link(self, receipt: Receipt) -> None:
-        """Write a receipt by itself, of something that made no row; nothing when it was written before."""
+    async def link(self, *receipts: Receipt) -> None:
+        """Write receipts by themselves, of what made no row; nothing when they were written before."""
 
         async def attempt(session: AsyncClientSession) -> None:
-            lines = await self._known(receipt.every_name, session)
+            lines = await self._known((name for receipt in receipts for name in receipt.every_name), session)
             # One person may come under several names with one content: each is a name of his from now on.
-            version = receipt.stored.version
-            new = tuple(name for name in receipt.names if name not in lines or lines[name].version(version) is None)
-            if new:
-                await self._write([receipt._replace(names=new)], lines, session)
+            left = []
+            for receipt in receipts:
+                version = receipt.stored.version
+                new = tuple(name for name in receipt.names if name not in lines or lines[name].version(version) is None)
+                if new:
+                    left.append(receipt._replace(names=new))
+            if left:
+                await self._write(left, lines, session)
 
         await self._connection.transaction(attempt, patience=PATIENCE_SECONDS)
 

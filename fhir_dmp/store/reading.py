@@ -80,9 +80,13 @@ class Reader:
     @translated
     async def opener(self, dossier: int) -> "Opener | None":
         """What opens the rows of a dossier, and its policy; None when there is no such dossier."""
-        row = dossier_row(dossier)
-        document = (await self._documents((row,))).get(row)
-        return None if document is None else self._opener(dossier, document)
+        return (await self.openers((dossier,))).get(dossier)
+
+    async def openers(self, dossiers: Iterable[int]) -> dict[int, "Opener"]:
+        """The same of several; those that do not exist are left out."""
+        wanted = {dossier_row(dossier): dossier for dossier in dossiers}
+        found = await self._documents(tuple(wanted))
+        return {wanted[key]: self._opener(wanted[key], document) for key, document in found.items()}
 
     def _opener(self, dossier: int, document: Mapping[str, Any] | None) -> "Opener":
         if document is None:

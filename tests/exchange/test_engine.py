@@ -213,6 +213,22 @@ async def test_professionals_who_never_come_stay_names_once_nothing_more_comes(i
     assert lost.status == 404 and "Encounter/nothing" in lost.issues[0].diagnostics
 
 
+async def test_who_comes_beside_what_refers_to_him_is_found(importing, store):
+    """In one run, stored in two transactions whoever they are: one for people, one for what is about them."""
+    doctor = {"resourceType": "Practitioner", "id": "d", "identifier": [{"system": RPPS, "value": "10001234567"}]}
+    role = {"resourceType": "PractitionerRole", "id": "r", "practitioner": {"reference": "Practitioner/d"}}
+    (sent,) = [one for one in mixed.dossier(1) if one["resourceType"] == "Immunization"]
+    sent = {name: value for name, value in sent.items() if name != "encounter"}
+    people = [{**doctor, "id": f"other-{number}"} for number in range(3)]
+    engine = importing()
+    counting = Counting(engine.ledger)
+    told = await engine.run(items([doctor, role, *people, {**sent, "performer": [{"actor": {"reference": "PractitionerRole/r"}}]}]))
+    assert [result.status for (result,) in told] == [200] * 5 + [201] and counting.sizes == [1]
+    (body,) = [one for one in (await rows_of(store)).values() if one["resourceType"] == "Immunization"]
+    assert body["performer"] == [{"actor": {"type": "PractitionerRole", "identifier": {"system": RPPS, "value": "10001234567"}}}]
+    assert await importing().run(items([doctor, role])) == told[:2]
+
+
 async def test_a_fhir_document_is_its_composition_and_its_octets(importing, store):
     holder = mixed.holder(1)
     doctor = {"resourceType": "Practitioner", "identifier": [{"system": RPPS, "value": "10001234567"}], "name": [{"family": "LESTRELIN"}]}
