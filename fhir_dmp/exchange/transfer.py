@@ -43,7 +43,7 @@ async def dossiers(context: Context) -> AsyncIterator[str]:
 async def give(context: Context, patient: str, recipient: str, path: Path, reason: str = "") -> Manifest:
     """Write the package of one dossier, whole or not at all, and trace it. context: as_host, or of somebody who may export."""
     number = context.store.vault.dossier_of_patient(patient)
-    met = await enforcement.known(context, number)
+    met = await enforcement.known(context, number, patient=patient)
     enforcement.settle(met.decide("export"))
     await trace(context, patient, recipient)
     draft = path.with_suffix(".part")

@@ -53,10 +53,10 @@ async def run(context: Context, url: Url, given: Given, action: str, reasons: Ma
         if inside.enforcer is None:
             before = (await policy.of_dossiers(inside, {number}))[number]
         else:
-            met = await enforcement.known(inside, number)
+            met = await enforcement.known(inside, number, patient=url.id)
             settle(met.decide(action, reason=reason))
             before = met.policy
-        if before is None:
+        if before is None or before.patient != url.id:
             raise read.absent()
         target = step(before.status, reason, before.deceased_ms is not None)
         if target is None:

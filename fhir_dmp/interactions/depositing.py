@@ -58,14 +58,16 @@ async def decided(
     dossier: where the address says, None to take it from the resources, which all belong to one. changed: addresses of documents that the
     same request has changed already. resolved: references were made here of what a source calls its own, so that they probe nothing.
     """
-    numbers = {place_of(context, one.checked, one.id).dossier for one in items if one.checked.type != "Binary"}
+    places = [place_of(context, one.checked, one.id) for one in items if one.checked.type != "Binary"]
+    numbers, holders = {place.dossier for place in places}, {place.patient or "" for place in places}
     if dossier is not None:
         numbers |= {dossier}
     if COMMON in numbers:
         deposit_faults.tell(deposit_faults.of_nobody(one.checked for one in items))
     if len(numbers) != 1 or COMMON in numbers:
         raise enforcement.refused()
-    met = await enforcement.known(context, numbers.pop())
+    holder = holders.pop() if len(holders) == 1 else ""
+    met = await enforcement.known(context, numbers.pop(), patient=holder.removeprefix("Patient/"))
     if met.policy is None:
         raise enforcement.refused()
     named = await facts.named_by(context, [text for one in items for text in one.checked.references])

@@ -263,9 +263,10 @@ def of_elements(filter: dict) -> dict:
 # ---- dossiers
 
 
-async def known(context: "Context", number: int, *, row: Row | None = None, authored: bool = True) -> Known:
+async def known(context: "Context", number: int, *, row: Row | None = None, patient: str = "", authored: bool = True) -> Known:
     """A dossier as the asker meets it now. row: one of its rows, read just now, with its policy.
 
+    patient: the id by which the request names the holder, "" where it does not; the id of anything else in the dossier names nobody.
     authored: whether it matters that he wrote something else in it; of a document read by its id that one alone does.
     """
     enforcer = context.enforcer
@@ -274,6 +275,8 @@ async def known(context: "Context", number: int, *, row: Row | None = None, auth
     else:
         opener = await context.reads.opener(number)
         found = await policy.settled(context, number, opener.policy) if opener is not None else None
+    if patient and found is not None and found.patient != patient:
+        found = None
     met = Known(context, number, enforcer.request, found, context.now_ms(), enforcer.law, opener)
     if found is None:
         # What does not exist is looked for, and judged, as long as what is refused.
@@ -310,7 +313,7 @@ async def _authored(context: "Context", number: int, person: str) -> bool:
 
 async def of_patient(context: "Context", id: str) -> Known:
     """The dossier of Patient/`id`; one that does not exist is met like one that refuses."""
-    return await known(context, context.store.vault.dossier_of_patient(id))
+    return await known(context, context.store.vault.dossier_of_patient(id), patient=id)
 
 
 def refused() -> FhirError:

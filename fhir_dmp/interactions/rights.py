@@ -17,7 +17,7 @@ from fhir_dmp.interactions import depositing, enforcement, facts, notices, right
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
-from fhir_dmp.interactions.prepare import Checked, check, place_of, stamp, written
+from fhir_dmp.interactions.prepare import Checked, Place, check, place_of, stamp, written
 from fhir_dmp.store.rows import Change, Row
 from fhir_dmp.store.vault import COMMON
 
@@ -45,7 +45,7 @@ async def on_create(context: Context, checked: Checked, id: str | None = None) -
         raise FhirError("business-rule", "the patient it is about is not named", f"{checked.type}.patient")
 
     async def work(inside: Context) -> Answer:
-        met = await enforcement.known(inside, place.dossier)
+        met = await enforcement.known(inside, place.dossier, patient=holder_of(place))
         if met.policy is None:
             raise enforcement.refused()
         if checked.type != "Consent":
@@ -61,9 +61,11 @@ async def on_update(context: Context, checked: Checked, id: str, row: Row, metho
     Conflict when that version is no longer the current one.
     """
     never(checked.type, method)
+    place = place_of(context, checked, id)
+    holder = holder_of(place) if place.dossier == row.dossier else ""
 
     async def work(inside: Context) -> Answer:
-        met = await enforcement.known(inside, row.dossier)
+        met = await enforcement.known(inside, row.dossier, patient=holder)
         if met.policy is None:
             raise enforcement.refused()
         if checked.type != "Consent":
@@ -71,6 +73,11 @@ async def on_update(context: Context, checked: Checked, id: str, row: Row, metho
         return await consent(inside, met, checked, id, row, method)
 
     return await together(context, row.dossier, work)
+
+
+def holder_of(place: Place) -> str:
+    """Logical id of the Patient that a resource names as its own, "" for a Patient itself."""
+    return (place.patient or "").removeprefix("Patient/")
 
 
 async def together(context: Context, dossier: int, work: Callable[[Context], Awaitable[Answer]]) -> Answer:

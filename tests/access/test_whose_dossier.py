@@ -1,0 +1,90 @@
+"""A dossier is named by the id of its Patient alone: the id of anything else in it names nobody, and tells nothing. CONTRACT 6"""
+
+import pytest
+
+from tests.access.test_consents import reads
+from tests.access.world import care_team, consent, document, refused, related
+
+NOBODY = "a" * 26
+JSON_PATCH = "application/json-patch+json"
+
+
+class Named:
+    """A dossier as somebody names it who has the id of one of its documents."""
+
+    def __init__(self, id: str) -> None:
+        self.id, self.path = id, f"Patient/{id}"
+
+
+@pytest.fixture(scope="module")
+def scene(world):
+    """(dossier, its holder, an author, a member of the care team, id of a document)."""
+    author, member = world.professional(), world.professional()
+    dossier = world.open(traitant=world.professional())
+    holder = world.holder(dossier)
+    world.write(holder, care_team(dossier, member))
+    return dossier, holder, author, member, world.deposit(dossier, author)["id"]
+
+
+READING = (
+    "DocumentReference?patient={id}",
+    "DocumentReference?patient={id}&_summary=count",
+    "{path}",
+    "{path}/_history",
+    "{path}/DocumentReference",
+    "{path}/*",
+    "{path}/$everything",
+    "{path}/$summary",
+    "{path}/$access-list",
+    "{path}/$access-journal",
+    "{path}/$explain-access",
+    "DocumentReference/$docref?patient={id}",
+    "?patient={id}",
+    "AuditEvent?patient={id}",
+    "Consent?patient={id}",
+)
+
+
+@pytest.mark.parametrize("path", READING)
+def test_whoever_reads_the_dossier_is_told_as_of_nobody(scene, path):
+    _, holder, _, member, id = scene
+    for by in (holder, member):
+        told, nobody = (by.get(path.format(id=one, path=f"Patient/{one}")) for one in (id, NOBODY))
+        assert told.status_code == nobody.status_code in (403, 404) and told.content == nobody.content
+
+
+def test_nothing_is_done_to_it_by_that_name(scene, world):
+    dossier, holder, author, member, id = scene
+    stranger, anna = world.professional(), world.professional()
+    wrong = Named(id)
+    for by, operation, given in (
+        (stranger, "$break-glass", {"justification": "urgence"}),
+        (holder, "$close", {"reason": "holder-request"}),
+        (holder, "$access-sheet", {}),
+        (holder, "$export-dossier", {"recipient": {"system": "urn:x", "value": "other"}}),
+        (holder, "$explain-access", {"professional": anna.reference["identifier"]}),
+        (world.operator("admin"), "$close", {"reason": "transfer"}),
+    ):
+        told, nobody = (by.run(f"Patient/{one}/{operation}", **given) for one in (id, NOBODY))
+        assert told.status_code == nobody.status_code == 403 and told.content == nobody.content, operation
+    for by, value in (
+        (author, document(wrong, author)),
+        (holder, consent(wrong, "access", stranger)),
+        (holder, care_team(wrong, stranger)),
+        (holder, {**related("MTH"), "patient": {"reference": wrong.path}}),
+    ):
+        assert refused(by.post(value["resourceType"], value)), value["resourceType"]
+    assert not reads(stranger, dossier) and reads(member, dossier)
+    assert holder.get(dossier.path).json()["active"] is True
+
+
+def test_what_is_written_does_not_change_whose_it_is(scene, world):
+    dossier, holder, _, member, id = scene
+    team = world.write(holder, care_team(dossier, member))
+    moved = {**team, "subject": {"reference": f"Patient/{id}"}}
+    assert refused(holder.put(f"CareTeam/{team['id']}", moved))
+    given = world.consent(dossier, "access", world.professional())
+    answer = holder.patch(
+        f"Consent/{given['id']}", [{"op": "replace", "path": "/patient/reference", "value": f"Patient/{id}"}], content_type=JSON_PATCH
+    )
+    assert refused(answer)
