@@ -7,7 +7,7 @@ The walk is guided by plans made from the tables: a member without a rule costs 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
 from typing import NamedTuple
@@ -19,6 +19,8 @@ from fhir_dmp.fhir.tables import MANY, Element, known_type
 
 # More faults than this serve nobody: the answer then ends by saying that there are more.
 MAX_ISSUES = 200
+# Members that are remembered, in each of two generations, and the longest that are.
+MEMBERS, LONGEST = 4096, 512
 
 # A place: (place of the parent, name of the step, index or None); the root has no parent and is named by its type.
 Place = tuple["Place | None", str, int | None]
@@ -106,11 +108,61 @@ def contained_types(resource: dict) -> dict[str, str]:
     return {c["id"]: c.get("resourceType") for c in listed if isinstance(c, dict) and isinstance(c.get("id"), str)}
 
 
-def check(resource: dict, type_name: str, place: Place, contained: dict[str, str]) -> Findings:
-    """Walk one resource, leaving out the resources inside it, which are returned as nested."""
+def check(resource: dict, type_name: str, place: Place, contained: dict[str, str], members: Mapping[str, object] | None = None) -> Findings:
+    """Walk one resource, leaving out the resources inside it, which are returned as nested.
+
+    members: its top-level members as bytes, where somebody has them: what was sound before is sound again, and most come again.
+    """
     findings = Findings(contained)
-    _object(resource, _plan(type_name), place, findings)
+    if members is None or contained:
+        _object(resource, _plan(type_name), place, findings)
+    else:
+        _members(resource, type_name, place, findings, members)
     return findings
+
+
+def _members(resource: dict, type_name: str, place: Place, findings: Findings, members: Mapping[str, object]) -> None:
+    rules, names, choices, _ = _plan(type_name)
+    for name, value in resource.items():
+        if name not in names:
+            continue
+        rule, argument, step = rules[name]
+        if rule is not _objects and rule is not _references:
+            rule(value, argument, (place, step), resource, findings)
+            continue
+        key = (type_name, name, bytes(members[name]))
+        if key not in _sound:
+            before = len(findings.issues), len(findings.nested)
+            rule(value, argument, (place, step), resource, findings)
+            # What names a contained resource depends on another member.
+            if before == (len(findings.issues), len(findings.nested)) and before[0] <= MAX_ISSUES and b"#" not in key[2]:
+                _sound.add(key)
+    _choices(resource, choices, place, findings)
+
+
+class _Sound:
+    """Members that were found sound, in two generations: of those that do not come again the older are forgotten."""
+
+    def __init__(self) -> None:
+        self._young: set[tuple] = set()
+        self._old: set[tuple] = set()
+
+    def __contains__(self, key: tuple) -> bool:
+        if key in self._young:
+            return True
+        if key in self._old:
+            self.add(key)
+            return True
+        return False
+
+    def add(self, key: tuple) -> None:
+        if len(key[2]) <= LONGEST:
+            if len(self._young) >= MEMBERS:
+                self._old, self._young = self._young, set()
+            self._young.add(key)
+
+
+_sound = _Sound()
 
 
 def _object(node: dict, plan: Plan, place: Place, findings: Findings) -> None:
@@ -125,9 +177,7 @@ def _object(node: dict, plan: Plan, place: Place, findings: Findings) -> None:
         if len(node) != 2 or "url" not in node or "id" in node:
             _extension(node, choices[0], place, findings)
     elif choices:
-        for choice in choices:
-            if choice[2] or not choice[1].isdisjoint(node):
-                _choice(node, choice, place, findings)
+        _choices(node, choices, place, findings)
     if len(node) == 1 and "id" in node:
         findings.add("structure", "an element needs a value or children besides its `id`; add them or leave the element out", place)
 
@@ -143,6 +193,12 @@ def _extension(node: dict, choice: tuple, place: Place, findings: Findings) -> N
         findings.add("structure", "an extension needs a value or nested extensions; add one of them", place)
     elif present and "extension" in node:
         findings.add("structure", "an extension has either a value or nested extensions, not both; remove one of them", place)
+
+
+def _choices(node: dict, choices: tuple, place: Place, findings: Findings) -> None:
+    for choice in choices:
+        if choice[2] or not choice[1].isdisjoint(node):
+            _choice(node, choice, place, findings)
 
 
 def _choice(node: dict, choice: tuple, place: Place, findings: Findings) -> None:

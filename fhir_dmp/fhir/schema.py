@@ -6,7 +6,7 @@ A validator is compiled at first use of its type (about 10 ms, under 1 MB) and k
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from itertools import islice
@@ -35,10 +35,11 @@ def validator(type_name: str) -> jsonschema_rs.Validator:
     return jsonschema_rs.validator_for(json_schema(type_name), pattern_options=jsonschema_rs.RegexOptions())
 
 
-def validate(resource: object, *, type: str | None = None) -> list[Issue]:
+def validate(resource: object, *, type: str | None = None, members: Mapping[str, object] | None = None) -> list[Issue]:
     """Every structural fault of a parsed resource, [] when it has none.
 
-    resource: values of fhir.json.parse (numbers as int and Decimal). type: what it must be; else what it says it is.
+    resource: values of fhir.json.parse (numbers as int and Decimal). type: what it must be; else what it says it is. members: its
+    top-level members as fhir.json.members gives them, where somebody has them.
     Each issue has severity error, one of the codes structure, required, value, code-invalid, invalid, and its FHIRPath.
     At most MAX_ISSUES are listed.
 
@@ -51,7 +52,7 @@ def validate(resource: object, *, type: str | None = None) -> list[Issue]:
     waiting = [(Nested(resource, place, False), type, None)]
     while waiting:
         nested, expected, owner = waiting.pop()
-        found = _one(nested, expected, owner, issues)
+        found = _one(nested, expected, owner, issues, members if nested.value is resource else None)
         if found is not None:
             waiting.extend((child, None, found if child.contained else None) for child in reversed(found.nested))
         if len(issues) > MAX_ISSUES:
@@ -61,7 +62,9 @@ def validate(resource: object, *, type: str | None = None) -> list[Issue]:
     return issues
 
 
-def _one(nested: Nested, expected: str | None, owner: Findings | None, issues: list[Issue]) -> Findings | None:
+def _one(
+    nested: Nested, expected: str | None, owner: Findings | None, issues: list[Issue], members: Mapping[str, object] | None = None
+) -> Findings | None:
     """Validate one resource without those inside it."""
     resource, place, _ = nested
     if not isinstance(resource, dict):
@@ -82,7 +85,7 @@ def _one(nested: Nested, expected: str | None, owner: Findings | None, issues: l
         issues.extend(_contained_faults(resource, place))
     compiled = validator(type_name)
     try:
-        found = rules.check(resource, type_name, place, contained)
+        found = rules.check(resource, type_name, place, contained, members)
         subject = _without_nested(resource, type_name) if found.nested else resource
         said = () if compiled.is_valid(subject) else _explain(compiled, subject, type_name, place)
     except (RecursionError, ValueError) as error:

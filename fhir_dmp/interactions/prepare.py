@@ -75,11 +75,12 @@ def check_value(context: Context, body: bytes, value: dict, type_name: str | Non
         raise FhirError("invalid", f"the address names {type_name}, the body is a {found}", "resourceType")
     if len(body) > context.settings.max_resource_bytes and found != "Binary":
         raise FhirError("too-long", f"a resource may take {context.settings.max_resource_bytes} bytes, this one takes {len(body)}", found)
-    if faults := [issue for issue in schema.validate(value) if issue.severity in ("error", "fatal")]:
+    members = json.members(body)
+    if faults := [issue for issue in schema.validate(value, members=members) if issue.severity in ("error", "fatal")]:
         raise FhirError.many("unprocessable", faults)
     if not context.sandbox and b"<img" in body:
         _check_images(value, found)
-    return Checked(found, body, value, remembered.told(found, value, body, context.store.vault.hash64, (context.base_url,)))
+    return Checked(found, body, value, remembered.told(found, value, members, context.store.vault.hash64, (context.base_url,)))
 
 
 def _check_images(value: object, place: str) -> None:

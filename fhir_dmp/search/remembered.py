@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from itertools import chain
 
-from fhir_dmp.fhir import json
 from fhir_dmp.fhir.tables import compartment
 from fhir_dmp.search import blind, extract
 from fhir_dmp.search.blind import DATE, OWN_FIELDS, Entries, Tokens
@@ -113,6 +112,6 @@ def memory(hash64: Hash64, base_urls: tuple[str, ...]) -> Memory:
     return Memory(hash64, base_urls)
 
 
-def told(type_name: str, value: dict, body: bytes, hash64: Hash64, base_urls: tuple[str, ...]) -> Told:
-    """What the search parameters of a resource find in it. body: JSON of value, for the bytes of its members."""
-    return memory(hash64, base_urls).told(type_name, value, json.members(body))
+def told(type_name: str, value: dict, members: Mapping[str, object], hash64: Hash64, base_urls: tuple[str, ...]) -> Told:
+    """What the search parameters of a resource find in it. members: of its top level, as fhir.json.members gives them."""
+    return memory(hash64, base_urls).told(type_name, value, members)

@@ -2,18 +2,21 @@
 
 import gzip
 import json
+import random
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from fhir_dmp.bench import mixed
 from fhir_dmp.consent import predicate
-from fhir_dmp.fhir import instants, references
+from fhir_dmp.fhir import instants, references, rules, schema
 from fhir_dmp.fhir import json as exact
 from fhir_dmp.fhir.tables import RESOURCE_TYPES
 from fhir_dmp.interactions.prepare import patients_named
 from fhir_dmp.search import blind, extract, remembered
 from fhir_dmp.store.vault import Vault
+from tests.fhir.generated import MUTATIONS, mutated
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = (ROOT / "tests" / "fixtures" / "import", ROOT.parent / "shared" / "corpora")
@@ -21,6 +24,7 @@ OURS = ("https://host.example/fhir",)
 HASH = Vault(bytes(range(32))).hash64
 
 
+@cache
 def bodies() -> list[bytes]:
     """The resources of all fixtures and of a few invented dossiers."""
     found = [json.dumps(one, ensure_ascii=False).encode() for number in range(3) for one in mixed.dossier(number)]
@@ -36,6 +40,23 @@ def bodies() -> list[bytes]:
 def told(memory: remembered.Memory, body: bytes) -> remembered.Told:
     value = exact.parse(body)
     return memory.told(value["resourceType"], value, exact.members(body))
+
+
+@pytest.mark.parametrize("members", [rules.MEMBERS, 3], ids=["all", "three at a time"])
+def test_members_that_were_sound_are_sound_again_and_faults_stay_faults(monkeypatch, members):
+    monkeypatch.setattr(rules, "MEMBERS", members)
+    chance = random.Random(11)
+    sound = bodies()[::4]
+    short = [one for one in sound if len(one) < 20_000]
+    broken = (mutated(exact.parse(chance.choice(short)), kind, chance) for kind in MUTATIONS for _ in range(8))
+    wrong = [exact.dump(one[0]) for one in broken if one is not None]
+    faulty = 0
+    for body in [*sound, *wrong, *wrong, *sound]:
+        value = exact.parse(body)
+        whole = schema.validate(value)
+        assert schema.validate(value, members=exact.members(body)) == whole, body
+        faulty += bool(whole)
+    assert faulty > 2 * len(MUTATIONS)
 
 
 @pytest.mark.parametrize("members", [remembered.MEMBERS, 3], ids=["all", "three at a time"])
