@@ -121,6 +121,17 @@ def test_a06_chains(ask):
         assert answer.status != 200 or not ids(answer.value()), answer
 
 
+def test_a06_chains_through_what_refers_to_it(ask):
+    """A document that is shown says nothing of the reference to m, neither in itself nor at the end of a chain."""
+    for criterion in ("relatesto:missing=false", "related:missing=false", "relation=appends", "related:missing=true&_summary=count"):
+        for path in (
+            f"List?{ask.here}&item:DocumentReference.{criterion}",
+            f"AuditEvent?{ask.here}&entity:DocumentReference.{criterion}",
+            f"Patient?_id={ask.play.patient}&_has:DocumentReference:patient:{criterion}",
+        ):
+            ask.get(path, 200)
+
+
 def test_a07_includes(ask):
     for path in (
         f"List?{ask.here}&_include=List:item",
