@@ -4,12 +4,13 @@ https://hl7.org/fhir/R4/profiling.html
 """
 
 import json
+import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from html import escape
 
 from fhir_dmp.guide import package, sources, tree
-from fhir_dmp.guide.grid import Cell, Choice, code, table
+from fhir_dmp.guide.grid import Cell, Choice, breakable, code, table
 from fhir_dmp.guide.layout import pretty
 from fhir_dmp.guide.site import LANGUAGES, Site
 from fhir_dmp.guide.tree import said
@@ -42,6 +43,7 @@ HEADINGS = {
     "parameters": ("Paramètres", "Parameters"),
     "definition": ("Définition", "Definition"),
     "identifiers": ("Identifiants", "Identifiers"),
+    "conversations": ("Dans les conversations", "In the conversations"),
     "maps": ("Correspondances", "Mappings"),
 }
 
@@ -80,7 +82,7 @@ def add(site: Site) -> None:
         texts = {}
         for language in LANGUAGES:
             blocks = Blocks()
-            texts[language] = page(one, language, blocks), blocks
+            texts[language] = page(one, language, blocks) + conversations(one, language, site, blocks), blocks
         site.add(
             name_of(one), "artefacts", texts, {language: said(one, "title", language) or one.get("name", key) for language in LANGUAGES}
         )
@@ -89,15 +91,15 @@ def add(site: Site) -> None:
 def page(one: dict, language: str, blocks: Blocks) -> str:
     """One artefact in Markdown."""
     title = said(one, "title", language) or one.get("name") or one["id"]
-    facts = [(LABELS["canonical"], f"<code>{escape(one.get('url', ''))}</code>")] if one.get("url") else []
+    facts = [(LABELS["canonical"], code(one["url"]).html)] if one.get("url") else []
     if one.get("baseDefinition"):
         facts.append((LABELS["base"], reference(one["baseDefinition"])))
     if one.get("context") and one["resourceType"] == "StructureDefinition":
         facts.append((LABELS["context"], ", ".join(f"<code>{escape(each['expression'])}</code>" for each in one["context"])))
     facts.append((LABELS["version"], escape(one.get("version", ""))))
-    facts.append((LABELS["file"], f'<a href="file:artefacts/{package.file_name(one)}">{package.file_name(one)}</a>'))
+    facts.append((LABELS["file"], f'<a href="file:artefacts/{package.file_name(one)}">{breakable(package.file_name(one))}</a>'))
     rows = "".join(f'<tr><th scope="row">{label[language == "en"]}</th><td>{html}</td></tr>' for label, html in facts if html)
-    parts = [f"# {title}", said(one, "description", language), blocks.keep(f"<table>{rows}</table>")]
+    parts = [f"# {title}", said(one, "description", language), blocks.keep(f'<table class="facts">{rows}</table>')]
     parts += SECTIONS.get(one["resourceType"], definition)(one, language, blocks)
     return "\n\n".join(part for part in parts if part)
 
@@ -120,7 +122,13 @@ def profile(one: dict, language: str, blocks: Blocks) -> list[str]:
 def example(one: dict) -> str:
     """An example, closed until it is wanted."""
     name = f"{one['resourceType']}/{one.get('id', '')}"
-    return f"<details><summary><code>{escape(name)}</code></summary>{coloured(pretty(one), 'json')}</details>"
+    return f"<details><summary><code>{escape(name)}</code></summary>{coloured(laid_out(package.encoded(one)), 'json')}</details>"
+
+
+@cache
+def laid_out(text: bytes) -> str:
+    """JSON for people."""
+    return pretty(json.loads(text))
 
 
 def codes(one: dict, language: str, blocks: Blocks) -> list[str]:
@@ -175,15 +183,38 @@ def operation(one: dict, language: str, blocks: Blocks) -> list[str]:
         for each in one.get("parameter", ())
     ]
     heads = {"fr": ["Sens", "Nom", "Nombre", "Type", "Ce que c'est"], "en": ["Use", "Name", "Cardinality", "Type", "What it is"]}
-    levels = [f"`[{level}]/${one['code']}`" for level in ("system", "type", "instance") if one.get(level)]
-    where = ", ".join(one.get("resource", ()))
-    asked = [f"{', '.join(levels)} ({where})"] if levels else []
+    asked = [", ".join(f"`{each}`" for each in addresses(one))]
     return [*asked, heading("parameters", language), blocks.keep(table(language, heads[language], rows, filtered=False))] if rows else asked
+
+
+def addresses(one: dict) -> list[str]:
+    """Where an operation is asked, below the base.
+
+    >>> addresses({"code": "merge", "resource": ["Patient"], "type": True, "instance": True})
+    ['Patient/$merge', 'Patient/[id]/$merge']
+    """
+    types = [each if each != "Resource" else "[type]" for each in one.get("resource", ())]
+    made = [f"${one['code']}"] if one.get("system") else []
+    made += [f"{each}/${one['code']}" for each in types if one.get("type")]
+    return made + [f"{each}/[id]/${one['code']}" for each in types if one.get("instance")]
+
+
+def conversations(one: dict, language: str, site: Site, blocks: Blocks) -> str:
+    """Exchanges of the guide in which an operation is asked for, "" where there is none."""
+    if one["resourceType"] != "OperationDefinition":
+        return ""
+    asked = re.compile(rf"(^|/)\${re.escape(one['code'])}([/?]|$)")
+    rows = [
+        f'<li><a href="page:{page}#ex-{name}">{escape(exchange.title[language])}</a></li>'
+        for name, (page, exchange) in site.shown.items()
+        if asked.search(exchange.path) and exchange.title
+    ]
+    return f"\n\n{heading('conversations', language)}\n\n{blocks.keep(f'<ul>{chr(10).join(rows)}</ul>')}" if rows else ""
 
 
 def definition(one: dict, language: str, blocks: Blocks) -> list[str]:
     """The resource as it is."""
-    return [heading("definition", language), blocks.keep(coloured(pretty(one), "json"))]
+    return [heading("definition", language), blocks.keep(coloured(laid_out(package.encoded(one)), "json"))]
 
 
 SECTIONS: dict[str, Callable[[dict, str, Blocks], list[str]]] = {
@@ -201,30 +232,30 @@ def reference(url: str) -> str:
     if url.startswith("http://hl7.org/fhir/StructureDefinition/") and url.rsplit("/", 1)[1].isalpha():
         last = url.rsplit("/", 1)[1]
         return f'<a href="http://hl7.org/fhir/R4/{last.lower()}.html">{escape(last)}</a>'
-    return f"<code>{escape(url)}</code>"
+    return code(url).html
 
 
 def listed(language: str, *kinds: str) -> str:
     """Artefacts of some types, with what they are for."""
+    found = [one for one in resources().values() if one["resourceType"] in kinds]
+    abouts = [about(one) for one in found]
+    told = len(set(abouts)) > 1
     rows = []
-    for one in resources().values():
-        if one["resourceType"] in kinds:
-            title = said(one, "title", language) or one.get("name") or one["id"]
-            about = (
-                one.get("type")
-                if one["resourceType"] == "StructureDefinition"
-                else f"${one['code']}"
-                if "code" in one and "kind" in one
-                else one["resourceType"]
-            )
-            link = f'<a href="page:{name_of(one)}">{escape(title)}</a>'
-            rows.append(([Cell(link), code(about or ""), said(one, "description", language)], {"kind": about or ""}))
-    heads = {"fr": ["Nom", "Porte sur", "Ce que c'est"], "en": ["Name", "About", "What it is"]}
-    return table(language, heads[language], rows, filtered=len(rows) > 12)
+    for one, said_of in zip(found, abouts, strict=True):
+        title = said(one, "title", language) or one.get("name") or one["id"]
+        cells = [Cell(f'<a href="page:{name_of(one)}">{escape(title)}</a>'), *([code(said_of)] if told else [])]
+        rows.append(([*cells, said(one, "description", language)], {}))
+    heads = {"fr": ["Nom", "Porte sur", "Ce que c'est"], "en": ["Name", "About", "What it is"]}[language]
+    return table(language, heads if told else [heads[0], heads[2]], rows, filtered=len(rows) > 12)
 
 
-def extensions(language: str) -> str:
-    return listed(language, "StructureDefinition")
+def about(one: dict) -> str:
+    """What an artefact is about, in a word: a type, an address, a parameter."""
+    if one["resourceType"] == "OperationDefinition":
+        return ", ".join(addresses(one))
+    if one["resourceType"] == "SearchParameter":
+        return ", ".join(f"{base}?{one['code']}" for base in one["base"])
+    return one["type"] if one["resourceType"] == "StructureDefinition" else one["resourceType"]
 
 
 def bad_examples(language: str) -> str:
@@ -232,7 +263,7 @@ def bad_examples(language: str) -> str:
     folder = sources.PROFILES / "examples" / "bad"
     rows = []
     for name, told in json.loads((folder / "index.json").read_text("utf-8")).items():
-        shown = coloured(pretty(json.loads((folder / name).read_text("utf-8"))), "json")
+        shown = coloured(laid_out((folder / name).read_bytes()), "json")
         example = f"<details><summary>{escape(told[language])}</summary>{shown}</details>"
         severity = tree.SEVERITIES[told["severity"]][language == "en"]
         cells = [Cell(example), code(told["rule"]), code(told["element"]), Cell(reference(told["profile"])), severity]

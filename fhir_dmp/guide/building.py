@@ -74,15 +74,16 @@ def prose(site: Site, held: dict[str, Held]) -> None:
     names = {language: names_of(sources.PAGES / language) for language in LANGUAGES}
     if names["fr"] != names["en"]:
         raise Broken(f"pages in one language only: {', '.join(sorted(names['fr'] ^ names['en']))}")
-    used: set[str] = set()
     for name in sorted(names["fr"]):
-        texts = {}
+        texts, used = {}, set[str]()
         for language in LANGUAGES:
             blocks = Blocks()
             directives = Environment(undefined=StrictUndefined).from_string((sources.PAGES / language / f"{name}.md").read_text("utf-8"))
             texts[language] = directives.render(**given(site, held, language, blocks, used)), blocks
         site.add(name, section_of.get(name, ""), texts, wide=name in WIDE)
-    if unused := set(held) - used - {name for name, each in held.items() if not each.asked.title}:
+        for exchange in used:
+            site.shown.setdefault(exchange, (name, held[exchange].asked))
+    if unused := set(held) - set(site.shown) - {name for name, each in held.items() if not each.asked.title}:
         raise Broken(f"exchanges with a title that no page shows: {', '.join(sorted(unused))}")
 
 

@@ -7,7 +7,7 @@ import textwrap
 from html import escape
 from itertools import count
 
-LETTER = 7.4  # mean width of a letter of 14 px, in px
+LETTER = 7.9  # mean width of a letter of 14 px in a wide face, in px
 LINE = 18
 _numbers = count(1)
 

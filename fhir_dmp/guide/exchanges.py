@@ -26,7 +26,7 @@ def html(held: Held, language: str, templates: Environment) -> str:
         name=asked.name,
         title=asked.title.get(language, ""),
         by=held.person[language] if held.person else "",
-        token=shlex.join(held.person["token"]) if held.person else "",
+        token=[shlex.quote(word) for word in held.person["token"]] if held.person else [],
         run=asked.run,
         panels=panels,
         status=answer.status,

@@ -3,15 +3,20 @@
 https://html.spec.whatwg.org/multipage/tables.html
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import count
 from typing import NamedTuple
 
 _numbers = count(1)
+# Where a long code may go on in the next line: after its signs, and between a small letter and a capital.
+BREAK = re.compile(r"(?<=[./|_#=&?:-])(?=\w)|(?<=[a-z])(?=[A-Z])")
+# More columns than that are read side by side on a phone too.
+MOST_STACKED = 6
 WORDS = {
-    "fr": {"search": "Filtrer", "all": "tous", "table": "tableau"},
-    "en": {"search": "Filter", "all": "all", "table": "table"},
+    "fr": {"search": "Filtrer", "all": "tous", "table": "tableau", "what": "Ce que c'est"},
+    "en": {"search": "Filter", "all": "all", "table": "table", "what": "What it is"},
 }
 
 
@@ -36,7 +41,16 @@ def text(value: object) -> Cell:
 
 
 def code(value: object) -> Cell:
-    return Cell(f"<code>{escape(str(value))}</code>" if value != "" else "")
+    return Cell(f"<code>{breakable(str(value))}</code>" if value != "" else "")
+
+
+def breakable(text: str) -> str:
+    """A code as HTML that a narrow column does not cut within a word.
+
+    >>> breakable("Patient.birthDate")
+    'Patient.<wbr>birth<wbr>Date'
+    """
+    return "<wbr>".join(map(escape, BREAK.split(text)))
 
 
 def table(
@@ -49,12 +63,15 @@ def table(
     kind: str = "",
     caption: str = "",
 ) -> str:
-    """rows: (cells, facts a choice may ask about)."""
+    """rows: (cells, facts a choice may ask about). kind: tree or grid; any other one is shown row by row on a phone."""
     number = next(_numbers)
-    name = caption or WORDS[language]["table"]
+    said = WORDS[language]
+    name = caption or said["table"]
     made = ["<tr>" + "".join(th(each) for each in heads) + "</tr>"]
-    body = "".join(f"<tr{facts_of(facts)}>" + "".join(td(each) for each in cells) + "</tr>" for cells, facts in rows)
-    styled = f' class="{kind}"' if kind else ""
+    stacked = not kind and len(heads) <= MOST_STACKED
+    told = ["", *(f' data-h="{escape(str(each))}"' if stacked and each != said["what"] else "" for each in heads[1:])]
+    body = "".join(f"<tr{facts_of(facts)}>" + "".join(map(td, cells, told)) + "</tr>" for cells, facts in rows)
+    styled = f' class="{kind or "stack"}"' if kind or stacked else ""
     grid = f'<table id="table-{number}"{styled}><thead>{"".join(made)}</thead><tbody>{body}</tbody></table>'
     scroll = f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(name)} {number}">{grid}</div>'
     return (filters(language, number, choices) if filtered else "") + scroll
@@ -79,12 +96,12 @@ def facts_of(facts: dict[str, str]) -> str:
 
 def th(cell: Cell | str) -> str:
     cell = cell if isinstance(cell, Cell) else text(cell)
-    return f'<th scope="col"{attributes(cell)}>{cell.html}</th>'
+    return f'<th scope="col"{attributes(cell)}><span>{cell.html}</span></th>'
 
 
-def td(cell: Cell | str) -> str:
+def td(cell: Cell | str, told: str) -> str:
     cell = cell if isinstance(cell, Cell) else text(cell)
-    return f"<td{attributes(cell)}>{cell.html}</td>"
+    return f"<td{attributes(cell)}{told if cell.html else ''}>{cell.html}</td>"
 
 
 def attributes(cell: Cell) -> str:

@@ -9,6 +9,8 @@ import json
 import tarfile
 from pathlib import Path
 
+import msgspec
+
 from fhir_dmp import __version__
 from fhir_dmp.guide import sources
 
@@ -141,4 +143,4 @@ def index(resources: list[dict]) -> dict:
 
 
 def encoded(value: dict) -> bytes:
-    return json.dumps(value, ensure_ascii=False, indent=1).encode()
+    return msgspec.json.format(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), indent=1)

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from fhir_dmp import __version__
 from fhir_dmp.guide import sources, writing
-from fhir_dmp.guide.conversations import Broken
+from fhir_dmp.guide.conversations import Broken, Exchange
 from fhir_dmp.guide.writing import Blocks, Text
 
 LANGUAGES = ("fr", "en")
@@ -40,12 +40,16 @@ class Page:
 
 
 class Site:
-    """All pages. menu: [{"name", "fr", "en", "pages": [...]}]. files: name -> bytes of what is no page."""
+    """All pages. menu: [{"name", "fr", "en", "pages": [...]}]. files: name -> bytes of what is no page.
+
+    shown: name of an exchange -> (page that shows it first, what was asked).
+    """
 
     def __init__(self, menu: list[dict]) -> None:
         self.menu = menu
         self.pages: dict[str, Page] = {}
         self.files: dict[str, bytes] = {}
+        self.shown: dict[str, tuple[str, Exchange]] = {}
         self.templates = Environment(
             loader=FileSystemLoader(sources.TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
         )
@@ -135,7 +139,7 @@ class Site:
                 "t": page.made[language].title,
                 "u": f"{name}.html",
                 "h": page.made[language].toc,
-                "w": writing.words(page.made[language].html)[:MOST_SEARCHED],
+                "w": writing.words(page.made[language].html).removeprefix(page.made[language].title).lstrip()[:MOST_SEARCHED],
             }
             for name, page in self.pages.items()
             if name != MISSING

@@ -161,7 +161,7 @@ def matrix(language: str) -> str:
         Choice("column", "Profession", [(token, said) for token, said in columns]),
         Choice("kind", pick(("Classe", "Class"), language), sorted(classes.items())),
     ]
-    return table(language, [*heads, *(Cell(escape(said), "", token) for token, said in columns)], rows, choices)
+    return table(language, [*heads, *(Cell(escape(said), "", token) for token, said in columns)], rows, choices, kind="grid")
 
 
 @lru_cache(maxsize=1)
@@ -254,17 +254,18 @@ def sight(language: str) -> str:
     choices = [
         Choice("column", pick(("Document", "Document"), language), [(state, pick(said, language)) for state, said in STATES.items()])
     ]
-    return table(language, heads, rows, choices)
+    return table(language, heads, rows, choices, kind="grid")
 
 
 def settings(language: str) -> str:
-    """The table of settings. Their words are in English, as on the command line."""
+    """The table of settings: in English as on the command line, in French as ig/settings.fr.json says."""
+    french = json.loads((sources.ROOT / "ig" / "settings.fr.json").read_text("utf-8"))
     rows = [
         (
             [
                 code(one.name),
                 code(shown(one, one.default)),
-                Cell(f'<span lang="en">{escape(one.help)}</span>'),
+                french[one.name] if language == "fr" else one.help,
                 code(PREFIX + one.name.upper()),
             ],
             {},
@@ -314,7 +315,7 @@ def link(address: str) -> str:
     """An address: of the outside as a link, of this project as its last word."""
     if address.startswith("http://hl7.org/fhir/"):
         return f'<a href="{escape(address)}">{escape(address.rsplit("/", 1)[1])}</a>'
-    return f"<code>{escape(address)}</code>"
+    return code(address).html
 
 
 TABLES = {

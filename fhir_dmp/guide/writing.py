@@ -6,7 +6,7 @@ https://spec.commonmark.org/ with the tables of GitHub.
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from html import escape, unescape
 from typing import NamedTuple
 
@@ -60,8 +60,9 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
 
 
+@cache
 def coloured(text: str, language: str) -> str:
-    """Code as HTML, its words in classes. language: a name of Pygments, "" for none."""
+    """Code as HTML, its words in classes; kept, since both languages of the guide show it. language: a name of Pygments, "" for none."""
     if language and len(text) < MOST_COLOURED:
         body = highlight(text, lexer(language), FORMATTER).strip()
     else:
@@ -72,7 +73,7 @@ def coloured(text: str, language: str) -> str:
 FORMATTER = HtmlFormatter(nowrap=True)
 
 
-@lru_cache(maxsize=32)
+@cache
 def lexer(language: str):
     """The lexer of a language."""
     return get_lexer_by_name({"fhir": "json", "console": "console"}.get(language, language))
@@ -121,4 +122,4 @@ def fence(token, language: str) -> str:
 
 def words(text: str) -> str:
     """The words of HTML, for searching."""
-    return re.sub(r"\s+", " ", unescape(TAG.sub(" ", PICTURES.sub(" ", text)))).strip()
+    return re.sub(r"\s+", " ", unescape(TAG.sub(" ", PICTURES.sub(" ", text.replace("<wbr>", ""))))).strip()

@@ -130,10 +130,13 @@ def test_pages_say_the_same_in_both_languages():
         assert mark.findall(path.read_text("utf-8")) == mark.findall(other.read_text("utf-8")), path.name
 
 
-def test_every_setting_is_described(read):
+def test_every_setting_is_described_in_both_languages(read):
     from fhir_dmp.settings import SETTINGS
 
-    assert [one.name for one in SETTINGS if one.help not in " ".join(read["settings.html"].words)] == []
+    french = json.loads((sources.ROOT / "ig" / "settings.fr.json").read_text("utf-8"))
+    assert list(french) == [one.name for one in SETTINGS]
+    for name, told in (("settings.html", french.values()), ("en/settings.html", [one.help for one in SETTINGS])):
+        assert [one for one in told if one not in " ".join(read[name].words)] == []
 
 
 @pytest.mark.parametrize("language", ["fr", "en"])
