@@ -4,6 +4,8 @@ import asyncio
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,6 +20,19 @@ _numbers = itertools.count(1)
 
 def pytest_addoption(parser):
     parser.addoption("--laws", action="store_true", help="prove the laws of access at length: thousands of histories instead of a hundred")
+
+
+def pytest_sessionstart(session):
+    """When the whole suite runs in several processes, the guide is built once, beside the first tests: who needs it waits for that."""
+    if getattr(session.config.option, "numprocesses", None):
+        command = [sys.executable, "-m", "fhir_dmp", "ig", "--if-missing"]
+        session.config.guide_builder = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def pytest_sessionfinish(session):
+    if builder := getattr(session.config, "guide_builder", None):
+        builder.terminate()
+        builder.wait()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -3,15 +3,18 @@
 https://www.rfc-editor.org/rfc/rfc9110
 """
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from fhir_dmp.guide import sources
+from tests.guide import copies
 from tests.laws.attacking import raw
 from tests.serving import alive, children, clean, serving
 
@@ -22,6 +25,8 @@ def server(guide, tmp_path_factory):
         yield running
 
 
+# Seconds: no test waits so long, but a machine that does other things at once.
+PATIENCE = 120
 KINDS = {
     "": "text/html; charset=utf-8",
     "index.html": "text/html; charset=utf-8",
@@ -94,65 +99,63 @@ def test_the_first_page_leads_to_it(server):
     assert 'href="/ig/"' in server.client.get("/").text
 
 
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[tuple[subprocess.Popen, str]]:
+    """The copy in this folder, served: (process, the line it says when it is ready). Stopped afterwards, whatever happens."""
+    environment = clean({"FHIR_DMP_MONGOD_CACHE_GB": "0.25", "PYTHONPATH": str(folder)})
+    command = [sys.executable, "-m", "fhir_dmp", "serve", "--data", str(folder / "data"), "--port", "0"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            yield process, process.stdout.readline()
+        finally:
+            process.terminate()
+            try:
+                process.wait(PATIENCE)
+            finally:
+                process.kill()
+                process.stdout.close()
+
+
+def until(wanted: Callable[[], object]) -> object:
+    """What comes when it is true, or the last that came."""
+    end = time.monotonic() + PATIENCE
+    while not (found := wanted()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
+
+
 def test_serve_builds_it_when_it_is_missing_and_takes_the_builder_along(tmp_path):
     """In a copy of the sources, where no guide was ever built."""
-    for name in ("fhir_dmp", "profiles", "ig", "tests", "capability_statement.json", "CHANGELOG.md", "requirements.lock"):
-        (tmp_path / name).symlink_to(sources.ROOT / name)
-    # A change of one page is another guide.
-    (tmp_path / "CHANGELOG.md").unlink()
-    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\nA copy.\n", "utf-8")
-    (tmp_path / "fhir_dmp").unlink()
-    subprocess.run(["cp", "-r", str(sources.ROOT / "fhir_dmp"), str(tmp_path / "fhir_dmp")], check=True)
-    environment = clean({"FHIR_DMP_MONGOD_CACHE_GB": "0.25", "PYTHONPATH": str(tmp_path)})
-    command = [sys.executable, "-m", "fhir_dmp", "serve", "--data", str(tmp_path / "data"), "--port", "0"]
-    log = (tmp_path / "log").open("wb")
-    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        url = next(word for word in process.stdout.readline().split() if word.startswith("http://")).removesuffix("/fhir")
+    copies.small(tmp_path)
+    with served(tmp_path) as (process, line):
+        url = next(word for word in line.split() if word.startswith("http://")).removesuffix("/fhir")
         with httpx.Client(base_url=url, timeout=60) as client:
             assert client.get("/health/ready").status_code == 200
-            end = time.monotonic() + 240
+            end = time.monotonic() + 2 * PATIENCE
             while (answer := client.get("/ig/changelog.html")).status_code == 503 and time.monotonic() < end:
                 assert answer.headers["retry-after"] == "5" and "Le guide arrive" in answer.text
             assert answer.status_code == 200 and "A copy." in answer.text, (tmp_path / "log").read_text("utf-8")[-2000:]
         # The builder, its server and their database go by themselves.
-        end = time.monotonic() + 60
-        while (building := [pid for pid in children(process.pid) if b"\0ig\0" in command_of(pid)]) and time.monotonic() < end:
-            time.sleep(0.1)
-        assert building == []
-    finally:
+        assert until(lambda: not [pid for pid in children(process.pid) if b"\0ig\0" in command_of(pid)])
         below = children(process.pid)
-        process.terminate()
-        process.wait(40)
-        process.stdout.close()
-        log.close()
     assert not [pid for pid in below if alive(pid)]
 
 
 def test_a_server_that_stops_takes_a_builder_at_work_along(tmp_path):
-    environment = clean({"FHIR_DMP_MONGOD_CACHE_GB": "0.25", "PYTHONPATH": str(tmp_path)})
-    subprocess.run(["cp", "-r", str(sources.ROOT / "fhir_dmp"), str(tmp_path / "fhir_dmp")], check=True)
-    for name in ("profiles", "ig", "tests", "capability_statement.json", "requirements.lock"):
-        (tmp_path / name).symlink_to(sources.ROOT / name)
-    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\nAnother copy.\n", "utf-8")
-    command = [sys.executable, "-m", "fhir_dmp", "serve", "--data", str(tmp_path / "data"), "--port", "0"]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=log, text=True)
-        process.stdout.readline()
-        end = time.monotonic() + 60
+    copies.small(tmp_path, copies.ENDLESS)
+    with served(tmp_path) as (process, _):
         # The server of the builder has a database of its own.
-        while sum(b"mongod" in command_of(pid) for pid in children(process.pid)) < 2 and time.monotonic() < end:
-            time.sleep(0.05)
+        assert until(lambda: len(databases(children(process.pid))) == 2)
         below = children(process.pid)
-        assert sum(b"mongod" in command_of(pid) for pid in below) == 2
-        process.terminate()
-        assert process.wait(60) == 0
-        process.stdout.close()
-    end = time.monotonic() + 20
-    while (left := [pid for pid in below if alive(pid)]) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert left == []
+    assert process.returncode == 0
+    assert until(lambda: not [pid for pid in below if alive(pid)])
     assert [path for path in (tmp_path / "build" / "ig").iterdir() if path.is_dir()] == []
+
+
+def databases(pids: list[int]) -> list[int]:
+    """Those of some processes that are a mongod."""
+    return [pid for pid in pids if b"--dbpath" in command_of(pid)]
 
 
 def command_of(pid: int) -> bytes:
