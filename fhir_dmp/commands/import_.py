@@ -205,7 +205,7 @@ def progress(total: int):
     columns = (TextColumn("import"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("import", total=total or None)
-        yield lambda size: bar.advance(task, size)
+        yield (lambda size: bar.advance(task, size)) if console.is_terminal else (lambda size: None)
 
 
 def summary(counts: Counts, refused: list[Result], files: int, seconds: float, report: Path) -> None:

@@ -5,7 +5,6 @@ https://hl7.org/fhir/R4/http.html#create and #update
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError
@@ -35,10 +34,13 @@ class Checked:
     value: dict
     told: Told
 
-    @cached_property
+    @property
     def references(self) -> list[str]:
-        """Texts of the references in it."""
-        return reference_texts(self.value)
+        """Texts of the references in it, looked for once."""
+        found = self.__dict__.get("_references")
+        if found is None:
+            found = self.__dict__["_references"] = reference_texts(self.value)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,18 +58,15 @@ def digest(body: bytes) -> bytes:
     >>> digest(b'{"resourceType":"Basic","id":"1","meta":{"versionId":"2"}}') == digest(b'{"resourceType":"Basic","id":"9"}')
     True
     """
-    hashed = blake2b(digest_size=8)
+    parts = []
     for name, value in json.members(body).items():
-        raw = bytes(value)
         if name == "id":
             continue
-        if name == "meta":
-            raw = _without_stamp(raw)
-            if not raw:
-                continue
-        hashed.update(b"%d %b %d " % (len(name), name.encode(), len(raw)))
-        hashed.update(raw)
-    return hashed.digest()
+        raw = bytes(value)
+        if name == "meta" and not (raw := _without_stamp(raw)):
+            continue
+        parts += (b"%d %b %d " % (len(name), name.encode(), len(raw)), raw)
+    return blake2b(b"".join(parts), digest_size=8).digest()
 
 
 def _without_stamp(meta: bytes) -> bytes:
