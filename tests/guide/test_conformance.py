@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/testscript.html
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -70,6 +71,11 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tokens(server):
     return [server.new_token(*DOCTOR), server.new_token("patient", "--ins", INS), server.new_token(*STRANGER)]
+
+
+def test_what_is_named_as_a_program_is_one():
+    begins = {path: path.read_bytes()[:2] == b"#!" for path in (ROOT / "scripts").iterdir() if path.is_file()}
+    assert {path.name for path, program in begins.items() if program != os.access(path, os.X_OK)} == set()
 
 
 def test_every_script_passes_here_twice(server, tokens, tmp_path):
