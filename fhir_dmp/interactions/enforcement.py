@@ -13,10 +13,10 @@ from fhir_dmp.consent.asking import ACT_REASON, READ, SEARCH, Request, knowing
 from fhir_dmp.consent.decide import NO_DOSSIER, Decision, View, decide, judged, left_of, view
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
-from fhir_dmp.consent.predicate import LABEL_BITS, Predicate, hashed, judge, to_mongo
+from fhir_dmp.consent.predicate import LABEL_BITS, STATUSES, Predicate, hashed, judge, to_mongo
 from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.consent.standing import Standing
-from fhir_dmp.dmp.documents import JUDGED_AS, Facts
+from fhir_dmp.dmp.documents import JUDGED_AS, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL
 from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions import appearing, facts, policy, reviewing, standing_in
@@ -43,7 +43,7 @@ SEVERAL = ("List", "Provenance")
 DOCUMENT, DOCUMENTS = "document", "DocumentReference"
 # Documents that point to one Binary; nobody needs more.
 MOST_POINTING = 1_000
-# Documents of a dossier that labels hide from the holder's side; whatever is beyond them keeps the labels that its traces carry.
+# Documents of a dossier that are hidden from whoever sees its traces; whatever is beyond them keeps the labels that its traces carry.
 MOST_UNTOLD = 10_000
 TRACE = "AuditEvent"
 NOTHING: dict = {"_id": {"$in": []}}
@@ -59,6 +59,7 @@ class Ledger:
     kind -> keys of rows. kept: facts of what was not shown. addressed: (type, id) of what the request names by its id, of that
     patient. reviews: what the act leaves for the host's physician, not yet stored. regulated: dossiers, by number, that nothing but the
     regulation of emergency calls opened. asked: patient -> what a Bundle asked for of him, in place of the Bundle itself.
+    watched: the request names a dossier of which he sees all traces, hence also that this one was refused.
     """
 
     disclosed: dict[str, dict[tuple[str, str, str], None]] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class Ledger:
     reviews: list[Pending] = field(default_factory=list)
     regulated: dict[int, "Known"] = field(default_factory=dict)
     asked: dict[str, list[str]] = field(default_factory=dict)
+    watched: bool = False
 
     def note(self, patient: str, type_name: str, id: str, version: str, row_facts: Iterable[Mapping[str, Any]] = ()) -> None:
         """Something is about to be shown."""
@@ -90,6 +92,7 @@ class Ledger:
         self.patient = part.patient or self.patient
         self.lineages |= part.lineages
         self.written |= part.written
+        self.watched |= part.watched
         self.purposes = part.purposes or self.purposes
         self.kept += part.kept
         self.regulated |= part.regulated
@@ -109,8 +112,9 @@ class Known:
     """One dossier as one asker meets it, at one moment. request: of the asker, completed. policy: None when there is no such dossier.
 
     opener: of its rows, where its own row was read for this.
-    late: something he sees came to him later than it was deposited, see `lateness`. untold: lineages that a label hides from him now,
-    by `rt`: no trace tells him of them, also one that was written in the instant of the label and does not carry it.
+    late: something he sees came to him later than it was deposited, see `lateness`. untold: lineages that are hidden from him now though he
+    sees what others do, by `rt`: no trace tells him of them, also one that was written in the instant of a label and does not carry it.
+    None where that was not looked for: no trace is seen.
     """
 
     context: "Context"
@@ -124,7 +128,7 @@ class Known:
     filters: dict[str, dict] = field(default_factory=dict)
     judges: dict[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
     late: bool = False
-    untold: frozenset[int] = frozenset()
+    untold: frozenset[int] | None = frozenset()
     _view: View | None = None
     _standing: Standing | None = None
 
@@ -173,8 +177,18 @@ class Known:
                 break
         return found
 
-    def _of_untold(self, row: Row) -> bool:
-        return any(one.get("rt") in self.untold for one in facts.listed(row))
+    def _of_untold(self, row: Row | Unopened) -> bool:
+        if not self.untold:
+            return self.untold is None
+        own = self._own
+        return any(one.get("rt") in self.untold and not own & set(one.get("au", ())) for one in facts.listed(row))
+
+    @property
+    def _own(self) -> frozenset[int]:
+        """How the journal of a professional names him: what he did himself he is told, without the document."""
+        request = self.request
+        person = request.person if request.kind == "professional" else ""
+        return frozenset({hashed("author", person, self.context.store.vault.hash64)} if person else ())
 
     def appeared(self, row: Row) -> int:
         """When a resource that he sees last changed, to him, UTC ms: not before what hid it from him was taken away."""
@@ -216,9 +230,14 @@ class Known:
                 self.filters[act] = NOTHING
             else:
                 over = to_mongo(left, self.context.store.vault.hash64)
-                told = [{"y.rt": {"$nin": sorted(self.untold)}}] if type_name == TRACE and self.untold else []
+                told = self._told() if type_name == TRACE else []
                 self.filters[act] = {"$and": [{"d": self.number}, of_any(over) if act in SEVERAL else over, *told]}
         return self.filters[act]
+
+    def _told(self) -> list[dict]:
+        if not self.untold:
+            return [NOTHING] if self.untold is None else []
+        return [{"$or": [{"y.rt": {"$nin": sorted(self.untold)}}, *({"y.au": one} for one in self._own)]}]
 
     def sees(self, row: Row | Unopened) -> bool:
         """Whether a search may show a row."""
@@ -263,11 +282,14 @@ def of_elements(filter: dict) -> dict:
 # ---- dossiers
 
 
-async def known(context: "Context", number: int, *, row: Row | None = None, patient: str = "", authored: bool = True) -> Known:
+async def known(
+    context: "Context", number: int, *, row: Row | None = None, patient: str = "", authored: bool = True, traces: bool = True
+) -> Known:
     """A dossier as the asker meets it now. row: one of its rows, read just now, with its policy.
 
     patient: the id by which the request names the holder, "" where it does not; the id of anything else in the dossier names nobody.
     authored: whether it matters that he wrote something else in it; of a document read by its id that one alone does.
+    traces: whether traces may be among what he asks for; without it he sees none.
     """
     enforcer = context.enforcer
     if row is not None:
@@ -292,17 +314,33 @@ async def known(context: "Context", number: int, *, row: Row | None = None, pati
             met.request = replace(met.request, authored_here=True)
         if reviewing.by_regulation(met):
             enforcer.ledger.regulated[number] = met
-        if met.request.kind in HOLDERS_SIDE and (row is None or row.type == TRACE):
-            met.untold = await _untold(met)
+        traitant = met.standing.traitant
+        enforcer.ledger.watched |= traitant and row is None
+        if (met.request.kind in HOLDERS_SIDE or traitant) and (row is None or row.type == TRACE):
+            met.untold = await _untold(met) if traces else None
     return met
 
 
 async def _untold(met: Known) -> frozenset[int]:
-    """Lineages of which a label keeps the holder's side from knowing, as the labels are now."""
-    labels = LABEL_BITS[INVISIBLE_PATIENT] | LABEL_BITS[INVISIBLE_RL]
-    labelled = {"y.lb": {"$bitsAnySet": labels}}
-    rows = await met.context.reads.find(labelled, types=(DOCUMENTS,), dossiers=(met.number,), limit=MOST_UNTOLD, bodies=False)
-    return frozenset(one["rt"] for row in rows if not met.reading(row).permits for one in facts.listed(row))
+    """Lineages of which nothing is told now to whoever else sees all traces: to the holder's side what labels hide from it, to the médecin
+    traitant what was withdrawn.
+    """
+    if met.request.kind in HOLDERS_SIDE:
+        hidden = {"y.lb": {"$bitsAnySet": LABEL_BITS[INVISIBLE_PATIENT] | LABEL_BITS[INVISIBLE_RL]}}
+        return _roots(row for row in await _documents(met, hidden) if not met.reading(row).permits)
+    gone = _roots(row for row in await _documents(met, {"y.st": STATUSES.index(WITHDRAWN)}) if not met.reading(row).permits)
+    if not gone:
+        return gone
+    # What it replaced, or what replaced it, may still be there to be read.
+    return gone - _roots(row for row in await _documents(met, {"y.rt": {"$in": sorted(gone)}}) if met.reading(row).permits)
+
+
+async def _documents(met: Known, where: dict) -> list[Row]:
+    return await met.context.reads.find(where, types=(DOCUMENTS,), dossiers=(met.number,), limit=MOST_UNTOLD, bodies=False)
+
+
+def _roots(rows: Iterable[Row]) -> frozenset[int]:
+    return frozenset(one["rt"] for row in rows for one in facts.listed(row))
 
 
 async def _authored(context: "Context", number: int, person: str) -> bool:
@@ -311,9 +349,9 @@ async def _authored(context: "Context", number: int, person: str) -> bool:
     return bool(await context.reads.count({"y.au": author}, types=CARRIERS, dossiers=(number,), limit=1))
 
 
-async def of_patient(context: "Context", id: str) -> Known:
-    """The dossier of Patient/`id`; one that does not exist is met like one that refuses."""
-    return await known(context, context.store.vault.dossier_of_patient(id), patient=id)
+async def of_patient(context: "Context", id: str, *, traces: bool = True) -> Known:
+    """The dossier of Patient/`id`; one that does not exist is met like one that refuses. traces: as in `known`."""
+    return await known(context, context.store.vault.dossier_of_patient(id), patient=id, traces=traces)
 
 
 def refused() -> FhirError:

@@ -12,8 +12,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fhir_dmp.consent import companions
-from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED
+from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN
+from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import vouching
 from fhir_dmp.search import blind, extract, narrow
 from fhir_dmp.search.blind import Entries
@@ -138,11 +140,32 @@ def following(context: "Context", changes: Written) -> list[tuple[NewRow, str]]:
 
 
 async def follow(inside: "Context", documents: Sequence[tuple[NewRow, str]]) -> None:
-    """What vouches for a document is seen as long as the document is: its Provenances take its status. inside: of the transaction."""
-    vault = inside.store.vault
+    """What came with a document is seen as long as the document is: that a content, a list or a Provenance is there would tell of it.
+
+    Of a lineage with other documents that stay, only what leads to this one or that it leads to. inside: of the transaction.
+    """
     for row, id in documents:
-        about = narrow.to_mongo(Has("target", ReferenceIs(DOCUMENT, id)), "Provenance", vault.hash64, vault.locate).filter
-        await inside.transaction.restate(row.dossier, about, types=("Provenance",), status=row.visible["st"])
+        status, root = row.visible["st"], row.visible["rt"]
+        stay = {"$and": [{"y.rt": root}, {"y.st": {"$ne": STATUSES.index(WITHDRAWN)}}, {"_id": {"$ne": row.key}}]}
+        alone = not await inside.reads.count(stay, types=(DOCUMENT,), dossiers=(row.dossier,), limit=1)
+        await inside.transaction.restate(row.dossier, root, status, where=None if alone else _about(inside, row, id))
+
+
+def _about(context: "Context", row: NewRow, id: str) -> dict[str, Any]:
+    """Filter of rows: what refers to a document, and its contents."""
+    vault = context.store.vault
+    said = (parse_reference(text, (context.base_url,)) for text in attachments(json.parse(row.body)))
+    contents = [vault.locate("Binary", one.id) for one in said if one.kind == "local" and one.type == "Binary"]
+    leading = [
+        narrow.to_mongo(Has(code, ReferenceIs(DOCUMENT, id)), type_name, vault.hash64, vault.locate).filter
+        for code, type_name in (("target", "Provenance"), ("item", "List"))
+    ]
+    return {"$or": [*leading, {"_id": {"$in": contents}}]}
+
+
+def attachments(document: Mapping[str, Any]) -> list[str]:
+    """Addresses of the contents of a DocumentReference."""
+    return [url for one in document.get("content") or () if (url := (one.get("attachment") or {}).get("url"))]
 
 
 def _sealed(row: NewRow, id: str) -> Sealed:

@@ -46,13 +46,20 @@ async def sight(context: Context, type_name: str | None, pairs: Pairs, compartme
     named = {compartment[1]} if compartment is not None else await patients_named(context, type_name, pairs)
     if len(named) != 1:
         raise enforcement.refused()
-    met = await enforcement.of_patient(context, named.pop())
+    met = await enforcement.of_patient(context, named.pop(), traces=_may_touch_traces(type_name, pairs))
     if type_name is None:
         if all(isinstance(met.left(name), Decision) for name in (*companions.SEEN_AS, enforcement.DOCUMENTS)):
             raise enforcement.refused()
     elif type_name not in enforcement.PUBLIC and isinstance(met.left(type_name), Decision):
         raise enforcement.refused()
     return met.sight
+
+
+def _may_touch_traces(type_name: str | None, pairs: Pairs) -> bool:
+    """Whether a search may show traces or be decided by them: of their type or of all, naming them, or including whatever there is."""
+    if type_name in (None, enforcement.TRACE):
+        return True
+    return any(enforcement.TRACE in name or enforcement.TRACE in text or "*" in text for name, text in pairs)
 
 
 def _public(type_name: str | None) -> dict:

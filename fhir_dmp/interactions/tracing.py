@@ -65,7 +65,8 @@ async def shown(context: Context, kind: str, asked: str) -> None:
 
 
 async def refused(context: Context, name: str, asked: str, error: FhirError) -> None:
-    """Record that something was not given. In nobody's own journal: who is told that nothing is there has nothing to look up.
+    """Record that something was not given. In nobody's own journal: who is told that nothing is there has nothing to look up; only who
+    named a dossier whose whole journal is his to read finds it there, whatever is hidden from him.
 
     name: of the interaction, "" when it was not understood. A refusal by the rules is a security alert that names what was asked for;
     a request that is wrong in itself is a failure of its own kind. Whoever may not see what was asked for does not see that it was.
@@ -75,7 +76,7 @@ async def refused(context: Context, name: str, asked: str, error: FhirError) -> 
     ledger, denied = context.enforcer.ledger, error.status in DENIED
     addressed = tuple(Disclosed(*one) for one in ledger.addressed)
     reason = f"{error.status} {error.message}"
-    facts = visible(context, most_hidden((*ledger.kept, *ledger.lineages.values())), own=False)
+    facts = visible(context, most_hidden((*ledger.kept, *ledger.lineages.values())), own=ledger.watched)
     kind, outcome = ("refusal", SERIOUS) if denied else (_kind_of(name), MINOR)
     told = {"patient": ledger.patient, "disclosed": addressed, "query": asked, "outcome": outcome, "reason": reason, "facts": facts}
     await context.recorder.record([trace(context, kind, **told)])

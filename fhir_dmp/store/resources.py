@@ -506,28 +506,35 @@ class Transaction(Reader):
         root: y.rt of the lineage. add, remove: bits of labels. at_ms: later than any act about these rows before; kept as when a label was
         taken away.
         """
-        rows, where = self._connection.database["resources"], {"d": dossier, "y.rt": root}
-        found = await self._connection.read(
-            {"find": "resources", "filter": where, "projection": {"_id": 1, "y.rt": 1}, "hint": "dossier"}, self._session
-        )
-        several = [one["_id"] for one in found if isinstance(one["y"], list)]
-        for field, ids, filters in (
-            ("y.lb", [one["_id"] for one in found if not isinstance(one["y"], list)], None),
-            ("y.$[one].lb", several, [{"one.rt": root}]),
-        ):
+        alone, several = await self._of_lineage({"d": dossier, "y.rt": root})
+        rows = self._connection.database["resources"]
+        for field, ids, filters in (("y.lb", alone, None), ("y.$[one].lb", several, [{"one.rt": root}])):
             for operator, bits in (("or", add), ("and", ~remove)):
                 if ids and bits not in (0, -1):
                     since = {f"{field.removesuffix('lb')}s{bit}": at_ms for bit in LABEL_BITS if operator == "and" and remove & bit}
                     change = {"$bit": {field: {operator: Int64(bits)}}, "$max": {"a": at_ms, **since}}
                     await rows.update_many({"_id": {"$in": ids}}, change, array_filters=filters, session=self._session)
-        return [one["_id"] for one in found]
+        return alone + several
 
     @translated
-    async def restate(self, dossier: int, where: Mapping[str, Any], *, types: Sequence[str], status: int) -> None:
-        """Give the facts of current rows another status, without making versions. where: as in find. status: y.st."""
-        chosen = {"$and": [filter_of(where, types, (dossier,)), {"y.st": {"$exists": True}}]}
+    async def restate(self, dossier: int, root: int, status: int, *, where: Mapping[str, Any] | None = None) -> None:
+        """Give what belongs to a lineage another status, without making versions; not its documents, which have their own, nor traces.
+
+        root: y.rt. status: y.st. where: only of these.
+        """
+        others = {"d": dossier, "y.rt": root, "t": {"$nin": ["DocumentReference", "AuditEvent"]}}
+        alone, several = await self._of_lineage({"$and": [others, where]} if where else others)
         rows = self._connection.database["resources"]
-        await rows.update_many(chosen, {"$set": {"y.st": status}}, hint="dossier", session=self._session)
+        for field, ids, filters in (("y.st", alone, None), ("y.$[one].st", several, [{"one.rt": root}])):
+            if ids:
+                await rows.update_many({"_id": {"$in": ids}}, {"$set": {field: status}}, array_filters=filters, session=self._session)
+
+    async def _of_lineage(self, where: Mapping[str, Any]) -> tuple[list[bytes], list[bytes]]:
+        """Keys of rows: of those that have one set of facts, and of those that have several."""
+        command = {"find": "resources", "filter": where, "projection": {"_id": 1, "y.rt": 1}, "hint": "dossier"}
+        found = await self._connection.read(command, self._session)
+        several = [one["_id"] for one in found if isinstance(one["y"], list)]
+        return [one["_id"] for one in found if not isinstance(one["y"], list)], several
 
     async def _documents(self, keys: tuple[bytes, ...]) -> dict[bytes, dict]:
         # Keys of dossiers as they are now: one that was made for this transaction is younger than its snapshot.

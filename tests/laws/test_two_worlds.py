@@ -8,14 +8,17 @@ import asyncio
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies
+from hypothesis import HealthCheck, Phase, given, settings, strategies
 from pymongo import MongoClient
 
 from tests.worlds.comparing import Worlds
-from tests.worlds.histories import stories
+from tests.worlds.histories import Deed, Story, stories
+from tests.worlds.purging import hidden_from
 
 # Of each history: some of the questions in the ordinary run, all of them with --laws. More histories tell more than more questions.
 QUESTIONS = 16
+# How a deposit is done with its list, and a document withdrawn: see Play.
+SUBMISSION, WITHDRAWAL = 8, 6
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,8 @@ def test_what_is_hidden_changes_no_answer(runner, worlds, histories, pytestconfi
         derandomize=not everything,
         print_blob=False,
         suppress_health_check=list(HealthCheck),
+        # To find the smallest history takes longer than all of them.
+        phases=[Phase.generate, Phase.shrink] if everything else [Phase.generate],
     )
     @given(stories(), strategies.integers(0, 2**32))
     def compared(story, choice):
@@ -53,3 +58,14 @@ def test_what_is_hidden_changes_no_answer(runner, worlds, histories, pytestconfi
 
     compared()
     assert worlds.compared > 1_000 and worlds.with_hidden > worlds.histories / 4 and worlds.gone > worlds.histories
+
+
+def test_what_was_withdrawn_before_the_medecin_traitant_saw_it_is_in_no_trace_for_him(runner, worlds, histories):
+    """He sees all traces of a dossier but those of what is hidden from him, his own requests in vain included."""
+    deeds = [
+        Deed("deposit", "emergency", 4, SUBMISSION),
+        Deed("deposit", "emergency", 4, SUBMISSION),
+        Deed("label", "holder", 1, WITHDRAWAL),
+    ]
+    play = runner.run(worlds.compare(Story(False, deeds, "traitant", True), histories(80, None), 1))
+    assert hidden_from(play) == {1}

@@ -8,7 +8,6 @@ from dataclasses import replace
 from tests.worlds.histories import Play, Step
 from tests.worlds.people import HOLDERS
 
-LABELS_SHOWN_TO = (*HOLDERS, "traitant")
 WATCHING = (*HOLDERS, "traitant")
 # What depends on no right to read.
 FREE = frozenset({"deposit", "read", "search", "break"})
