@@ -1,6 +1,6 @@
 """An import that is killed at any moment and resumed ends in the same store as one that was never interrupted.
 
-A few kills on a few hundred entries; with FHIR_DMP_LONG_TESTS=1 twenty seeded and twenty random ones on 10,000 entries.
+A few kills on a few hundred entries, and at length twenty at seeded points and twenty at random moments on 10,000 entries.
 """
 
 import asyncio
@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,8 @@ from fhir_dmp.store.resources import Store
 from tests.interactions.making import dumped
 from tests.serving import clean
 
-LONG = os.environ.get("FHIR_DMP_LONG_TESTS") == "1"
-ENTRIES, KILLS = (10_000, 20) if LONG else (300, 2)
+FEW, MANY = 300, 10_000
+KILLS = {FEW: 2, MANY: 20}
 SEED = 20260102
 
 
@@ -127,18 +129,16 @@ def world(mongod, data_dir, tmp_path_factory):
             client.drop_database(f"kills_{os.getpid()}_{number}")
 
 
-@pytest.fixture(scope="module")
-def folder(world) -> Path:
+def written(place: Path, entries: int) -> Path:
     """Patients, what was observed of them, versions, a transaction, a collection, a history, and a few that are refused."""
     chance = random.Random(SEED)
-    place = world.folder / "input"
     place.mkdir()
-    people = max(10, ENTRIES // 20)
+    people = max(10, entries // 20)
     with (place / "people.ndjson").open("wb") as file:
         for number in range(people):
             file.write(dumped({"resourceType": "Patient", "id": f"p{number}", "name": [{"family": f"OZENNE{number}"}]}) + b"\n")
     with (place / "things.ndjson").open("wb") as file:
-        for number in range(ENTRIES - people - 60):
+        for number in range(entries - people - 60):
             about = {"reference": f"Patient/p{chance.randrange(people)}"}
             value = {"resourceType": "Basic", "code": {"text": f"note {number} " + "x" * chance.randrange(400)}, "subject": about}
             if chance.random() < 0.7:
@@ -167,7 +167,7 @@ class Whole:
     """What an import gives that nobody disturbs."""
 
     def __init__(self, world: World, folder: Path) -> None:
-        self.path = world.folder / "whole.ndjson"
+        self.folder, self.path = folder, world.folder / f"{folder.name}.ndjson"
         database = world.database()
         process = world.start(database, folder, "--report", self.path)
         process.communicate(timeout=900)
@@ -177,13 +177,15 @@ class Whole:
 
 
 @pytest.fixture(scope="module")
-def whole(world, folder) -> Whole:
-    return Whole(world, folder)
+def undisturbed(world):
+    """What an import of so many entries gives, and the folder of them; made when the first one asks."""
+    return cache(lambda entries: Whole(world, written(world.folder / f"input-{entries}", entries)))
 
 
-def test_the_input_has_something_of_everything(whole):
+def test_the_input_has_something_of_everything(undisturbed):
+    whole = undisturbed(FEW)
     states = Counter(json.loads(line)["status"] for line in whole.report)
-    assert whole.code == 3 and {200, 201, 204, 422} <= states.keys() and states.total() >= ENTRIES - 20
+    assert whole.code == 3 and {200, 201, 204, 422} <= states.keys() and states.total() >= FEW - 20
 
 
 def different(one: list[str], other: list[str]) -> list[str]:
@@ -203,26 +205,40 @@ def finish(world: World, database: str, folder: Path) -> list[str]:
     return world.report(report)
 
 
-SEEDED = random.Random(SEED)
-POINTS = [(SEEDED.choice(NAMES), SEEDED.randrange(1, 4 if not LONG else 40)) for _ in range(KILLS)]
+def points() -> Iterator:
+    """Places where an import dies, and how often it comes by before: of few entries, and at length of many."""
+    for entries, kills in KILLS.items():
+        chance = random.Random(SEED)
+        for number in range(kills):
+            name, count = chance.choice(NAMES), chance.randrange(1, 4 if entries == FEW else 40)
+            marks = pytest.mark.at_length if entries == MANY else ()
+            yield pytest.param(entries, name, count, marks=marks, id=f"{entries}-{number}-{name}-{count}")
 
 
-@pytest.mark.parametrize(("name", "count"), POINTS, ids=[f"{name}-{count}" for name, count in POINTS])
-def test_killed_at_a_known_point_and_resumed(world, folder, whole, name, count):
-    database = world.database()
-    process = world.start(database, folder, environment={VARIABLE: f"{name}:{count}"})
+def moments() -> Iterator:
+    """The same of moments."""
+    for entries, kills in KILLS.items():
+        for number in range(kills):
+            yield pytest.param(entries, number, marks=pytest.mark.at_length if entries == MANY else (), id=f"{entries}-{number}")
+
+
+@pytest.mark.parametrize(("entries", "name", "count"), list(points()))
+def test_killed_at_a_known_point_and_resumed(world, undisturbed, entries, name, count):
+    database, whole = world.database(), undisturbed(entries)
+    process = world.start(database, whole.folder, environment={VARIABLE: f"{name}:{count}"})
     process.communicate(timeout=900)
-    assert finish(world, database, folder) == whole.report
+    assert finish(world, database, whole.folder) == whole.report
     assert different(world.content(database), whole.content) == []
 
 
-@pytest.mark.parametrize("number", range(KILLS))
-def test_killed_at_any_moment_and_resumed(world, folder, whole, number):
+@pytest.mark.parametrize(("entries", "number"), list(moments()))
+def test_killed_at_any_moment_and_resumed(world, undisturbed, entries, number):
     chance = random.Random(SEED + number)
-    database = world.database()
+    database, whole = world.database(), undisturbed(entries)
+    folder = whole.folder
     process = world.start(database, folder)
-    for _ in range(2):
-        time.sleep(0.5 + chance.random() * (8 if LONG else 1.5))
+    for _ in range(1 if (entries, number) == (FEW, 1) else 2):
+        time.sleep(0.5 + chance.random() * (8 if entries == MANY else 1.5))
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -233,9 +249,9 @@ def test_killed_at_any_moment_and_resumed(world, folder, whole, number):
     assert different(world.content(database), whole.content) == []
 
 
-def test_two_imports_at_once_give_what_one_gives(world, folder, whole):
-    database = world.database()
-    both = [world.start(database, folder), world.start(database, folder)]
+def test_two_imports_at_once_give_what_one_gives(world, undisturbed):
+    database, whole = world.database(), undisturbed(FEW)
+    both = [world.start(database, whole.folder), world.start(database, whole.folder)]
     for process in both:
         _, said = process.communicate(timeout=900)
         assert process.returncode == 3, said
@@ -248,7 +264,7 @@ def test_a_worker_that_dies_ends_the_import_which_is_resumed(world):
     with path.open("wb") as file:
         for number in range(900):
             file.write(dumped({"resourceType": "Basic", "id": f"w{number}", "code": {"text": "x" * 2600}}) + b"\n")
-    database, undisturbed = world.database(), world.database()
+    database, alone = world.database(), world.database()
     process = world.start(database, path, "--workers", "2", environment={VARIABLE: "after-commit:2"})
     _, said = process.communicate(timeout=900)
     assert process.returncode == 1 and "a worker of the import failed" in said
@@ -257,5 +273,5 @@ def test_a_worker_that_dies_ends_the_import_which_is_resumed(world):
     report = world.folder / "large-report.ndjson"
     assert "900 accepted, 0 refused" in world.whole(database, "--resume", job, "--report", report, "--workers", "2")
     assert {json.loads(line)["status"] for line in world.report(report)} == {201}
-    world.whole(undisturbed, path, "--workers", "2")
-    assert different(world.content(database), world.content(undisturbed)) == []
+    world.whole(alone, path, "--workers", "1")
+    assert different(world.content(database), world.content(alone)) == []
