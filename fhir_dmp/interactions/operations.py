@@ -70,6 +70,11 @@ class Operation(NamedTuple):
     sight: Seen | None = None
 
 
+def _act(name: str, url: str, levels: tuple[str, ...], types: tuple[str, ...], run: Run, parameters: Sequence[Parameter]) -> Operation:
+    """One that changes what is stored."""
+    return Operation(name, url, levels, types, run, parameters, methods=("POST",), affects=True)
+
+
 OPERATIONS = (
     Operation("everything", R4 + "Patient-everything", ("instance",), ("Patient",), everything.run, everything.PARAMETERS, sight=of_copy),
     Operation(
@@ -79,49 +84,17 @@ OPERATIONS = (
         *("access-journal", access_journal.URL, ("instance",), ("Patient",), access_journal.run, access_journal.PARAMETERS),
         sight=access_journal.sight_of,
     ),
-    Operation(
-        *("open", opening.URL, ("type",), ("Patient",), opening.run, opening.PARAMETERS),
-        methods=("POST",),
-        affects=True,
-    ),
-    Operation(
-        *("close", closing.CLOSE_URL, ("instance",), ("Patient",), closing.close, closing.PARAMETERS),
-        methods=("POST",),
-        affects=True,
-    ),
-    Operation(
-        *("reactivate", closing.REACTIVATE_URL, ("instance",), ("Patient",), closing.reactivate, closing.PARAMETERS),
-        methods=("POST",),
-        affects=True,
-    ),
-    Operation(
-        *("merge", merging.URL, ("type", "instance"), ("Patient",), merging.run, merging.PARAMETERS),
-        methods=("POST",),
-        affects=True,
-    ),
-    Operation(
-        *("unmerge", unmerging.URL, ("type", "instance"), ("Patient",), unmerging.run, unmerging.PARAMETERS),
-        methods=("POST",),
-        affects=True,
-    ),
-    Operation(
-        *("break-glass", emergency.URL, ("instance",), ("Patient",), emergency.run, emergency.PARAMETERS),
-        methods=("POST",),
-        affects=True,
-    ),
+    _act("open", opening.URL, ("type",), ("Patient",), opening.run, opening.PARAMETERS),
+    _act("close", closing.CLOSE_URL, ("instance",), ("Patient",), closing.close, closing.PARAMETERS),
+    _act("reactivate", closing.REACTIVATE_URL, ("instance",), ("Patient",), closing.reactivate, closing.PARAMETERS),
+    _act("merge", merging.URL, ("type", "instance"), ("Patient",), merging.run, merging.PARAMETERS),
+    _act("unmerge", unmerging.URL, ("type", "instance"), ("Patient",), unmerging.run, unmerging.PARAMETERS),
+    _act("break-glass", emergency.URL, ("instance",), ("Patient",), emergency.run, emergency.PARAMETERS),
     Operation("review-queue", review_queue.QUEUE_URL, ("system",), (), review_queue.queue, review_queue.QUEUE),
-    Operation(
-        *("review", review_queue.REVIEW_URL, ("system",), (), review_queue.review, review_queue.REVIEW),
-        methods=("POST",),
-        affects=True,
-    ),
+    _act("review", review_queue.REVIEW_URL, ("system",), (), review_queue.review, review_queue.REVIEW),
     Operation("access-list", listing.LIST_URL, ("instance",), ("Patient",), listing.listed, ()),
     Operation("explain-access", listing.EXPLAIN_URL, ("instance",), ("Patient",), listing.explained, listing.PARAMETERS),
-    Operation(
-        *("access-sheet", access_sheet.URL, ("instance",), ("Patient",), access_sheet.run, access_sheet.PARAMETERS),
-        methods=("POST",),
-        affects=True,
-    ),
+    _act("access-sheet", access_sheet.URL, ("instance",), ("Patient",), access_sheet.run, access_sheet.PARAMETERS),
     Operation(
         "document",
         R4 + "Composition-document",
@@ -137,19 +110,11 @@ OPERATIONS = (
     Operation("meta", R4 + "Resource-meta", ("system", "type", "instance"), (), meta.run, (), versions=True, sight=of_instance),
     Operation("validate", R4 + "Resource-validate", ("type", "instance"), (), validate.run, validate.PARAMETERS, sight=of_instance),
     Operation("proof", audit_proof.URL, ("instance",), ("AuditEvent",), audit_proof.run, (), sight=of_instance),
-    Operation("import", import_.URL, ("system",), (), import_.run, import_.PARAMETERS, methods=("POST",), affects=True),
-    Operation(
-        *("export-dossier", export_dossier.URL, ("instance",), ("Patient",), export_dossier.run, export_dossier.PARAMETERS),
-        methods=("POST",),
-        affects=True,
-    ),
+    _act("import", import_.URL, ("system",), (), import_.run, import_.PARAMETERS),
+    _act("export-dossier", export_dossier.URL, ("instance",), ("Patient",), export_dossier.run, export_dossier.PARAMETERS),
     Operation("verify", verify_seal.URL, ("instance",), (), verify_seal.run, ()),
     Operation("quarantine", quarantine.LIST_URL, ("system",), (), quarantine.run, quarantine.LIST),
-    Operation(
-        *("resolve", quarantine.RESOLVE_URL, ("system",), (), quarantine.run, quarantine.RESOLVE),
-        methods=("POST",),
-        affects=True,
-    ),
+    _act("resolve", quarantine.RESOLVE_URL, ("system",), (), quarantine.run, quarantine.RESOLVE),
     Operation("feed", feeding.URL, ("system",), (), feeding.run, feeding.PARAMETERS),
     Operation("statistics", statistics.URL, ("system",), (), statistics.run, statistics.PARAMETERS),
     Operation("export", BULK + "export", ("system",), (), export.run, export.PARAMETERS),
