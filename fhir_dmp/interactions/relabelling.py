@@ -41,7 +41,7 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
     own = _facts(context, row)
     shown_labels, wanted_labels = labels_of(view.get("securityLabel") or ()), labels_of(wanted.get("securityLabel") or ())
     asked = visibility.change(shown_labels, wanted_labels)
-    faults = visibility.unknown(_new(view, wanted)) or _foreign(_new(view, wanted))
+    faults = visibility.unknown(_new(view, wanted)) or _foreign(_new(view, wanted)) or _unclear(view, wanted)
     if faults := faults or visibility.issues_of(asked.added, met.law.masked_and_invisible):
         raise FhirError.many("business-rule", faults)
     for act in (*labelling.acts_of(asked), *_acts(view, wanted)):
@@ -156,6 +156,14 @@ def _foreign(labels: list[dict]) -> list[Issue]:
     return [
         Issue("error", "business-rule", "only labels of the DMP are added to a document", where) for one in labels if not labels_of([one])
     ]
+
+
+def _unclear(view: dict, wanted: dict) -> list[Issue]:
+    """PDSm has one isArchived, a boolean: what is neither would be kept and mean nothing."""
+    before, after = ([one for one in each.get("extension") or () if one.get("url") == IS_ARCHIVED] for each in (view, wanted))
+    if after == before or (len(after) < 2 and all(isinstance(one.get("valueBoolean"), bool) for one in after)):
+        return []
+    return [Issue("error", "business-rule", "isArchived is said once, with true or false", f"{wanted['resourceType']}.extension")]
 
 
 def _stored(row: Row, wanted: dict, added: frozenset[str]) -> bytes:

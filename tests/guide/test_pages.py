@@ -149,3 +149,27 @@ def test_every_profile_list_and_operation_has_a_page(pages):
     kinds = ("StructureDefinition", "ValueSet", "CodeSystem", "OperationDefinition", "SearchParameter", "NamingSystem", "ConceptMap")
     made = {path.stem for kind in kinds for path in sources.PROFILES.glob(f"{kind}-*.json")}
     assert made and {name for name in made if f"artefacts/{name}.html" not in pages} == set()
+
+
+TRANSACTIONS = [
+    *("td0-2", "td0-3", "td1", "td2", "td2-simplified", "td2-1", "td3-1a", "td3-1b", "iti-66", "td3-2"),
+    *("td3-3a", "td3-3b", "td3-3c", "td3-3d", "summary"),
+]
+
+
+@pytest.mark.parametrize("name", TRANSACTIONS)
+@pytest.mark.parametrize("language", ["", "en/"])
+def test_every_transaction_is_told_whole(guide, language, name):
+    """A diagram; requests in four notations with their answers, as they were held with a server; what goes wrong."""
+    told = (guide / f"{language}{name}.html").read_text("utf-8")
+    shown = told.count('class="exchange"')
+    assert 'class="sequence"' in told and shown and told.count('class="status good"')
+    assert [told.count(f'data-title="{each}"') for each in ("HTTP", "curl", "Python", "JavaScript")] == [shown] * 4
+    assert f'id="{"errors" if language else "erreurs"}"' in told
+
+
+def test_every_operation_of_this_server_is_asked_for_in_a_conversation(guide):
+    held = json.loads((guide / "conversations.json").read_text("utf-8")).values()
+    words = {word for one in held if one["asked"]["title"] for word in re.findall(r"\$[a-z-]+", one["asked"]["path"])}
+    defined = {f"${json.loads(path.read_text('utf-8'))['code']}" for path in sources.PROFILES.glob("OperationDefinition-*.json")}
+    assert defined - words == set()
