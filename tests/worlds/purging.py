@@ -28,7 +28,8 @@ def purged(play: Play) -> list[Step]:
 def hidden_from(play: Play) -> frozenset[int]:
     """Lineages of which the asker never saw anything and sees nothing at the end, nor wrote anything himself.
 
-    A structure replaces what was deposited from it, so that is not hidden from it.
+    A structure replaces what was deposited from it, so that is not hidden from it. A submission whose list names something else that he
+    sees concerns that too.
     """
     asker = play.asker
 
@@ -36,7 +37,10 @@ def hidden_from(play: Play) -> frozenset[int]:
         house = play.cast[name].organization
         return play.is_asker(name) or (asker.kind == "structure" and house == asker.organization)
 
-    return frozenset(range(play.lineages)) - play.seen - {one.lineage for one in play.documents if wrote(one.by)}
+    hidden = frozenset(range(play.lineages)) - play.seen - {one.lineage for one in play.documents if wrote(one.by)}
+    while beside := {step.lineage for step in play.steps if not step.call.path and step.lineage in hidden and step.leads - hidden}:
+        hidden -= beside
+    return hidden
 
 
 def _gone(play: Play, step: Step, asker: str, hidden: frozenset[int], plain: bool, own: frozenset[int]) -> bool:
