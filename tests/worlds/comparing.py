@@ -91,9 +91,9 @@ class Worlds:
         ours = theirs = call
         for page in range(MOST_PAGES):
             at = play.now + MINUTE + number % 1_000 * 100 + page
-            for _ in range(TRIES):
+            for again in range(TRIES):
                 for host in (self.one, self.other):
-                    host.moment(f"{play.name} asks {number} {page}".encode(), at)
+                    host.moment(f"{play.name} asks {number} {page} {again}".encode(), at)
                 replies = await asyncio.gather(self.one.send(ours), self.other.send(theirs))
                 # A database that does not answer in time is no answer of either world; what is only read is asked again of both.
                 if ours.method not in ("GET", "HEAD") or all(reply.status != UNAVAILABLE for reply in replies):
