@@ -1,4 +1,4 @@
-"""Pages that are kept in one language: decisions, measurements, the changelog. Each says so to the French reader.
+"""Pages that are kept with the code: decisions, measurements, the changelog, in one language; each says so to the French reader.
 
 ig/decisions/, ig/performance.md, ig/access-map.md, CHANGELOG.md
 """
@@ -29,7 +29,8 @@ def add(site: Site) -> None:
     for path in sorted(sources.DECISIONS.glob("*.md")):
         one(site, f"decisions/{path.stem}", "records", path.read_text("utf-8"))
     one(site, "performance-figures", "records", (sources.ROOT / "ig" / "performance.md").read_text("utf-8"))
-    one(site, "profiles-differences", "artefacts", (sources.ROOT / "ig" / "profiles-differences.md").read_text("utf-8"))
+    different = [(sources.ROOT / "ig" / f"profiles-differences{end}.md").read_text("utf-8") for end in ("", ".fr")]
+    one(site, "profiles-differences", "artefacts", *different)
     one(site, "access-paths", "records", (sources.ROOT / "ig" / "access-map.md").read_text("utf-8"))
     one(site, "changelog", "records", (sources.ROOT / "CHANGELOG.md").read_text("utf-8"))
 
@@ -46,14 +47,16 @@ def decisions(language: str) -> str:
     return table(language, [NUMBER[language], *heads[language]], rows, filtered=False)
 
 
-def one(site: Site, name: str, section: str, text: str) -> None:
-    """One page, the same words in both languages of the site."""
-    text = COMMENT.sub("", text)
+def one(site: Site, name: str, section: str, text: str, french: str = "") -> None:
+    """One page. french: its words there; without them the same ones, and a line that says so."""
     texts = {}
     for language in LANGUAGES:
         blocks = Blocks()
+        if language == "fr" and french:
+            texts[language] = french, blocks
+            continue
         notice = blocks.keep(NOTICE) + "\n\n" if language == "fr" else ""
-        first, _, rest = text.partition("\n")
+        first, _, rest = COMMENT.sub("", text).partition("\n")
         opened, closed = blocks.keep('<div lang="en">'), blocks.keep("</div>")
         texts[language] = f"{first}\n\n{notice}{opened}\n\n{rest}\n\n{closed}\n", blocks
     site.add(name, section, texts, {"fr": FRENCH[name]} if name in FRENCH else {})

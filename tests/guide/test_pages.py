@@ -130,6 +130,17 @@ def test_pages_say_the_same_in_both_languages():
         assert mark.findall(path.read_text("utf-8")) == mark.findall(other.read_text("utf-8")), path.name
 
 
+def test_the_same_differences_are_told_in_both_languages():
+    """Row by row: the same profile, the same codes."""
+    rows = []
+    for end in ("", ".fr"):
+        text = (sources.ROOT / "ig" / f"profiles-differences{end}.md").read_text("utf-8")
+        rows.append(
+            [(line.split("|")[1].strip(), sorted(re.findall("`(.*?)`", line))) for line in text.splitlines() if line[:1] == "|"][1:]
+        )
+    assert rows[0] == rows[1] and len(rows[0]) > 30
+
+
 def test_every_setting_is_described_in_both_languages(read):
     from fhir_dmp.settings import SETTINGS
 
