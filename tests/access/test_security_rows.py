@@ -102,6 +102,16 @@ def test_a03_pages_are_full(ask):
     assert len(ids(first)) == 1 and len(everything) >= 3 and first["total"] == len(everything)
 
 
+def test_a04_a_page_is_for_who_asked_for_the_first(ask):
+    """What is shown of it is decided anew: test_revocation_races."""
+    first = ask.found(f"DocumentReference?{ask.here}&_count=1")
+    link = next(one["url"] for one in first["link"] if one["relation"] == "next").partition("/fhir/")[2]
+    for name in ("traitant", "unrelated", "consented"):
+        if not ask.play.is_asker(name):
+            answer = ask(Asked(ask.play.cast[name].token).get(link))
+            assert answer.status in (400, 403) and b'"entry"' not in answer.body, answer
+
+
 def test_a05_reverse_chains(ask):
     patient = ask.play.patient
     for chain in (f"type={people.REPORT}", f"_id={ask.m.id}", f"identifier={ask.m.master}", f"_has:List:item:_id={ask.m.listed}"):
