@@ -159,7 +159,7 @@ def deposed(members: list[Member]):
 class Scene(NamedTuple):
     """Two servers of one store, and a dossier with a document that its care team reads.
 
-    late: it hears of elections only when a command of its own fails.
+    late: it hears of an election when a command of its own fails, or after a while: often later than the others.
     """
 
     late: Host
@@ -184,7 +184,7 @@ async def dossier(host: Host, cast: dict, name: str) -> Play:
 async def scene(members, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hosts")
     uri = f"mongodb://{','.join(one.address for one in members)}/?replicaSet={NAME}"
-    late = await Host.open(f"{uri}&serverMonitoringMode=poll&heartbeatFrequencyMS=600000", "deposed", folder)
+    late = await Host.open(f"{uri}&serverMonitoringMode=poll&heartbeatFrequencyMS=15000", "deposed", folder)
     other = await Host.open(uri, "deposed", folder)
     yield Scene(late, other, await dossier(late, people.professionals(late), "shared"))
     await late.close()
