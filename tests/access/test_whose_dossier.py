@@ -3,7 +3,7 @@
 import pytest
 
 from tests.access.test_consents import reads
-from tests.access.world import care_team, consent, document, refused, related
+from tests.access.world import INS, care_team, consent, document, new_ins, refused, related
 
 NOBODY = "a" * 26
 JSON_PATCH = "application/json-patch+json"
@@ -88,3 +88,22 @@ def test_what_is_written_does_not_change_whose_it_is(scene, world):
         f"Consent/{given['id']}", [{"op": "replace", "path": "/patient/reference", "value": f"Patient/{id}"}], content_type=JSON_PATCH
     )
     assert refused(answer)
+
+
+def test_the_existence_test_answers_every_professional_and_structure_alike(world):
+    """TD0.2: no or one Patient, reduced; nobody learns by it what he is to the dossier."""
+    traitant, blocked = world.professional(), world.professional()
+    dossier = world.open(traitant=traitant)
+    world.consent(dossier, "block", blocked)
+    button = f"Patient?identifier={INS}|{dossier.ins}"
+    askers = (traitant, blocked, world.professional(), world.structure())
+    told = [by.get(button) for by in askers]
+    assert {(answer.status_code, answer.content) for answer in told} == {(200, told[0].content)}
+    (entry,) = told[0].json()["entry"]
+    assert set(entry["resource"]) == {"resourceType", "id", "identifier", "active"} and entry["resource"]["id"] == dossier.id
+    nobody = [by.get(f"Patient?identifier={INS}|{new_ins()}") for by in askers]
+    assert all(answer.status_code == 200 and answer.json()["total"] == 0 and "entry" not in answer.json() for answer in nobody)
+    for more in ("&active=true", "&name=x", f",{INS}|{new_ins()}", "&_has:DocumentReference:patient:status=current", "&_include=*"):
+        answers = [by.get(button + more) for by in (blocked, world.professional())]
+        assert len({answer.content for answer in answers}) == 1, more
+        assert all(answer.status_code != 200 or "entry" not in answer.json() for answer in answers), more
