@@ -11,6 +11,7 @@ from html import escape, unescape
 from typing import NamedTuple
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
@@ -21,6 +22,9 @@ BLOCK = re.compile(r"<p>\x02(\d+)\x02</p>|\x02(\d+)\x02")
 HREF = re.compile(r'(?<=href=")(page|file):([^"#]*)(#[^"]*)?')
 TAG = re.compile(r"<[^>]+>")
 PICTURES = re.compile(r"<svg.*?</svg>", re.DOTALL)
+TABLE = re.compile(r'<table( class="stack")?>')
+# Fewer columns fit beside one another.
+LEAST_STACKED = 3
 TABLES = {"fr": "tableau", "en": "table"}
 # Longer code is shown plain: colours would cost more time than they are worth.
 MOST_COLOURED = 60_000
@@ -99,10 +103,29 @@ def html(text: str, language: str, blocks: Blocks, address: Callable[[str, str],
                 title = title or unescape(said)
             elif token.tag == "h2":
                 toc.append((anchor, unescape(said)))
+    stacked(tokens)
     made = renderer.renderer.render(tokens, renderer.options, {})
-    made = made.replace("<table>", f'<div class="scroll" tabindex="0" role="group" aria-label="{TABLES[language]}"><table>')
+    made = TABLE.sub(rf'<div class="scroll" tabindex="0" role="group" aria-label="{TABLES[language]}">\g<0>', made)
     made = made.replace("</table>", "</table></div>")
     return Text(title, linked(blocks.restored(made), address), toc)
+
+
+def stacked(tokens: list[Token]) -> None:
+    """Mark tables of many columns, which a phone shows row by row: each cell is told its head."""
+    table, heads, column = None, [], 0
+    for number, token in enumerate(tokens):
+        if token.type == "table_open":
+            table, heads = token, []
+        elif token.type == "tr_open":
+            column = 0
+        elif token.type == "th_open":
+            heads.append(tokens[number + 1].content)
+        elif token.type == "thead_close" and len(heads) >= LEAST_STACKED:
+            table.attrSet("class", "stack")
+        elif token.type == "td_open" and len(heads) >= LEAST_STACKED:
+            if column and tokens[number + 1].content:
+                token.attrSet("data-h", heads[column].replace("`", ""))
+            column += 1
 
 
 def linked(text: str, address: Callable[[str, str], str]) -> str:
