@@ -15,6 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from click.testing import CliRunner
+
+from fhir_dmp.cli import cli
+from fhir_dmp.commands import Failed
+from fhir_dmp.settings import SettingError
 
 START_SECONDS = 60
 
@@ -62,11 +67,20 @@ def run(*arguments: str, environment: Mapping[str, str] | None = None, **kwargs:
     return subprocess.run(command, env=clean(environment), capture_output=True, text=True, check=False, timeout=120, **kwargs)
 
 
+def here(*arguments: object, environment: Mapping[str, str] | None = None, stdin: bytes | None = None) -> tuple[int, str]:
+    """The same in this process, which need not start: exit code, and what was printed on both streams."""
+    kept = {name: None for name in os.environ if name.startswith("FHIR_DMP_")}
+    done = CliRunner().invoke(cli, [*map(str, arguments)], input=stdin, env={**kept, **(environment or {})})
+    failed = isinstance(done.exception, Failed | SettingError)
+    assert failed or done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return 1 if failed else done.exit_code, done.output + (str(done.exception) if failed else "")
+
+
 def issue(data: Path, *arguments: str) -> str:
     """One token, printed by the command line."""
-    done = run("token", *arguments, "--data", str(data))
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    code, said = here("token", *arguments, "--data", data)
+    assert code == 0, said
+    return said.split()[-1]
 
 
 def start(data: Path, *options: str, environment: Mapping[str, str] | None = None, sandbox: bool = True) -> tuple[subprocess.Popen, Path]:

@@ -3,8 +3,6 @@
 import gzip
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from functools import cache
@@ -15,7 +13,7 @@ import pytest
 from fhir_dmp.fhir import json as exact
 from tests.exchange.loading import FIXTURES, sources
 from tests.interactions.making import Fhir, basic, bundle, dumped, entry, identified, observation, patient, unique
-from tests.serving import clean, run, serving
+from tests.serving import here, run, serving
 
 # (place, status) -> why an example is refused: it is no data, or asks for what this server does not promise.
 EXPLAINED = {
@@ -205,10 +203,8 @@ def load(server, tmp_path):
 
     def loaded(*paths: object, stdin: bytes | None = None) -> tuple[int, list[dict], str]:
         report = tmp_path / "report.ndjson"
-        command = [sys.executable, "-m", "fhir_dmp", "import", *map(str, paths), "--data", str(server.data), "--report", str(report)]
-        done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120, env=clean(None))
-        lines = [json.loads(line) for line in report.read_text("utf-8").splitlines()]
-        return done.returncode, lines, (done.stdout + done.stderr).decode()
+        code, said = here("import", *paths, "--data", server.data, "--report", report, stdin=stdin)
+        return code, [json.loads(line) for line in report.read_text("utf-8").splitlines()], said
 
     return loaded
 
@@ -370,14 +366,16 @@ def test_lines_about_one_resource_take_effect_in_their_order(load, fhir, tmp_pat
 
 
 def test_what_cannot_be_imported_at_all_exits_with_1(server, tmp_path):
-    def failed(*arguments: str) -> str:
-        done = run("import", *arguments)
-        assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
-        return done.stderr
-
     path = tmp_path / "a.json"
     path.write_bytes(dumped(patient()))
-    assert "nobody" in failed(str(path), "--source", "nobody", "--data", str(server.data))
+    done = run("import", str(path), "--source", "nobody", "--data", str(server.data))
+    assert (done.returncode, done.stdout) == (1, "") and "nobody" in done.stderr and "Traceback" not in done.stderr
+
+    def failed(*arguments: str) -> str:
+        code, said = here("import", *arguments)
+        assert code == 1
+        return said
+
     assert "absent.json" in failed(str(tmp_path / "absent.json"), "--data", str(server.data))
     assert "answer" in failed(str(path), "--mongodb-uri", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=300", "--data", str(server.data))
     assert "there is no store" in failed(str(path), "--data", str(tmp_path / "new"))
@@ -386,13 +384,13 @@ def test_what_cannot_be_imported_at_all_exits_with_1(server, tmp_path):
 
 def test_the_report_lies_in_the_data_folder_and_is_for_its_owner_alone(server, tmp_path):
     (tmp_path / "a.json").write_bytes(dumped(basic()))
-    done = run("import", str(tmp_path / "a.json"), "--data", str(server.data))
-    assert done.returncode == 0, done.stderr
-    path = next(line.removeprefix("report: ") for line in done.stdout.splitlines() if line.startswith("report: "))
+    code, said = here("import", tmp_path / "a.json", "--data", server.data)
+    assert code == 0, said
+    path = next(line.removeprefix("report: ") for line in said.splitlines() if line.startswith("report: "))
     assert path.startswith(str(server.data / "imports"))
     assert (server.data / "imports").stat().st_mode & 0o077 == 0
     elsewhere = tmp_path / "elsewhere.ndjson"
-    assert run("import", str(tmp_path / "a.json"), "--data", str(server.data), "--report", str(elsewhere)).returncode == 0
+    assert here("import", tmp_path / "a.json", "--data", server.data, "--report", elsewhere)[0] == 0
     assert elsewhere.stat().st_mode & 0o077 == 0
 
 

@@ -10,8 +10,6 @@ from fhir_dmp.exchange import transfer
 from tests.access.world import GENERALIST, day
 from tests.exchange.test_package_property import lost
 
-HOW_MANY = 12
-
 
 def closed(world, dossier):
     assert world.holder(dossier).run(f"{dossier.path}/$close", reason="holder-request").status_code == 200
@@ -49,12 +47,12 @@ LIVES = {
 }
 
 
-@pytest.fixture(scope="module")
-def lives(two):
+@pytest.fixture
+def lives(two, histories):
     """Many dossiers at the first host: (dossier, what happened to it), in the order they were opened."""
     world, found = two.world, []
     traitant = world.professional(specialty=GENERALIST)
-    for number in range(HOW_MANY):
+    for number in range(histories(len(LIVES), 20 * len(LIVES))):
         dossier, happened = world.open(traitant=traitant), list(LIVES)[number % len(LIVES)]
         world.deposit(dossier, traitant, labels=("MASQUE_PS",) if number % 4 == 0 else ())
         happened(world, dossier)
@@ -94,7 +92,7 @@ def test_all_of_them_are_what_they_were(two, lives, tmp_path):
         return receipts
 
     receipts = two.runner.run(moved())
-    assert len(set(receipts.values())) == HOW_MANY
+    assert len(set(receipts.values())) == len(dossiers)
 
     async def settled():
         for receipt in receipts.values():

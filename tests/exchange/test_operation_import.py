@@ -1,11 +1,14 @@
 """`POST [base]/$import`: accepted at once, progress while it runs, a report of every entry at the end, once for all."""
 
+import os
 import signal
 import time
 
 import httpx
 import pytest
+from pymongo import MongoClient
 
+from fhir_dmp.exchange.import_job import SILENCE_MS
 from tests.interactions.making import Fhir, basic, bundle, dumped, entry, identified, issues, refused, scoped, unique
 from tests.serving import serving
 
@@ -125,21 +128,28 @@ def test_only_who_asked_is_told_and_may_forget(fhir, server):
     assert fhir.get(address).status_code == 404
 
 
-def test_an_import_goes_on_when_its_server_was_killed(tmp_path):
+def test_an_import_goes_on_when_its_server_was_killed(mongod, tmp_path):
     """kill -9 while it runs; the next server that is asked for it goes on with it, and nothing is there twice."""
-    mark, count = unique(), 3000
+    mark, count, database = unique(), 1500, f"killed_{os.getpid()}"
     body = lines(*(identified("Basic", mark, code={"text": f"{n}"}) for n in range(count)))
-    with serving(tmp_path) as server:
+    options, environment = ("--mongodb-uri", mongod.uri, "--workers", "1"), {"FHIR_DMP_DATABASE": database}
+    with serving(tmp_path, *options, environment=environment) as server:
         fhir = Fhir(server)
         answer = fhir.send("POST", "$import", body, content_type=NDJSON)
         assert answer.status_code == 202
         place, auth = answer.headers["content-location"].rpartition("/fhir/")[2], server.auth
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
-    with serving(tmp_path) as server, httpx.Client(timeout=60, headers=auth) as http:
+    with MongoClient(mongod.uri) as client:
+        # It has been silent for long enough.
+        jobs = client[database]["host.jobs"]
+        assert jobs.update_one({"_id": place.rpartition("/")[2], "state": "running"}, {"$inc": {"detail.beat": -SILENCE_MS}}).modified_count
+    with serving(tmp_path, *options, environment=environment) as server, httpx.Client(timeout=60, headers=auth) as http:
         fhir = Fhir(server, http)
         again = httpx.Response(202, headers={"content-location": f"{server.fhir}/{place}"})
         told = ended(fhir, again, 120)
         assert (told["accepted"], told["known"], told["refused"]) == (count, 0, 0)
         assert len(told["report"]["entry"]) == count
         assert fhir.get(f"Basic?identifier=urn:x-test|{mark}&_summary=count").json()["total"] == count
+    with MongoClient(mongod.uri) as client:
+        client.drop_database(database)

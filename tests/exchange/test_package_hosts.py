@@ -2,15 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 
 import pytest
 from pymongo import MongoClient
 
 from tests.access.world import World, document
-from tests.serving import serving
+from tests.serving import here, serving
 
 PACKAGE = "application/vnd.fhir-dmp.package"
 STAMP = f"hosts_{os.getpid()}"
@@ -23,12 +21,11 @@ class Hosting:
         self.name, self.world, self.uri, self.database = name, World(running), uri, f"{STAMP}_{name}"
 
     def command(self, *words, code=0):
-        """Standard output of a command on this host."""
-        given = [sys.executable, "-m", "fhir_dmp", *map(str, words), "--data", str(self.world.server.data), "--mongodb-uri", self.uri]
-        environment = {**os.environ, "FHIR_DMP_DATABASE": self.database, "FHIR_DMP_BASE_URL": self.world.server.fhir}
-        done = subprocess.run(given, env=environment, capture_output=True, text=True, timeout=180)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        """What a command on this host prints."""
+        environment = {"FHIR_DMP_DATABASE": self.database, "FHIR_DMP_BASE_URL": self.world.server.fhir}
+        found, said = here(*words, "--data", self.world.server.data, "--mongodb-uri", self.uri, environment=environment)
+        assert found == code, said
+        return said
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from pymongo import MongoClient
 
-from fhir_dmp.cli import cli
-from fhir_dmp.commands import Failed
 from tests.access.world import IDNPS, INS, LOINC, RPPS, VISIBILITY, World, number
 from tests.exchange.test_documents import document as cda
 from tests.interactions.making import bundle, dumped, entry
-from tests.serving import serving
+from tests.serving import here, serving
 
 DATABASE = f"sources_{os.getpid()}"
 RELIABILITY = "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-identity-reliability"
@@ -39,11 +36,7 @@ def command(server):
     """Run a command on the store, in this process: (exit code, what it printed)."""
 
     def run(*arguments: object) -> tuple[int, str]:
-        line = [*map(str, arguments), "--mongodb-uri", server.uri, "--data", str(server.data)]
-        done = CliRunner().invoke(cli, line, env={"FHIR_DMP_DATABASE": DATABASE})
-        failed = isinstance(done.exception, Failed)
-        assert failed or done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done.exit_code, done.output + (str(done.exception) if failed else "")
+        return here(*arguments, "--mongodb-uri", server.uri, "--data", server.data, environment={"FHIR_DMP_DATABASE": DATABASE})
 
     return run
 
