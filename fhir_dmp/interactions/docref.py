@@ -8,7 +8,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.bundle import Hit, Url, searchset
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.references import is_id
-from fhir_dmp.interactions import care_dates, octets, sets, shown
+from fhir_dmp.interactions import care_dates, octets, search_shown, sets, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_pages import by_decision, by_index
 from fhir_dmp.interactions.search_plan import plan
@@ -42,7 +42,7 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     cursor = sets.opened_cursor(context, url, given.pairs)
     alternatives = [(name, simplified(All((part, _wanted(given))))) for name, part in await alternatives_of(context, query, None, sight)]
     found = plan(context, alternatives, sight)
-    if found.exact:
+    if found.exact and not search_shown.depends(sight, alternatives):
         page = await by_index(context, query, found, cursor)
     else:
         page = await by_decision(context, query, alternatives, found, cursor)

@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/observation-operation-lastn.html
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
@@ -32,7 +33,8 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     query = understood(context, "Observation", pairs, context.lenient)
     alternatives = await alternatives_of(context, query, None, sight)
     found = await matching(context, alternatives, sight, limit=limits_of(context).candidates, reads=["date"])
-    rows = [each.row for each in newest(found, given.number("max", 1))]
+    timed = [replace(each, row=shown.timed(sight.met, each.row)) for each in found]
+    rows = [each.row for each in newest(timed, given.number("max", 1))]
     if len(rows) > context.settings.max_count:
         raise FhirError("too-costly", f"more than {context.settings.max_count} observations: ask for fewer codes, or a smaller `max`")
     others = await included(context, query, rows, sight) if rows and (query.includes or query.revincludes) else []

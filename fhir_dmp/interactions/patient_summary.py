@@ -154,7 +154,7 @@ async def _kept(context: Context, id: str, sight: Sight) -> list[Row]:
     kept = [row for row in found if row.body is not None and _belongs(row.type, json.parse(row.body))]
     if len(kept) > limits_of(context).included:
         raise FhirError("too-costly", f"the summary would hold more than {limits_of(context).included} resources")
-    return sorted(kept, key=lambda row: (-row.updated_ms, row.key))
+    return sorted((shown.timed(sight.met, row) for row in kept), key=lambda row: (-row.updated_ms, row.key))
 
 
 def _belongs(type_name: str, value: Value) -> bool:

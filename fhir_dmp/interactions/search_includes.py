@@ -11,6 +11,7 @@ from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_chains import is_canonical, meaning, named
 from fhir_dmp.interactions.search_rows import limits_of, matching, opened
 from fhir_dmp.interactions.search_sight import Sight
+from fhir_dmp.interactions.shown import timed
 from fhir_dmp.search.parameters import parameters
 from fhir_dmp.search.predicate import AnyOf, Has, Predicate, ReferenceTo
 from fhir_dmp.search.query import Include, Query
@@ -107,7 +108,9 @@ async def _referring(context: Context, includes: Sequence[Include], rows: Sequen
     alternatives = [(type_name, AnyOf(tuple(tests))) for type_name, tests in by_type.items() if tests]
     if not alternatives:
         return []
-    return [each.row for each in await matching(context, alternatives, sight, limit=limits_of(context).candidates)]
+    found = [each.row for each in await matching(context, alternatives, sight, limit=limits_of(context).candidates)]
+    # Newest first as the asker sees them: the order would tell him when what came late to him was stored.
+    return sorted(found, key=lambda row: (timed(sight.met, row).updated_ms, row.key), reverse=True)
 
 
 def _references_to(include: Include, targets: frozenset[str]) -> Iterator[tuple[str, str]]:

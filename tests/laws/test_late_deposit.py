@@ -34,6 +34,12 @@ PROVENANCES = (
     "Patient?_id={patient}&_has:Provenance:patient:recorded=lt{before}",
     "DocumentReference?patient={patient}&_revinclude=Provenance:target&_include=DocumentReference:related",
     "Patient/{patient}/$everything?_since={before}&_type=DocumentReference,Provenance,Binary,List",
+    "DocumentReference/$docref?patient={patient}",
+    "DocumentReference/$docref?patient={patient}&_count=1",
+    "Patient/{patient}/$summary",
+    "{binary}",
+    "{late}",
+    "{late}/_history",
     "Patient/{patient}/Provenance?recorded=ge{before}&_sort=-_lastUpdated",
 )
 

@@ -49,6 +49,8 @@ class Late(Play):
             reply = await self.act("holder", "label", self.json_patch("holder", hidden.address, added), lineage=hidden.lineage)
             assert reply.status == 200, reply
         assert hidden.lineage not in await self.visible()
+        # Newer than it but to those to whom it comes late.
+        await self.deposit(cast["consented"], people.REPORT, (), 4)
         self.now += DAY
         by = "holder" if case.label == "MASQUE_PS" else "traitant"
         path = f"DocumentReference.securityLabel.where(coding.code = '{case.label}')"
