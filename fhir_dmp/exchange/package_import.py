@@ -282,6 +282,7 @@ class _Taking:
                 raise FhirError("conflict", "this dossier was destroyed here")
         await self._alone()
         await self._directory()
+        await self._former()
         taken = [self._row(one) for one in self.found.rows if one.dossier]
         old, new, changed, same = self._sorted(taken, before)
         count = len(old) + len(new) + len(changed)
@@ -331,6 +332,21 @@ class _Taking:
                 new.append(Taken(self._new_row(one, COMMON, None)))
         if new:
             await takeover.put(self.store, new, [])
+
+    async def _former(self) -> None:
+        """What the hosts before the giving one left with the dossier, in ids of this host."""
+        for one in self.found.rows:
+            if one.octets is None or one.type != "Binary" or one.facts is not None:
+                continue
+            content = self.found.octets[one.octets.file]
+            try:
+                left = msgspec.json.decode(await self.store.contents.read_all(content.id, origins.MOST), type=Origins)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+            if origins.key_of(self.number, left.host).hex() == one.key and left.host != self.store.record.identity:
+                ids = {there: self.ids.get(here, here) for there, here in left.ids.items()}
+                proofs = {translated(name.encode(), self.ids).decode(): proof for name, proof in left.proofs.items()}
+                self.found.octets[one.octets.file] = await origins.write(self.store, self.number, Origins(left.host, ids, proofs))
 
     def _row(self, one: RowLine) -> Taken:
         return Taken(self._new_row(one, self.number, one.facts), one.acted_ms)

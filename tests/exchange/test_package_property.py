@@ -3,12 +3,16 @@
 from base64 import b64decode
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from fhir_dmp.exchange import hosts, package
 from fhir_dmp.exchange.opening import judged
+from fhir_dmp.exchange.package import RowLine
+from fhir_dmp.exchange.package_import import _Taking
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
@@ -269,6 +273,29 @@ def test_the_traces_of_what_was_joined_are_proved_to_the_next_host(two):
             assert not own(proof | {"joined": other}, row.key, body) and not own(proof | {"joined": other}, row.key, other.encode())
             assert not own(proof, row.key[:8] + bytes(8), body)
     assert kinds.count(True) > 5 and kinds.count(False) > 5
+
+
+def test_what_a_former_host_left_with_a_dossier_is_in_the_ids_of_each_that_takes_it_over(two):
+    """A first host's ids lead from there to the second, which gives the dossier away: they must lead to whoever takes it."""
+    taker = two.stores[1]
+    number = taker.vault.new_dossier()
+    there, second, here = ("a" * 26, "b" * 26, "c" * 26)
+    place = RowLine("Binary", "t" * 26, origins.key_of(number, "first").hex(), "v", 0, "POST", octets=package.Octets(0, 0, ""))
+
+    async def carried(line):
+        table = origins.Origins("first", {there: second}, {f"AuditEvent/{second}": {"number": 7}})
+        read = SimpleNamespace(rows=[line], octets={0: await origins.write(taker, number, table)})
+        taking = object.__new__(_Taking)
+        taking.store, taking.number, taking.ids, taking.found = taker, number, {second: here}, read
+        await taking._former()
+        octets = await taker.contents.read_all(read.octets[0].id, origins.MOST)
+        return msgspec.json.decode(octets, type=origins.Origins)
+
+    found = two.runner.run(carried(place))
+    assert (found.ids, found.proofs) == ({there: here}, {f"AuditEvent/{here}": {"number": 7}})
+    # A content that only looks like it stays what it is.
+    other = msgspec.structs.replace(place, key=origins.key_of(number, "second").hex())
+    assert two.runner.run(carried(other)).ids == {there: second}
 
 
 def test_what_was_joined_is_destroyed_with_the_dossier_that_goes_on(two):
