@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from statistics import median
 from typing import NamedTuple
 
+from fhir_dmp.bench import report
 from fhir_dmp.bench.bench import Options, forget_dead
 from fhir_dmp.bench.driver import write_requests
 from fhir_dmp.bench.host import MODES, serving
@@ -48,7 +49,14 @@ class Line(NamedTuple):
         return median(one / other if other else 0.0 for one, other in rates)
 
 
-def run(name: str, options: Options, progress: Callable[[str, int, int], None]) -> list[Line]:
+class Found(NamedTuple):
+    """A run."""
+
+    lines: list[Line]
+    start: report.Start
+
+
+def run(name: str, options: Options, progress: Callable[[str, int, int], None]) -> Found:
     """Load stores where they are missing, and measure both servers in turn. name: key of PAIRS."""
     pair, runs = PAIRS[name], options.folder / "runs"
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,7 +66,8 @@ def run(name: str, options: Options, progress: Callable[[str, int, int], None]) 
         for mode in (pair.without, pair.with_):
             store = loaded(options.size, options.folder, MODES[mode].sandbox, progress)
             worlds[mode] = World(servers.enter_context(serving(store, runs / f"{os.getpid()}-{mode}", MODES[mode], options.workers)))
-        return list(compared(options, pair, worlds, progress))
+        start = report.Start.now(options)
+        return Found(list(compared(options, pair, worlds, progress)), start)
 
 
 def compared(options: Options, pair: Pair, worlds: dict[str, World], progress: Callable[[str, int, int], None]) -> Iterator[Line]:
@@ -97,20 +106,16 @@ def line(work: str, connections: int, pair: Pair, points: dict[str, list[Point]]
     return Line(work, connections, pair, rates, times, errors)
 
 
-def text(lines: list[Line]) -> str:
-    """A table for people."""
-    without, with_, target = lines[0].pair
-    rows = [("work", "conns", f"req/s {without}", f"req/s {with_}", "left", f"p50 ms {without}", f"p50 ms {with_}", "errors")]
-    for one in lines:
+def told(name: str, found: Found) -> report.Told:
+    """What was found. name: key of PAIRS."""
+    without, with_, target = PAIRS[name]
+    heads = ("work", "conns", f"req/s {without}", f"req/s {with_}", "left", f"p50 ms {without}", f"p50 ms {with_}", "errors")
+    table, faults = [heads], {}
+    for one in found.lines:
         rates = [" / ".join(f"{rate:,.0f}" for rate in one.rates[mode]) for mode in (without, with_)]
         times = [f"{one.p50_ms[mode]:.2f}" for mode in (without, with_)]
-        rows.append(
-            (one.work, str(one.connections), *rates, f"{one.share:.0%} (target {target:.0%})", *times, str(sum(one.errors.values())))
-        )
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-
-def value(lines: list[Line]) -> list[dict]:
-    """The same for programs."""
-    return [{**one._asdict(), "pair": one.pair._asdict(), "share": one.share} for one in lines]
+        left, errors = f"{one.share:.0%} (target {target:.0%})", str(sum(one.errors.values()))
+        table.append((one.work, str(one.connections), *rates, left, *times, errors))
+        faults |= one.errors
+    value = {**found.start.value, "lines": [{**one._asdict(), "pair": one.pair._asdict(), "share": one.share} for one in found.lines]}
+    return report.Told(name, found.start.lines, table, value, f"measurements had errors: {faults}" if faults else "")

@@ -4,20 +4,18 @@ https://hl7.org/fhir/R4/nd-json.html ; the floor is that of bench/bulk.py, in ro
 """
 
 import asyncio
-import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 from fhir_dmp.bench import data, floors, mixed, report
-from fhir_dmp.bench.bench import Options, bulk, forget_dead, machine
+from fhir_dmp.bench.bench import Options, bulk, forget_dead
 from fhir_dmp.bench.host import MODES, plain
 from fhir_dmp.bench.importing import SAID
 from fhir_dmp.bench.processes import cpu_seconds
@@ -71,15 +69,13 @@ class Portion(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A run. row_bytes: mean size of the stored rows, and of those of B. load: average at its start."""
+    """A run. row_bytes: mean size of the stored rows, and of those of B."""
 
     portions: list[Portion]
     row_bytes: int
     mode: str
     workers: int
-    begun: datetime
-    load: float
-    machine: dict[str, str]
+    start: report.Start
 
     @property
     def ratio(self) -> float:
@@ -100,7 +96,7 @@ def run(options: Options, seconds: float, progress: Callable[[str, int, int], No
     forget_dead(runs)
     place, sandbox = runs / f"{os.getpid()}-import", MODES[options.mode].sandbox
     (place / "data").mkdir(mode=0o700, parents=True)
-    begun, load = datetime.now(UTC), os.getloadavg()[0]
+    start = report.Start.now(options)
     try:
         mongod = Embedded.start(place / "data")
         try:
@@ -115,7 +111,7 @@ def run(options: Options, seconds: float, progress: Callable[[str, int, int], No
                     asyncio.run(_opened(mongod.uri, place / "data", numbers))
                 found.append(portion(mongod, place, numbers, sandbox, options.workers, seconds))
                 size = floors.row_bytes(mongod.uri, "fhir_dmp")
-            return Found(found, size, options.mode, options.workers, begun, load, machine(options))
+            return Found(found, size, options.mode, options.workers, start)
         finally:
             mongod.stop()
     finally:
@@ -198,34 +194,15 @@ def table(found: Found) -> list[tuple[str, ...]]:
     return rows
 
 
-def heading(found: Found) -> list[str]:
-    """What was found, when and where, in lines."""
-    refused = sum(one.refused for one in found.portions)
-    total = sum(one.entries for one in found.portions)
-    return [
+def told(found: Found) -> report.Told:
+    """What was found."""
+    refused, total = sum(one.refused for one in found.portions), sum(one.entries for one in found.portions)
+    lines = [
         f"Ratio to B {found.ratio:.3f} (wanted {TARGET}); of the last third of the portions to the first {found.growth:.2f} (wanted 1).",
         f"{total:,} resources in mode {found.mode}, {found.workers} workers, {refused} refused; rows of {found.row_bytes:,} bytes.",
-        f"{found.begun:%Y-%m-%d %H:%M} UTC; load average {found.load:.2f} at the start.",
-        *(f"{name.capitalize()}: {found.machine[name]}." for name in ("machine", "programs")),
+        *found.start.lines,
     ]
-
-
-def text(found: Found) -> str:
-    """For people."""
-    rows = table(found)
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([*lines, "", *heading(found)])
-
-
-def value(found: Found) -> dict:
-    """For programs."""
-    told = {**found._asdict(), "begun": found.begun.isoformat(), "ratio": found.ratio, "growth": found.growth}
     portions = [{**one._asdict(), "ratio": one.ratio, "cpu_ratio": one.cpu_ratio} for one in found.portions]
-    return json.loads(json.dumps({**told, "portions": portions}))
-
-
-def write(found: Found, folder: Path) -> Path:
-    """Put it between its markers in the page of figures; the page."""
-    listed = "\n".join(f"- {line}" for line in heading(found))
-    return report.put(folder / report.PAGE, NAME, f"{listed}\n\n{report.markdown_table(table(found))}")
+    shape = {"row_bytes": found.row_bytes, "mode": found.mode, "workers": found.workers}
+    value = {**found.start.value, **shape, "ratio": found.ratio, "growth": found.growth, "portions": portions}
+    return report.Told(NAME, lines, table(found), value, f"{refused} resources were not taken" if refused else "")

@@ -8,13 +8,12 @@ import json
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from fhir_dmp.bench import data, report
 from fhir_dmp.bench.asking import Asker
-from fhir_dmp.bench.bench import Options, forget_dead, machine
+from fhir_dmp.bench.bench import Options, forget_dead
 from fhir_dmp.bench.host import MODES, issued, professional, serving
 from fhir_dmp.bench.loading import loaded
 from fhir_dmp.bench.timing import BOUND, Told, interleaved
@@ -53,12 +52,10 @@ class Line(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A run. load: average at its start."""
+    """A run."""
 
     lines: list[Line]
-    begun: datetime
-    load: float
-    machine: dict[str, str]
+    start: report.Start
 
 
 def run(options: Options, requests: int, progress: Callable[[str, int, int], None]) -> Found:
@@ -67,7 +64,7 @@ def run(options: Options, requests: int, progress: Callable[[str, int, int], Non
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
     forget_dead(runs)
     store = loaded(options.size, options.folder, MODES[MODE].sandbox, progress)
-    lines, begun, load = [], datetime.now(UTC), os.getloadavg()[0]
+    lines, start = [], report.Start.now(options)
     with serving(store, runs / f"{os.getpid()}-{NAME}", MODES[MODE], options.workers) as host:
         asker = Asker(host.address)
         with contextlib.closing(asker):
@@ -76,7 +73,7 @@ def run(options: Options, requests: int, progress: Callable[[str, int, int], Non
                 progress(way.name, number, len(ways))
                 _same(way, asker)
                 lines.append(Line(way.name, way.who, interleaved(asker.ask, way.hidden, way.absent, requests // 2)))
-    return Found(lines, begun, load, machine(options))
+    return Found(lines, start)
 
 
 def _ways(world: World, asker: Asker, ids: int) -> Iterator[Way]:
@@ -161,26 +158,7 @@ def table(found: Found) -> list[tuple[str, ...]]:
     return [HEADS, *rows]
 
 
-def text(found: Found) -> str:
-    """For a terminal."""
-    return "\n\n".join(["\n".join(heading(found)), report.aligned(table(found))])
-
-
-def write(found: Found, folder: Path) -> Path:
-    """Put it between its markers in the page of figures; the page."""
-    listed = "\n".join(f"- {line}" for line in heading(found))
-    return report.put(folder / report.PAGE, NAME, f"{listed}\n\n{report.markdown_table(table(found))}")
-
-
-def heading(found: Found) -> list[str]:
-    """When and where, in lines."""
-    return [
-        f"{found.begun:%Y-%m-%d %H:%M} UTC; load average {found.load:.2f} at the start; one connection.",
-        *(f"{name.capitalize()}: {found.machine[name]}." for name in ("machine", "programs")),
-    ]
-
-
-def value(found: Found) -> dict:
-    """For programs."""
+def told(found: Found) -> report.Told:
+    """What was found."""
     lines = [{"name": one.name, "who": one.who, **one.told._asdict(), "interval": one.told.interval} for one in found.lines]
-    return {"begun": found.begun.isoformat(), "load": found.load, "machine": found.machine, "bound": BOUND, "lines": lines}
+    return report.Told(NAME, ["One connection.", *found.start.lines], table(found), {**found.start.value, "bound": BOUND, "lines": lines})

@@ -3,16 +3,13 @@
 See ig/performance.md.
 """
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from fhir_dmp.bench import report
-from fhir_dmp.bench.bench import Options, chosen, forget_dead, machine, target_of
+from fhir_dmp.bench.bench import Options, chosen, forget_dead, target_of
 from fhir_dmp.bench.host import MODES, serving
 from fhir_dmp.bench.loading import loaded
 from fhir_dmp.bench.measuring import measure
@@ -32,8 +29,7 @@ class Found(NamedTuple):
     requests: int
     errors: dict[str, int]
     samples: list[tuple[float, float]]
-    begun: datetime
-    machine: dict[str, str]
+    start: report.Start
 
     def part(self, number: int) -> float:
         """Median memory in one of equal parts of the time."""
@@ -53,34 +49,26 @@ def run(options: Options, progress: Callable[[str, int, int], None]) -> Found:
     runs, mode = options.folder / "runs", MODES[MODE]
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
     forget_dead(runs)
-    place, begun = runs / f"{os.getpid()}-{NAME}", datetime.now(UTC)
+    place, start = runs / f"{os.getpid()}-{NAME}", report.Start.now(options)
     store = loaded(options.size, options.folder, mode.sandbox, progress)
     with serving(store, place, mode, options.workers) as host:
         progress(WORK, 0, 1)
         target = target_of(chosen((WORK,), mode)[0], World(host), place)
         with watched(host.server) as samples:
             point = measure(options.driver, target, options.connections[-1], options.seconds, 1)
-    return Found(options.seconds, point.connections, point.outcome.requests, point.errors, samples, begun, machine(options))
+    return Found(options.seconds, point.connections, point.outcome.requests, point.errors, samples, start)
 
 
-def heading(found: Found) -> list[str]:
-    """What was found, when and where, in lines."""
-    parts = ", ".join(f"{found.part(number):,.0f}" for number in range(PARTS))
-    return [
+def told(found: Found) -> report.Told:
+    """What was found."""
+    parts = [found.part(number) for number in range(PARTS)]
+    lines = [
         f"{WORK}, {MODE}, {found.connections} connections, {found.seconds / 60:,.1f} minutes, {found.requests:,} requests, "
         f"{sum(found.errors.values())} errors: at most {found.peak:,.0f} MiB (wanted: under {LIMIT_MIB} for a worker), "
-        f"medians of sixths of the time {parts}.",
-        f"{found.begun:%Y-%m-%d %H:%M} UTC.",
-        *(f"{name.capitalize()}: {found.machine[name]}." for name in ("machine", "programs", "server")),
+        f"medians of sixths of the time {', '.join(f'{one:,.0f}' for one in parts)}.",
+        *found.start.lines,
+        f"Server: {found.start.machine['server']}.",
     ]
-
-
-def value(found: Found) -> dict:
-    """For programs."""
-    told = {**found._asdict(), "begun": found.begun.isoformat(), "peak": found.peak, "parts": [found.part(each) for each in range(PARTS)]}
-    return json.loads(json.dumps(told))
-
-
-def write(found: Found, folder: Path) -> Path:
-    """Put it between its markers in the page of figures; the page."""
-    return report.put(folder / report.PAGE, NAME, "\n".join(f"- {line}" for line in heading(found)))
+    value = {**found._asdict(), **found.start.value, "peak": found.peak, "parts": parts}
+    del value["start"]
+    return report.Told(NAME, lines, [], value, f"the measurement had errors: {found.errors}" if found.errors else "")

@@ -3,9 +3,12 @@
 ig/performance.md
 """
 
+import os
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from fhir_dmp.bench.bench import Findings
+from fhir_dmp.bench.bench import Findings, Options, machine
 from fhir_dmp.bench.data import DOCUMENTS, SIZES
 from fhir_dmp.bench.figures import Figure, figures
 from fhir_dmp.bench.peers import Peer
@@ -17,6 +20,50 @@ BEGIN, END = (f"<!-- {NAME}: {word} -->" for word in ("begin", "end"))
 PAGE, PICTURE = "performance.md", "performance.svg"
 HEADS = ("work", "", "conns", "req/s", "resources/s", "× floor", "p50 ms", "p95", "p99", "errors", "cores", "other / steal", "MiB")
 COST_HEADS = ("patients", "documents", "dossier search p50 ms", "type and year, page 1 p50 ms", "page", "that page p50 ms", "errors")
+
+
+class Start(NamedTuple):
+    """When and where a measurement began. load: average of the machine then. machine: what it is made of, in words."""
+
+    at: datetime
+    load: float
+    machine: dict[str, str]
+
+    @classmethod
+    def now(cls, options: Options) -> "Start":
+        return cls(datetime.now(UTC), os.getloadavg()[0], machine(options))
+
+    @property
+    def lines(self) -> list[str]:
+        """In words."""
+        told = [f"{name.capitalize()}: {self.machine[name]}." for name in ("machine", "programs")]
+        return [f"{self.at:%Y-%m-%d %H:%M} UTC; load average {self.load:.2f} at the start.", *told]
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """For programs."""
+        return {"begun": self.at.isoformat(), "load": self.load, "machine": self.machine}
+
+
+class Told(NamedTuple):
+    """What a measurement of its own came to. name: of its markers in the page. table: with its heads, or nothing. fault: "" for none."""
+
+    name: str
+    lines: list[str]
+    table: list[tuple[str, ...]]
+    value: dict[str, Any]
+    fault: str = ""
+
+    @property
+    def text(self) -> str:
+        """For a terminal."""
+        listed = "\n".join(self.lines)
+        return f"{listed}\n\n{aligned(self.table)}" if self.table else listed
+
+    def write(self, folder: Path) -> Path:
+        """Put it between its markers in the page of figures; the page."""
+        listed = "\n".join(f"- {line}" for line in self.lines)
+        return put(folder / PAGE, self.name, f"{listed}\n\n{markdown_table(self.table)}" if self.table else listed)
 
 
 def rows(found: list[Figure]) -> list[tuple[str, ...]]:

@@ -3,7 +3,6 @@
 https://hl7.org/fhir/R4/nd-json.html
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,13 +12,11 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 from fhir_dmp.bench import mixed, report
-from fhir_dmp.bench.bench import Options, forget_dead, machine
+from fhir_dmp.bench.bench import Options, forget_dead
 from fhir_dmp.bench.host import plain
 from fhir_dmp.bench.importing import SAID
 from fhir_dmp.bench.processes import family, memory_mib
@@ -39,7 +36,7 @@ EVERY_SECONDS = 0.5
 class Found(NamedTuple):
     """A run. samples: (seconds since the start, MiB of all processes of the import together, proportional set size).
 
-    bytes: of the file. entries, accepted: resources. seconds: of the import. load: average at the start.
+    bytes: of the file. entries, accepted: resources. seconds: of the import.
     """
 
     bytes: int
@@ -48,9 +45,7 @@ class Found(NamedTuple):
     seconds: float
     samples: list[tuple[float, float]]
     workers: int
-    begun: datetime
-    load: float
-    machine: dict[str, str]
+    start: report.Start
 
     @property
     def peak(self) -> float:
@@ -68,7 +63,7 @@ def run(options: Options, progress: Callable[[str, int, int], None]) -> Found:
     runs = options.folder / "runs"
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
     forget_dead(runs)
-    place, begun, load = runs / f"{os.getpid()}-{NAME}", datetime.now(UTC), os.getloadavg()[0]
+    place, start = runs / f"{os.getpid()}-{NAME}", report.Start.now(options)
     (place / "data").mkdir(mode=0o700, parents=True)
     try:
         file, size = place / "large.ndjson", SIZES[options.size]
@@ -91,7 +86,7 @@ def run(options: Options, progress: Callable[[str, int, int], None]) -> Found:
         if told is None:
             raise Failed(f"the import failed: {(said or out).strip()[-400:]}")
         seconds, written = float(told[2]), file.stat().st_size
-        return Found(written, int(told[1]), int(told[3]), seconds, samples, options.workers, begun, load, machine(options))
+        return Found(written, int(told[1]), int(told[3]), seconds, samples, options.workers, start)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -126,22 +121,15 @@ def watched(pid: int) -> Iterator[list[tuple[float, float]]]:
         watching.join()
 
 
-def heading(found: Found) -> list[str]:
-    """What was found, when and where, in lines."""
+def told(found: Found) -> report.Told:
+    """What was found."""
     parts = ", ".join(f"{found.part(number):,.0f}" for number in range(5))
-    return [
+    lines = [
         f"{found.bytes / 1e9:.2f} GB, {found.entries:,} resources, {found.accepted:,} accepted, in {found.seconds:,.0f} s with "
         f"{found.workers} workers: at most {found.peak:,.0f} MiB (wanted: under {LIMIT_MIB}), by fifths of the time {parts}.",
-        f"{found.begun:%Y-%m-%d %H:%M} UTC; load average {found.load:.2f} at the start.",
-        *(f"{name.capitalize()}: {found.machine[name]}." for name in ("machine", "programs")),
+        *found.start.lines,
     ]
-
-
-def value(found: Found) -> dict:
-    """For programs."""
-    return json.loads(json.dumps({**found._asdict(), "begun": found.begun.isoformat(), "peak": found.peak, "limit": LIMIT_MIB}))
-
-
-def write(found: Found, folder: Path) -> Path:
-    """Put it between its markers in the page of figures; the page."""
-    return report.put(folder / report.PAGE, NAME, "\n".join(f"- {line}" for line in heading(found)))
+    value = {**found._asdict(), **found.start.value, "peak": found.peak, "limit": LIMIT_MIB}
+    del value["start"]
+    failed = found.accepted < found.entries or found.peak >= LIMIT_MIB
+    return report.Told(NAME, lines, [], value, "it takes more memory than it may, or refuses something" if failed else "")

@@ -25,6 +25,8 @@ from fhir_dmp.commands.serve import private_folder
 from fhir_dmp.settings import Loaded
 from fhir_dmp.store.failures import StoreError
 
+# Told (what, done, total).
+Tell = Callable[[str, int, int], None]
 # Measured apart from the workloads.
 APART = (*comparing.PAIRS, hiding.NAME, growth.NAME, streaming.NAME, lasting.NAME)
 
@@ -98,17 +100,13 @@ def command(
     )
     options.folder.mkdir(mode=0o700, exist_ok=True)
     try:
+        importing = replace(options, workers=settings.workers or os.cpu_count() or 1)
         for name in comparing.PAIRS:
-            if name in names:
-                compare(name, options, machine)
-        if hiding.NAME in names:
-            times(options, requests, machine, write)
-        if growth.NAME in names:
-            grows(replace(options, workers=settings.workers or os.cpu_count() or 1), machine, write)
-        if streaming.NAME in names:
-            streams(replace(options, workers=settings.workers or os.cpu_count() or 1), machine, write)
-        if lasting.NAME in names:
-            lasts(options, machine, write)
+            apart(name, names, lambda tell, name=name: comparing.told(name, comparing.run(name, options, tell)), machine, write)
+        apart(hiding.NAME, names, lambda tell: hiding.told(hiding.run(options, requests, tell)), machine, write)
+        apart(growth.NAME, names, lambda tell: growth.told(growth.run(importing, min(seconds, 5), tell)), machine, write)
+        apart(streaming.NAME, names, lambda tell: streaming.told(streaming.run(importing, tell)), machine, write)
+        apart(lasting.NAME, names, lambda tell: lasting.told(lasting.run(options, tell)), machine, write)
         if names and set(names) <= set(APART):
             return
         with progress() as tell:
@@ -125,69 +123,23 @@ def command(
         raise Failed(f"{len(faults)} measurements had errors")
 
 
-def compare(name: str, options: Options, machine: Path | None) -> None:
-    """Print two modes side by side."""
+def apart(name: str, names: tuple[str, ...], run: Callable[[Tell], report.Told], machine: Path | None, write: bool) -> None:
+    """One measurement apart from the workloads, where it was asked for: done, and told."""
+    if name not in names:
+        return
     with progress() as tell:
-        lines = comparing.run(name, options, tell)
-    click.echo(comparing.text(lines))
+        told = run(tell)
+    click.echo(told.text)
     if machine:
-        machine.write_text(json.dumps(comparing.value(lines), indent=1), "utf-8")
-    if faults := {what: number for one in lines for what, number in one.errors.items()}:
-        raise Failed(f"measurements had errors: {faults}")
-
-
-def grows(options: Options, machine: Path | None, write: bool) -> None:
-    """Print how fast mixed resources are imported as the store grows."""
-    with progress() as tell:
-        found = growth.run(options, min(options.seconds, 5), tell)
-    click.echo(growth.text(found))
-    if machine:
-        machine.write_text(json.dumps(growth.value(found), indent=1), "utf-8")
+        machine.write_text(json.dumps(told.value, indent=1), "utf-8")
     if write:
-        click.echo(f"wrote {growth.write(found, Path('ig'))}")
-    if refused := sum(one.refused for one in found.portions):
-        raise Failed(f"{refused} resources were not taken")
-
-
-def streams(options: Options, machine: Path | None, write: bool) -> None:
-    """Print how much memory the import of a large file takes."""
-    with progress() as tell:
-        found = streaming.run(options, tell)
-    click.echo("\n".join(streaming.heading(found)))
-    if machine:
-        machine.write_text(json.dumps(streaming.value(found), indent=1), "utf-8")
-    if write:
-        click.echo(f"wrote {streaming.write(found, Path('ig'))}")
-    if found.accepted < found.entries or found.peak >= streaming.LIMIT_MIB:
-        raise Failed("it takes more memory than it may, or refuses something")
-
-
-def lasts(options: Options, machine: Path | None, write: bool) -> None:
-    """Print how much memory the server takes as time goes by."""
-    with progress() as tell:
-        found = lasting.run(options, tell)
-    click.echo("\n".join(lasting.heading(found)))
-    if machine:
-        machine.write_text(json.dumps(lasting.value(found), indent=1), "utf-8")
-    if write:
-        click.echo(f"wrote {lasting.write(found, Path('ig'))}")
-    if found.errors:
-        raise Failed(f"the measurement had errors: {found.errors}")
-
-
-def times(options: Options, requests: int, machine: Path | None, write: bool) -> None:
-    """Print how well time tells what is hidden."""
-    with progress() as tell:
-        found = hiding.run(options, requests, tell)
-    click.echo(hiding.text(found))
-    if machine:
-        machine.write_text(json.dumps(hiding.value(found), indent=1), "utf-8")
-    if write:
-        click.echo(f"wrote {hiding.write(found, Path('ig'))}")
+        click.echo(f"wrote {told.write(Path('ig'))}")
+    if told.fault:
+        raise Failed(told.fault)
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
+def progress() -> Iterator[Tell]:
     """A bar on a terminal, nothing elsewhere. Gives the function that is told (what, done, total)."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn())
