@@ -174,8 +174,8 @@ async def cut(
         extra = await show(await ordered.between(least, most))
         rows = extra + rows if back else rows + extra
         start, stop = (least, stop) if back else (start, most)
-    after = Cursor(moment.time or 0, total, False, await ordered.place(stop - 1)) if 0 < stop < len(places) else None
-    before = Cursor(moment.time or 0, total, True, await ordered.place(start)) if 0 < start < len(places) else None
+    after = Cursor(moment.time or 0, total, False, await ordered.place(stop - 1, stop)) if 0 < stop < len(places) else None
+    before = Cursor(moment.time or 0, total, True, await ordered.place(start, start - 1)) if 0 < start < len(places) else None
     return Page(tuple(rows), total, after, before)
 
 
@@ -209,10 +209,12 @@ class _Ordered:
             self.named |= {start + to: names[each] for to, each in enumerate(order)}
         return start, stop
 
-    async def place(self, at: int) -> tuple:
-        """Where a match stands, see Cursor."""
+    async def place(self, at: int, beyond: int) -> tuple:
+        """Where a match stands, see Cursor: with its id where the match beyond has the same values, as where the index decides."""
+        if self.places[beyond][0] != self.places[at][0]:
+            return *self.places[at][0], ""
         await self.group(at)
-        return *self.places[at][0], self.named.get(at, "")
+        return *self.places[at][0], self.named[at]
 
     async def position(self, cursor: Cursor) -> int:
         """How many matches come before a page that begins after a place, or that ends before it."""
