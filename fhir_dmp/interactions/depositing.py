@@ -247,12 +247,12 @@ async def _listed_before(context: Context, met: Known, one: Item, items: Sequenc
     return found
 
 
-async def _met(met: Known, row: Row, id: str) -> bool:
+def _met(met: Known, row: Row) -> bool:
     """Whether what is sent may refer to a row: the depositor sees it; a machine, which sees nothing, deposited it itself."""
     if met.request.kind in MACHINES:
         own = DepositedBy(met.request.organization)
         return any(one.status != WITHDRAWN and matches(own, one) for one in facts.opened(met.context, row))
-    return met.reading(row).permits and (row.type != "Binary" or await enforcement.carried(met.context, met, id))
+    return met.reading(row).permits
 
 
 async def _whole(context: Context, met: Known, items: Sequence[Item], *, resolved: bool) -> None:
@@ -268,10 +268,10 @@ async def _whole(context: Context, met: Known, items: Sequence[Item], *, resolve
     rows = await context.reads.load_many(set(wanted.values())) if wanted else {}
     faults = []
     for address, key in wanted.items():
-        row, (kind, _, id) = rows.get(key), address.partition("/")
+        row, kind = rows.get(key), address.partition("/")[0]
         there = row is not None and not row.deleted and row.type == kind
         if there and row.dossier == met.number:
-            there = resolved or await _met(met, row, id)
+            there = resolved or _met(met, row)
             if not there:
                 enforcement.keep(met, row)
         elif there:
