@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from fhir_dmp.bench import bench, comparing, driver, growth, hiding, lasting, peers, report, streaming
+from fhir_dmp.bench import bench, comparing, driver, growth, hiding, lasting, peers, profiling, report, streaming
 from fhir_dmp.bench.bench import NAMES, Options
 from fhir_dmp.bench.data import SIZES
 from fhir_dmp.bench.host import MODES
@@ -28,7 +28,7 @@ from fhir_dmp.store.failures import StoreError
 # Told (what, done, total).
 Tell = Callable[[str, int, int], None]
 # Measured apart from the workloads.
-APART = (*comparing.PAIRS, hiding.NAME, growth.NAME, streaming.NAME, lasting.NAME)
+APART = (*comparing.PAIRS, hiding.NAME, growth.NAME, streaming.NAME, lasting.NAME, profiling.NAME)
 
 
 def numbers(context: click.Context, parameter: click.Parameter, given: str) -> tuple[int, ...]:
@@ -77,7 +77,8 @@ def command(
     kept in the data folder, in `bench`. timing: whether time tells what is hidden from what is absent, requests for both interleaved, in
     production mode. import: 100,000 mixed resources (medium 400,000, large 1,000,000) portion by portion, beside bare insert_many after
     each; in a sandbox, or in another mode from a registered source into opened dossiers. streaming: the memory that the import of one file
-    of 0.5 GB (medium 1, large 5) takes. lasting: the memory of the server under W6 in production mode for --seconds, e.g. 1800. Exit 1
+    of 0.5 GB (medium 1, large 5) takes. lasting: the memory of the server under W6 in production mode for --seconds, e.g. 1800.
+    profile: what reads and searches cost the worker, by parts. Exit 1
     when any answer was wrong.
     """
     settings = loaded.settings
@@ -103,6 +104,7 @@ def command(
         importing = replace(options, workers=settings.workers or os.cpu_count() or 1)
         for name in comparing.PAIRS:
             apart(name, names, lambda tell, name=name: comparing.told(name, comparing.run(name, options, tell)), machine, write)
+        apart(profiling.NAME, names, lambda tell: profiling.told(profiling.run(options, tell)), machine, write)
         apart(hiding.NAME, names, lambda tell: hiding.told(hiding.run(options, requests, tell)), machine, write)
         apart(growth.NAME, names, lambda tell: growth.told(growth.run(importing, min(seconds, 5), tell)), machine, write)
         apart(streaming.NAME, names, lambda tell: streaming.told(streaming.run(importing, tell)), machine, write)

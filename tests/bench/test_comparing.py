@@ -26,12 +26,12 @@ def page(tmp_path, monkeypatch):
     """The page of figures of a source folder, with a place for every measurement; its text once they are taken."""
     (tmp_path / "ig").mkdir()
     file = tmp_path / "ig" / "performance.md"
-    file.write_text("".join(f"<!-- {name}: begin -->\nold\n<!-- {name}: end -->\n" for name in APART), "utf-8")
+    file.write_text("".join(f"<!-- {name}: begin -->\nthe former figures\n<!-- {name}: end -->\n" for name in APART), "utf-8")
     monkeypatch.chdir(tmp_path)
 
     def text(name: str) -> str:
         found = file.read_text("utf-8")
-        assert found.count("old") == len(APART) - 1 and str(tmp_path) not in found
+        assert found.count("the former figures") == len(APART) - 1 and str(tmp_path) not in found
         return found.partition(f"<!-- {name}: begin -->\n")[2].partition(f"<!-- {name}: end -->")[0]
 
     return text
@@ -52,6 +52,18 @@ def test_two_modes_are_compared_in_one_run(name, data, page):
     assert all(one["share"] > 0 and set(one["rates"]) == {pair.without, pair.with_} for one in found)
     assert all(f"req/s {pair.without}" in each and f"(target {pair.target:.0%})" in each for each in (output, text))
     assert not list((data / "bench" / "runs").iterdir())
+
+
+@pytest.mark.at_length
+def test_a_profile_tells_what_requests_cost_by_parts(data, page):
+    output, value, text = measured("profile", data, page, *SHAPE[:2], "--seconds", "2", *SHAPE[4:])
+    assert [(one["work"], one["mode"], one["errors"]) for one in value["columns"]] == [
+        (work, mode, {}) for mode in ("sandbox", "production") for work in ("read", "search")
+    ]
+    last = value["columns"][-1]
+    assert sum(last["parts"].values()) == pytest.approx(last["cpu"]) and last["mongod"] > 0
+    assert last["parts"]["rules"] > 0 and last["parts"]["trace: made, sealed, chained, stored"] > 0
+    assert "| worker in all |" in text and "worker in all" in output
 
 
 @pytest.mark.at_length
