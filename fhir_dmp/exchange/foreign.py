@@ -186,6 +186,8 @@ class Foreign:
 
     async def deposit(self, unit: Unit, line: Line | None) -> Made:
         """A resource of a dossier. Kept when it waits."""
+        if line is None and unit.type == BINARY and await self.quarantine.has(list(unit.keys[:1])):
+            raise Kept(await self._hold(unit, waiting.CONTENT, "the document that points to this content waits"))
         if line is not None and line.versions and unit.type in (DOCUMENT, BINARY):
             raise FhirError("conflict", CHANGED if unit.type == DOCUMENT else OTHER_OCTETS)
         read = await self._translated(unit, unit.tree, {})
@@ -433,8 +435,17 @@ class Foreign:
     async def _hold(self, unit: Unit, kind: str, why: str, **more: Any):
         # What came as one thing waits as one; that somebody must say who a Patient is is asked of the Patient.
         unit = unit if unit.type == PATIENT or unit.within is None else unit.within
+        if unit.type == DOCUMENT:
+            await self._expect(unit, _contents(unit.tree))
         held = Held(place=unit.place, names=unit.names, why=why, body=unit.body, **more)
         return await waiting.hold(self.quarantine, unit.keys[0], kind, held)
+
+    async def _expect(self, document: Unit, contents: Mapping[str, str]) -> None:
+        """Contents of a document that waits wait with it, also those that come later."""
+        keys = {self.hashing.name(name): name for name in contents.values()}
+        for key in keys.keys() - await self.quarantine.has(list(keys)) if keys else ():
+            held = Held(place=document.place, names=(keys[key],), why="it has not come yet", body=b"")
+            await waiting.hold(self.quarantine, key, waiting.CONTENT, held)
 
 
 def _told(read: _Read) -> tuple[Issue, ...]:

@@ -22,7 +22,8 @@ from fhir_dmp.store.naming import Hashing
 async def waiting_things(context: Context, rules: Rules) -> AsyncIterator[tuple[str, str, waiting.Held]]:
     """(key in hex, kind, what it is) of everything of a source that waits."""
     async for one in waiting.of(context.store, rules).all():
-        yield one.key.hex(), one.kind, waiting.opened(one)
+        if (held := waiting.opened(one)).body:
+            yield one.key.hex(), one.kind, held
 
 
 async def map_code(context: Context, source: str, element: str, local: str, code: str) -> Target:
@@ -62,12 +63,17 @@ async def replay(context: Context, rules: Rules, job: str) -> AsyncIterator[Resu
     """Import again what waits; what is taken waits no longer."""
     acting = context_of(context.store, context.settings, rules, context.base_url)
     quarantine = waiting.of(context.store, rules)
-    keys = [one.key async for one in quarantine.all()]
-    for key in keys:
+    kinds = {one.key: one.kind async for one in quarantine.all()}
+    # Contents after the documents that point to them.
+    for key in sorted(kinds, key=lambda key: kinds[key] == waiting.CONTENT):
         found = await quarantine.get(key)
         if found is None:
             continue
         held = waiting.opened(found)
+        if not held.body:
+            if await Ledger(context.store).known({key}):  # its document is there, and it may come as any content does
+                await quarantine.remove(key)
+            continue
         (results,) = await Engine(acting, rules, job).run([Item(held.place, held.body, 0)])
         if all(result.accepted for result in results):
             await quarantine.remove(key)

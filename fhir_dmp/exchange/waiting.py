@@ -14,14 +14,14 @@ from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.store.quarantine import Quarantine, Waiting
 from fhir_dmp.store.resources import Store
 
-IDENTITY, CODE = "identity", "code"
+IDENTITY, CODE, CONTENT = "identity", "code", "content"
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
     """One thing in quarantine. place: in the input. names: in its source. why: in words.
 
     codes: (element, "system|code", text, [(system, code, display)]) that nobody knows. people: (Patient/id, score, grade, by) who may be
-    meant. body: JSON of the resource or Bundle, as it came.
+    meant. body: JSON of the resource or Bundle, as it came; empty of a content that has not come yet, whose document waits.
     """
 
     place: str

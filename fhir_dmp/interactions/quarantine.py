@@ -21,7 +21,7 @@ RESOLVE = (
     Parameter("patient", "token"),
     Parameter("replay", "boolean"),
 )
-KINDS = ("code", "identity")
+KINDS = ("code", "content", "identity")
 
 
 async def run(context: Context, url: Url, given: Given) -> Answer:

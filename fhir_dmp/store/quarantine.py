@@ -20,7 +20,7 @@ LARGEST = 12 * 1024 * 1024
 
 
 class Waiting(NamedTuple):
-    """One thing that waits. key: 16 bytes, of the name of the thing. kind: identity or code. at_ms: UTC. body: opened."""
+    """One thing that waits. key: 16 bytes, of the name of the thing. kind: identity, code or content. at_ms: UTC. body: opened."""
 
     key: bytes
     source: str

@@ -403,7 +403,7 @@ OPERATIONS: tuple[Op, ...] = (
         "Ce qu'une source a envoyé et que nul n'a encore compris, avec les codes et dossiers les plus proches",
         (
             P("source", "in", "1..1", "string", "Registered source", "Source enregistrée"),
-            P("kind", "in", "0..1", "code", "code or identity", "code ou identity"),
+            P("kind", "in", "0..1", "code", "code, content or identity", "code, content ou identity"),
             *paged(100),
             P("return", "out", "1..1", "Parameters", "One `waiting` each", "Un `waiting` pour chacun"),
         ),

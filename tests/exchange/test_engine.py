@@ -195,6 +195,29 @@ async def test_a_bundle_with_a_code_nobody_knows_waits_whole(importing, store, d
     assert [one async for one in reviewing.waiting_things(context, understood)] == []
 
 
+async def test_the_content_of_a_document_that_waits_waits_with_it(importing, store, data_dir):
+    """Nothing is lost: it comes with the document, or after it, and is there once somebody has said what the code means."""
+    local = {"coding": [{"system": "urn:x-local", "code": "CRY", "display": "Compte rendu"}]}
+    sent = [one for number in HOLDERS[:2] for one in mixed.dossier(number) if one["resourceType"] in ("DocumentReference", "Binary")]
+    sent = [{**one, "type": local} if one["resourceType"] == "DocumentReference" else one for one in sent]
+    contents = [one for one in sent if one["resourceType"] == "Binary"]
+    late = contents[1:]
+    told = await importing().run(items([one for one in sent if one not in late]))
+    assert {result.status for (result,) in told} == {202}
+    told = await importing().run(items(late))
+    assert {result.status for (result,) in told} == {202}, told
+    context = context_of(store, Settings(data=data_dir), RULES, "http://localhost/fhir")
+    assert len([one async for one in reviewing.waiting_things(context, RULES)]) == len(sent)
+    still = [result async for result in reviewing.replay(context, RULES, "replay")]
+    assert Counter(result.status for result in still) == {202: len(sent)}
+    meaning = RULES.maps | {"type": {"urn:x-local|CRY": Target("http://loinc.org", "11488-4", "Compte rendu de consultation")}}
+    understood = msgspec.structs.replace(RULES, maps=meaning)
+    replayed = [result async for result in reviewing.replay(context, understood, "replay")]
+    assert Counter(result.status for result in replayed) == {201: len(sent)}, replayed
+    assert [one async for one in reviewing.waiting_things(context, understood)] == []
+    assert Counter([row.type async for row in store.scan()])["Binary"] == len(contents)
+
+
 async def test_professionals_who_never_come_stay_names_once_nothing_more_comes(importing, store):
     """PDSm examples refer to professionals that no file brings: a document is not lost for that, and nobody gets a right by it."""
     role = {"reference": "PractitionerRole/nobody", "display": "Dr QUELQU'UN"}
