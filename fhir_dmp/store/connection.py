@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from bson import ObjectId, Timestamp
 from pymongo import AsyncMongoClient
@@ -20,11 +21,13 @@ from pymongo.server_description import ServerDescription
 from pymongo.write_concern import WriteConcern
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.store.failures import StoreError, is_transient, unavailable
+from fhir_dmp.store.failures import StoreError, is_sessionless, is_transient, unavailable
 from fhir_dmp.store.rows import OPTIONS
 
 T = TypeVar("T")
 
+# Those of this process.
+_OPEN: "WeakSet[Connection]" = WeakSet()
 MAJORITY = WriteConcern(w="majority", j=True, wtimeout=20_000)
 SNAPSHOT = ReadConcern("snapshot")
 READ_MAJORITY = {"level": "majority"}
@@ -75,6 +78,7 @@ class Connection:
             uuidRepresentation="standard",
         )
         self.database = self.client.get_database(database, codec_options=OPTIONS)
+        _OPEN.add(self)
         # Behind a router nobody tells of elections.
         self.routed = False
         self._described: object = None
@@ -205,6 +209,7 @@ class Connection:
             except PyMongoError as error:
                 if not is_transient(error):
                     raise
+                await _renewed(error)
                 attempt += 1
                 pause = random.uniform(0.2, 1) * min(0.005 * 2**attempt, 0.5)
                 if loop.time() + pause > deadline:
@@ -222,6 +227,15 @@ class Connection:
                     raise
                 await asyncio.sleep(0.05)
 
+    async def renew(self) -> None:
+        """Drop the connections that wait for use; those in use are closed when they come back.
+
+        The driver judges once, when a connection is made, whether it has sessions. One that was made to a member just losing its place has
+        none, and is kept: when that member is primary again everything that meets this connection fails, until somebody drops it.
+        """
+        for server in list(self.client._topology._servers.values()):
+            await server.pool.reset_without_pause()
+
     async def close(self) -> None:
         await self.client.close()
 
@@ -235,6 +249,12 @@ async def _abort(session: AsyncClientSession) -> None:
             return
 
 
+async def _renewed(error: PyMongoError) -> None:
+    if is_sessionless(error):
+        for connection in list(_OPEN):
+            await connection.renew()
+
+
 async def repeated(call: Callable[[], Awaitable[T]], *, patience: float = PATIENCE_SECONDS) -> T:
     """Repeat a call that may be repeated without harm, until the database is there again."""
     loop = asyncio.get_running_loop()
@@ -246,6 +266,7 @@ async def repeated(call: Callable[[], Awaitable[T]], *, patience: float = PATIEN
         except PyMongoError as error:
             if not is_transient(error) or loop.time() + pause > deadline:
                 raise
+            await _renewed(error)
         await asyncio.sleep(pause)
         pause = min(pause * 2, 0.5)
 

@@ -65,11 +65,16 @@ TRANSIENT_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult
 
 def is_transient(error: BaseException) -> bool:
     """True when repeating the same call later may succeed."""
-    if isinstance(error, TRANSIENT) or (isinstance(error, ConfigurationError) and NO_SESSIONS in str(error)):
+    if isinstance(error, TRANSIENT) or is_sessionless(error):
         return True
     return isinstance(error, PyMongoError) and (
         getattr(error, "code", None) in TRANSIENT_CODES or any(error.has_error_label(label) for label in TRANSIENT_LABELS)
     )
+
+
+def is_sessionless(error: BaseException) -> bool:
+    """True when a connection was met that has no sessions."""
+    return isinstance(error, ConfigurationError) and NO_SESSIONS in str(error)
 
 
 def unavailable() -> FhirError:

@@ -150,7 +150,8 @@ def deposed(members: list[Member]):
     old.command(deaf)
     try:
         new, third = elected([one for one in members if one is not old])
-        third.command({"replSetSyncFrom": new.address})
+        with contextlib.suppress(OperationFailure):  # it may have been elected meanwhile
+            third.command({"replSetSyncFrom": new.address})
         yield
     finally:
         old.command({**deaf, "mode": "off"})
