@@ -69,13 +69,12 @@ def test_medicines_vaccinations_and_results_go_into_their_own_spaces(feeding, lo
     assert code == 3 and "not-writable" in str(told)
 
 
-def test_an_import_obeys_the_matrix_of_its_host(feeding, load, tmp_path, monkeypatch):  # noqa: F811
+def test_an_import_obeys_the_matrix_of_its_host(feeding, load, tmp_path):  # noqa: F811
     dossier = feeding.open()
     matrix = json.loads((PROFILES / "habilitations.json").read_bytes())
     matrix["rows"] = [one for one in matrix["rows"] if one.get("professions") != ["A00|ALIM_AM"]]
     (tmp_path / "matrix.json").write_text(json.dumps(matrix))
-    monkeypatch.setenv("FHIR_DMP_HABILITATIONS", str(tmp_path / "matrix.json"))
-    code, told, _ = load(*sent(feeding, dossier, "remboursement", 3), source=FEED)
+    code, told, _ = load(*sent(feeding, dossier, "remboursement", 3), source=FEED, habilitations=tmp_path / "matrix.json")
     assert code == 3 and "not-writable" in str(told)
 
 

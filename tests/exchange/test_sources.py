@@ -35,8 +35,9 @@ def server(mongod, tmp_path_factory):
 def command(server):
     """Run a command on the store, in this process: (exit code, what it printed)."""
 
-    def run(*arguments: object) -> tuple[int, str]:
-        return here(*arguments, "--mongodb-uri", server.uri, "--data", server.data, environment={"FHIR_DMP_DATABASE": DATABASE})
+    def run(*arguments: object, **settings: object) -> tuple[int, str]:
+        own = {f"FHIR_DMP_{name.upper()}": str(value) for name, value in {"database": DATABASE, **settings}.items()}
+        return here(*arguments, "--mongodb-uri", server.uri, "--data", server.data, environment=own)
 
     return run
 
@@ -52,10 +53,10 @@ def world(server, command) -> World:
 def load(command, tmp_path):
     """Import resources as NDJSON, or one Bundle: (exit code, lines of the report, what was printed)."""
 
-    def loaded(*resources: dict, source: str = PILOT, name: str = "export.ndjson") -> tuple[int, list[dict], str]:
+    def loaded(*resources: dict, source: str = PILOT, name: str = "export.ndjson", **settings: object) -> tuple[int, list[dict], str]:
         path, report = tmp_path / name, tmp_path / "report.ndjson"
         path.write_bytes(b"".join(dumped(resource) + b"\n" for resource in resources))
-        code, said = command("import", path, "--source", source, "--report", report)
+        code, said = command("import", path, "--source", source, "--report", report, **settings)
         assert code in (0, 3), said
         return code, [json.loads(line) for line in report.read_text("utf-8").splitlines()] if report.exists() else [], said
 
