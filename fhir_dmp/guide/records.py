@@ -28,7 +28,12 @@ def add(site: Site) -> None:
     """All of them."""
     for path in sorted(sources.DECISIONS.glob("*.md")):
         one(site, f"decisions/{path.stem}", "records", path.read_text("utf-8"))
-    one(site, "performance-figures", "records", (sources.ROOT / "ig" / "performance.md").read_text("utf-8"))
+    figures = (sources.ROOT / "ig" / "performance.md").read_text("utf-8")
+    picture = sources.ROOT / "ig" / "performance.svg"
+    if picture.is_file():  # there once `bench --write` has made it
+        site.files[picture.name] = picture.read_bytes()
+        figures = figures.replace(f"]({picture.name})", f"](file:{picture.name})")
+    one(site, "performance-figures", "records", figures)
     different = [(sources.ROOT / "ig" / f"profiles-differences{end}.md").read_text("utf-8") for end in ("", ".fr")]
     one(site, "profiles-differences", "artefacts", *different)
     one(site, "access-paths", "records", (sources.ROOT / "ig" / "access-map.md").read_text("utf-8"))

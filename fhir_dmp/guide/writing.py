@@ -19,7 +19,7 @@ from pygments.lexers import get_lexer_by_name
 from fhir_dmp.guide import scene, sequence
 
 BLOCK = re.compile(r"<p>\x02(\d+)\x02</p>|\x02(\d+)\x02")
-HREF = re.compile(r'(?<=href=")(page|file):([^"#]*)(#[^"]*)?')
+HREF = re.compile(r'(?<=href="|\ssrc=")(page|file):([^"#]*)(#[^"]*)?')
 TAG = re.compile(r"<[^>]+>")
 PICTURES = re.compile(r"<svg.*?</svg>", re.DOTALL)
 TABLE = re.compile(r'<table( class="stack")?>')
