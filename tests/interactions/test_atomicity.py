@@ -48,7 +48,7 @@ def test_a_server_killed_in_the_middle_of_transactions_leaves_each_of_them_whole
         workers = [threading.Thread(target=work) for _ in range(4)]
         for worker in workers:
             worker.start()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while len(acknowledged) < 6 and time.monotonic() < end:
             time.sleep(random.uniform(0.01, 0.05))
         kill_at_once(server.process)
@@ -76,7 +76,7 @@ def test_an_import_killed_in_the_middle_of_transactions_leaves_each_of_them_whol
         fhir = Fhir(server)
         command = [sys.executable, "-m", "fhir_dmp", "import", str(source), "--data", str(data), "--source", "sandbox"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not fhir.get("Basic?_summary=count").json()["total"] and time.monotonic() < end and process.poll() is None:
             time.sleep(0.005)
         process.kill()
@@ -107,7 +107,7 @@ def test_a_database_killed_in_the_middle_of_updates_loses_nothing_acknowledged(t
         mongod = next(pid for pid in children(server.process.pid) if "mongod" in Path(f"/proc/{pid}/comm").read_text())
         os.kill(mongod, signal.SIGKILL)
         seen = len(answers)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while len([answer for answer in answers[seen + 8 :] if answer.status_code == 200]) < 8 and time.monotonic() < end:
             time.sleep(0.05)
         told.set()
