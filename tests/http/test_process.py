@@ -1,5 +1,6 @@
 """Start, stop, and what is left after kill -9 of any part."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -18,9 +19,11 @@ JSON = {"Content-Type": "application/fhir+json"}
 
 def parts(server):
     """Process ids: mongod, and the workers."""
-    below = children(server.process.pid)
-    mongod = [pid for pid in below if "mongod" in (Path("/proc") / str(pid) / "comm").read_text()]
-    return mongod, [pid for pid in below if pid not in mongod]
+    names = {}
+    for pid in children(server.process.pid):
+        with contextlib.suppress(OSError):  # one that was killed may be gone by now
+            names[pid] = Path(f"/proc/{pid}/comm").read_text()
+    return [pid for pid, name in names.items() if "mongod" in name], [pid for pid, name in names.items() if "mongod" not in name]
 
 
 def gone(pids, seconds=10):
