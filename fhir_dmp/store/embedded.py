@@ -222,7 +222,7 @@ class Embedded:
             *("--dbpath", ".", "--replSet", REPLICA_SET),
             *("--bind_ip", MEMBER, "--unixSocketPrefix", ".", "--filePermissions", "0600"),
             *("--networkMessageCompressors", "disabled"),
-            # Acknowledged writes flush the journal themselves; at 1 ms an idle mongod takes a thirteenth of a core, at 20 a hundredth.
+            # Acknowledged writes flush the journal themselves; at 1 ms a mongod that has nothing to do is busy with it.
             *("--journalCommitInterval", "20"),
             *("--wiredTigerCacheSizeGB", str(self.cache_gb), "--oplogSize", "256"),
             *("--logpath", f"./{LOG}", "--logappend", "--logRotate", "reopen", "--quiet", "--slowms", "5000"),

@@ -82,6 +82,7 @@ class Reader:
         """What opens the rows of a dossier, and its policy; None when there is no such dossier."""
         return (await self.openers((dossier,))).get(dossier)
 
+    @translated
     async def openers(self, dossiers: Iterable[int]) -> dict[int, "Opener"]:
         """The same of several; those that do not exist are left out."""
         wanted = {dossier_row(dossier): dossier for dossier in dossiers}
