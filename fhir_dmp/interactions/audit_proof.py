@@ -61,11 +61,14 @@ async def _kept(context: Context, row: Row, id: str, *, salted: bool) -> bytes |
             own = one.back.get(id, id) if joined is None else msgspec.json.decode(joined)["id"]
             named += [{"name": "host", "valueString": one.host}, {"name": "id", "valueString": own}]
             return msgspec.json.encode({"resourceType": "Parameters", "parameter": named})
-    # It came with a dossier that was joined to this one: it stands in the journal under the name it had there.
+    # It came with a dossier that was joined to this one: it stands in a journal under the name it had there.
     there = await merged.original(context.reads, row.key)
-    if there is None:
+    original = None if there is None else await context.reads.load(there)
+    if original is None:
         raise read.absent()
-    id = context.store.vault.seal_id(there)
+    id = context.store.vault.seal_id(original.key)
+    if (kept := await _kept(context, original, id, salted=False)) is not None:  # and that dossier from another host
+        return kept
     named = msgspec.json.decode(parameters(await proof_of(context.store, id), salted=False))["parameter"]
     return msgspec.json.encode({"resourceType": "Parameters", "parameter": [*named, {"name": "id", "valueString": id}]})
 

@@ -9,6 +9,9 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from fhir_dmp.audit import chain
+from fhir_dmp.audit.checkpoint import opened
+from fhir_dmp.bench.growth import open_dossiers
 from fhir_dmp.exchange import hosts, package
 from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.package import RowLine
@@ -273,6 +276,36 @@ def test_the_traces_of_what_was_joined_are_proved_to_the_next_host(two):
             assert not own(proof | {"joined": other}, row.key, body) and not own(proof | {"joined": other}, row.key, other.encode())
             assert not own(proof, row.key[:8] + bytes(8), body)
     assert kinds.count(True) > 5 and kinds.count(False) > 5
+
+
+def test_a_trace_of_another_host_keeps_its_proof_when_its_dossier_is_joined_here(two):
+    play, taker = Played(two.world, STORY[:1]), two.stores[1]
+    giver, journal = two.stores[0].record.identity, hosts.own(two.stores[0], two.a.data).journal
+
+    async def asked():
+        moved = (await two.take(1, 0, await two.give(0, 1, play.dossier.id))).patient
+        (goes_on,) = await open_dossiers(taker, two.b.data, [1])
+        actor = Actor(kind="operator", role="admin", issuer="test", subject="admin", expires=float("inf"))
+        context = replace(two.giving(1, 0), actor=actor)
+        context = replace(context, enforcer=judged(context))
+        ids = Renaming(taker.vault, *map(taker.vault.dossier_of_patient, (moved, goes_on)), (moved, goes_on))
+        await merging.run(context, Url("Patient", goes_on, ("$merge",), (), False), Given((("source-patient", f"Patient/{moved}"),)))
+        left, found = await origins.load(taker, ids.source, giver), []
+        for reference, proof in left.proofs.items():
+            id = ids.get(reference.partition("/")[2])
+            (row,) = (await taker.load_many([taker.vault.locate("AuditEvent", id)])).values()
+            told = json.parse(await audit_proof._kept(two.plain(1), row, id, salted=True))["parameter"]
+            found.append((proof, {one["name"]: next(part for name, part in one.items() if name != "name") for one in told}, told))
+        return found
+
+    found = two.runner.run(asked())
+    assert found
+    for proof, told, listed in found:
+        assert (told["host"], told["number"]) == (giver, str(proof["number"])) and "salt" not in told
+        leaf = chain.Position(b64decode(told["chain"]), int(told["number"]), b64decode(told["row"])), b64decode(told["commitment"])
+        head = opened(told["checkpoint"], journal["origin"], b64decode(journal["key"]))
+        path = tuple(b64decode(one["valueBase64Binary"]) for one in listed if one["name"] == "path")
+        assert chain.is_included(chain.leaf_hash(chain.leaf_data(*leaf)), int(told["index"]), head.size, path, head.root)
 
 
 def test_what_a_former_host_left_with_a_dossier_is_in_the_ids_of_each_that_takes_it_over(two):
