@@ -167,8 +167,8 @@ def is_archived(resource: Mapping[str, Any]) -> bool:
 
 def master_identifier(resource: Mapping[str, Any]) -> tuple[str, str] | None:
     """(system, value) of masterIdentifier, else of the identifier that says the same."""
-    found = resource.get("masterIdentifier") or {}
-    return (found.get("system") or "", found["value"]) if found.get("value") else None
+    found = resource.get("masterIdentifier")
+    return (found.get("system") or "", found["value"]) if isinstance(found, Mapping) and found.get("value") else None
 
 
 def replaced(resource: Mapping[str, Any]) -> tuple[str, ...]:

@@ -15,12 +15,12 @@ from typing import NamedTuple
 from fhir_dmp.dmp.documents import replaced
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange import received
-from fhir_dmp.exchange.foreign import BINARY, DIRECTORY, DOCUMENT, PATIENT, Foreign, Kept, Links, Made
+from fhir_dmp.exchange.foreign import BINARY, DIRECTORY, DOCUMENT, PATIENT, Foreign, Kept, Links, Made, contents_of
 from fhir_dmp.exchange.foreign import CHANGED as DOCUMENT_CHANGED
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.provenance import Origins, Told, drawing
-from fhir_dmp.exchange.results import Result, refusal
+from fhir_dmp.exchange.results import WORTH_ANOTHER_TRY, Result, refusal
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.seen import Seen
 from fhir_dmp.exchange.units import DELETION, PEOPLE, REQUEST, RESOURCE, TRANSACTION, Unit, Units, failed
@@ -29,7 +29,7 @@ from fhir_dmp.fhir.references import is_id
 from fhir_dmp.fhir.tables import compartment
 from fhir_dmp.interactions import batch, dispatch, octets, transaction
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.prepare import Checked, check_value, patients_named, stamp
+from fhir_dmp.interactions.prepare import Checked, check, check_value, patients_named, stamp
 from fhir_dmp.search import extract
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.failures import Conflict
@@ -150,20 +150,45 @@ class _Run:
                 await asyncio.sleep(0)
             await self._guarded(unit, self._one(unit))
         await self._flush()
+        if not self.engine.rules.plain:
+            await self._early([unit for unit in waiting if unit.type == DOCUMENT and unit.results and unit.results[0].accepted])
+
+    async def _early(self, documents: Sequence[Unit]) -> None:
+        """Bring contents that came before these documents, and waited for them."""
+        found: list[tuple[bytes, list[Unit]]] = []
+        async for key, held in self.engine.foreign.early(documents):
+            found.append((key, self.engine.units.of(Item(held.place, held.body, 0))))
+            for unit in found[-1][1]:
+                await self._guarded(unit, self._one(unit))
+        await self._flush()
+        for key, units in found:
+            if all(result.accepted for unit in units for result in unit.results):
+                await self.engine.foreign.quarantine.remove(key)
 
     async def _guarded(self, unit: Unit, work) -> None:
         """Whatever goes wrong about one unit is told of it alone."""
         try:
             await work
         except FhirError as error:
+            if unit.type == DOCUMENT and error.status not in WORTH_ANOTHER_TRY:
+                self.engine.foreign.refused |= set(contents_of(unit.tree).values())
             unit.done(refusal(unit.place, error))
         except Repeated as repetition:
             self._repeat(unit, repetition.line)
         except Kept as kept:
             unit.done(kept.result)
         except Exception as error:
-            log.error("unforeseen fault, import of %s", unit.place, exc_info=error)
-            unit.done(Result(unit.place, 500, issues=(Issue("fatal", "exception", f"this program failed: {type(error).__name__}"),)))
+            unit.done(self._unforeseen(unit, error))
+
+    def _unforeseen(self, unit: Unit, error: Exception) -> Result:
+        """A resource is looked at before it is checked, in the words of its source: where it is not sound, that is what is wrong."""
+        try:
+            for tree in [entry.resource or {} for entry in unit.plan.entries] if unit.work == TRANSACTION else [unit.tree]:
+                check(self.context, json.dump(tree), None)
+        except FhirError as fault:
+            return refusal(unit.place, fault)
+        log.error("unforeseen fault, import of %s", unit.place, exc_info=error)
+        return Result(unit.place, 500, issues=(Issue("fatal", "exception", f"this program failed: {type(error).__name__}"),))
 
     async def _one(self, unit: Unit) -> None:
         if not self.busy.isdisjoint(unit.keys):

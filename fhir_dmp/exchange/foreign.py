@@ -3,7 +3,7 @@
 https://interop.esante.gouv.fr/ig/fhir/pdsm/ ; what may be deposited is decided by interactions.depositing, as for any other depositor
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,6 +100,8 @@ class Foreign:
         self.joined = Joined(context)
         # Names that the ledger was asked for in this run and did not know.
         self.absent: set[bytes] = set()
+        # Names of contents whose documents were refused in this run: what nobody may bring is not kept either.
+        self.refused: set[str] = set()
         self._asking = judged(context, rules.origin)
 
     async def learn(self, names: Iterable[bytes]) -> dict[bytes, Line]:
@@ -186,8 +188,8 @@ class Foreign:
 
     async def deposit(self, unit: Unit, line: Line | None) -> Made:
         """A resource of a dossier. Kept when it waits."""
-        if line is None and unit.type == BINARY and await self.quarantine.has(list(unit.keys[:1])):
-            raise Kept(await self._hold(unit, waiting.CONTENT, "the document that points to this content waits"))
+        if line is None and unit.type == BINARY:
+            line = await self._awaited(unit)
         if line is not None and line.versions and unit.type in (DOCUMENT, BINARY):
             raise FhirError("conflict", CHANGED if unit.type == DOCUMENT else OTHER_OCTETS)
         read = await self._translated(unit, unit.tree, {})
@@ -203,6 +205,26 @@ class Foreign:
         (made,) = await self._made([unit], [Item(checked, id, row, own=row is not None)], dossier)
         made.promises, made.issues, made.key = promises, _told(read), None if line is None else line.key
         return made
+
+    async def _awaited(self, unit: Unit) -> Line:
+        """What the ledger knows of a content of which no document had spoken. Kept while its document waits, or has not come at all."""
+        waits, alone = await self.quarantine.has(list(unit.keys[:1])), "no document of this source points to this content yet"
+        if not waits and (not self.last or unit.id is None or unit.names[0] in self.refused):
+            raise FhirError("not-found", alone, BINARY)
+        kept = await self._hold(unit, waiting.CONTENT, "the document that points to this content waits" if waits else alone)
+        line = (await self.learn(unit.keys[:1])).get(unit.keys[0])
+        if line is None:
+            raise Kept(kept)
+        await self.quarantine.remove(unit.keys[0])  # another import brought its document meanwhile
+        return line
+
+    async def early(self, documents: Iterable[Unit]) -> AsyncIterator[tuple[bytes, Held]]:
+        """Contents of these documents that came before them, with their keys in quarantine."""
+        keys = [self.hashing.name(name) for unit in documents for name in contents_of(unit.tree).values()]
+        for key in sorted(await self.quarantine.has(keys)) if keys else ():
+            found = await self.quarantine.get(key)
+            if found is not None and found.kind == waiting.CONTENT and (held := waiting.opened(found)).body:
+                yield key, held
 
     async def together(self, unit: Unit, parts: Sequence[Unit], people: "Links") -> list[Made]:
         """The resources of a transaction, e.g. of an ITI-65, deposited all or none. parts: its entries that create. people: in it."""
@@ -233,7 +255,7 @@ class Foreign:
             tree, unknown = mapping.mapped(tree, self.rules)
         elsewhere = {text for text in unit.references if text not in inside}
         listed = sorted(elsewhere - people.texts.keys() - people.stand_ins.keys())
-        contents = {text: name for text, name in _contents(tree).items() if text not in inside}
+        contents = {text: name for text, name in contents_of(tree).items() if text not in inside}
         links = await self._links(listed, unit, contents)
         if unknown:
             raise Kept(await self._hold(unit, CODE, "a code nobody knows", codes=waiting.codes_of(unknown)))
@@ -247,8 +269,6 @@ class Foreign:
 
     def _dossier(self, checked: Checked, line: Line | None) -> int:
         if checked.type == BINARY:
-            if line is None:
-                raise FhirError("not-found", "no document of this source points to this content yet", BINARY)
             return dossier_in(self.joined.here(line.key))
         dossier = place_of(self.context, checked, None).dossier
         if dossier == COMMON:
@@ -277,7 +297,7 @@ class Foreign:
         for item, targets in zip(items, replaced, strict=True):
             if targets:  # what a source replaces it brought itself: it need not see it
                 item.checked = check(self.context, json.set_members(item.checked.body, {"relatesTo": None}), DOCUMENT)
-        apart = {} if len(items) > 1 else {url: f"{APART}{url}" for url in _contents(items[0].checked.value)}
+        apart = {} if len(items) > 1 else {url: f"{APART}{url}" for url in contents_of(items[0].checked.value)}
         self._redirect(items[0], apart)
         if items[0].checked.type == BINARY and len(items) == 1:
             await self._carried(items[0], dossier)
@@ -356,7 +376,7 @@ class Foreign:
     def referred(self, unit: Unit) -> set[bytes]:
         """Keys of what a resource refers to in its source."""
         names = {self._name(text, unit, quiet=True) for text in unit.references}
-        return {self.hashing.name(name) for name in names | set(_contents(unit.tree).values()) if name}
+        return {self.hashing.name(name) for name in names | set(contents_of(unit.tree).values()) if name}
 
     async def _links(self, listed: Sequence[str], unit: Unit, contents: Mapping[str, str] | None = None) -> Links:
         """What texts of References become. 404 while one leads to something that has not come; Kept when it leads to somebody who waits.
@@ -436,7 +456,7 @@ class Foreign:
         # What came as one thing waits as one; that somebody must say who a Patient is is asked of the Patient.
         unit = unit if unit.type == PATIENT or unit.within is None else unit.within
         if unit.type == DOCUMENT:
-            await self._expect(unit, _contents(unit.tree))
+            await self._expect(unit, contents_of(unit.tree))
         held = Held(place=unit.place, names=unit.names, why=why, body=unit.body, **more)
         return await waiting.hold(self.quarantine, unit.keys[0], kind, held)
 
@@ -475,11 +495,12 @@ def _display(tree: Mapping[str, Any]) -> str:
     return ""
 
 
-def _contents(tree: Mapping[str, Any]) -> dict[str, str]:
+def contents_of(tree: Mapping[str, Any]) -> dict[str, str]:
     """Binaries a document points to: url -> name."""
-    found = {}
-    for content in tree.get("content") or ():
-        url = ((content or {}).get("attachment") or {}).get("url") if isinstance(content, dict) else None
+    found, listed = {}, tree.get("content")
+    for content in listed if isinstance(listed, list) else ():
+        attachment = content.get("attachment") if isinstance(content, dict) else None
+        url = attachment.get("url") if isinstance(attachment, dict) else None
         said = parse_reference(url) if isinstance(url, str) else None
         if said is not None and said.type == BINARY and said.id:
             found[url] = said.relative

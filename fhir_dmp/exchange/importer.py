@@ -7,16 +7,20 @@ in the ledger, so that an import that was cut off is simply done again, and ends
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
+from fhir_dmp.errors import FhirError
+from fhir_dmp.exchange.foreign import BINARY, DOCUMENT, contents_of
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.pool import Pool
-from fhir_dmp.exchange.results import WORTH_ANOTHER_TRY, Counts, Result
+from fhir_dmp.exchange.results import REFUSED, WORTH_ANOTHER_TRY, Counts, Result
+from fhir_dmp.fhir import json
 
 RUN = 250
 RUN_BYTES = 1024 * 1024
@@ -65,6 +69,8 @@ class Importer:
         self.pool, self._told, self._consumed, self._people_first = pool, told, consumed, people_first
         self.counts = Counts()
         self._again: set[str] = set()
+        # Names of contents whose documents were refused, which are not kept either.
+        self._refused: set[str] = set()
 
     async def run(self, items: Items) -> Counts:
         """Import. items: reads the input from its beginning, each time it is called."""
@@ -78,7 +84,8 @@ class Importer:
         while waiting := self._again:
             before, self._again = self.counts.accepted, set()
             kept: list[list[Result]] = []
-            await self._round((item for item in items() if item.place in waiting), kept=kept, last=last)
+            chosen = (item for item in items() if item.place in waiting)
+            await self._round(map(self._alone, chosen) if last else chosen, kept=kept, last=last)
             if self.counts.accepted == before and last:
                 for results in kept:
                     self._tell(results)
@@ -105,6 +112,8 @@ class Importer:
     async def _finish(self, one: _Under, kept: list[list[Result]] | None) -> None:
         for item, results in zip(one.items, await one.task, strict=True):
             reached("item-read")
+            if any(result.state == REFUSED and result.status not in WORTH_ANOTHER_TRY for result in results):
+                self._refused |= _contents(item)
             if any(result.status in WORTH_ANOTHER_TRY for result in results):
                 self._again.add(item.place)
                 if kept is not None:
@@ -114,10 +123,25 @@ class Importer:
             if kept is None:
                 self._consumed(item.consumed)
 
+    def _alone(self, item: Item) -> Item:
+        """An item in the last round: a content whose document was refused waits for nobody."""
+        found = head(item.body)
+        if found.resourceType == BINARY and f"{BINARY}/{found.id}" in self._refused:
+            return item._replace(fault=FhirError("not-found", "the document that points to this content was refused", BINARY))
+        return item
+
     def _tell(self, results: list[Result]) -> None:
         for result in results:
             self.counts.add(result)
             self._told(result)
+
+
+def _contents(item: Item) -> set[str]:
+    """Names of the contents that a document points to."""
+    with contextlib.suppress(FhirError):
+        if head(item.body).resourceType == DOCUMENT:
+            return set(contents_of(json.parse(item.body)).values())
+    return set()
 
 
 def _large(run: list[Item]) -> bool:

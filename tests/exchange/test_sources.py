@@ -448,3 +448,43 @@ def test_what_is_known_of_the_sources_is_what_the_seeds_say():
     table = json.loads((Path(__file__).parents[2] / "fhir_dmp" / "exchange" / "data" / "sources.json").read_text("utf-8"))
     assert all(one["seed"] for one in table["sources"])
     assert {one["kind"] for one in table["sources"]} == {"experiment", "care-record", "host", "feed"}
+
+
+def test_a_content_that_comes_before_its_document_waits_for_it(load, command, world, sender):
+    """In another import, and whatever is sent again: it is taken once, when there is a dossier it belongs to."""
+    world.consent(sender.dossier, "takeover")
+    code, (early,), said = load(sender.binary("b"))
+    assert (code, early["status"]) == (3, 202) and "no document" in issues(early) and "1 in quarantine" in said
+    assert load(sender.binary("b"))[1][0]["status"] == 202
+    assert f"Binary/b-{sender.tag}" not in str(world.holder(sender.dossier).get(f"DocumentReference?patient={sender.dossier.id}").json())
+    assert load(sender.patient(), sender.practitioner(), sender.document("b"))[0] == 0
+    (found,) = world.holder(sender.dossier).get(f"DocumentReference?patient={sender.dossier.id}").json()["entry"]
+    url = found["resource"]["content"][0]["attachment"]["url"].removeprefix(f"{world.server.fhir}/")
+    assert world.holder(sender.dossier).get(url, accept="text/plain").content == b"contenu de b"
+    waits = command("quarantine", "list", "--source", PILOT)[1].splitlines()
+    assert not [line for line in waits if line.split()[1] == "content"]
+    (again,) = load(sender.binary("b"))[1]
+    assert (again["status"], again["location"].partition("/_history")[0]) == (200, url)
+    told = world.holder(sender.dossier).get(f"Provenance?target={url}&patient={sender.dossier.id}").json()["entry"]
+    assert sum("signature" not in one["resource"] for one in told) == 1
+
+
+def test_a_content_whose_document_is_refused_is_not_kept(load, command, sender):
+    """Without the holder's consent nothing of a person stays, not even in quarantine."""
+    code, told, _ = load(sender.binary("r"), sender.patient(), sender.practitioner(), sender.document("r"))
+    assert code == 3 and sorted(line["status"] for line in told) == [200, 200, 403, 404]
+    assert sender.tag not in command("quarantine", "list", "--source", PILOT)[1]
+
+
+def test_what_is_no_resource_at_all_is_refused_alone(load, world, sender):
+    world.consent(sender.dossier, "takeover")
+    elements = ("content", "relatesTo", "masterIdentifier", "type", "securityLabel", "subject", "author", "category", "context")
+    wrong = [{name: 5} for name in elements] + [{"content": [{"attachment": "x"}]}, {"type": {"coding": 5}}, {"relatesTo": [{"target": 5}]}]
+    documents = [sender.document(f"w{number}") | one for number, one in enumerate(wrong)]
+    people = [sender.patient() | {"id": f"q{name}-{sender.tag}", name: 5} for name in ("identifier", "name", "birthDate", "extension")]
+    directory = [sender.practitioner() | {"id": f"e{name}-{sender.tag}", name: 5} for name in ("identifier", "name")]
+    code, told, _ = load(sender.patient(), sender.practitioner(), *documents, *people, *directory, sender.document("w"))
+    assert code == 3
+    by_line = {int(line["place"].rpartition(":")[2]): line for line in told}
+    assert [by_line[number]["status"] for number in (1, 2, len(told))] == [200, 200, 201]
+    assert {by_line[number]["status"] for number in range(3, len(told))} <= {200, 202, 400, 404, 422}, told
