@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 EMPTY = sha256(b"").digest()
 START = bytes(32)
-SALT_BYTES = 16
 # Subtrees of 2^8, 2^16, ... leaves have their hashes stored: a proof reads at most 255 hashes of each of these heights.
 STEP = 8
 _POSITION = Struct(">16sq16s")

@@ -6,7 +6,6 @@ IHE BALP https://profiles.ihe.net/ITI/BALP/ ; one event per patient, the query a
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -53,8 +52,7 @@ class Server(NamedTuple):
     address: str = "localhost"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class Trace(NamedTuple):
     """One thing that happened, about at most one patient.
 
     kind: key of KINDS. at_ms: UTC. outcome: 0 success, 4 minor, 8 serious, 12 major failure. reason: outcomeDesc, in plain words.
@@ -82,13 +80,6 @@ class Trace:
     @property
     def failed(self) -> bool:
         return self.outcome != SUCCESS
-
-
-def split(trace: Trace, by_patient: Mapping[str, Iterable[Disclosed]]) -> tuple[Trace, ...]:
-    """One trace for each patient. by_patient: logical id ("" for no patient) -> what of that patient left. Empty: the trace itself."""
-    if not by_patient:
-        return (trace,)
-    return tuple(replace(trace, patient=patient, disclosed=tuple(those)) for patient, those in by_patient.items())
 
 
 def encode(trace: Trace, *, id: str, version_id: str, server: Server) -> bytes:

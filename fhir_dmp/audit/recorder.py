@@ -4,8 +4,8 @@ R1111-43 CSP; Regulation (EU) 2025/327 art. 9; https://profiles.ihe.net/ITI/BALP
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import deque
+from collections.abc import Mapping, Sequence
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -13,7 +13,7 @@ from fhir_dmp.audit.event import Server, Trace
 from fhir_dmp.audit.index import Indexer
 from fhir_dmp.errors import FhirError
 from fhir_dmp.search.spelling import address_key
-from fhir_dmp.store.journal import Receipt
+from fhir_dmp.store.journal import Awaited, Receipt
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import COMMON, version_id
@@ -21,6 +21,8 @@ from fhir_dmp.store.vault import COMMON, version_id
 # Longer than a failover that goes well; a client is told to repeat rather than kept waiting.
 PATIENCE_SECONDS = 10.0
 _KEPT = 10_000
+# Of a stored trace, and of each thing it discloses; no less than they may take.
+_BYTES, _BYTES_DISCLOSED = 4_000, 300
 
 
 class Recorder:
@@ -31,6 +33,8 @@ class Recorder:
     ) -> None:
         self._store, self._patience = store, patience_seconds
         self._dossiers: dict[str, int] = {}
+        # When the time of those who wait is over, and for what; by the clock of the loop.
+        self._watched: deque[tuple[float, asyncio.Future]] = deque()
         self.indexer = Indexer(store.vault.hash64, Server(store.record.identity, name, address))
 
     async def record(self, traces: Sequence[Trace]) -> Receipt | None:
@@ -40,21 +44,36 @@ class Recorder:
         """
         if not traces:
             return None
-        try:
-            async with asyncio.timeout(self._patience):
-                return await self._record(traces)
-        except TimeoutError as error:
-            raise untraceable() from error
-
-    async def _record(self, traces: Sequence[Trace]) -> Receipt:
-        journal = self._store.journal
         dossiers = [self._dossier(trace.patient) for trace in traces]
-        keys: dict[int, AESGCM] = await journal.keys({*dossiers, COMMON})
-        rows = [
-            self.row(trace, dossier) if dossier in keys else self.row(replace(trace, patient=""), COMMON)
-            for trace, dossier in zip(traces, dossiers, strict=True)
-        ]
-        return await journal.record(rows, keys)
+
+        def rows(keys: Mapping[int, AESGCM]) -> list[NewRow]:
+            return [
+                self.row(trace, dossier) if dossier in keys else self.row(trace._replace(patient=""), COMMON)
+                for trace, dossier in zip(traces, dossiers, strict=True)
+            ]
+
+        size = sum([_BYTES + _BYTES_DISCLOSED * len(trace.disclosed) + len(trace.query) for trace in traces])
+        waiting = self._store.journal.put(Awaited(dossiers, rows), size)
+        self._watch(waiting)
+        return await waiting
+
+    def _watch(self, waiting: asyncio.Future) -> None:
+        """See that nobody waits longer than that. One timer for all of them: they come in the order in which their time is over."""
+        loop, watched = waiting.get_loop(), self._watched
+        while watched and watched[0][1].done():
+            watched.popleft()
+        if not watched:
+            loop.call_later(self._patience, self._late, loop)
+        watched.append((loop.time() + self._patience, waiting))
+
+    def _late(self, loop: asyncio.AbstractEventLoop) -> None:
+        watched = self._watched
+        while watched and (watched[0][1].done() or watched[0][0] <= loop.time()):
+            _, waiting = watched.popleft()
+            if not waiting.done():
+                waiting.set_exception(untraceable())
+        if watched:
+            loop.call_at(watched[0][0], self._late, loop)
 
     def changes(self, traces: Sequence[Trace]) -> list[Change]:
         """Traces of writes, to be stored in the same commit or transaction as the writes themselves."""

@@ -4,7 +4,6 @@ IHE BALP https://profiles.ihe.net/ITI/BALP/ ; R1111-43 CSP; a trace is durable b
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from fhir_dmp.audit.event import MAJOR, MINOR, SERIOUS, SUCCESS, Disclosed, Trace
@@ -60,7 +59,7 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     receipt = await context.recorder.record(traces)
     if context.election is not None and receipt.election != context.election:
         # Another primary was elected since: what was read may be older than a mask that it acknowledged.
-        await context.recorder.record([replace(one, outcome=MAJOR, reason=NOT_GIVEN) for one in traces])
+        await context.recorder.record([one._replace(outcome=MAJOR, reason=NOT_GIVEN) for one in traces])
         raise unavailable()
 
 

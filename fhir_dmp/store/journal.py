@@ -4,23 +4,25 @@ https://www.mongodb.com/docs/manual/reference/command/insert/
 https://www.mongodb.com/docs/manual/reference/write-concern/
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from bson import ObjectId, Timestamp
 from bson.raw_bson import RawBSONDocument
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from pymongo.errors import PyMongoError, WriteConcernError
+from pymongo.errors import WriteConcernError
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.store.batching import Batcher
+from fhir_dmp.store.batching import Batcher, Failed
 from fhir_dmp.store.connection import Connection, repeated
-from fhir_dmp.store.failures import Gone, is_transient, translated, unavailable
-from fhir_dmp.store.lanes import Entry, Lanes, entry
-from fhir_dmp.store.rows import NewRow, current_document
-from fhir_dmp.store.vault import Vault, dossier_row
+from fhir_dmp.store.failures import Gone, translated
+from fhir_dmp.store.lanes import Entry, Lanes, entries
+from fhir_dmp.store.rows import NewRow
+from fhir_dmp.store.vault import COMMON, Vault, dossier_row
 
 CONCERN = {"w": "majority", "j": True, "wtimeout": 20_000}
 # How long the key of a dossier may seal traces without being read again. It opens nothing: a trace written under a key that was destroyed
@@ -41,13 +43,20 @@ class Receipt(NamedTuple):
     at: Timestamp | None
 
 
+class Awaited(NamedTuple):
+    """Traces that somebody waits for. dossiers: that they tell of, by number. rows: makes them, given the keys of those that there are."""
+
+    dossiers: Sequence[int]
+    rows: Callable[[Mapping[int, AESGCM]], Sequence[NewRow]]
+
+
 class Journal:
     """Traces of one store."""
 
     def __init__(self, connection: Connection, vault: Vault, lanes: Lanes, load: Load, random: Callable[[int], bytes], observe) -> None:
         """load: dossier rows by key, batched."""
         self._connection, self._vault, self.lanes, self._load, self._random = connection, vault, lanes, load, random
-        self._batcher: Batcher[tuple[Entry, ...], Receipt] = Batcher(
+        self._batcher: Batcher[Awaited, Receipt] = Batcher(
             self._append, in_flight=2, max_items=1000, max_bytes=8 * 1024 * 1024, observe=observe
         )
         self._keys: OrderedDict[int, tuple[AESGCM, float]] = OrderedDict()
@@ -81,24 +90,33 @@ class Journal:
         if len(self._keys) > _KEYS:
             self._keys.popitem(last=False)
 
-    @translated
-    async def record(self, rows: Sequence[NewRow], keys: Mapping[int, AESGCM]) -> Receipt:
-        """Store traces; durable when it returns. keys: from `keys`, of every dossier among them."""
-        entries = tuple(entry(row, current_document(row, keys[row.dossier], None), keys[row.dossier], self._random) for row in rows)
-        return await self._batcher.submit(entries, sum(len(one.data) for one in entries))
+    def put(self, awaited: Awaited, size: int) -> "asyncio.Future[Receipt]":
+        """Store traces; they are durable when this is done. size: about how many bytes they will have."""
+        return self._batcher.put(awaited, size)
 
-    async def _append(self, items: list[tuple[Entry, ...]]) -> list[Receipt]:
-        try:
-            async with self.lanes.turn() as turn:
-                await turn.ready()
-                documents = [turn.place(one) for item in items for one in item]
-                receipt = await repeated(lambda: self._insert(documents))
-        except PyMongoError as error:
-            if is_transient(error):
-                raise unavailable() from error
-            raise
+    @translated
+    async def _append(self, items: list[Awaited]) -> list[Receipt | Failed]:
+        """One batch. Traces are made here, one after the other: their code and tables, met once a request, would be cold each time."""
+        keys = await self.keys({COMMON, *[dossier for item in items for dossier in item.dossiers]})
+        made = self._made(items, keys)
+        placed = [one for each in made if not isinstance(each, Failed) for one in each]
+        if not placed:
+            return made
+        async with self.lanes.turn() as turn:
+            await turn.ready()
+            documents = [turn.place(one) for one in placed]
+            receipt = await repeated(lambda: self._insert(documents))
         self.election = receipt.election
-        return [receipt] * len(items)
+        return [each if isinstance(each, Failed) else receipt for each in made]
+
+    def _made(self, items: Sequence[Awaited], keys: Mapping[int, AESGCM]) -> list[Sequence[Entry] | Failed]:
+        """Of each item its traces; in one go, and one by one where one of them cannot be stored: the others shall be."""
+        try:
+            rows = [item.rows(keys) for item in items]
+            made = iter(entries([row for each in rows for row in each], keys, self._random))
+            return [list(islice(made, len(each))) for each in rows]
+        except Exception as error:
+            return [Failed(error)] if len(items) == 1 else [self._made([item], keys)[0] for item in items]
 
     async def _insert(self, documents: list[RawBSONDocument]) -> Receipt:
         """In order: what is stored after a crash is a beginning. Repeated after a lost answer, it goes on where that one ended."""

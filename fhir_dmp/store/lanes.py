@@ -7,17 +7,19 @@ always a beginning of it: no crash leaves a gap, and a gap means that somebody t
 chain is given up, at whatever number it ended, and a new one begun.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import NamedTuple
 
 from bson.raw_bson import RawBSONDocument
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo.errors import PyMongoError
 
-from fhir_dmp.audit.chain import SALT_BYTES, START, Position, commitment, leaf_data, leaf_hash, link
+from fhir_dmp.audit.chain import START, Position, commitment, leaf_data, leaf_hash, link
 from fhir_dmp.store.connection import Connection, repeated
-from fhir_dmp.store.rows import RAW, NewRow, encode
-from fhir_dmp.store.vault import seal, unseal, version_row
+from fhir_dmp.store.deflated import SALT_BYTES, deflate, salt_in
+from fhir_dmp.store.rows import RAW, NewRow, current_document, encode
+from fhir_dmp.store.vault import unseal, version_row
 
 CHAINS = "journal.chains"
 _SALT = b" salt"
@@ -46,16 +48,24 @@ class Place(NamedTuple):
         return leaf_hash(leaf_data(self.position, self.committed))
 
 
-def entry(row: NewRow, document: dict, key, random: Callable[[int], bytes]) -> Entry:
-    """A trace ready to join a batch. document: its row, sealed with `key`."""
-    salt = random(SALT_BYTES)
-    document["salt"] = seal(key, salt, version_row(row.key, row.version) + _SALT)
-    return Entry(encode(document).raw, row.key, commitment(salt, row.body))
+def entries(rows: Sequence[NewRow], keys: Mapping[int, AESGCM], random: Callable[[int], bytes]) -> list[Entry]:
+    """Traces ready to join a batch. keys: of their dossiers.
+
+    Step by step for all of them: what one step needs stays in the caches of the processor, which takes a third of the time.
+    """
+    salts = [random(SALT_BYTES) for _ in rows]
+    bodies = [deflate(row.body, salt) for row, salt in zip(rows, salts, strict=True)]
+    documents = [current_document(row, keys[row.dossier], body=body) for row, body in zip(rows, bodies, strict=True)]
+    encoded = [encode(document).raw for document in documents]
+    committed = [commitment(salt, row.body) for row, salt in zip(rows, salts, strict=True)]
+    return [Entry(data, row.key, digest) for data, row, digest in zip(encoded, rows, committed, strict=True)]
 
 
 def salt_of(document: dict, key) -> bytes:
     """The salt of a stored trace. key: of its dossier."""
-    return unseal(key, document.get("salt", b""), version_row(document["_id"], document["v"]) + _SALT)
+    place = version_row(document["_id"], document["v"])
+    salt = salt_in(unseal(key, document["b"], place))
+    return unseal(key, document.get("salt", b""), place + _SALT) if salt is None else salt
 
 
 def place_of(document: dict) -> Place | None:

@@ -29,7 +29,7 @@ from fhir_dmp.store.failures import AlreadyExists, Broken, Gone, is_transient, t
 from fhir_dmp.store.format import FORMAT as CURRENT_FORMAT
 from fhir_dmp.store.format import MIGRATIONS, Migration, Progress, Record, open_record
 from fhir_dmp.store.journal import Journal
-from fhir_dmp.store.lanes import Lanes, Turn, entry
+from fhir_dmp.store.lanes import Lanes, Turn, entries
 from fhir_dmp.store.merging import Log
 from fhir_dmp.store.policies import sealed
 from fhir_dmp.store.reading import InDossier, Opener, Reader, filter_of
@@ -234,7 +234,7 @@ class Store(Reader):
             row, key = change.row, keys[change.row.dossier]
             large = await self._large_body(row) if row.body is not None and not row.journal and len(row.body) > INLINE_BODY_BYTES else None
             if row.journal:
-                joining = entry(row, current_document(row, key, None), key, os.urandom)
+                (joining,) = entries((row,), keys, os.urandom)
                 prepared.append(Prepared(change, None, None, joining))
                 continue
             deletion = encode(deletion_document(row, key)) if row.deleted else None

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.errors import FhirError
-from fhir_dmp.store.deflated import deflate, inflate
+from fhir_dmp.store.deflated import inflate
 from fhir_dmp.store.vault import seal, unseal, version_row
 
 ROW_BYTES = 12 * 1024 * 1024
@@ -178,8 +178,11 @@ def encode(document: Mapping[str, Any]) -> RawBSONDocument:
     return RawBSONDocument(data, RAW)
 
 
-def current_document(row: NewRow, key: AESGCM, large: Content | None) -> dict[str, Any]:
-    """Document in `resources` of a new current version; without type and index when it is a deletion, so that no search meets it."""
+def current_document(row: NewRow, key: AESGCM, large: Content | None = None, body: bytes | None = None) -> dict[str, Any]:
+    """Document in `resources` of a new current version; without type and index when it is a deletion, so that no search meets it.
+
+    large: the content that keeps its body. body: what is sealed in place of the body itself.
+    """
     document: dict[str, Any] = {
         "_id": row.key,
         "d": row.dossier,
@@ -194,7 +197,7 @@ def current_document(row: NewRow, key: AESGCM, large: Content | None) -> dict[st
         document.update(index_fields(row.x, row.g, row.c, row.n))
     if row.visible:
         document["y"] = row.visible
-    document.update(_body_fields(row, key, large))
+    document.update(_body_fields(row, key, large, row.body if body is None else body))
     return document
 
 
@@ -219,7 +222,7 @@ def deletion_document(row: NewRow, key: AESGCM) -> dict[str, Any]:
         "l": row.updated_ms,
         "m": row.method,
         "del": True,
-        **_body_fields(row, key, None),
+        **_body_fields(row, key, None, row.body),
     }
 
 
@@ -232,15 +235,14 @@ def superseded_document(current: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"_id": version_row(key, current["v"]), "k": key, **kept}
 
 
-def _body_fields(row: NewRow, key: AESGCM, large: Content | None) -> dict[str, Any]:
+def _body_fields(row: NewRow, key: AESGCM, large: Content | None, body: bytes | None) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     contents = []
     if row.content is not None:
         contents.append({"i": row.content.id, "z": row.content.size})
     if large is not None:
         contents.append({"i": large.id, "z": large.size, "w": True})
-    elif row.body is not None:
-        body = deflate(row.body) if row.journal else row.body
+    elif body is not None:
         fields["b"] = seal(key, body, version_row(row.key, row.version))
     if contents:
         fields["f"] = contents

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fhir_dmp.audit.event import Disclosed, Server, Trace, encode, split
+from fhir_dmp.audit.event import Disclosed, Server, Trace, encode
 from fhir_dmp.audit.index import Indexer
 from fhir_dmp.audit.kinds import ALERT, DCM, KINDS
 from fhir_dmp.fhir import schema
@@ -140,14 +140,6 @@ def test_a_search_tells_the_query_and_each_document_with_its_version():
     named = [one["what"]["reference"] for one in value["entity"] if one.get("role", {}).get("code") == "4"]
     assert named == [f"DocumentReference/d{n}/_history/v{n}" for n in range(3)]
     assert [one["what"]["identifier"]["value"] for one in value["entity"] if one["type"]["code"] == "XrequestId"] == ["r-1"]
-
-
-def test_several_patients_give_one_event_each():
-    parts = split(
-        traced(patient="", kind="search-type"), {"p1": [Disclosed("Observation", "a", "1")], "p2": [Disclosed("Observation", "b", "1")]}
-    )
-    assert [(one.patient, one.disclosed[0].id) for one in parts] == [("p1", "a"), ("p2", "b")]
-    assert split(traced(), {}) == (traced(),)
 
 
 def test_a_refusal_says_why_and_claims_no_profile():

@@ -56,6 +56,15 @@ async def test_many_at_once_share_batches_and_chains_have_no_gap(store):
     await sound(store, 300)
 
 
+async def test_a_trace_that_cannot_be_made_takes_no_other_with_it(store):
+    recorder = Recorder(store)
+    patient = await new_patient(store)
+    told = [read_of(patient), read_of(patient, kind="no such kind"), read_of(patient)]
+    outcomes = await asyncio.gather(*(recorder.record([one]) for one in told), return_exceptions=True)
+    assert [isinstance(one, KeyError) for one in outcomes] == [False, True, False]
+    await sound(store, 2)
+
+
 async def test_traces_of_unknown_or_erased_dossiers_name_no_patient_and_make_no_dossier(store):
     recorder = Recorder(store)
     unknown, erased = store.vault.new_id(store.new_dossier()), await new_patient(store)
