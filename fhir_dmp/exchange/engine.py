@@ -36,7 +36,7 @@ from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.ledger import Entry, Ledger, Line, Part, Receipt, Recording, Repeated, Stored
 from fhir_dmp.store.naming import Hashing
 from fhir_dmp.store.rows import Change, Row
-from fhir_dmp.store.vault import version_id
+from fhir_dmp.store.vault import dossier_in, version_id
 
 log = logging.getLogger("fhir_dmp.exchange")
 
@@ -82,6 +82,8 @@ class Engine:
         self.seen = Seen(context.store)
         # Lines of the ledger, as a run learns of them.
         self.known: dict[bytes, Line] = {}
+        # What waited, and came along with what was imported.
+        self.brought: list[Result] = []
         self.foreign = Foreign(replace(context, store=self.seen), rules, self.ledger, self.hashing, self.job, self.known)
 
     def tick(self) -> None:
@@ -162,6 +164,7 @@ class _Run:
                 await self._guarded(unit, self._one(unit))
         await self._flush()
         for key, units in found:
+            self.engine.brought += [result for unit in units for result in unit.results]
             if all(result.accepted for unit in units for result in unit.results):
                 await self.engine.foreign.quarantine.remove(key)
 
@@ -286,6 +289,7 @@ class _Run:
                     known = await foreign.learn(part.keys)
                     receipt, location = await foreign.person(part, next(iter(known.values()), None))
                     links.texts[part.full_url] = location.partition("/_history")[0]
+                    links.people.add(receipt.key)
                 else:
                     receipt, location = await foreign.listed(part, links), ""
                     links.stand_ins[part.full_url] = await foreign.stand_in(receipt)
@@ -329,12 +333,12 @@ class _Run:
         answers = dict(people)
         for part, one in zip(parts, made, strict=True):
             row = one.stamped.row
-            stored_as = Part("POST", row.type, row.key, row.version, 201)
+            stored_as = Part("POST", row.type, one.key, row.version, 201)
             answers[part.place] = Result(part.place, 201, one.stamped.location, one.issues), stored_as
         rows = tuple(row for part in every if (row := answers[part.place][1]) is not None)
         first = made[0].stamped.row
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
-        entry = Entry(changes, Receipt(unit.keys, first.key, first.type, stored), tuple(entry.receipt for entry, _ in built))
+        entry = Entry(changes, Receipt(unit.keys, made[0].key, first.type, stored), tuple(entry.receipt for entry, _ in built))
         results = tuple(answers[part.place][0] for part in every)
         return Ready(unit, entry, tuple(one for _, told in built for one in told), results)
 
@@ -375,7 +379,8 @@ class _Run:
             changes.append(self.engine.origins.provenance(own, self.engine.hashing.random(*unit.seed, "provenance")))
         stored = Stored(unit.version, unit.digest, row.version, self.engine.job, 201 if created else 200)
         told = (own, *(Told(one.row, one.id, made.patient) for one in made.superseded))
-        return Entry(changes, Receipt(unit.keys, made.key or row.key, row.type, stored, made.promises)), told
+        joined = made.key is not None and dossier_in(made.key) != row.dossier
+        return Entry(changes, Receipt(unit.keys, made.key or row.key, row.type, stored, made.promises, joined=joined)), told
 
     async def _flush(self) -> None:
         """Store what is ready."""

@@ -13,7 +13,7 @@ from fhir_dmp.dmp.identity import INS_SYSTEMS
 from fhir_dmp.dmp.visibility import labels_of
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange import mapping, people, waiting
-from fhir_dmp.exchange.joined import Joined
+from fhir_dmp.exchange.joined import Joined, at_home
 from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.provenance import SID, drawing
 from fhir_dmp.exchange.rules import FEED, Rules
@@ -65,21 +65,26 @@ class Made:
 class _Read:
     """A resource in words of this host. contents: url -> name of each Binary that it points to and that has not come.
 
-    nameless: references to professionals and structures that never came.
+    nameless: references to professionals and structures that never came. people: keys of Patients that it names, as in Links.
     """
 
     tree: Mapping[str, Any]
     contents: dict[str, str]
     nameless: Sequence[str] = ()
+    people: set[bytes] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class Links:
-    """What the references of a resource become. stand_ins: text -> Reference. nameless: those of them that never came."""
+    """What the references of a resource become. stand_ins: text -> Reference. nameless: those of them that never came.
+
+    people: keys of the Patients that are named, as they were before their dossiers were joined to others.
+    """
 
     texts: dict[str, str] = field(default_factory=dict)
     stand_ins: dict[str, dict] = field(default_factory=dict)
     nameless: list[str] = field(default_factory=list)
+    people: set[bytes] = field(default_factory=set)
 
 
 class Kept(Exception):
@@ -132,6 +137,7 @@ class Foreign:
                 told = tuple((f"Patient/{seal_id(rows[one.place].key)}", one.score, one.grade, one.by) for one in found.candidates)
                 raise Kept(await self._hold(unit, IDENTITY, f"who is this? {found.why}", people=told))
             row = rows[found.place]
+            await self.joined.learn([Line(row.key, PATIENT)])
         # Whose dossier was joined to another one is met there as long as they are one.
         stored = Stored(unit.version, unit.digest, row.version, self.job, 200)
         id, now = await merged.survivor(self.context, self.context.store.vault.seal_id(row.key), row)
@@ -198,12 +204,14 @@ class Foreign:
         row = await self.context.store.load(self.joined.here(line.key)) if line is not None and line.versions else None
         if row is not None and row.version not in {stored.row for stored in line.versions}:
             raise FhirError("conflict", "this was changed here since it came: another version of it must be brought together by somebody")
-        promises = self._promised(read, dossier)
+        home = self.joined.home(read.people, dossier)
+        promises = self._promised(read, dossier, home)
         if promises:
             checked = self._checked(read, unit.type)
         id = self._new_id(unit, dossier) if line is None else self.context.store.vault.seal_id(self.joined.here(line.key))
         (made,) = await self._made([unit], [Item(checked, id, row, own=row is not None)], dossier)
-        made.promises, made.issues, made.key = promises, _told(read), None if line is None else line.key
+        made.promises, made.issues = promises, _told(read)
+        made.key = at_home(made.stamped.row.key, home) if line is None else line.key
         return made
 
     async def _awaited(self, unit: Unit) -> Line:
@@ -243,8 +251,9 @@ class Foreign:
             read.tree = rewrite(dict(read.tree), links)
             items.append(Item(self._checked(read, part.type), id))
         made = await self._made(parts, items, dossier)
+        home = self.joined.home({key for read in reads for key in read.people}, dossier)
         for one, read in zip(made, reads, strict=True):
-            one.issues = _told(read)
+            one.issues, one.key = _told(read), at_home(one.stamped.row.key, home)
         return made
 
     async def _translated(self, unit: Unit, tree: Mapping[str, Any], inside: Mapping[str, str], people: "Links | None" = None) -> _Read:
@@ -261,8 +270,9 @@ class Foreign:
             raise Kept(await self._hold(unit, CODE, "a code nobody knows", codes=waiting.codes_of(unknown)))
         links.texts |= people.texts
         links.stand_ins |= people.stand_ins
+        links.people |= people.people
         left = {text: name for text, name in contents.items() if text not in links.texts}
-        return _Read(_replaced(tree, links, unit.body), left, links.nameless)
+        return _Read(_replaced(tree, links, unit.body), left, links.nameless, links.people)
 
     def _checked(self, read: _Read, type_name: str) -> Checked:
         return check(self.context, json.set_members(json.dump(read.tree), {"id": None}), type_name)
@@ -279,13 +289,13 @@ class Foreign:
     def _new_id(self, unit: Unit, dossier: int) -> str:
         return self.context.store.vault.new_id(dossier, self.hashing.random(unit.names[0], "id"))
 
-    def _promised(self, read: _Read, dossier: int) -> tuple[Promise, ...]:
+    def _promised(self, read: _Read, dossier: int, home: int) -> tuple[Promise, ...]:
         """Contents that have not come get their place now, and the document points there."""
         vault, links, found = self.context.store.vault, {}, []
         for text, name in read.contents.items():
             key = vault.new_key(dossier, self.hashing.random(name, "id"))
             links[text] = f"{BINARY}/{vault.seal_id(key)}"
-            found.append(Promise(self.hashing.name(name), key, BINARY))
+            found.append(Promise(self.hashing.name(name), at_home(key, home), BINARY))
         read.tree = rewrite(dict(read.tree), links) if links else read.tree
         return tuple(found)
 
@@ -394,7 +404,9 @@ class Foreign:
         for text, name in names.items():
             line = self.known.get(keys[name])
             if line is None:
-                if address := await self._by_number(name):
+                address, people = await self._by_number(name)
+                found.people |= people
+                if address:
                     found.texts[text] = address
                 elif text not in (contents or {}):
                     missing.append((text, name))
@@ -403,6 +415,7 @@ class Foreign:
                 found.stand_ins[text] = json.parse(unseal(key, line.stand_in, _STAND_IN + keys[name]))
             else:
                 found.texts[text] = f"{line.type}/{self.context.store.vault.seal_id(self.joined.here(line.key))}"
+                found.people |= {line.key} if line.type == PATIENT else set()
         if self.last:
             for text, name in [one for one in missing if one[1].partition("/")[0] in DIRECTORY]:
                 missing.remove((text, name))
@@ -413,13 +426,14 @@ class Foreign:
             await self._absent(unit, missing, keys)
         return found
 
-    async def _by_number(self, name: str) -> str:
-        """Address of the one patient here with an INS, where that is how the source names him; "" for none."""
+    async def _by_number(self, name: str) -> tuple[str, set[bytes]]:
+        """Address of the one patient here with an INS, where that is how the source names him, "" for none; keys of those who have it."""
         system, _, value = name.removeprefix("Patient?identifier=").partition("|")
         if not name.startswith("Patient?") or system not in INS_SYSTEMS:
-            return ""
-        _, goes_on = await self._alike({"identifier": [{"system": system, "value": value}]})
-        return f"Patient/{goes_on[0]}" if len(set(goes_on)) == 1 else ""
+            return "", set()
+        rows, goes_on = await self._alike({"identifier": [{"system": system, "value": value}]})
+        await self.joined.learn(Line(row.key, PATIENT) for row in rows)
+        return (f"Patient/{goes_on[0]}", {row.key for row in rows}) if len(set(goes_on)) == 1 else ("", set())
 
     def _name(self, text: str, unit: Unit, *, quiet: bool = False) -> str:
         """Name in the source of what a reference leads to; "" where it leads nowhere that an import knows."""

@@ -2,7 +2,8 @@
 
 https://hl7.org/fhir/R4/patient-definitions.html#Patient.link ; see interactions/merged.py
 
-INVARIANT: the ledger keeps the keys of rows as they came, so that it is right again, without a change, once the two are parted.
+INVARIANT: the ledger keeps the keys of rows as they came, and of what comes meanwhile in terms of the dossier of whom the source means,
+so that it is right again, without a change, once the two are parted.
 """
 
 from collections.abc import Iterable
@@ -12,9 +13,14 @@ from fhir_dmp.interactions import merged
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.merged import Renaming
 from fhir_dmp.store.ledger import Line
-from fhir_dmp.store.vault import COMMON, dossier_in
+from fhir_dmp.store.vault import COMMON, dossier_in, dossier_row
 
 PATIENT = "Patient"
+
+
+def at_home(key: bytes, dossier: int) -> bytes:
+    """Key in a dossier of the row of another one that has it now: what the ledger keeps."""
+    return dossier_row(dossier)[:8] + key[8:]
 
 
 class Joined:
@@ -39,6 +45,11 @@ class Joined:
                     vault = self._context.store.vault
                     way = Renaming(vault, number, vault.dossier_of_patient(goes_on), (found.patient, goes_on))
             self._ways[number] = way
+
+    def home(self, patients: Iterable[bytes], dossier: int) -> int:
+        """Number of the dossier he had whose things are in `dossier` now: most often that itself. patients: keys of all who are named."""
+        own = {dossier_in(key) for key in patients if dossier_in(self.here(key)) == dossier}
+        return own.pop() if len(own) == 1 else dossier
 
     def here(self, key: bytes) -> bytes:
         """Key of the row as it is now, of one that the ledger knows."""

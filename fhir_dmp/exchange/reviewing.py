@@ -74,8 +74,9 @@ async def replay(context: Context, rules: Rules, job: str) -> AsyncIterator[Resu
             if await Ledger(context.store).known({key}):  # its document is there, and it may come as any content does
                 await quarantine.remove(key)
             continue
-        (results,) = await Engine(acting, rules, job).run([Item(held.place, held.body, 0)])
+        engine = Engine(acting, rules, job)
+        (results,) = await engine.run([Item(held.place, held.body, 0)])
         if all(result.accepted for result in results):
             await quarantine.remove(key)
-        for result in results:
+        for result in (*results, *engine.brought):
             yield result if result.status != WAITS else result._replace(place=held.place)

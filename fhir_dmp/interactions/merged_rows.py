@@ -7,7 +7,7 @@ name with the instant and the message of the former seal; what does not hold is 
 """
 
 import base64
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from fhir_dmp.consent import joining
@@ -127,7 +127,7 @@ async def stage(context: Context, ids: Renaming, at_ms: int) -> None:
     """
     store = context.store
     chosen = await versions_of(context, ids.source)
-    addresses = roots(store.vault, [one.row for one in chosen], ids)
+    addresses = roots(store.vault, [(one.row.type, one.row.key) for one in chosen], ids)
     wanted = [(ids.key(one.row.key), one.row.version) for one in chosen]
     known = {(row.key, row.version) for row in await store.load_versions(wanted)}
     current: list[Taken] = []
@@ -181,13 +181,13 @@ async def _copied(context: Context, content: Content | None, dossier: int) -> Co
     return await context.store.contents.write(pieces(), dossier)
 
 
-def roots(vault: Any, rows: Sequence[Row], ids: Renaming) -> dict[int, int]:
-    """Hash of the address of each row -> hash of its address in the other dossier: what lineages are known by."""
+def roots(vault: Any, rows: Iterable[tuple[str, bytes]], ids: Renaming) -> dict[int, int]:
+    """Hash of the address of each row -> hash of its address in the other dossier: what lineages are known by. rows: type and key."""
     found = {}
-    for row in rows:
-        here = vault.seal_id(row.key)
+    for type_name, key in rows:
+        here = vault.seal_id(key)
         there = ids.get(here) or here
-        found[hashed("root", f"{row.type}/{here}", vault.hash64)] = hashed("root", f"{row.type}/{there}", vault.hash64)
+        found[hashed("root", f"{type_name}/{here}", vault.hash64)] = hashed("root", f"{type_name}/{there}", vault.hash64)
     return found
 
 

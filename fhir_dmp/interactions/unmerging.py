@@ -3,7 +3,8 @@
 https://hl7.org/fhir/R5/patient-operation-merge.html (the reverse is this project's)
 
 The dossier that had ended opens again as it was. What became of its documents meanwhile goes back with them: new versions, what replaced
-them, and masks that were set; none is taken off. Rights that were given meanwhile stay where they were given.
+them, and masks that were set; none is taken off. What sources sent meanwhile for its holder goes there too, as the ledger of imports says.
+Rights that were given meanwhile stay where they were given.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES
 from fhir_dmp.interactions.merged_rows import RIGHTS, Copying, renamed, roots, versions_of
 from fhir_dmp.interactions.merging import Pair
 from fhir_dmp.store import joining, takeover
+from fhir_dmp.store.ledger import Ledger
 from fhir_dmp.store.rows import Change, NewRow, Row
 from fhir_dmp.store.takeover import Taken, Version
 
@@ -64,13 +66,21 @@ class _Leaving:
 async def _hidden(inside: Context, pair: Pair) -> _Leaving:
     """Take what belongs to the other dossier out of sight, what replaced it here too: from now on nobody changes it here."""
     await _joined(inside, pair)
-    rows = [one.row for one in await versions_of(inside, pair.ids.source)]
+    rows = [(one.row.type, one.row.key) for one in await versions_of(inside, pair.ids.source)]
+    # And what sources sent meanwhile for whoever had it, or had one that was joined to it before.
+    came = await Ledger(inside.store).joined(await _every(inside, pair.ids.source))
+    rows += [(type_name, pair.ids.back.key(key)) for type_name, key in came]
     lineages = frozenset(roots(inside.store.vault, rows, pair.ids).values())
-    keys = [pair.ids.key(row.key) for row in rows]
+    keys = [pair.ids.key(key) for _, key in rows]
     keys += await joining.of_lineages(inside.transaction, pair.ids.target, sorted(lineages))
     leaving = _Leaving(list(dict.fromkeys(keys)), lineages)
     await joining.hide(inside.transaction, leaving.keys)
     return leaving
+
+
+async def _every(inside: Context, dossier: int) -> list[int]:
+    """Numbers of a dossier and of all that were joined to it."""
+    return [dossier, *[each for one in await merged.sources(inside.reads, dossier) for each in await _every(inside, one)]]
 
 
 @dataclass(slots=True)
@@ -92,7 +102,7 @@ async def _given_back(context: Context, pair: Pair, leaving: _Leaving) -> None:
     known = {(key, version) for key, versions in own.items() for version in versions}
     there = await versions_of(context, pair.ids.target)
     facts = await joining.staged(store, pair.ids.target)
-    addresses = roots(store.vault, [one.row for one in there], ids)
+    addresses = roots(store.vault, [(one.row.type, one.row.key) for one in there], ids)
     wanted = set(leaving.keys)
     chosen = [one for one in there if one.row.type not in RIGHTS and (one.row.key in wanted or _told_of(one, leaving))]
     found = _Sorted()

@@ -56,6 +56,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("l", DESCENDING), ("_id", DESCENDING)], name="time"),
         IndexModel([("f.i", ASCENDING)], name="contents", sparse=True),
     ),
+    "imports": (IndexModel([("m", ASCENDING)], name="joined", sparse=True),),
     "quarantine": (IndexModel([("s", ASCENDING), ("_id", ASCENDING)], name="source"),),
     "claims": (IndexModel([("at", ASCENDING)], name="age", expireAfterSeconds=3600),),
     "contents.files": (

@@ -22,6 +22,7 @@ from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import translated
 from fhir_dmp.store.resources import Store, Transaction, nothing_stored
 from fhir_dmp.store.rows import OPTIONS, Change
+from fhir_dmp.store.vault import dossier_in
 from fhir_dmp.store.writing import Prepared, apply, claim
 
 T = TypeVar("T")
@@ -84,7 +85,10 @@ class Promise(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What is to be written beside the rows. names: keyed hashes, 16 bytes each, of the thing itself and of its other names."""
+    """What is to be written beside the rows. names: keyed hashes, 16 bytes each, of the thing itself and of its other names.
+
+    joined: the dossier of `key` was joined to another one, which has the row under the same eight random bytes.
+    """
 
     names: tuple[bytes, ...]
     key: bytes
@@ -92,6 +96,7 @@ class Receipt(NamedTuple):
     stored: Stored
     promises: tuple[Promise, ...] = ()
     stand_in: bytes = b""
+    joined: bool = False
 
     @property
     def every_name(self) -> tuple[bytes, ...]:
@@ -165,6 +170,12 @@ class Ledger:
     async def known(self, names: Iterable[bytes]) -> dict[bytes, Line]:
         """Lines by name; what never came is left out."""
         return await self._known(names, None)
+
+    @translated
+    async def joined(self, dossiers: Iterable[int]) -> list[tuple[str, bytes]]:
+        """Type and key of what came for these dossiers while they were joined to another one, in their own terms."""
+        command = {"find": LINES, "filter": {"m": {"$in": sorted(dossiers)}}, "projection": {"t": 1, "k": 1}, "hint": "joined"}
+        return [(one["t"], bytes(one["k"])) for one in await self._connection.read(command)]
 
     async def _known(self, names: Iterable[bytes], session: AsyncClientSession | None) -> dict[bytes, Line]:
         wanted = [Binary(name) for name in dict.fromkeys(names)]
@@ -242,6 +253,7 @@ class Ledger:
         for receipt in receipts:
             said = _told(receipt.stored)
             kept = {"k": Binary(receipt.key), "t": receipt.type, **({"x": Binary(receipt.stand_in)} if receipt.stand_in else {})}
+            kept |= {"m": dossier_in(receipt.key)} if receipt.joined else {}
             for name in receipt.names:
                 if name in lines:
                     updates.append({"q": {"_id": Binary(name)}, "u": {"$push": {"e": said}, "$set": kept}})

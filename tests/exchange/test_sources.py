@@ -314,6 +314,58 @@ def test_what_names_a_dossier_that_was_joined_comes_into_the_one_that_goes_on(lo
     assert world.holder(goes_on).get(copy).status_code == 404
 
 
+def test_what_came_for_one_of_two_joined_dossiers_is_his_when_they_are_parted(load, command, world, sender):
+    """Alone or in a transaction, with its seals and where it comes from; sent again, it is neither there twice nor refused."""
+    ends, goes_on = sender.dossier, world.open()
+    other = Sender(world, goes_on)
+    for dossier in (ends, goes_on):
+        world.consent(dossier, "feed")
+    admin, given = world.operator(), {"source-patient": {"reference": ends.path}}
+    assert admin.run(f"{goes_on.path}/$merge", **given).status_code == 200
+    weight = {"resourceType": "Observation", "id": f"o-{sender.tag}", "status": "final", "code": {"text": "poids"}, "valueInteger": 70}
+    weight["subject"] = {"reference": f"Patient/p-{sender.tag}"}
+    type = {"coding": [{"system": LOINC, "code": "11488-4"}]}
+    sent = (sender.patient(), sender.practitioner(), weight, *(sender.document(id, type=type) for id in "jk"), sender.binary("j"))
+    theirs = (other.patient(), other.practitioner(), weight | {"id": f"o-{other.tag}", "subject": {"reference": f"Patient/p-{other.tag}"}})
+    subject = {"subject": {"reference": f"Patient?identifier={INS}|{ends.ins}"}}
+    whole = bundle("transaction", entry("POST", "Observation", weight | subject | {"id": "x", "code": {"text": "taille"}}, "urn:uuid:1"))
+    for name, some in (("one.ndjson", sent), ("two.ndjson", theirs), ("three.json", (whole,))):
+        code, told, said = load(*some, source=CARE, name=name)
+        assert code == 0, (told, said)
+    reader = world.holder(goes_on)
+    assert (found(reader, goes_on, "Observation"), found(reader, goes_on, "DocumentReference")) == (3, 2)
+    assert admin.run(f"{goes_on.path}/$unmerge", **given).status_code == 200
+
+    def parted() -> None:
+        reader, other = world.holder(ends), world.holder(goes_on)
+        assert (found(reader, ends, "Observation"), found(reader, ends, "DocumentReference")) == (2, 2)
+        assert (found(other, goes_on, "Observation"), found(other, goes_on, "DocumentReference")) == (1, 0)
+        assert {one["resource"]["subject"]["reference"] for one in listed(reader, ends, "Observation")} == {ends.path}
+        assert found(reader, ends, "Provenance") >= 8
+
+    parted()
+    for name, some in (("four.ndjson", (*sent[2:], *theirs)), ("three.json", (whole,))):
+        code, told, said = load(*some, source=CARE, name=name)
+        assert code == 0 and f"{len(told)} of them imported before" in said, (told, said)
+    changed = weight | {"meta": {"versionId": "2"}, "valueInteger": 71}
+    code, told, said = load(changed, sender.binary("k"), source=CARE, name="six.ndjson")
+    assert code == 0, (told, said)
+    reader, places = world.holder(ends), [one["location"].partition("/_history")[0] for one in told]
+    assert reader.get(places[0]).json()["valueInteger"] == 71
+    assert reader.get(places[1], accept="text/plain").content == b"contenu de k"
+    parted()
+
+
+def listed(reader, dossier, type_name: str) -> list[dict]:
+    answer = reader.get(f"{type_name}?patient={dossier.id}&_count=1000")
+    assert answer.status_code == 200, answer.text
+    return answer.json().get("entry", [])
+
+
+def found(reader, dossier, type_name: str) -> int:
+    return len(listed(reader, dossier, type_name))
+
+
 def test_a_provide_document_transaction_of_practice_software(load, world):
     dossier = world.open()
     world.consent(dossier, "feed")
