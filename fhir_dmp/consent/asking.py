@@ -65,6 +65,18 @@ def _doing(request: Request, action: str) -> Request:
     return replace(request, action=action)
 
 
+@lru_cache(4096)
+def author_here(request: Request) -> Request:
+    """The same asker, who is an author of some document of the dossier; equal ones are the same."""
+    return replace(request, authored_here=True)
+
+
+@lru_cache(4096)
+def copier(request: Request) -> Request:
+    """The same asker, who keeps a copy of a closed dossier; equal ones are the same."""
+    return replace(request, copying=True)
+
+
 def asking(actor, action: str = READ, *, patient: str = "", **about) -> Request:
     """The request of a verified bearer. actor: identity.actor.Actor. patient: logical id found for the INS of a holder's token."""
     sector = actor.sector.partition("^")[0]
@@ -93,4 +105,4 @@ def asking(actor, action: str = READ, *, patient: str = "", **about) -> Request:
 def knowing(request: Request, document: Facts) -> Request:
     """The request once a document is loaded: to be its author is to have authored in this dossier."""
     own = document.of("author", frozenset({request.person} - {""}))
-    return request if request.authored_here or own.isdisjoint(document.authors) else replace(request, authored_here=True)
+    return request if request.authored_here or own.isdisjoint(document.authors) else author_here(request)

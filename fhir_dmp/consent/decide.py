@@ -189,8 +189,12 @@ NOTHING_SHOWN = View({}, {}, ("trace",))
 
 def view(request: Request, dossier: Dossier, now_ms: int, law: Law = LAW) -> View:
     """The view of one asker; nothing is shown when something cannot be evaluated."""
+    return view_of(Standing(request, dossier, now_ms, law))
+
+
+def view_of(standing: Standing) -> View:
+    """The same for somebody whose standing is known."""
     try:
-        standing = Standing(request, dossier, now_ms, law)
         any_permit = Rule("", PERMIT, lambda s: ALWAYS)
         return View(rules.labels_shown(standing), rules.warnings(standing), obligations(standing, any_permit, None))
     except Exception:  # what cannot be evaluated is not shown

@@ -24,7 +24,7 @@ A row without `y` is no document and meets no residual: `st` is always asked for
 so that a row that lacks one stays hidden.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -111,6 +111,14 @@ Predicate = Labelled | AuthoredBy | DepositedBy | TypeIn | StatusIn | ReleasedBy
 
 ALWAYS = All()
 NEVER = AnyOf()
+
+
+def parts_of(predicate: Predicate) -> Iterator[Predicate]:
+    """A predicate and everything it is made of."""
+    yield predicate
+    kind = type(predicate)
+    for part in predicate.parts if kind is All or kind is AnyOf else (predicate.part,) if kind is Not else ():
+        yield from parts_of(part)
 
 
 def when(condition: bool) -> Predicate:

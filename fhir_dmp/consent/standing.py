@@ -28,7 +28,7 @@ class once:
 
 @dataclass(frozen=True)
 class Standing:
-    """Everything the rules ask about request and dossier, computed at most once. Never kept: what holds now may not hold later."""
+    """Everything the rules ask about request and dossier, computed at most once. How long it holds: consent.stances."""
 
     request: Request
     dossier: Dossier
@@ -39,6 +39,14 @@ class Standing:
         """The same asker at the same moment, asking for another act: only the act differs, so what was found out is kept."""
         found = Standing.__new__(Standing)
         found.__dict__.update(self.__dict__, request=request)
+        return found
+
+    def at(self, now_ms: int) -> "Standing":
+        """The same at another moment, between which and this one nothing begins or ends."""
+        if now_ms == self.now_ms:
+            return self
+        found = Standing.__new__(Standing)
+        found.__dict__.update(self.__dict__, now_ms=now_ms)
         return found
 
     # ---- kinds

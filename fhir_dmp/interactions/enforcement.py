@@ -3,18 +3,21 @@
 https://profiles.ihe.net/ITI/PCF/ ; rules: consent.decide. A request of a sandbox's `system` token has no enforcer and meets no rule.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fhir_dmp.consent import companions
+import msgspec
+
+from fhir_dmp.consent import companions, stances
 from fhir_dmp.consent.access import REFUSED
-from fhir_dmp.consent.asking import ACT_REASON, READ, SEARCH, Request, knowing
-from fhir_dmp.consent.decide import NO_DOSSIER, Decision, View, decide, judged, left_of, view
+from fhir_dmp.consent.asking import ACT_REASON, READ, SEARCH, Request, author_here, copier, knowing
+from fhir_dmp.consent.decide import NO_DOSSIER, Decision, View, decide, judged, view, view_of
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
-from fhir_dmp.consent.predicate import LABEL_BITS, STATUSES, Predicate, hashed, judge, to_mongo
+from fhir_dmp.consent.predicate import LABEL_BITS, STATUSES, Predicate, hashed, to_mongo
 from fhir_dmp.consent.rules import HOLDERS_SIDE
+from fhir_dmp.consent.stances import Stance
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import JUDGED_AS, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL
@@ -50,8 +53,7 @@ NOTHING: dict = {"_id": {"$in": []}}
 CARRIERS = ("DocumentReference", *JUDGED_AS)
 
 
-@dataclass(slots=True)
-class Ledger:
+class Ledger(msgspec.Struct):
     """What one request was shown, for its trace. disclosed: patient -> (type, id, version). patient: the one it named, "" for none.
 
     lineages: facts of the documents among it, by the hash of their root. written: the trace is stored with the write. labels: before and
@@ -62,18 +64,18 @@ class Ledger:
     watched: the request names a dossier of which he sees all traces, hence also that this one was refused.
     """
 
-    disclosed: dict[str, dict[tuple[str, str, str], None]] = field(default_factory=dict)
+    disclosed: dict[str, dict[tuple[str, str, str], None]] = {}
     patient: str = ""
-    lineages: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    lineages: dict[int, Mapping[str, Any]] = {}
     written: bool = False
     labels: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     purposes: tuple[tuple[str, str], ...] | None = None
-    acts: dict[str, frozenset[bytes]] = field(default_factory=dict)
+    acts: dict[str, frozenset[bytes]] = {}
     kept: tuple[Mapping[str, Any], ...] = ()
-    addressed: dict[tuple[str, str], None] = field(default_factory=dict)
-    reviews: list[Pending] = field(default_factory=list)
-    regulated: dict[int, "Known"] = field(default_factory=dict)
-    asked: dict[str, list[str]] = field(default_factory=dict)
+    addressed: dict[tuple[str, str], None] = {}
+    reviews: list[Pending] = []
+    regulated: dict[int, "Known"] = {}
+    asked: dict[str, list[str]] = {}
     watched: bool = False
 
     def note(self, patient: str, type_name: str, id: str, version: str, row_facts: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -107,8 +109,7 @@ class Enforcer:
     ledger: Ledger = field(default_factory=Ledger)
 
 
-@dataclass(slots=True)
-class Known:
+class Known(msgspec.Struct):
     """One dossier as one asker meets it, at one moment. request: of the asker, completed. policy: None when there is no such dossier.
 
     opener: of its rows, where its own row was read for this.
@@ -124,13 +125,13 @@ class Known:
     now_ms: int
     law: Law
     opener: Opener | None = None
-    residuals: dict[str, Decision | Predicate] = field(default_factory=dict)
-    filters: dict[str, dict] = field(default_factory=dict)
-    judges: dict[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
+    residuals: dict[str, Decision | Predicate] = {}
+    filters: dict[str, dict] = {}
+    judges: dict[str, stances.Judged] = {}
     late: bool = False
     untold: frozenset[int] | None = frozenset()
     _view: View | None = None
-    _standing: Standing | None = None
+    _stance: Stance | None = None
 
     @property
     def patient(self) -> str:
@@ -140,21 +141,27 @@ class Known:
     def copying(self) -> None:
         """From now on what is asked is what the holder of a closed dossier keeps: a copy, by id or as a whole."""
         if self.request.kind in HOLDERS_SIDE:
-            self.request = replace(self.request, copying=True)
+            self.request = copier(self.request)
 
     @property
     def view(self) -> View:
         """How he sees what he may read."""
         if self._view is None:
-            self._view = view(self.request, self.policy, self.now_ms, self.law)
+            self._view = view(self.request, None, self.now_ms, self.law) if self.policy is None else view_of(self.standing)
         return self._view
 
     @property
+    def stance(self) -> Stance:
+        """Where he stands, found once for everything that is judged at this moment, or before. policy: not None."""
+        found = self._stance
+        if found is None or found.request is not self.request:
+            found = self._stance = stances.of(self.request, self.policy, self.law, self.context.store.vault.hash64, self.now_ms)
+        return found
+
+    @property
     def standing(self) -> Standing:
-        """Where he stands, found once for everything that is judged at this moment. policy: not None."""
-        if self._standing is None or self._standing.request is not self.request:
-            self._standing = Standing(self.request, self.policy, self.now_ms, self.law)
-        return self._standing
+        """The same as the rules ask for it."""
+        return self.stance.standing.at(self.now_ms)
 
     def decide(self, action: str, document: Facts | None = None, **about: Any) -> Decision:
         """The decision on one act."""
@@ -176,6 +183,18 @@ class Known:
             if found.permits:
                 break
         return found
+
+    def reads(self, row: Row) -> bool:
+        """Whether he may read one resource of this dossier by its id, as `reading` decides it."""
+        if self.policy is None:
+            return self.reading(row).permits
+        stance = self.stance
+        if stance.standing.professional and not stance.standing.related:
+            return self.reading(row).permits  # what he wrote himself may let him in
+        if row.type == TRACE and self._of_untold(row):
+            return False
+        action = companions.SEEN_AS.get(row.type, READ)
+        return any([stance.permits(action, one, self.now_ms) for one in facts.listed(row)])
 
     def _of_untold(self, row: Row | Unopened) -> bool:
         if not self.untold:
@@ -208,7 +227,7 @@ class Known:
         """What the rules leave of a type."""
         act = companions.SEEN_AS.get(type_name, SEARCH)
         if act not in self.residuals:
-            self.residuals[act] = NO_DOSSIER if self.policy is None else left_of(self.standing.doing(self.request.doing(act)))
+            self.residuals[act] = NO_DOSSIER if self.policy is None else self.stance.left(act, self.now_ms)
         return self.residuals[act]
 
     def filter(self, type_name: str | None) -> dict:
@@ -245,8 +264,8 @@ class Known:
             return row.dossier == COMMON
         sees = self.judges.get(kind)
         if sees is None:
-            left = self.left(kind)
-            sees = self.judges[kind] = _blind if isinstance(left, Decision) else judge(left, self.context.store.vault.hash64)
+            act = companions.SEEN_AS.get(kind, SEARCH)
+            sees = self.judges[kind] = stances.nobody if self.policy is None else self.stance.judge(act, self.now_ms)
         if row.dossier != self.number or (kind == TRACE and self._of_untold(row)):
             return False
         visible = row.visible
@@ -256,10 +275,6 @@ class Known:
     def sight(self) -> Sight:
         """What joins every search in this dossier."""
         return Sight(self.filter, self.sees, self)
-
-
-def _blind(row: Mapping[str, Any]) -> bool:
-    return False
 
 
 def of_any(filter: dict) -> dict:
@@ -307,14 +322,15 @@ async def known(
         standing_in.refused(Known(context, number, met.request, standing_in.POLICY, met.now_ms, met.law))
     if found is not None:
         enforcer.ledger.patient = found.patient
-        if any(grant.covers(frozenset({met.request.person}), met.now_ms) for grant in found.grants):
+        if found.grants and any(grant.covers(frozenset({met.request.person}), met.now_ms) for grant in found.grants):
             enforcer.ledger.purposes = BROKEN_GLASS
-        unrelated = met.request.kind == "professional" and not met.standing.related
+        standing = met.stance.standing
+        unrelated = standing.professional and not standing.related
         if authored and unrelated and met.request.person and await _authored(context, number, met.request.person):
-            met.request = replace(met.request, authored_here=True)
+            met.request = author_here(met.request)
         if reviewing.by_regulation(met):
             enforcer.ledger.regulated[number] = met
-        traitant = met.standing.traitant
+        traitant = standing.traitant
         enforcer.ledger.watched |= traitant and row is None
         if (met.request.kind in HOLDERS_SIDE or traitant) and (row is None or row.type == TRACE):
             met.untold = await _untold(met) if traces else None
@@ -378,7 +394,7 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
         met.copying()
         if type_name != "Patient" and not row.deleted and met.policy is not None:
             context.enforcer.ledger.addressed[type_name, id] = None
-        if met.reading(row).permits and (type_name != "Binary" or await _carried(context, met, id)):
+        if met.reads(row) and (type_name != "Binary" or await _carried(context, met, id)):
             note(context, row, id, met.patient)
             return row, met
         if met.request.kind in HOLDERS_SIDE:

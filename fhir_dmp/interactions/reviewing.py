@@ -53,7 +53,7 @@ def _pending(met: "Known", kind: str, resource: str, why: str) -> Pending:
 
 def by_regulation(met: "Known") -> bool:
     """Whether nothing but the regulation of emergency calls lets him in. Of a break-glass the act itself is looked at."""
-    standing = met.standing
+    standing = met.stance.standing
     return standing.professional and standing.mode == ETREAT and standing.emergency and not standing.authorised
 
 

@@ -50,7 +50,7 @@ def document() -> Row:
 
 def hidden(met: "Known") -> None:
     """Take as long as to judge a document that is hidden. met: the dossier that nobody has."""
-    met.reading(document())
+    met.reads(document())
 
 
 def refused(met: "Known") -> None:

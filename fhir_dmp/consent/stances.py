@@ -1,0 +1,146 @@
+"""What the rules leave to one asker in one dossier, kept up to the next instant at which they may say otherwise.
+
+https://profiles.ihe.net/ITI/PCF/ (residual rules of a consent decision)
+
+Practice software asks ten to fifty things of one dossier by one token within minutes. The answer of the rules depends on four things: the
+request of the token, the policy, the choices of the host, and the clock. The first three are compared by identity, and the policy is the
+one that was read from the database in this very request: a revocation is another policy. The clock is compared with every instant that
+stands in the policy, with the majority of the holder, and with the minute, by which the history of reimbursements goes.
+
+Kept is only what lets something be seen. A refusal, and what is hidden, is judged anew each time, as long as what is not there
+(interactions.standing_in): how long an answer takes tells nothing of what somebody asked before. What changes with every millisecond, the
+month of INVISIBLE_PATIENT as the holder's side meets it, is not kept either.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from fhir_dmp.consent.asking import Request
+from fhir_dmp.consent.decide import Decision, left_of
+from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.consent.law import Law
+from fhir_dmp.consent.predicate import Hash64, Predicate, ReleasedBy, facts_of, judge, matches, parts_of
+from fhir_dmp.consent.standing import Standing
+from fhir_dmp.dmp.lifecycle import majority_ms
+from fhir_dmp.fhir.instants import MINUTE
+
+Judged = Callable[[Mapping[str, Any]], bool]
+# Askers in dossiers. Whoever comes first goes first: most have ended by then.
+KEPT = 4_096
+
+
+class Stance:
+    """One asker in one dossier, from since_ms to before until_ms: as long as `standing` holds. kept: it will be met again."""
+
+    __slots__ = ("_judges", "_left", "dossier", "hash64", "kept", "law", "request", "since_ms", "standing", "until_ms")
+
+    def __init__(self, request: Request, dossier: Dossier, law: Law, hash64: Hash64, now_ms: int) -> None:
+        self.request, self.dossier, self.law, self.hash64 = request, dossier, law, hash64
+        self.standing = Standing(request, dossier, now_ms, law)
+        self.since_ms, self.until_ms, self.kept = now_ms, now_ms + 1, False
+        self._left: dict[str, Predicate] = {}
+        self._judges: dict[str, Judged] = {}
+
+    def left(self, action: str, now_ms: int) -> Decision | Predicate:
+        """What the rules leave of the rows that an action is about. now_ms: within since_ms and until_ms."""
+        found = self._left.get(action)
+        if found is None:
+            found = left_of(self._doing(action, now_ms))
+            if not isinstance(found, Decision) and not moving(found):
+                self._left[action] = found
+                keep(self)
+        return found
+
+    def judge(self, action: str, now_ms: int) -> Judged:
+        """The same of the sub-document `y` of a row."""
+        found = self._judges.get(action)
+        if found is None:
+            left = self.left(action, now_ms)
+            found = nobody if isinstance(left, Decision) else judge(left, self.hash64)
+            if action in self._left:
+                self._judges[action] = found
+        return found
+
+    def permits(self, action: str, row: Mapping[str, Any], now_ms: int) -> bool:
+        """Whether an action on one row is left. row: its `y`. What is not takes as long whatever was kept."""
+        fresh = self
+        if self.kept:
+            if action in self._left and self.judge(action, now_ms)(row):
+                return True
+            fresh = Stance(self.request, self.dossier, self.law, self.hash64, now_ms)
+        left = left_of(fresh._doing(action, now_ms))
+        if isinstance(left, Decision) or not matches(left, facts_of(row, self.hash64)):
+            return False
+        if not moving(left):
+            self._left[action] = left
+            keep(self)
+        return True
+
+    def _doing(self, action: str, now_ms: int) -> Standing:
+        standing = self.standing.at(now_ms)
+        return standing if action == self.request.action else standing.doing(self.request.doing(action))
+
+
+def nobody(row: Mapping[str, Any]) -> bool:
+    """Of those to whom the rules leave nothing."""
+    return False
+
+
+def moving(left: Predicate) -> bool:
+    """Whether it changes with the clock from one millisecond to the next."""
+    return any(type(part) is ReleasedBy for part in parts_of(left))
+
+
+def instants(dossier: Dossier) -> Iterator[int]:
+    """Every instant at which something in a policy begins or ends, and the majority of its holder; UTC ms."""
+    for each in fields(dossier):
+        value = getattr(dossier, each.name)
+        if each.name.endswith("_ms") and value is not None:
+            yield value
+        for one in value if isinstance(value, tuple) else ():
+            yield one.since_ms
+            yield one.until_ms
+    try:
+        yield majority_ms(dossier.birth_date)
+    except ValueError:
+        return  # a birth date that is none says nothing at any time
+
+
+_kept: OrderedDict[tuple[int, int], Stance] = OrderedDict()
+
+
+def of(request: Request, dossier: Dossier, law: Law, hash64: Hash64, now_ms: int) -> Stance:
+    """Where somebody stands now, met before or found anew. dossier: as it was read for this request."""
+    found = _kept.get((id(request), id(dossier)))
+    # Whoever is kept is alive, so that no other has its number; it is looked at all the same.
+    if (
+        found is not None
+        and found.request is request
+        and found.dossier is dossier
+        and found.since_ms <= now_ms < found.until_ms
+        and found.law is law
+        and found.hash64 == hash64
+    ):
+        return found
+    return Stance(request, dossier, law, hash64, now_ms)
+
+
+def keep(stance: Stance) -> None:
+    """Keep it up to the next instant at which the rules may say otherwise."""
+    if stance.kept:
+        return
+    now_ms = stance.standing.now_ms
+    since_ms = now_ms - now_ms % MINUTE
+    until_ms = since_ms + MINUTE
+    for instant in instants(stance.dossier):
+        if instant <= now_ms:
+            since_ms = max(since_ms, instant)
+        else:
+            until_ms = min(until_ms, instant)
+    stance.since_ms, stance.until_ms, stance.kept = since_ms, until_ms, True
+    _kept.pop(key := (id(stance.request), id(stance.dossier)), None)
+    _kept[key] = stance
+    while len(_kept) > KEPT:
+        _kept.popitem(last=False)
