@@ -30,7 +30,7 @@ SHARED = ("store/connection", "store/failures", "store/batching", "store/vault",
 PARTS = {
     "HTTP: address, token, headers": ("app", "http/", "identity/", "settings", "fhir/bundle", "fhir/http_types"),
     "rules": ("consent/", "dmp/", "interactions/enforcement", "interactions/appearing", "interactions/policy", "interactions/facts"),
-    "trace: made, sealed, chained, stored": ("interactions/tracing", "audit/", "store/journal", "store/lanes", "store/deflated"),
+    "trace: made, sealed, chained, stored": ("interactions/tracing", "audit/", "store/journal", "store/lanes", "store/compressed"),
     "journal: merged into the log, heads signed": ("audit/merger", "store/merging"),
     "search: understood, filtered, put in order": ("search/", "interactions/search_"),
     "rows: read, opened": ("store/",),

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo.errors import PyMongoError
 
 from fhir_dmp.audit.chain import START, Position, commitment, leaf_data, leaf_hash, link
+from fhir_dmp.store.compressed import SALT_BYTES, compress, salt_in
 from fhir_dmp.store.connection import Connection, repeated
-from fhir_dmp.store.deflated import SALT_BYTES, deflate, salt_in
 from fhir_dmp.store.rows import RAW, NewRow, current_document, encode
 from fhir_dmp.store.vault import unseal, version_row
 
@@ -54,7 +54,7 @@ def entries(rows: Sequence[NewRow], keys: Mapping[int, AESGCM], random: Callable
     Step by step for all of them: what one step needs stays in the caches of the processor, which takes a third of the time.
     """
     salts = [random(SALT_BYTES) for _ in rows]
-    bodies = [deflate(row.body, salt) for row, salt in zip(rows, salts, strict=True)]
+    bodies = [compress(row.body, salt) for row, salt in zip(rows, salts, strict=True)]
     documents = [current_document(row, keys[row.dossier], body=body) for row, body in zip(rows, bodies, strict=True)]
     encoded = [encode(document).raw for document in documents]
     committed = [commitment(salt, row.body) for row, salt in zip(rows, salts, strict=True)]

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.errors import FhirError
-from fhir_dmp.store.deflated import inflate
+from fhir_dmp.store.compressed import expand
 from fhir_dmp.store.vault import seal, unseal, version_row
 
 ROW_BYTES = 12 * 1024 * 1024
@@ -267,7 +267,7 @@ def row_of(
     row_key = document["k"] if "k" in document else document["_id"]
     body = large
     if body is None and key is not None and "b" in document:
-        body = inflate(unseal(key, document["b"], version_row(row_key, document["v"])))
+        body = expand(unseal(key, document["b"], version_row(row_key, document["v"])))
     return Row(
         key=row_key,
         dossier=document["d"],

@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/http.html#versions
 """
 
 import asyncio
+import zlib
 from decimal import Context, Decimal
 
 import pytest
@@ -12,9 +13,13 @@ from bson.decimal128 import create_decimal128_context
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_dmp.audit.chain import commitment
 from fhir_dmp.errors import FhirError
+from fhir_dmp.store import compressed
 from fhir_dmp.store.failures import AlreadyExists, Conflict
-from fhir_dmp.store.rows import Change, decimal128
+from fhir_dmp.store.merging import committed_in
+from fhir_dmp.store.rows import Change, current_document, decimal128, row_of
+from fhir_dmp.store.vault import COMMON, seal, version_row
 
 from .making import changed, new_row
 
@@ -183,3 +188,15 @@ async def test_transactions_with_a_claim_in_common_go_one_after_the_other(store)
 def test_numbers_are_written_as_the_driver_writes_them(value, exponent):
     for number in (value, value.scaleb(exponent, LARGE) if value.is_finite() else value):
         assert decimal128(number).bid == Decimal128(create_decimal128_context().create_decimal(number)).bid
+
+
+async def test_a_trace_that_was_deflated_with_its_salt_apart_is_read_and_proved(store):
+    """The form of before: what is stored stays readable."""
+    row = new_row(store, "AuditEvent", dossier=COMMON, body=b'{"resourceType":"AuditEvent","id":"a"}')._replace(journal=True)
+    key = (await store.journal.keys([row.dossier]))[row.dossier]
+    place, salt = version_row(row.key, row.version), bytes(range(16))
+    packed = zlib.compressobj(3, zlib.DEFLATED, -12, 3, zlib.Z_DEFAULT_STRATEGY, compressed._TEXT)
+    stored = current_document(row, key, body=compressed.DEFLATED + packed.compress(row.body) + packed.flush())
+    stored["salt"] = seal(key, salt, place + b" salt")
+    assert row_of(stored, key).body == row.body
+    assert committed_in(stored, key) == commitment(salt, row.body)
