@@ -3,13 +3,14 @@
 https://www.rfc-editor.org/rfc/rfc9112
 """
 
+import os
 import re
 import socket
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fhir_dmp.bench.sockets import Answers
+from fhir_dmp.bench.sockets import FRESH, Answers
 
 # Routes for supervision: they are no part of the work.
 APART = ("live", "ready", "metrics")
@@ -43,7 +44,8 @@ class Asker:
         self._last = 0.0
 
     def ask(self, request: bytes) -> Reply:
-        """The answer to one complete request; OSError when the connection breaks in the middle of it."""
+        """The answer to one complete request, with a number of its own for FRESH; OSError when the connection breaks on the way."""
+        request = request.replace(FRESH, os.urandom(6).hex().encode())
         # A server closes what stays silent; a request that meets that moment would be lost.
         if time.monotonic() - self._last > IDLE_SECONDS:
             self.close()

@@ -1,7 +1,8 @@
 """Load drivers: connections that ask, wait for the answer and ask again, until the time is over.
 
 wrk (https://github.com/wg/wrk) where it is installed, else a driver of our own, fhir_dmp/bench/sockets.py. Both replay the same file of
-complete HTTP/1.1 requests, each after a line with its length in bytes.
+complete HTTP/1.1 requests, each after a line with its length in bytes. Where a request holds FRESH, each time it is sent it holds a number
+of its own there: what is created twice under one identifier is created once.
 """
 
 import json
@@ -17,6 +18,8 @@ from fhir_dmp.commands import Failed
 
 NAMES = ("wrk", "sockets")
 PATIENCE_SECONDS = 120
+# Twelve hexadecimal digits, the last group of a UUID.
+FRESH = "ba5eba11f00d"
 
 
 class Outcome(NamedTuple):
@@ -91,21 +94,32 @@ SOCKETS = Driver("sockets (built in)", _sockets)
 
 # One thread: the client shares the machine with what it measures.
 _LUA = """
-local requests, n, i = {}, 0, 0
+local requests, n, i, sent = {}, 0, 0, 0
+local began = os.time() % 16777216
 function init(args)
   local file = assert(io.open(args[1], "rb"))
   while true do
     local size = file:read("*l")
     if not size then break end
     n = n + 1
-    requests[n] = file:read(tonumber(size))
+    local text, parts, from = file:read(tonumber(size)), {}, 1
+    while true do
+      local first, last = text:find("FRESH", from, true)
+      parts[#parts + 1] = text:sub(from, first and first - 1)
+      if not first then break end
+      from = last + 1
+    end
+    requests[n] = #parts > 1 and parts or text
   end
   file:close()
   i = tonumber(args[2]) % n
 end
 function request()
   i = i % n + 1
-  return requests[i]
+  local asked = requests[i]
+  if type(asked) == "string" then return asked end
+  sent = sent + 1
+  return table.concat(asked, string.format("%06x%06x", began, sent))
 end
 function done(summary, latency)
   local e = summary.errors
@@ -117,7 +131,7 @@ function done(summary, latency)
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(95) / 1e3, latency:percentile(99) / 1e3,
     table.concat(errors, ", ")))
 end
-"""
+""".replace("FRESH", FRESH)
 
 
 def _wrk(binary: str) -> Driver:

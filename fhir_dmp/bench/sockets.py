@@ -13,8 +13,10 @@ from pathlib import Path
 
 import uvloop
 
+from fhir_dmp.bench import driver
 from fhir_dmp.bench.driver import read_requests
 
+FRESH = driver.FRESH.encode()
 DRAIN_SECONDS = 60
 
 
@@ -67,12 +69,17 @@ class Run:
 
     def __init__(self, requests: list[bytes], offset: int, until: float) -> None:
         self.requests, self.next, self.until = requests, offset % len(requests), until
+        self.began, self.sent = int(time.time()) % (1 << 24), 0
         self.times_ms = array("d")
         self.errors: Counter[str] = Counter()
 
     def request(self) -> bytes:
         self.next = (self.next + 1) % len(self.requests)
-        return self.requests[self.next]
+        asked = self.requests[self.next]
+        if FRESH not in asked:
+            return asked
+        self.sent += 1
+        return asked.replace(FRESH, b"%06x%06x" % (self.began, self.sent))
 
 
 class Connection(asyncio.Protocol):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from fhir_dmp.bench import data
 from fhir_dmp.bench.asking import Asker, Reply
+from fhir_dmp.bench.driver import FRESH
 from fhir_dmp.bench.host import Host
 from fhir_dmp.commands import Failed
 from fhir_dmp.dmp.identity import RPPS
@@ -70,10 +71,11 @@ class World:
         return rank * 2_654_435_761 % count
 
     def new_document(self, chance: Random, number: int, subject: str | None = None) -> dict:
-        """A document that is not stored yet. subject: reference, None for a stored patient."""
+        """A document that is not stored yet, whenever it is sent. subject: reference, None for a stored patient."""
         patient = self.popular(chance, len(self.patients))
         author = f"Practitioner/{self.practitioners[number % len(self.practitioners)]}"
         document = data.document(patient, data.DOCUMENTS + number, subject or f"Patient/{self.patients[patient]}", author)
+        document["masterIdentifier"]["value"] = document["masterIdentifier"]["value"][: -len(FRESH)] + FRESH
         # Where the rules hold, who deposits is an author.
         return {**document, "author": [{"identifier": {"system": RPPS, "value": data.DOCTOR[1:]}}]} if self.ruled else document
 
@@ -104,7 +106,9 @@ def is_created(world: World, sent: dict, reply: Reply, ask: Ask) -> str:
     if again.status != 200:
         return f"what was created is read with {again.status}"
     found = json.loads(again.body)
-    return "" if {name: found.get(name) for name in sent} == sent and path.endswith(found["id"]) else "what was created reads otherwise"
+    own = found["masterIdentifier"]["value"][-len(FRESH) :]
+    same = {name: found.get(name) for name in sent} == json.loads(json.dumps(sent).replace(FRESH, own)) and path.endswith(found["id"])
+    return "" if same else "what was created reads otherwise"
 
 
 # W2

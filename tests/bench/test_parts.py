@@ -1,7 +1,10 @@
 """Parts of the benchmark: cutting a stream into answers, drawing wanted numbers, refusing what cannot be measured."""
 
+import shutil
+import socketserver
 import subprocess
 import sys
+import threading
 from collections import Counter
 from random import Random
 
@@ -9,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from fhir_dmp.bench import data
-from fhir_dmp.bench.driver import choose, read_requests, write_requests
+from fhir_dmp.bench.driver import FRESH, NAMES, choose, read_requests, write_requests
 from fhir_dmp.bench.sockets import Answers
 from fhir_dmp.bench.timing import judged
 from fhir_dmp.bench.workloads import World
@@ -50,6 +53,33 @@ def test_a_driver_replays_requests_byte_for_byte(tmp_path):
     requests = [b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n\n\x00\xff"]
     write_requests(tmp_path / "requests", requests)
     assert read_requests(tmp_path / "requests") == requests
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "wrk" or shutil.which(name)])
+def test_what_is_sent_again_has_a_number_of_its_own(tmp_path, name):
+    """One identifier twice would be one creation and one repetition."""
+    requests = [f"POST /{n} HTTP/1.1\r\nContent-Length: 26\r\n\r\na{FRESH}-{FRESH}".encode() for n in range(3)]
+    write_requests(tmp_path / "requests", [*requests, b"GET /same HTTP/1.1\r\n\r\n"])
+    received: list[bytes] = []
+
+    class Collecting(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while line := self.rfile.readline():
+                length = 0
+                while (header := self.rfile.readline()).strip():
+                    length = int(header.split(b":")[1]) if header.startswith(b"Content-Length") else length
+                received.append(line.split()[1] + b" " + self.rfile.read(length))
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Collecting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        driver = choose(name)
+        outcome = driver.finish(driver.start(f"127.0.0.1:{server.server_address[1]}", tmp_path / "requests", 1, 1, 0), 1)
+        server.shutdown()
+    assert outcome.requests > 8 and not outcome.errors
+    bodies = [one.split(b" ")[1] for one in received if not one.startswith(b"/same")]
+    assert len(set(bodies)) == len(bodies) > 6 and all(FRESH.encode() not in one for one in bodies)
+    assert all(one[1:13] == one[14:] and len(one) == 26 for one in bodies)
 
 
 def test_few_numbers_are_wanted_often_and_all_are_in_range():
