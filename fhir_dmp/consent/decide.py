@@ -14,7 +14,7 @@ from fhir_dmp.consent import acts, rules
 from fhir_dmp.consent.asking import READ, SEARCH, Request
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
-from fhir_dmp.consent.predicate import ALWAYS, NEVER, All, AnyOf, Labelled, Not, Predicate, StatusIn, matches, simplified
+from fhir_dmp.consent.predicate import ALWAYS, NEVER, All, AnyOf, Labelled, Not, Predicate, StatusIn, matches, moved, simplified
 from fhir_dmp.consent.rules import PERMIT, REFUSE, Rule
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import STATUSES, Facts
@@ -165,23 +165,30 @@ TRACES = {
 
 
 class View(NamedTuple):
-    """How one asker sees the documents he may read; computed once a request. shown, warned: label -> documents; duties: of any answer."""
+    """How one asker sees the documents he may read. shown, warned: label -> documents, at whatever moment they were found.
+
+    duties: of any answer. now_ms: the moment at which he asks.
+    """
 
     shown: dict[str, Predicate]
     warned: dict[str, Predicate]
     duties: tuple[str, ...]
+    now_ms: int = 0
 
     def labels(self, document: Facts) -> frozenset[str]:
         """The visibility labels of a document that the asker may know of."""
-        return frozenset(label for label in document.labels if matches(self.shown.get(label, NEVER), document))
+        return self._among(self.shown, document)
 
     def warnings(self, document: Facts) -> frozenset[str]:
         """The visibility labels for which a document comes with a warning."""
-        return frozenset(label for label in document.labels if matches(self.warned.get(label, NEVER), document))
+        return self._among(self.warned, document)
+
+    def _among(self, those: dict[str, Predicate], document: Facts) -> frozenset[str]:
+        return frozenset([label for label in document.labels if matches(moved(those.get(label, NEVER), self.now_ms), document)])
 
     def searched(self, label: str) -> Predicate:
         """What a search by a visibility label finds, to be joined with the residual."""
-        return simplified(All((Labelled(label), self.shown.get(label, NEVER))))
+        return simplified(All((Labelled(label), moved(self.shown.get(label, NEVER), self.now_ms))))
 
 
 NOTHING_SHOWN = View({}, {}, ("trace",))
@@ -196,6 +203,6 @@ def view_of(standing: Standing) -> View:
     """The same for somebody whose standing is known."""
     try:
         any_permit = Rule("", PERMIT, lambda s: ALWAYS)
-        return View(rules.labels_shown(standing), rules.warnings(standing), obligations(standing, any_permit, None))
+        return View(rules.labels_shown(standing), rules.warnings(standing), obligations(standing, any_permit, None), standing.now_ms)
     except Exception:  # what cannot be evaluated is not shown
         return NOTHING_SHOWN

@@ -24,9 +24,10 @@ A row without `y` is no document and meets no residual: `st` is always asked for
 so that a row that lacks one stays hidden.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from operator import is_
 from typing import Any
 
 from fhir_dmp.dmp.documents import STATUSES, Facts
@@ -113,12 +114,22 @@ ALWAYS = All()
 NEVER = AnyOf()
 
 
-def parts_of(predicate: Predicate) -> Iterator[Predicate]:
-    """A predicate and everything it is made of."""
-    yield predicate
+def moved(predicate: Predicate, now_ms: int) -> Predicate:
+    """The same asked at another moment: the month of INVISIBLE_PATIENT over by then. Itself where no clock is in it.
+
+    >>> moved(All((Labelled("INVISIBLE_PATIENT"), Not(ReleasedBy(1)))), 2)
+    All(parts=(Labelled(label='INVISIBLE_PATIENT'), Not(part=ReleasedBy(now_ms=2))))
+    """
     kind = type(predicate)
-    for part in predicate.parts if kind is All or kind is AnyOf else (predicate.part,) if kind is Not else ():
-        yield from parts_of(part)
+    if kind is ReleasedBy:
+        return predicate if predicate.now_ms == now_ms else ReleasedBy(now_ms)
+    if kind is Not:
+        part = moved(predicate.part, now_ms)
+        return predicate if part is predicate.part else Not(part)
+    if kind is All or kind is AnyOf:
+        parts = tuple([moved(part, now_ms) for part in predicate.parts])
+        return predicate if all(map(is_, parts, predicate.parts)) else kind(parts)
+    return predicate
 
 
 def when(condition: bool) -> Predicate:

@@ -8,8 +8,8 @@ one that was read from the database in this very request: a revocation is anothe
 stands in the policy, with the majority of the holder, and with the minute, by which the history of reimbursements goes.
 
 Kept is only what lets something be seen. A refusal, and what is hidden, is judged anew each time, as long as what is not there
-(interactions.standing_in): how long an answer takes tells nothing of what somebody asked before. What changes with every millisecond, the
-month of INVISIBLE_PATIENT as the holder's side meets it, is not kept either.
+(interactions.standing_in): how long an answer takes tells nothing of what somebody asked before. The month of INVISIBLE_PATIENT is asked
+for at each moment as it is then.
 """
 
 from collections import OrderedDict
@@ -18,13 +18,13 @@ from dataclasses import fields
 from typing import Any
 
 from fhir_dmp.consent.asking import Request
-from fhir_dmp.consent.decide import Decision, left_of
+from fhir_dmp.consent.decide import Decision, View, left_of, view_of
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import Law
-from fhir_dmp.consent.predicate import Hash64, Predicate, ReleasedBy, facts_of, judge, matches, parts_of
+from fhir_dmp.consent.predicate import Hash64, Predicate, facts_of, judge, matches, moved
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.lifecycle import majority_ms
-from fhir_dmp.fhir.instants import MINUTE
+from fhir_dmp.fhir.instants import MIN_MS, MINUTE
 
 Judged = Callable[[Mapping[str, Any]], bool]
 # Askers in dossiers. Whoever comes first goes first: most have ended by then.
@@ -34,23 +34,25 @@ KEPT = 4_096
 class Stance:
     """One asker in one dossier, from since_ms to before until_ms: as long as `standing` holds. kept: it will be met again."""
 
-    __slots__ = ("_judges", "_left", "dossier", "hash64", "kept", "law", "request", "since_ms", "standing", "until_ms")
+    __slots__ = ("_judges", "_left", "_view", "dossier", "hash64", "kept", "law", "request", "since_ms", "standing", "until_ms")
 
     def __init__(self, request: Request, dossier: Dossier, law: Law, hash64: Hash64, now_ms: int) -> None:
         self.request, self.dossier, self.law, self.hash64 = request, dossier, law, hash64
         self.standing = Standing(request, dossier, now_ms, law)
         self.since_ms, self.until_ms, self.kept = now_ms, now_ms + 1, False
+        # What no clock is in stands in both.
         self._left: dict[str, Predicate] = {}
         self._judges: dict[str, Judged] = {}
+        self._view: View | None = None
 
     def left(self, action: str, now_ms: int) -> Decision | Predicate:
         """What the rules leave of the rows that an action is about. now_ms: within since_ms and until_ms."""
         found = self._left.get(action)
-        if found is None:
-            found = left_of(self._doing(action, now_ms))
-            if not isinstance(found, Decision) and not moving(found):
-                self._left[action] = found
-                keep(self)
+        if found is not None:
+            return found if action in self._judges else moved(found, now_ms)
+        found = left_of(self._doing(action, now_ms))
+        if not isinstance(found, Decision):
+            self._learn(action, found)
         return found
 
     def judge(self, action: str, now_ms: int) -> Judged:
@@ -58,25 +60,38 @@ class Stance:
         found = self._judges.get(action)
         if found is None:
             left = self.left(action, now_ms)
-            found = nobody if isinstance(left, Decision) else judge(left, self.hash64)
-            if action in self._left:
-                self._judges[action] = found
+            found = nobody if isinstance(left, Decision) else self._judges.get(action) or judge(left, self.hash64)
         return found
 
     def permits(self, action: str, row: Mapping[str, Any], now_ms: int) -> bool:
         """Whether an action on one row is left. row: its `y`. What is not takes as long whatever was kept."""
         fresh = self
         if self.kept:
-            if action in self._left and self.judge(action, now_ms)(row):
+            if action in self._left and self._met(action, row, now_ms):
                 return True
             fresh = Stance(self.request, self.dossier, self.law, self.hash64, now_ms)
         left = left_of(fresh._doing(action, now_ms))
         if isinstance(left, Decision) or not matches(left, facts_of(row, self.hash64)):
             return False
-        if not moving(left):
-            self._left[action] = left
-            keep(self)
+        self._learn(action, left)
         return True
+
+    def view(self, now_ms: int) -> View:
+        """How he sees what he may read."""
+        found = self._view
+        if found is None:
+            found = self._view = view_of(self.standing.at(now_ms))
+        return found if found.now_ms == now_ms else found._replace(now_ms=now_ms)
+
+    def _met(self, action: str, row: Mapping[str, Any], now_ms: int) -> bool:
+        judged = self._judges.get(action)
+        return matches(moved(self._left[action], now_ms), facts_of(row, self.hash64)) if judged is None else judged(row)
+
+    def _learn(self, action: str, left: Predicate) -> None:
+        self._left[action] = left
+        if moved(left, MIN_MS) is left:
+            self._judges[action] = judge(left, self.hash64)
+        keep(self)
 
     def _doing(self, action: str, now_ms: int) -> Standing:
         standing = self.standing.at(now_ms)
@@ -86,11 +101,6 @@ class Stance:
 def nobody(row: Mapping[str, Any]) -> bool:
     """Of those to whom the rules leave nothing."""
     return False
-
-
-def moving(left: Predicate) -> bool:
-    """Whether it changes with the clock from one millisecond to the next."""
-    return any(type(part) is ReleasedBy for part in parts_of(left))
 
 
 def instants(dossier: Dossier) -> Iterator[int]:

@@ -121,6 +121,11 @@ def set_members(body: bytes, changes: Mapping[str, bytes | None], *, after: str 
     return _ENCODER.encode(_changed(members(body), changes, after))
 
 
+def joined(members: Mapping[str, msgspec.Raw]) -> bytes:
+    """The object of these members, in their order."""
+    return _ENCODER.encode(members)
+
+
 def stamp(body: bytes, *, id: str, version_id: str, last_updated: str, meta_overrides: Mapping[str, object | None] | None = None) -> bytes:
     """The resource as it is stored: id, meta.versionId and meta.lastUpdated set, everything else byte for byte and in its order.
 

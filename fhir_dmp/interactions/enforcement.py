@@ -12,7 +12,7 @@ import msgspec
 from fhir_dmp.consent import companions, stances
 from fhir_dmp.consent.access import REFUSED
 from fhir_dmp.consent.asking import ACT_REASON, READ, SEARCH, Request, author_here, copier, knowing
-from fhir_dmp.consent.decide import NO_DOSSIER, Decision, View, decide, judged, view, view_of
+from fhir_dmp.consent.decide import NO_DOSSIER, Decision, View, decide, judged, view
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
 from fhir_dmp.consent.predicate import LABEL_BITS, STATUSES, Predicate, hashed, to_mongo
@@ -147,7 +147,7 @@ class Known(msgspec.Struct):
     def view(self) -> View:
         """How he sees what he may read."""
         if self._view is None:
-            self._view = view(self.request, None, self.now_ms, self.law) if self.policy is None else view_of(self.standing)
+            self._view = view(self.request, None, self.now_ms, self.law) if self.policy is None else self.stance.view(self.now_ms)
         return self._view
 
     @property

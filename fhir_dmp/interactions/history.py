@@ -3,7 +3,6 @@
 https://hl7.org/fhir/R4/http.html#history
 """
 
-from dataclasses import replace
 from hashlib import blake2b
 from urllib.parse import urlencode
 
@@ -51,7 +50,7 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
         return Answer(200, history_bundle((), total=total, links=links[:1]))
     budget = octets.Budget(context)
     # Of an erased dossier there is nothing left to tell, not even an id.
-    page = [each if row is None else replace(each, visible=row.visible) for each in page if not each.erased]
+    page = [each if row is None else each.but(visible=row.visible) for each in page if not each.erased]
     if row is not None:
         page = await shown.rows(context, Sight(met=met), page)
     versions = [await _version(context, row, budget, pairs) for row in page]

@@ -9,7 +9,6 @@ shown them, were here then. What is stored stays as it is, and what is sealed wr
 
 import base64
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -79,7 +78,7 @@ async def _sealed(context: Context, met: "Known", row: Row, text: str, at_ms: in
         version = await homes.version(said.host, row.dossier, Version(reference, found.body, one.octets))
         if seal.compared(opened, version).status != PASSED:
             return ""
-        came = met.appeared(replace(found, visible=row.visible))
+        came = met.appeared(found.but(visible=row.visible))
         shown = found.body if came == found.updated_ms else dated(found.body, came)
         what.append(Sealed(reference, seal.digest(shown), one.octets, one.identifier))
     host, patient = context.recorder.indexer.server.identity, f"Patient/{met.patient}" if said.patient else ""

@@ -6,7 +6,6 @@ Labels are a set beside the body: to change them makes no version. A patch runs 
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
 
 from fhir_dmp.consent import labelling
@@ -80,7 +79,7 @@ async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: 
     """Labels of the whole lineage changed, with the version that goes with it when there is one, and the trace: all or none."""
     add, remove = bits
     at_ms = max(context.now_ms(), row.acted_ms + 1)
-    after = replace(_with_bits(row, add, remove), acted_ms=at_ms)
+    after = _with_bits(row, add, remove).but(acted_ms=at_ms)
     before = tuple(sorted(own.labels))
     now = tuple(sorted((own.labels | _labels(add)) - _labels(remove)))
     ledger = context.enforcer.ledger
@@ -122,7 +121,7 @@ async def _answer(context: Context, met: Known, row: Row, id: str) -> Answer:
 
 def _as_row(row: Row, stamped: Any) -> Row:
     new = stamped.row
-    return replace(row, version=new.version, updated_ms=new.updated_ms, body=new.body, visible=new.visible, method="PATCH")
+    return row.but(version=new.version, updated_ms=new.updated_ms, body=new.body, visible=new.visible, method="PATCH")
 
 
 def _facts(context: Context, row: Row) -> tuple[Facts, ...]:
@@ -190,4 +189,4 @@ def _with_bits(row: Row, add: int, remove: int) -> Row:
     def one(facts_: dict) -> dict:
         return {**facts_, "lb": (facts_["lb"] | add) & ~remove}
 
-    return replace(row, visible=[one(each) for each in row.visible] if isinstance(row.visible, list) else one(row.visible))
+    return row.but(visible=[one(each) for each in row.visible] if isinstance(row.visible, list) else one(row.visible))

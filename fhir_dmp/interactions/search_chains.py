@@ -7,7 +7,7 @@ From the near end, where the other criteria leave few resources (those of a doss
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
@@ -88,7 +88,7 @@ async def _opened(context: Context, rows: Sequence[Row], sight: Sight) -> list[O
     if sight.met is None or sight.met.policy is None:
         return [opened(context, row) for row in rows]
     bodies = await search_shown.as_shown(context, sight, rows)
-    return [opened(context, replace(row, body=body)) for row, body in zip(rows, bodies, strict=True)]
+    return [opened(context, row.but(body=body)) for row, body in zip(rows, bodies, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

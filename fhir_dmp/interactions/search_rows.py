@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/search.html
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from fhir_dmp.errors import FhirError
@@ -175,7 +175,7 @@ async def _matching_as_shown(
     for at in range(0, len(rows), BATCH):
         part = rows[at : at + BATCH]
         for row, body in zip(part, await search_shown.as_shown(context, sight, part), strict=True):
-            index = opened(context, replace(row, body=body), codes).index
+            index = opened(context, row.but(body=body), codes).index
             if matches(judges.get(row.type, judges.get(None, NOTHING)), index, hash64):
                 result.append(Opened(timed(sight.met, row), index))
     if seen is not None:

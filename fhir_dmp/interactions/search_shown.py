@@ -7,7 +7,7 @@ that names what is hidden is met by nothing, and one that only asks whether ther
 the resource as it is shown.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from fhir_dmp.interactions import shown
@@ -59,25 +59,29 @@ async def seen_alone(context: Context, alternatives: Alternatives, sight: Sight)
     """The same, where criteria that name something hidden are met by nothing."""
     if sight.met is None or sight.met.policy is None:
         return alternatives
-    named = {test for name, part in alternatives for test in _named(name, part)}
+    named: list[ReferenceIs] = []
+    for name, part in alternatives:
+        _named(name, part, named)
     gone = await shown.unseen(context, sight.met, {f"{one.type}/{one.id}" for one in named}) if named else frozenset()
     return [(name, _unmet(name, part, gone)) for name, part in alternatives] if gone else alternatives
 
 
-def _named(type_name: str | None, predicate: Predicate) -> Iterator[ReferenceIs]:
-    match predicate:
-        case Has(code, ReferenceIs() as test) if code in leading(type_name):
-            yield test
-        case Not(part):
-            yield from _named(type_name, part)
-        case All(parts) | AnyOf(parts):
-            for part in parts:
-                yield from _named(type_name, part)
-        case Chain(_, targets):
-            for target, part in targets:
-                yield from _named(target, part)
-        case ReverseChain(source, _, part):
-            yield from _named(source, part)
+def _named(type_name: str | None, predicate: Predicate, found: list[ReferenceIs]) -> None:
+    """Collect what criteria name that may be hidden. By class, not by a match statement: this runs for every search."""
+    kind = type(predicate)
+    if kind is Has:
+        if type(predicate.test) is ReferenceIs and predicate.code in leading(type_name):
+            found.append(predicate.test)
+    elif kind is All or kind is AnyOf:
+        for part in predicate.parts:
+            _named(type_name, part, found)
+    elif kind is Not:
+        _named(type_name, predicate.part, found)
+    elif kind is Chain:
+        for target, part in predicate.targets:
+            _named(target, part, found)
+    elif kind is ReverseChain:
+        _named(predicate.type, predicate.part, found)
 
 
 def _unmet(type_name: str | None, predicate: Predicate, gone: frozenset[str]) -> Predicate:
@@ -105,7 +109,10 @@ def depends(sight: Sight, alternatives: Alternatives, codes: Sequence[str] = ())
         not TIMES.isdisjoint(codes or (TIME,)) or any(_asks_time(part) for _, whole in alternatives for part in walk(whole))
     ):
         return True
-    return any(_leads_to(name, part) or not leading(name).isdisjoint(codes) for name, part in alternatives)
+    for name, part in alternatives:  # noqa: SIM110  (without a generator)
+        if _leads_to(name, part) or not leading(name).isdisjoint(codes):
+            return True
+    return False
 
 
 def _asks_time(part: Predicate) -> bool:
@@ -113,6 +120,14 @@ def _asks_time(part: Predicate) -> bool:
 
 
 def _leads_to(type_name: str | None, predicate: Predicate) -> bool:
+    kind = type(predicate)
+    if kind is Has or kind is Present:
+        return _touched(type_name, predicate)
+    if kind is All or kind is AnyOf:
+        for part in predicate.parts:  # noqa: SIM110
+            if _leads_to(type_name, part):
+                return True
+        return False
     return any(_touched(type_name, part) for part in walk(predicate))
 
 

@@ -6,6 +6,7 @@ https://profiles.ihe.net/ITI/PCF/ ; access-rules: labels are kept apart from the
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,7 +40,9 @@ async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -
         return found
     for place, row in enumerate(rows):
         if row.type == LABELLED:
-            found[place] = labelled(met, row, found[place])
+            body = found[place]
+            if b"MASQUE_PS" in body or b"INVISIBLE_" in body or restricted(row):
+                found[place] = labelled(met, row, body)
         elif row.type == "AuditEvent" and met.request.kind in HOLDERS_SIDE:
             found[place] = without_queries(found[place])
     return found
@@ -60,12 +63,18 @@ def without_queries(body: bytes) -> bytes:
 async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -> list[bytes]:
     """Bodies of rows without the references to what the asker does not see."""
     found = [row.body or b"{}" for row in rows]
-    leading = [place for place, row in enumerate(rows) if leads(row)] if met is not None and met.policy is not None else []
-    gone = await hidden(context, met, [found[place] for place in leading]) if leading else frozenset()
-    for place in leading:
-        if gone:
+    if met is None or met.policy is None:
+        return found
+    if leading := [place for place, row in enumerate(rows) if leads(row)]:
+        gone = await hidden(context, met, [found[place] for place in leading])
+        for place in leading if gone else ():
             found[place] = without(context, found[place], gone)
-    for place, row in enumerate(rows) if met is not None and met.may_be_late else ():
+    return await _late(context, met, rows, found) if met.may_be_late else found
+
+
+async def _late(context: "Context", met: "Known", rows: Sequence[Row], found: list[bytes]) -> list[bytes]:
+    """Bodies of what came to the asker later than it was deposited, dated as it came."""
+    for place, row in enumerate(rows):
         # A row that a search found by when it came says that time already, its body does not.
         if (at_ms := met.came(row)) >= row.updated_ms:
             if row.type == late_seals.PROVENANCE:
@@ -77,7 +86,7 @@ async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -
 def timed(met: "Known | None", row: Row) -> Row:
     """A row with the time of its last change as the asker sees it."""
     at_ms = row.updated_ms if met is None else met.appeared(row)
-    return row if at_ms == row.updated_ms else replace(row, updated_ms=at_ms)
+    return row if at_ms == row.updated_ms else row.but(updated_ms=at_ms)
 
 
 async def rows(context: "Context", sight: Sight, found: Sequence[Row]) -> list[Row]:
@@ -91,13 +100,13 @@ async def identified(context: "Context", sight: Sight, found: Sequence[Row]) -> 
         return [(row, id_of(row.body) if row.body else "") for row in found]
     met = sight.met
     patient, note = met.patient if met is not None else "", context.enforcer.ledger.note
-    shown = []
+    result = []
     for row, body in zip(found, await bodies(context, met, found), strict=True):
         id = id_of(body)
         if row.type != "AuditEvent":  # a journal is told as the query that asked for it
             note(patient if row.dossier != COMMON else "", row.type, id, version_id(row.version), facts.listed(row))
-        shown.append((row if body is row.body else replace(timed(met, row), body=body), id))
-    return shown
+        result.append((row if body is row.body else timed(met, row).but(body=body), id))
+    return result
 
 
 class _Identity(msgspec.Struct):
@@ -122,9 +131,9 @@ def leads(row: Row) -> bool:
     if row.dossier == COMMON:
         return False
     visible = row.visible
-    if isinstance(visible, list):
-        return row.type == "AuditEvent" or any(one.get(facts.LEADS) for one in visible)
-    return row.type == "AuditEvent" or bool(visible and visible.get(facts.LEADS))
+    if type(visible) is dict:
+        return facts.LEADS in visible or row.type == "AuditEvent"
+    return row.type == "AuditEvent" or any(one.get(facts.LEADS) for one in visible or ())
 
 
 def restricted(row: Row) -> bool:
@@ -144,16 +153,30 @@ def labelled(met: "Known", row: Row, body: bytes) -> bytes:
 def relabelled(body: bytes, labels: frozenset[str]) -> bytes:
     """A body whose visibility labels are these and no others; labels of other systems stay where they are."""
     members = json.members(body)
+    given = bytes(members["securityLabel"]) if "securityLabel" in members else b""
+    new = (_labels_often if len(given) <= LONGEST_KEPT else _labels)(given, labels)
+    if new is None or not given:
+        return json.set_members(body, {"securityLabel": new})
+    members["securityLabel"] = msgspec.Raw(new)
+    return json.joined(members)
+
+
+def _labels(given: bytes, labels: frozenset[str]) -> bytes | None:
+    """`securityLabel` with these visibility labels and no others. given: as sent, empty for none; None: it has no member."""
     kept = []
-    if "securityLabel" in members:
-        for one in json.parse_exact(bytes(members["securityLabel"]), object_only=False):
-            codings = [coding for coding in one.get("coding") or () if label_of(coding) not in VISIBILITY]
-            if len(codings) == len(one.get("coding") or ()):
-                kept.append(one)
-            elif codings:
-                kept.append({**one, "coding": codings})
+    for one in json.parse_exact(given, object_only=False) if given else ():
+        codings = [coding for coding in one.get("coding") or () if label_of(coding) not in VISIBILITY]
+        if len(codings) == len(one.get("coding") or ()):
+            kept.append(one)
+        elif codings:
+            kept.append({**one, "coding": codings})
     kept += [concept(label) for label in VISIBILITY if label in labels]
-    return json.set_members(body, {"securityLabel": json.dump(kept) if kept else None})
+    return json.dump(kept) if kept else None
+
+
+# Documents say much the same here.
+_labels_often = lru_cache(1024)(_labels)
+LONGEST_KEPT = 1024
 
 
 # ---- references

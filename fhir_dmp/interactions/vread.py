@@ -3,8 +3,6 @@
 https://hl7.org/fhir/R4/http.html#vread
 """
 
-from dataclasses import replace
-
 from fhir_dmp.interactions import enforcement, read, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check_id
@@ -26,7 +24,7 @@ async def run(context: Context, type_name: str, id: str, version: str) -> Answer
         raise read.deleted(row)
     if now is not None:
         # A version is judged by its lineage as it is now, whatever was known when it was written.
-        row = replace(row, visible=now.visible)
+        row = row.but(visible=now.visible)
     enforcement.instead(context, now, row, id)
     (body,) = await shown.bodies(context, met, [row])
     return read.answer(shown.timed(met, row), id, body)

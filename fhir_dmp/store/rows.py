@@ -4,12 +4,12 @@ https://bsonspec.org/spec.html
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import bson
+import msgspec
 from bson import Decimal128
 from bson.codec_options import CodecOptions, TypeEncoder, TypeRegistry
 from bson.decimal128 import create_decimal128_context
@@ -79,8 +79,7 @@ class Change(NamedTuple):
     acted_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One version as read. updated_ms: UTC. version: int64, see vault.version_id.
 
     body: final JSON bytes, wherever they were kept; None when the dossier was erased (`erased`), or when it was not asked for.
@@ -103,6 +102,10 @@ class Row:
     visible: Visible = None
     acted_ms: int = 0
     policy: Dossier | None = None
+
+    def but(self, **changes: Any) -> "Row":
+        """The same with some fields replaced."""
+        return msgspec.structs.replace(self, **changes)
 
     @property
     def place(self) -> tuple[int, bytes]:

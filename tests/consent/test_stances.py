@@ -13,7 +13,7 @@ from fhir_dmp.consent import stances
 from fhir_dmp.consent.acts import ACTS
 from fhir_dmp.consent.asking import READ, SEARCH, Request
 from fhir_dmp.consent.companions import SEEN_AS
-from fhir_dmp.consent.decide import Decision, decide, left_of, residual
+from fhir_dmp.consent.decide import Decision, decide, left_of, residual, view
 from fhir_dmp.consent.dossier import Dossier, MaskRule, Permit, Right, Title, pack, unpack
 from fhir_dmp.consent.law import LAW
 from fhir_dmp.consent.predicate import facts_of, matches, row_of
@@ -21,6 +21,7 @@ from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import Facts
 from fhir_dmp.dmp.lifecycle import majority_ms
 from fhir_dmp.dmp.paris import months_later_ms
+from fhir_dmp.dmp.visibility import VISIBILITY
 from fhir_dmp.fhir.instants import DAY, MAX_MS, MIN_MS, MINUTE
 from tests.consent.strategies import NOW, PEOPLE, ROOTS, askers, documents, dossiers, mostly, subsets
 from tests.consent.worlds import hash64
@@ -79,6 +80,9 @@ def test_what_is_kept_says_what_would_be_said_anew(data, asker, dossier, found):
             assert stance.left(action, now_ms) == left
         if action in (READ, SEARCH):
             assert [decide(request.doing(action), dossier, facts_of(row, hash64), now_ms).permits for row in rows] == permitted
+        kept, fresh = stance.view(now_ms), view(request, dossier, now_ms)
+        assert [(kept.labels(one), kept.warnings(one)) for one in found] == [(fresh.labels(one), fresh.warnings(one)) for one in found]
+        assert [kept.searched(label) for label in VISIBILITY] == [fresh.searched(label) for label in VISIBILITY]
         assert known(stance.standing.at(now_ms)) == known(Standing(request, dossier, now_ms, LAW))
 
 
@@ -201,14 +205,15 @@ def test_at_the_instant_at_which_something_begins_or_ends_it_does(request_, acti
     assert asked(dossier, request_, kept).permits(action, row, kept) and asked(dossier, request_, kept).kept
 
 
-def test_what_waits_for_the_holder_is_never_kept():
+def test_what_waits_for_the_holder_ends_to_the_millisecond():
     holder = Request(kind="patient", patient="p")
     dossier = Dossier(patient="p", birth_date="1980-05-17")
-    waiting = {**ROW, "lb": 2, "rl": NOW}
-    assert [asked(dossier, holder, NOW + beside).permits(READ, waiting, NOW + beside) for beside in (-1, 0, 1, -1)] == [
-        False, True, True, False,
-    ]  # fmt: skip
-    assert not asked(dossier, holder).kept
+    assert asked(dossier, holder, NOW).permits(READ, ROW, NOW) and asked(dossier, holder, NOW + 100).kept
+    waiting = {**ROW, "lb": 2, "rl": NOW + 100}
+    for beside in (-1, 0, 1, -1):
+        now_ms = NOW + 100 + beside
+        assert asked(dossier, holder, now_ms).permits(READ, waiting, now_ms) == (beside >= 0)
+        assert asked(dossier, holder, now_ms).judge(READ, now_ms)(waiting) == (beside >= 0)
 
 
 def test_what_is_kept_has_a_bound():
