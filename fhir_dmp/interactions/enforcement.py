@@ -193,8 +193,8 @@ class Known(msgspec.Struct):
             return self.reading(row).permits  # what he wrote himself may let him in
         if row.type == TRACE and self._of_untold(row):
             return False
-        action = companions.SEEN_AS.get(row.type, READ)
-        return any([stance.permits(action, one, self.now_ms) for one in facts.listed(row)])
+        action, now_ms = companions.SEEN_AS.get(row.type, READ), self.now_ms
+        return any([stance.permits(action, one, now_ms) for one in facts.listed(row)])
 
     def _of_untold(self, row: Row | Unopened) -> bool:
         if not self.untold:
@@ -308,7 +308,7 @@ async def known(
     """
     enforcer = context.enforcer
     if row is not None:
-        found, opener = await policy.of_row(context, row), None
+        found, opener = policy.in_force(context, row.policy) or await policy.of_row(context, row), None
     else:
         opener = await context.reads.opener(number)
         found = await policy.settled(context, number, opener.policy) if opener is not None else None

@@ -31,14 +31,19 @@ async def of_dossiers(context: Context, dossiers: set[int]) -> dict[int, Dossier
     return {one: await settled(context, one, found.get(one)) if one in found else None for one in dossiers}
 
 
+def in_force(context: Context, stored: Dossier | None) -> Dossier | None:
+    """The stored policy where it is the one in force, None where it must be compiled: in a sandbox anything may be written by anybody."""
+    return None if context.sandbox else stored
+
+
 async def of_row(context: Context, row: Row) -> Dossier | None:
     """The policy that was read with a row."""
     return None if row.erased else await settled(context, row.dossier, row.policy)
 
 
 async def settled(context: Context, dossier: int, stored: Dossier | None) -> Dossier | None:
-    """The policy in force. In a sandbox, where anything may be written by anybody, it is compiled at each use; elsewhere it is stored."""
-    return stored if stored is not None and not context.sandbox else await compile_now(context, dossier, stored)
+    """The policy in force, compiled at this use where none is stored."""
+    return in_force(context, stored) or await compile_now(context, dossier, stored)
 
 
 async def compile_now(
