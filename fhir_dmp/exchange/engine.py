@@ -264,7 +264,7 @@ class _Run:
         line = next((self.known[key] for key in unit.keys if key in self.known), None)
         made = await self.engine.foreign.deposit(unit, line)
         entry, told = self._entry(unit, made)
-        entry = entry._replace(changes=[*entry.changes, *self._seals(unit, [made])])
+        entry = entry._replace(changes=[*entry.changes, *self._seals(unit, told)])
         return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, made.stamped.location, made.issues),))
 
     async def _named(self, unit: Unit) -> None:
@@ -329,7 +329,8 @@ class _Run:
             )
         made = await self.engine.foreign.together(unit, parts, links)
         built = [self._entry(part, one) for part, one in zip(parts, made, strict=True)]
-        changes = [change for entry, _ in built for change in entry.changes] + self._seals(unit, made)
+        every_told = tuple(one for _, told in built for one in told)
+        changes = [change for entry, _ in built for change in entry.changes] + self._seals(unit, every_told)
         answers = dict(people)
         for part, one in zip(parts, made, strict=True):
             row = one.stamped.row
@@ -340,12 +341,11 @@ class _Run:
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
         entry = Entry(changes, Receipt(unit.keys, made[0].key, first.type, stored), tuple(entry.receipt for entry, _ in built))
         results = tuple(answers[part.place][0] for part in every)
-        return Ready(unit, entry, tuple(one for _, told in built for one in told), results)
+        return Ready(unit, entry, every_told, results)
 
-    def _seals(self, unit: Unit, made: Sequence[Made]) -> list[Change]:
-        """The host's seals of what is deposited together."""
-        written = [(one.change, one.id) for each in made for one in (each.stamped, *each.superseded)]
-        return self.engine.origins.seals(written, made[0].patient, self.engine.hashing.random(*unit.seed, "seal"), unit.message)
+    def _seals(self, unit: Unit, told: Sequence[Told]) -> list[Change]:
+        """The host's seals of what is deposited together, which tell where it comes from."""
+        return self.engine.origins.seals(told, self.engine.hashing.random(*unit.seed, "seal"), unit.message)
 
     async def _plain(self, unit: Unit) -> Ready:
         checked = check_value(self.context, unit.body, unit.tree, unit.type)
@@ -371,12 +371,10 @@ class _Run:
         return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, stamped.location),))
 
     def _entry(self, unit: Unit, made: Made, created: bool | None = None) -> tuple[Entry, tuple[Told, ...]]:
-        """With its receipt, and its Provenance where that is its own; and what is told of it."""
+        """With its receipt; and what is told of it."""
         row, created = made.stamped.row, made.row is None if created is None else created
         own = Told(row, made.stamped.id, made.patient, unit.names[0], created)
         changes = [one.change for one in (made.stamped, *made.superseded)]
-        if not self.engine.rules.plain:
-            changes.append(self.engine.origins.provenance(own, self.engine.hashing.random(*unit.seed, "provenance")))
         stored = Stored(unit.version, unit.digest, row.version, self.engine.job, 201 if created else 200)
         told = (own, *(Told(one.row, one.id, made.patient) for one in made.superseded))
         joined = made.key is not None and dossier_in(made.key) != row.dossier

@@ -1,4 +1,4 @@
-"""Where an imported resource comes from: a Provenance beside each version, and the trace of the import.
+"""Where an imported resource comes from: a Provenance of each version, and the trace of the import.
 
 https://hl7.org/fhir/R4/provenance.html
 """
@@ -15,6 +15,7 @@ from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.interactions import sealing, tracing, vouching
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Enforcer
+from fhir_dmp.interactions.sealing import Story
 from fhir_dmp.search import blind, extract
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.signing.seal import Message
@@ -44,7 +45,8 @@ class Told(NamedTuple):
 class Origins:
     """Makes the Provenances and traces of one import. job: its id.
 
-    What all its Provenances have in common is indexed once: it is most of them, and they are as many as the resources.
+    What all its Provenances have in common is indexed once: it is most of them. What a real source brings is sealed by the host, and the
+    Provenance that holds the seal tells of the source too.
     """
 
     def __init__(self, context: Context, rules: Rules, hashing: Hashing, job: str) -> None:
@@ -56,21 +58,16 @@ class Origins:
     def _shared(self, created: bool) -> tuple[dict, Entries]:
         rules, host = self.rules, self.context.store.record.identity
         who = {"identifier": {"system": f"{SID}import-source", "value": rules.source}, "display": rules.name or rules.source}
-        origin = [{"type": _coded(PARTICIPANT, "author"), "who": who}]
-        if rules.host:
-            origin.append({"type": _coded(PARTICIPANT, "custodian"), "who": {"display": rules.host}})
+        behalf = {"onBehalfOf": {"display": rules.host}} if rules.host else {}
         receiver = {"identifier": {"system": f"{SID}host", "value": host}, "display": "fhir-dmp"}
+        author, assembler = _coded(PARTICIPANT, "author"), _coded(PARTICIPANT, "assembler")
         value = {
             "activity": _coded(OPERATION, "CREATE" if created else "UPDATE"),
-            "agent": [*origin, {"type": _coded(PARTICIPANT, "assembler"), "who": receiver}],
+            "agent": [{"type": author, "who": who, **behalf}, {"type": assembler, "who": receiver}],
             "entity": [{"role": "derivation", "what": {"identifier": {"system": f"{SID}import-job", "value": self.job}}}],
         }
         found = extract.extract("Provenance", {"resourceType": "Provenance", **value}, base_urls=(self.context.base_url,))
         return value, blind.entries("Provenance", found, self.context.store.vault.hash64)
-
-    def provenance(self, told: Told, draw: Callable[[int], bytes]) -> Change:
-        """The Provenance of one version, as visible as that. draw: for its id."""
-        return self._made([told], draw, told.row)
 
     def together(self, told: Iterable[Told]) -> list[Change]:
         """Of what one transaction stores for a source of a sandbox: one for what is new and one for what is changed, in each dossier.
@@ -83,30 +80,24 @@ class Origins:
                 grouped.setdefault((one.row.dossier, one.created), []).append(one)
         made = []
         for those in grouped.values():
-            first = those[0]
-            draw = self.hashing.random(first.name, version_id(first.row.version), "provenance")
-            made.append(self._made(those, draw, first.row._replace(visible=None)))
+            made.append(self._made(those))
         return made
 
-    def _made(self, those: Sequence[Told], draw: Callable[[int], bytes], about: NewRow) -> Change:
-        created, patient = those[0].created, "" if self.rules.plain else those[0].patient
-        common, shared = self._common[created]
-        at = self.context.now_ms()
-        targets = [f"{one.row.type}/{one.id}/_history/{version_id(one.row.version)}" for one in those]
-        named = [{"reference": target, "display": one.name} for target, one in zip(targets, those, strict=True)]
-        own = {"target": [*named, *([{"reference": f"Patient/{patient}"}] if patient else [])], "recorded": to_instant(at)}
-        index = sealing.index_of([one["reference"] for one in own["target"]], at)
-        holder = patient or next((one.id for one in those if one.row.type == "Patient"), "")
-        value = {**own, **common}
-        return vouching.made(
-            self.context.store.vault, draw, about, value, index, shared, patient=f"Patient/{holder}" if holder else "", at_ms=at
-        )
+    def _made(self, those: Sequence[Told]) -> Change:
+        first, at = those[0], self.context.now_ms()
+        draw = self.hashing.random(first.name, version_id(first.row.version), "provenance")
+        common, shared = self._common[first.created]
+        named = _names(those)
+        own = {"target": [{"reference": target, "display": name} for target, name in named.items()], "recorded": to_instant(at)}
+        holder = next((f"Patient/{one.id}" for one in those if one.row.type == "Patient"), "")
+        about, index = first.row._replace(visible=None), sealing.index_of(tuple(named), at)
+        return vouching.made(self.context.store.vault, draw, about, {**own, **common}, index, shared, patient=holder, at_ms=at)
 
-    def seals(
-        self, written: Sequence[tuple[Change, str]], patient: str, draw: Callable[[int], bytes], message: Message | None = None
-    ) -> list[Change]:
-        """The host's seals of what a real source brings. written: with logical ids. message: the sealed one they came in."""
-        return sealing.of_writes(self.acting(patient, message=message, random=draw), written)
+    def seals(self, told: Sequence[Told], draw: Callable[[int], bytes], message: Message | None = None) -> list[Change]:
+        """The host's seals of what a real source brings at once. draw: for their ids. message: the sealed one it came in."""
+        story = Story(_names(told), *self._common[told[0].created])
+        written = [(Change(one.row, None), one.id) for one in told]
+        return sealing.of_writes(self.acting(told[0].patient, message=message, random=draw), written, story)
 
     def acting(self, patient: str, **more: Any) -> Context:
         """The context of an act of the source in the dossier of a patient. more: of the context."""
@@ -143,6 +134,11 @@ class Origins:
     def _ruled(self, patient: str, those: Sequence[tuple[NewRow, str]], query: str) -> Sequence[Change]:
         """Traces in a dossier, with the facts by which the rules judge who reads them."""
         return tracing.of_writes(self.acting(patient), those, "import", query)
+
+
+def _names(those: Iterable[Told]) -> dict[str, str]:
+    """Reference -> name in its source of each version that has one."""
+    return {f"{one.row.type}/{one.id}/_history/{version_id(one.row.version)}": one.name for one in those if one.name}
 
 
 def drawing(context: Context, draw: Callable[[int], bytes]) -> Context:

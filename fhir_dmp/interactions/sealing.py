@@ -62,7 +62,18 @@ SEAL = Level("seal", "Seal of the host on arrival", HOST, KEEPER, ("1.2.840.1006
 MESSAGE = Level("message", "Seal of the message", SIGNER, SENDER, ("1.2.840.10065.1.12.1.7", "Consent Signature"))
 
 
-def of_writes(context: "Context", changes: Written) -> list[Change]:
+class Story(NamedTuple):
+    """Where versions come from, as their seal tells it too. names: reference of each -> its name there.
+
+    value: activity, agent and entity of a Provenance. shared: how these are indexed.
+    """
+
+    names: Mapping[str, str]
+    value: Mapping[str, Any]
+    shared: Entries
+
+
+def of_writes(context: "Context", changes: Written, story: Story | None = None) -> list[Change]:
     """The seals of what is about to be stored, to be stored with it. changes: with logical ids.
 
     None for who meets no rule: in a sandbox his resources are nobody's evidence.
@@ -77,7 +88,7 @@ def of_writes(context: "Context", changes: Written) -> list[Change]:
     if message is not None and len(groups) > 1:
         message = Message(signer=message.signer, kid=message.kid) if message.signer else None
     at_ms = context.now_ms()
-    made = [_seal(context, rows, message, at_ms) for rows in groups]
+    made = [_seal(context, rows, message, at_ms, story) for rows in groups]
     if message is not None and message.jws:
         made += [_provenance(context, MESSAGE, rows, message.signer, message.jws, at_ms) for rows in groups]
     return made
@@ -111,15 +122,26 @@ def _root(row: NewRow) -> int:
     return row.visible.get("rt", 0) if isinstance(row.visible, dict) and row.type not in companions.SEEN_AS else 0
 
 
-def _seal(context: "Context", rows: Sequence[tuple[NewRow, str]], message: Message | None, at_ms: int) -> Change:
+def _seal(
+    context: "Context", rows: Sequence[tuple[NewRow, str]], message: Message | None, at_ms: int, story: Story | None = None
+) -> Change:
     """One seal over some versions of one dossier, signed and recorded at one instant."""
     host, at = context.recorder.indexer.server.identity, to_instant(at_ms)
     what = [_sealed(row, id) for row, id in rows]
-    return _provenance(context, SEAL, rows, host, seal.sign(context.seals, host, at, _patient(context, *rows[0]), what, message), at_ms)
+    signed = seal.sign(context.seals, host, at, _patient(context, *rows[0]), what, message)
+    return _provenance(context, SEAL, rows, host, signed, at_ms, story)
 
 
-def _provenance(context: "Context", level: "Level", rows: Sequence[tuple[NewRow, str]], signer: str, signed: str, at_ms: int) -> Change:
-    """The Provenance that holds a JWS about some versions."""
+def _provenance(
+    context: "Context",
+    level: "Level",
+    rows: Sequence[tuple[NewRow, str]],
+    signer: str,
+    signed: str,
+    at_ms: int,
+    story: Story | None = None,
+) -> Change:
+    """The Provenance that holds a JWS about some versions, and tells where they come from."""
     first, first_id = rows[0]
     vault = context.store.vault
     at, patient = to_instant(at_ms), _patient(context, first, first_id)
@@ -127,6 +149,12 @@ def _provenance(context: "Context", level: "Level", rows: Sequence[tuple[NewRow,
     own = {"target": [{"reference": one} for one in targets], "recorded": at}
     common, shared = _common(level, signer, vault.hash64)
     signatures = [signature(level, at, common["agent"][0]["who"], signed)]
+    if story is not None and not story.names.keys().isdisjoint(targets):
+        own["target"] = [{"reference": one, "display": story.names[one]} if one in story.names else {"reference": one} for one in targets]
+        coding = [*common["activity"]["coding"], *story.value["activity"]["coding"]]
+        agents = [*common["agent"], *story.value["agent"]]
+        common = {"activity": {"coding": coding}, "agent": agents, "entity": story.value["entity"]}
+        shared = vouching.both(shared, story.shared)
     value = {**own, **common, "signature": signatures}
     return vouching.made(vault, context.random, first, value, index_of(targets, at_ms), shared, patient=patient, at_ms=at_ms)
 

@@ -37,7 +37,7 @@ def made(
     """
     id, version = vault.new_id(about.dossier, random), vault.new_version(random)
     meta = {"versionId": version_id(version), "lastUpdated": to_instant(at_ms)}
-    own = blind.entries(PROVENANCE, index, vault.hash64, patient or None)
+    entries = both(blind.entries(PROVENANCE, index, vault.hash64, patient or None), shared)
     row = NewRow(
         key=vault.locate(PROVENANCE, id),
         dossier=about.dossier,
@@ -45,10 +45,10 @@ def made(
         version=version,
         updated_ms=at_ms,
         self64=blind.self_hash(PROVENANCE, id, vault.hash64),
-        x=_both(own.x, shared.x),
-        g=_both(own.g, shared.g),
-        c=_both(own.c, shared.c),
-        n=_both(own.n, shared.n),
+        x=entries.x,
+        g=entries.g,
+        c=entries.c,
+        n=entries.n,
         body=json.dump({"resourceType": PROVENANCE, "id": id, "meta": meta, **value}),
         method="POST",
         visible=facts_of(about),
@@ -65,5 +65,7 @@ def facts_of(about: NewRow) -> Any:
     return [dict(one) for one in about.visible]
 
 
-def _both(own: tuple, shared: tuple) -> tuple:
-    return tuple(dict.fromkeys((*own, *shared)))
+def both(one: Entries, other: Entries) -> Entries:
+    """Entries of two parts of one Provenance."""
+    pairs = ((one.x, other.x), (one.g, other.g), (one.c, other.c), (one.n, other.n))
+    return Entries(*(tuple(dict.fromkeys((*first, *second))) for first, second in pairs))
