@@ -2,7 +2,7 @@
 
 https://profiles.ihe.net/ITI/PCF/
 
-A policy is never kept across requests. What is kept is only the opened form of bytes that were read just now: equal bytes, equal policy.
+A policy is read in every request. What is kept is only the opened form of bytes that were read just now: equal bytes, the same policy.
 """
 
 from collections import OrderedDict
