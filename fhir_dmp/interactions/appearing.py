@@ -60,7 +60,7 @@ def dated(body: bytes, at_ms: int) -> bytes:
 
 async def lateness(met: "Known | None") -> None:
     """Note in `late` whether anything he sees came to him later than it was deposited: then searches by time ask each row."""
-    if met is None or met.policy is None:
+    if met is None or not met.may_be_late:
         return
     ended = [rule for rule in met.policy.masks if rule.until_ms <= met.now_ms]
     released = {"y.lb": {"$bitsAllSet": LABEL_BITS[INVISIBLE_PATIENT]}, "y.rl": {"$lte": met.now_ms}}

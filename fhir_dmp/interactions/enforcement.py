@@ -78,12 +78,13 @@ class Ledger(msgspec.Struct):
     asked: dict[str, list[str]] = {}
     watched: bool = False
 
-    def note(self, patient: str, type_name: str, id: str, version: str, row_facts: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Something is about to be shown."""
-        self.disclosed.setdefault(patient, {})[type_name, id, version] = None
-        for one in row_facts:
-            if one.get("rt"):
-                self.lineages[one["rt"]] = one
+    def note(self, patient: str, row: Row, id: str) -> None:
+        """A version is about to be shown."""
+        self.disclosed.setdefault(patient, {})[row.type, id, version_id(row.version)] = None
+        visible = row.visible
+        for one in visible if type(visible) is list else (visible,) if visible else ():
+            if root := one.get("rt"):
+                self.lineages[root] = one
 
     def add(self, part: "Ledger", asked: str = "") -> None:
         """What one part of the request was shown and did. asked: its words, told of those patients alone of whom it showed something."""
@@ -421,7 +422,7 @@ def keep(met: Known, row: Row) -> None:
 def note(context: "Context", row: Row, id: str, patient: str) -> None:
     """Note for the trace that a version is shown."""
     if context.enforcer is not None and not row.deleted:
-        context.enforcer.ledger.note(patient, row.type, id, version_id(row.version), facts.listed(row))
+        context.enforcer.ledger.note(patient, row, id)
 
 
 def instead(context: "Context", noted: Row | None, row: Row, id: str) -> None:

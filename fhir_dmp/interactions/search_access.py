@@ -19,6 +19,7 @@ from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, dossier_in
 
 NAMING = frozenset({"patient", "subject"})
+PREFIXES = tuple(NAMING)
 
 
 async def recognised(context: Context) -> Context:
@@ -32,7 +33,7 @@ def completed(context: Context, type_name: str | None, pairs: Pairs) -> Pairs:
     """Criteria as PDSm reads them: of documents and lists an absent `status` means current."""
     if context.enforcer is None or type_name not in ("DocumentReference", "List"):
         return pairs
-    return pairs if any(name.partition(":")[0] == "status" for name, _ in pairs) else (*pairs, ("status", "current"))
+    return pairs if [1 for name, _ in pairs if name.partition(":")[0] == "status"] else (*pairs, ("status", "current"))
 
 
 async def sight(context: Context, type_name: str | None, pairs: Pairs, compartment: tuple[str, str] | None) -> Sight:
@@ -59,7 +60,10 @@ def _may_touch_traces(type_name: str | None, pairs: Pairs) -> bool:
     """Whether a search may show traces or be decided by them: of their type or of all, naming them, or including whatever there is."""
     if type_name in (None, enforcement.TRACE):
         return True
-    return any(enforcement.TRACE in name or enforcement.TRACE in text or "*" in text for name, text in pairs)
+    for name, text in pairs:  # noqa: SIM110  (without a generator: this runs for every search)
+        if enforcement.TRACE in name or enforcement.TRACE in text or "*" in text:
+            return True
+    return False
 
 
 def _public(type_name: str | None) -> dict:
@@ -72,6 +76,8 @@ async def patients_named(context: Context, type_name: str | None, pairs: Pairs) 
     """Logical ids of the patients that criteria name, each in its own words; more than one, or none, names no dossier."""
     found: list[set[str]] = []
     for name, text in pairs:
+        if type_name != "Patient" and not name.startswith(PREFIXES):
+            continue
         base, _, chain = name.partition(".")
         code, _, modifier = base.partition(":")
         if type_name == "Patient" and name in ("_id", "identifier"):
@@ -82,7 +88,7 @@ async def patients_named(context: Context, type_name: str | None, pairs: Pairs) 
             found.append(await holders(context, text))
         else:
             found.append({one for part in text.split(",") if (one := _patient_id(context, part))})
-    return set.intersection(*found) if found and all(len(one) == 1 for one in found) else set()
+    return set.intersection(*found) if found and all([len(one) == 1 for one in found]) else set()
 
 
 def _patient_id(context: Context, text: str) -> str:

@@ -24,7 +24,7 @@ def apart(context: Context, type_name: str | None, pairs: Sequence[tuple[str, st
     """The query without its criteria about visibility labels, and a sight that decides those."""
     from fhir_dmp.interactions.search_type import understood
 
-    if context.enforcer is None or sight.met is None or type_name != DOCUMENT or not any(name.startswith(CODES) for name, _ in pairs):
+    if context.enforcer is None or sight.met is None or type_name != DOCUMENT or not [1 for name, _ in pairs if name.startswith(CODES)]:
         return query, sight
     left, asked = [], []
     for name, text in pairs:

@@ -21,7 +21,7 @@ from fhir_dmp.interactions import facts, late_seals
 from fhir_dmp.interactions.appearing import dated
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.store.rows import Row
-from fhir_dmp.store.vault import COMMON, dossier_in, version_id
+from fhir_dmp.store.vault import COMMON, dossier_in
 
 if TYPE_CHECKING:
     from fhir_dmp.interactions.context import Context
@@ -99,12 +99,12 @@ async def identified(context: "Context", sight: Sight, found: Sequence[Row]) -> 
     if context.enforcer is None:
         return [(row, id_of(row.body) if row.body else "") for row in found]
     met = sight.met
-    patient, note = met.patient if met is not None else "", context.enforcer.ledger.note
+    patient, ledger = met.patient if met is not None else "", context.enforcer.ledger
     result = []
     for row, body in zip(found, await bodies(context, met, found), strict=True):
         id = id_of(body)
         if row.type != "AuditEvent":  # a journal is told as the query that asked for it
-            note(patient if row.dossier != COMMON else "", row.type, id, version_id(row.version), facts.listed(row))
+            ledger.note(patient if row.dossier != COMMON else "", row, id)
         result.append((row if body is row.body else timed(met, row).but(body=body), id))
     return result
 
