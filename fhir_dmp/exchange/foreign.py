@@ -40,8 +40,6 @@ DOCUMENT, PATIENT, BINARY = "DocumentReference", "Patient", "Binary"
 CHANGED = "this document was received with another content: one id, one document; a new version has an id of its own and `replaces` it"
 OTHER_OCTETS = "this content was received with other octets: a new version of a document has an id of its own and `replaces` it"
 _STAND_IN = b"stand-in "
-# Where a content is said to be while the rules look at its document: it comes by itself.
-APART = "https://content-apart.invalid/"
 
 
 @dataclass(slots=True)
@@ -307,8 +305,6 @@ class Foreign:
         for item, targets in zip(items, replaced, strict=True):
             if targets:  # what a source replaces it brought itself: it need not see it
                 item.checked = check(self.context, json.set_members(item.checked.body, {"relatesTo": None}), DOCUMENT)
-        apart = {} if len(items) > 1 else {url: f"{APART}{url}" for url in contents_of(items[0].checked.value)}
-        self._redirect(items[0], apart)
         if items[0].checked.type == BINARY and len(items) == 1:
             await self._carried(items[0], dossier)
         try:
@@ -317,7 +313,6 @@ class Foreign:
             if error.kind == "forbidden":
                 raise FhirError("forbidden", await self._why(acting, dossier, items[0].checked.type)) from None
             raise
-        self._redirect(items[0], {there: here for here, there in apart.items()})
         made = []
         for unit, item, targets, body in zip(units, items, replaced, whole, strict=True):
             before: list[Stamped] = []
@@ -328,12 +323,6 @@ class Foreign:
             stamped = await self._stamped(acting, unit, item, dossier)
             made.append(Made(item.checked, stamped, before, item.row, met.patient))
         return made
-
-    def _redirect(self, item: Item, links: Mapping[str, str]) -> None:
-        """A document whose contents come by themselves: they have a place in its dossier that is theirs alone, drawn from their names."""
-        if links:
-            body = json.dump(rewrite(json.parse_exact(item.checked.body), links))
-            item.checked = check(self.context, body, item.checked.type)
 
     async def _carried(self, item: Item, dossier: int) -> None:
         """A content that comes by itself belongs to the documents that point to it: it is seen as they are, by the strictest of them."""

@@ -75,7 +75,8 @@ async def decided(
     predecessors: list[Stamped] = []
     for one in items:
         if one.checked.type == DOCUMENT:
-            predecessors += await _document(context, met, one, items, named, changed)
+            # Contents that an import brings by themselves have a place that is theirs alone.
+            predecessors += await _document(context, met, one, () if resolved and len(items) == 1 else items, named, changed)
     for one in items:
         if one.checked.type != DOCUMENT:
             await _other(context, met, one, named, items)
@@ -93,7 +94,10 @@ async def refers(context: Context, met: Known, checked: Checked, id: str | None)
 async def _document(
     context: Context, met: Known, one: Item, items: Sequence[Item], named: Mapping[str, frozenset[str]], changed: frozenset[str]
 ) -> list[Stamped]:
-    """A document: its author among those who send it, within the matrix, what it replaces seen and replaceable."""
+    """A document: its author among those who send it, within the matrix, what it replaces seen and replaceable.
+
+    items: all that is sent together, its contents among it; none where these come by themselves.
+    """
     request, value = met.request, one.checked.value
     labels = labelling.deposited(request, labels_of(value.get("securityLabel") or ()) & frozenset(VISIBILITY))
     authors = (
@@ -107,7 +111,8 @@ async def _document(
     reviewing.noted(context, met, decision, resource=one.address)
     if faults := [*unknown(value.get("securityLabel") or ()), *labelling.faults_of_deposit(request, told_all, met.law)]:
         raise FhirError.many("business-rule", faults)
-    _contents(context, one, items)
+    if items:
+        _contents(context, one, items)
     lineage, stamped = None, []
     for place, text in enumerate(documents.replaced(value)):
         row, id = await _predecessor(context, met, text, f"{DOCUMENT}.relatesTo[{place}].target")
