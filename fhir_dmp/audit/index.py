@@ -20,6 +20,8 @@ from fhir_dmp.search.parameters import parameters
 from fhir_dmp.search.spelling import address_key, key, signed, token_spellings
 
 _KEPT = 2048
+# Characters of a request id.
+_LONGEST = 200
 _TYPE = "AuditEvent"
 
 
@@ -171,7 +173,9 @@ class Indexer:
 
     def _request(self, request_id: str, x: dict[int, None], g: dict[int, None]) -> None:
         x[self._present["entity"]] = None
-        for spelling in token_spellings(None, msgspec.json.decode(text(request_id, 200)).casefold()):
+        plain = request_id.isascii() and request_id.isalnum() and len(request_id) <= _LONGEST
+        said = request_id if plain else msgspec.json.decode(text(request_id, _LONGEST))
+        for spelling in token_spellings(None, said.casefold()):
             hashed = self._hash(key(_TYPE, "entity", "refid", spelling))
             x[hashed] = None
             if "entity" in self._selective and not spelling.startswith("|"):

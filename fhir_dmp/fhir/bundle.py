@@ -184,18 +184,17 @@ def parse_url(text: str, base_urls: Sequence[str] = ()) -> Url:
     """
     if len(text) > MAX_URL:
         raise FhirError("invalid", f"address of more than {MAX_URL} characters")
-    own = next((base for base in (url.rstrip("/") for url in base_urls) if text.startswith((base + "/", base + "?"))), None)
+    own = next((base for base in [url.rstrip("/") for url in base_urls] if text.startswith((base + "/", base + "?"))), None)
     relative = text[len(own) :] if own is not None else text
     path, asked, query = relative.removeprefix("/").partition("?")
     if own is None and (":" in path or path.startswith("/")):
         raise FhirError("invalid", f"`{text[:100]}` is not an address relative to this server's base")
     if tables.known_type(path) and "#" not in text:
         return Url(path, "", (), parse_query(query), bool(asked))
-    segments = tuple(unquote(segment) for segment in path.split("/")) if path else ()
-    every = segments[2:3] == ("*",)  # Patient/1/*: every type of a compartment
-    if "#" in text or not all(
-        (_SEGMENT.fullmatch(segment) and segment not in (".", "..")) or (every and at == 2) for at, segment in enumerate(segments)
-    ):
+    segments = tuple(map(unquote, path.split("/"))) if path else ()
+    # Patient/1/*: every type of a compartment
+    plain = segments[:2] + segments[3:] if segments[2:3] == ("*",) else segments
+    if "#" in text or not all(map(_SEGMENT.fullmatch, plain)) or "." in plain or ".." in plain:
         raise FhirError("invalid", f"`{text[:100]}` is not an address of a resource, type or operation")
     if segments and segments[0][0] in "$_" or segments == ("metadata",):
         return Url("", "", segments, parse_query(query), bool(asked))

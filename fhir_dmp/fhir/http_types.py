@@ -221,8 +221,14 @@ def http_date(ms: int) -> str:
     >>> http_date(784_111_777_999)
     'Sun, 06 Nov 1994 08:49:37 GMT'
     """
-    year, month, day, hour, minute, second, weekday, _, _ = gmtime(ms // SECOND)
-    return f"{_WEEKDAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
+    day, rest = divmod(ms // SECOND, 86_400)
+    return f"{_http_day(day)} {rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02} GMT"
+
+
+@lru_cache(1024)
+def _http_day(day: int) -> str:
+    year, month, day, _, _, _, weekday, _, _ = gmtime(day * 86_400)
+    return f"{_WEEKDAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04}"
 
 
 def parse_http_date(text: str | None) -> int | None:

@@ -46,17 +46,19 @@ class Envelope:
             await self.app(scope, receive, send)
             return
         begun = time.perf_counter()
-        given, size = b"", 0
+        given, size, framing = b"", 0, set()
         for name, value in scope["headers"]:
             size += len(name) + len(value) + 4
             if name == b"x-request-id":
                 given = value
+            elif name in FRAMING:
+                framing.add(name)
         request_id = given if REQUEST_ID.fullmatch(given) else self.services.random(16).hex().encode()
         scope["fhir_dmp.request_id"] = request_id.decode()
         reply = Reply(scope, send, (*self.always, (b"x-request-id", request_id)))
         self.in_flight += 1
         try:
-            self.bound(scope, size)
+            self.bound(scope, size, framing)
             await self.app(scope, receive, reply)
         except FhirError as error:
             await reply.instead(error, receive)
@@ -70,14 +72,13 @@ class Envelope:
             self.in_flight -= 1
             self.note(scope, reply.status or GONE, begun)
 
-    def bound(self, scope: Scope, header_bytes: int) -> None:
-        """Refuse what is not even looked at."""
+    def bound(self, scope: Scope, header_bytes: int, framing: set[bytes]) -> None:
+        """Refuse what is not even looked at. framing: headers that tell where the body ends."""
         settings = self.settings
         if len(scope["raw_path"] or b"") + len(scope["query_string"]) > settings.max_url_bytes:
             raise FhirError("uri-too-long", f"the address is longer than {settings.max_url_bytes} bytes; a search may be sent by POST")
         if header_bytes > settings.max_header_bytes or len(scope["headers"]) > MOST_HEADERS:
             raise FhirError("header-too-long", f"more than {settings.max_header_bytes} bytes of headers, or more than {MOST_HEADERS}")
-        framing = {name for name, _ in scope["headers"]} & FRAMING
         if framing == FRAMING:
             # A proxy in front may have believed the other one: what follows could be somebody else's request.
             raise FhirError("invalid", "a request has `Content-Length` or `Transfer-Encoding`, not both", headers={"Connection": "close"})
@@ -116,7 +117,7 @@ class Reply:
             self.status = message["status"]
             headers = message["headers"]
             present = {name for name, _ in headers}
-            message["headers"] = [*headers, *(pair for pair in self.extra if pair[0] not in present)]
+            message["headers"] = [*headers, *[pair for pair in self.extra if pair[0] not in present]]
         elif self.head and message["type"] == "http.response.body":
             message["body"] = b""
         await self.send(message)

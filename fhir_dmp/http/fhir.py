@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
+import msgspec
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
@@ -85,14 +86,13 @@ class Fhir:
             await self.bundle(request, send, context, bundle.parse_query(query))
             return
         url = bundle.parse_url(sent)
-        asked = dispatch.Request(scope["method"], url)
-        scope["fhir_dmp.interaction"] = name = dispatch.name_of(asked)
+        scope["fhir_dmp.interaction"] = name = dispatch.name_of(scope["method"], url)
         if url.type == "Binary" and name in binary.SERVED and await binary.serve(request, send, self.services, context, url, name):
             return
         if name == "operation":
-            await self.operation(request, send, context, url)
+            await self.operation(request, send, context, url, sent)
         else:
-            await self.interaction(request, send, context, url, name)
+            await self.interaction(request, send, context, url, name, sent)
 
     async def context(self, request: Request) -> Context:
         """Who asks comes before anything else of the request is looked at."""
@@ -118,25 +118,28 @@ class Fhir:
         by_ins = actor.kind == "patient" and not actor.patient and actor.ins is not None
         return await search_access.recognised(context) if by_ins else context
 
-    async def interaction(self, request: Request, send: Send, context: Context, url: bundle.Url, name: str) -> None:
-        """One interaction that is neither a Bundle nor a Binary in its own format."""
-        headers = request.headers
+    async def interaction(self, request: Request, send: Send, context: Context, url: bundle.Url, name: str, sent: str) -> None:
+        """One interaction that is neither a Bundle nor a Binary in its own format. sent: its address, as it goes into the trace."""
+        headers, method = request.headers, request.scope["method"]
         shape = shape_of(request, url.query)
         form, body, criteria = "", b"", None
-        if request.method == "POST" and url.tail[-1:] == ("_search",):
+        if method == "POST" and url.tail[-1:] == ("_search",):
             url = url._replace(query=url.query + await self.form(request))
-        elif request.method in ("POST", "PUT"):
+            # With the parameters of its form.
+            path, told = sent.partition("?")[0], "&".join(f"{given}={text}" for given, text in url.query)
+            sent = f"{path}?{told}" if told else path
+        elif method in ("POST", "PUT"):
             check_resource_type(headers.get("content-type"))
             body = await read_body(request, self.services)
             context = await received(request, self.services, context, body)
-            if (exists := headers.get("if-none-exist")) is not None and request.method == "POST":
+            if (exists := headers.get("if-none-exist")) is not None and method == "POST":
                 criteria = bundle.parse_query(exists.partition("?")[2] if "?" in exists else exists)
-        elif request.method == "PATCH":
+        elif method == "PATCH":
             form = patch_form(headers.get("content-type"))
             body = await read_body(request, self.services)
             context = await received(request, self.services, context, body)
         asked = dispatch.Request(
-            method=request.method,
+            method=method,
             url=url,
             body=body,
             patch=form,
@@ -149,12 +152,12 @@ class Fhir:
             context = replace(context, explain=True)
         answer = await dispatch.run(context, asked)
         if answer.content is not None and shape.prefer not in ("minimal", "OperationOutcome"):
-            answer = replace(answer, body=await octets.whole(context, answer.body, answer.content))
-        await tracing.shown(context, name, sent_of(request, url))
+            answer = msgspec.structs.replace(answer, body=await octets.whole(context, answer.body, answer.content))
+        await tracing.shown(context, name, sent)
         await send_answer(send, answer, shape, context.base_url, wrote=name in WRITING)
 
-    async def operation(self, request: Request, send: Send, context: Context, url: bundle.Url) -> None:
-        """An operation; its input is in the query, or in a body."""
+    async def operation(self, request: Request, send: Send, context: Context, url: bundle.Url, sent: str) -> None:
+        """An operation; its input is in the query, or in a body. sent: its address, as it goes into the trace."""
         if imports.concerns(url):
             await imports.serve(request, send, self.services, context, url)
             return
@@ -173,7 +176,7 @@ class Fhir:
         form = access_journal.page_of(request, url)
         shape = Shape(form, False, "") if form else shape_of(request, url.query)
         answer = await dispatch.run(context, dispatch.Request(request.method, url, body))
-        await tracing.shown(context, "operation", sent_of(request, url))
+        await tracing.shown(context, "operation", sent)
         if form:
             await access_journal.send_page(request, send, answer.body, form)
             return
@@ -207,14 +210,6 @@ class Fhir:
 
 # The same for as long as its token is kept.
 asked_by = lru_cache(4096)(asking)
-
-
-def sent_of(request: Request, url: bundle.Url) -> str:
-    """What was asked, for the trace; of a search by POST with its parameters."""
-    path, query = address(request.scope)
-    if request.method == "POST" and url.tail[-1:] == ("_search",):
-        query = "&".join(f"{name}={text}" for name, text in url.query)
-    return f"{path}?{query}" if query else path
 
 
 def explains(services: Services, actor: Actor) -> bool:

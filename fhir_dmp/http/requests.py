@@ -30,12 +30,14 @@ class Headers(dict[str, str]):
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         super().__init__([(name.decode("latin-1"), value.decode("latin-1")) for name, value in reversed(raw)])
-        self._raw = raw
+        self._raw, self._repeated = raw, len(raw) != len(self)
 
     def getlist(self, name: str) -> list[str]:
         """Every value of a name, in order."""
         if name not in self:
             return []
+        if not self._repeated:
+            return [self[name]]
         wanted = name.encode("latin-1")
         return [value.decode("latin-1") for known, value in self._raw if known == wanted]
 
@@ -84,7 +86,8 @@ def client_address(request: Request, settings: Settings) -> str:
 
     Of `X-Forwarded-For` only what the proxies themselves added counts: the last address that is none of them.
     """
-    address = request.client.host if request.client else ""
+    client = request.scope.get("client")
+    address = client[0] if client else ""
     if address in settings.trusted_proxies:
         named = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
         for one in reversed([part.strip() for part in named if part.strip()]):

@@ -49,7 +49,7 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
 
 def _worded(entry: bundle.Entry) -> str:
     """What an entry asked for, "" where what it showed tells it all: as in the trace of such a request alone."""
-    name = "" if entry.fault is not None else dispatch.name_of(dispatch.Request(entry.method, entry.target))
+    name = "" if entry.fault is not None else dispatch.name_of(entry.method, entry.target)
     return "" if name in tracing.SINGLE else f"{entry.method} {entry.url}"
 
 
@@ -60,7 +60,7 @@ async def answer_of(context: Context, entry: bundle.Entry, prefer: str) -> bundl
         if entry.fault is not None:
             raise entry.fault
         request = request_of(entry)
-        name = dispatch.name_of(request)
+        name = dispatch.name_of(request.method, request.url)
         return await entry_answer(context, entry, await dispatch.run(context, request), prefer)
     except FhirError as error:
         await tracing.refused(context, name, f"{entry.method} {entry.url}", error)

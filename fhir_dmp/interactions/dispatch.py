@@ -3,7 +3,8 @@
 https://hl7.org/fhir/R4/http.html#summary
 """
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json, summary
@@ -30,8 +31,7 @@ from fhir_dmp.interactions.capabilities import statement
 from fhir_dmp.interactions.context import Answer, Context, admit
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One interaction as asked for. patch: json or fhirpath, language of a PATCH body. The header texts are as received."""
 
     method: str
@@ -44,21 +44,21 @@ class Request:
     if_none_exist: Pairs | None = None
 
 
-def name_of(request: Request) -> str:
+def name_of(method: str, url: Url) -> str:
     """Name of the interaction, one of a fixed set, for counters and logs."""
-    url, tail = request.url, request.url.tail
+    tail = url.tail
     if tail and "$" in (tail[0][0], tail[-1][0]):
         return "operation"
     level = "instance" if url.id else "type" if url.type else "system"
     if tail[:1] == ("_history",):
         return "vread" if len(tail) == 2 else f"history-{level}"
-    if request.method in ("GET", "HEAD"):
+    if method in ("GET", "HEAD"):
         if url.id and not tail:
             return "read"
         return "search-compartment" if url.id else f"search-{level}"
     if tail[-1:] == ("_search",):
         return "search-compartment" if url.id else f"search-{level}"
-    return {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(request.method, "none")
+    return {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "none")
 
 
 async def run(context: Context, request: Request) -> Answer:

@@ -4,8 +4,9 @@ Code de la santé publique L1111-14, L1111-16, R1111-46; https://hl7.fr/ig/fhir/
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from fhir_dmp.consent.compiling import team, traitant_of
 from fhir_dmp.dmp import identification, identity

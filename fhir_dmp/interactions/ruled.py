@@ -5,7 +5,8 @@ https://interop.esante.gouv.fr/ig/fhir/pdsm/st_maj.html ; access-map: who may wr
 
 import base64
 import hashlib
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json

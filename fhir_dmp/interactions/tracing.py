@@ -9,7 +9,7 @@ from typing import Any
 from fhir_dmp.audit.event import MAJOR, MINOR, SERIOUS, SUCCESS, Disclosed, Trace
 from fhir_dmp.audit.kinds import KINDS
 from fhir_dmp.consent.companions import TRACE
-from fhir_dmp.consent.predicate import LABEL_BITS, SECRET_SESSION, hashed
+from fhir_dmp.consent.predicate import LABEL_BITS, SECRET_SESSION, often
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 from fhir_dmp.interactions import reviewing
@@ -50,7 +50,7 @@ async def shown(context: Context, kind: str, asked: str) -> None:
             context,
             kind,
             patient=patient,
-            disclosed=tuple(Disclosed(*one) for one in those),
+            disclosed=tuple([Disclosed(*one) for one in those]),
             query=queries.get(patient, query),
             facts=facts,
         )
@@ -181,8 +181,8 @@ def visible(context: Context, lineage: Mapping[str, Any] | None, *, own: bool = 
     of = lineage or NO_LINEAGE
     return {
         "lb": of.get("lb", 0) | (LABEL_BITS[SECRET_SESSION] if request.secret_session else 0),
-        "ty": hashed("type", TRACE, hash64),
-        "au": [hashed("author", request.person, hash64)] if own and request.person else [],
+        "ty": often("type", TRACE, hash64),
+        "au": [often("author", request.person, hash64)] if own and request.person else [],
         "og": 0,
         "fd": of.get("fd", MIN_MS),
         "rl": of.get("rl", MAX_MS),
