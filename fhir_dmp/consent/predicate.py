@@ -31,7 +31,9 @@ from operator import is_
 from typing import Any
 
 from fhir_dmp.dmp.documents import STATUSES, Facts
+from fhir_dmp.dmp.paris import months_later_ms
 from fhir_dmp.dmp.visibility import VISIBILITY
+from fhir_dmp.fhir.instants import MAX_MS, MINUTE
 
 Hash64 = Callable[[bytes], int]
 SECRET_SESSION = "SECRET_SESSION"
@@ -94,6 +96,14 @@ class DatedWithin:
 
 
 @dataclass(frozen=True, slots=True)
+class DatedLately:
+    """The act's period ends after since_ms, so many months before the minute in which it is asked: see `lately`."""
+
+    since_ms: int
+    months: int
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     part: "Predicate"
 
@@ -108,14 +118,33 @@ class AnyOf:
     parts: tuple["Predicate", ...] = ()
 
 
-Predicate = Labelled | AuthoredBy | DepositedBy | TypeIn | StatusIn | ReleasedBy | LineageIn | DatedWithin | Not | All | AnyOf
+Predicate = Labelled | AuthoredBy | DepositedBy | TypeIn | StatusIn | ReleasedBy | LineageIn | DatedWithin | DatedLately | Not | All | AnyOf
 
 ALWAYS = All()
 NEVER = AnyOf()
 
 
+def lately(now_ms: int, months: int) -> DatedLately:
+    """Dated within so many months. To the minute, so that it is computed once for many requests."""
+    return DatedLately(months_later_ms(now_ms - now_ms % MINUTE, -months), months)
+
+
+def tick(predicate: Predicate) -> int:
+    """How long a predicate stays the same while the clock runs, ms: 1, a minute, or 0 for ever."""
+    kind = type(predicate)
+    if kind is ReleasedBy:
+        return 1
+    if kind is DatedLately:
+        return MINUTE
+    if kind is Not:
+        return tick(predicate.part)
+    if kind is All or kind is AnyOf:
+        return min(filter(None, map(tick, predicate.parts)), default=0)
+    return 0
+
+
 def moved(predicate: Predicate, now_ms: int) -> Predicate:
-    """The same asked at another moment: the month of INVISIBLE_PATIENT over by then. Itself where no clock is in it.
+    """The same asked at another moment: the month of INVISIBLE_PATIENT over by then, what is dated lately. Itself where no clock is in it.
 
     >>> moved(All((Labelled("INVISIBLE_PATIENT"), Not(ReleasedBy(1)))), 2)
     All(parts=(Labelled(label='INVISIBLE_PATIENT'), Not(part=ReleasedBy(now_ms=2))))
@@ -123,6 +152,8 @@ def moved(predicate: Predicate, now_ms: int) -> Predicate:
     kind = type(predicate)
     if kind is ReleasedBy:
         return predicate if predicate.now_ms == now_ms else ReleasedBy(now_ms)
+    if kind is DatedLately:
+        return lately(now_ms, predicate.months)
     if kind is Not:
         part = moved(predicate.part, now_ms)
         return predicate if part is predicate.part else Not(part)
@@ -170,6 +201,7 @@ HOLDS: dict[type, Callable[[Any, Facts], bool]] = {
     ReleasedBy: lambda p, facts: facts.release_ms <= p.now_ms,
     LineageIn: lambda p, facts: facts.root in facts.of("root", p.roots),
     DatedWithin: lambda p, facts: facts.period[0] < p.hi_ms and facts.period[1] > p.lo_ms,
+    DatedLately: lambda p, facts: facts.period[0] < MAX_MS and facts.period[1] > p.since_ms,
     Not: lambda p, facts: not HOLDS[type(p.part)](p.part, facts),
     All: _all,
     AnyOf: _any,
@@ -264,6 +296,8 @@ def to_mongo(predicate: Predicate, hash64: Hash64) -> dict[str, Any]:
             return {"y.rt": {"$in": sorted(_hashes("root", roots, hash64))}}
         case DatedWithin(lo_ms, hi_ms):
             return {"y.pa": {"$lt": hi_ms}, "y.pb": {"$gt": lo_ms}}
+        case DatedLately(since_ms):
+            return {"y.pa": {"$lt": MAX_MS}, "y.pb": {"$gt": since_ms}}
         case Not(part):
             return {"$nor": [to_mongo(part, hash64)]}
         case All(parts):

@@ -27,15 +27,14 @@ from fhir_dmp.consent.predicate import (
     ReleasedBy,
     StatusIn,
     TypeIn,
+    lately,
     when,
 )
 from fhir_dmp.consent.standing import BTG, ETREAT, Standing
 from fhir_dmp.dmp import identity, spaces
 from fhir_dmp.dmp.documents import WITHDRAWN
 from fhir_dmp.dmp.habilitation import READ, TypeSet
-from fhir_dmp.dmp.paris import months_later_ms
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL, MASKED
-from fhir_dmp.fhir.instants import MAX_MS, MINUTE
 
 PERMIT, HIDE, REFUSE = "permit", "hide", "refuse"
 
@@ -218,9 +217,7 @@ def reimbursement(s: Standing) -> Predicate:
 
 
 def reimbursement_past(s: Standing) -> Predicate:
-    # To the minute, so that it is computed once for many requests.
-    since_ms = months_later_ms(s.now_ms - s.now_ms % MINUTE, -s.law.reimbursement_months)
-    return All((TypeIn(frozenset({spaces.REIMBURSEMENT})), Not(DatedWithin(since_ms, MAX_MS))))
+    return All((TypeIn(frozenset({spaces.REIMBURSEMENT})), Not(lately(s.now_ms, s.law.reimbursement_months))))
 
 
 def personal_occupational(s: Standing) -> Predicate:

@@ -5,75 +5,81 @@ https://profiles.ihe.net/ITI/PCF/ (residual rules of a consent decision)
 Practice software asks ten to fifty things of one dossier by one token within minutes. The answer of the rules depends on four things: the
 request of the token, the policy, the choices of the host, and the clock. The first three are compared by identity, and the policy is the
 one that was read from the database in this very request: a revocation is another policy. The clock is compared with every instant that
-stands in the policy, with the majority of the holder, and with the minute, by which the history of reimbursements goes.
+stands in the policy, and with the majority of the holder.
 
 Kept is only what lets something be seen. A refusal, and what is hidden, is judged anew each time, as long as what is not there
-(interactions.standing_in): how long an answer takes tells nothing of what somebody asked before. The month of INVISIBLE_PATIENT is asked
-for at each moment as it is then.
+(interactions.standing_in): how long an answer takes tells nothing of what somebody asked before. The two clocks of documents, the month of
+INVISIBLE_PATIENT and the months of reimbursements, are set anew at each moment (predicate.moved).
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from fhir_dmp.consent.asking import Request
 from fhir_dmp.consent.decide import Decision, View, left_of, view_of
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import Law
-from fhir_dmp.consent.predicate import Hash64, Predicate, facts_of, judge, matches, moved
+from fhir_dmp.consent.predicate import Hash64, Predicate, facts_of, judge, matches, moved, tick
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.lifecycle import majority_ms
-from fhir_dmp.fhir.instants import MIN_MS, MINUTE
+from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 
 Judged = Callable[[Mapping[str, Any]], bool]
 # Askers in dossiers. Whoever comes first goes first: most have ended by then.
 KEPT = 4_096
 
 
+class Left(NamedTuple):
+    """What the rules leave of the rows that an action is about, as it is from since_ms to before until_ms.
+
+    judged: the same of the sub-document `y` of a row; None where it changes with every millisecond.
+    """
+
+    predicate: Predicate
+    judged: Judged | None
+    since_ms: int
+    until_ms: int
+
+
 class Stance:
     """One asker in one dossier, from since_ms to before until_ms: as long as `standing` holds. kept: it will be met again."""
 
-    __slots__ = ("_judges", "_left", "_view", "dossier", "hash64", "kept", "law", "request", "since_ms", "standing", "until_ms")
+    __slots__ = ("_left", "_view", "dossier", "hash64", "kept", "law", "request", "since_ms", "standing", "until_ms")
 
     def __init__(self, request: Request, dossier: Dossier, law: Law, hash64: Hash64, now_ms: int) -> None:
         self.request, self.dossier, self.law, self.hash64 = request, dossier, law, hash64
         self.standing = Standing(request, dossier, now_ms, law)
         self.since_ms, self.until_ms, self.kept = now_ms, now_ms + 1, False
-        # What no clock is in stands in both.
-        self._left: dict[str, Predicate] = {}
-        self._judges: dict[str, Judged] = {}
+        self._left: dict[str, Left] = {}
         self._view: View | None = None
 
     def left(self, action: str, now_ms: int) -> Decision | Predicate:
         """What the rules leave of the rows that an action is about. now_ms: within since_ms and until_ms."""
-        found = self._left.get(action)
-        if found is not None:
-            return found if action in self._judges else moved(found, now_ms)
+        if action in self._left:
+            return self._now(action, now_ms).predicate
         found = left_of(self._doing(action, now_ms))
         if not isinstance(found, Decision):
-            self._learn(action, found)
+            self._learn(action, found, now_ms)
         return found
 
     def judge(self, action: str, now_ms: int) -> Judged:
         """The same of the sub-document `y` of a row."""
-        found = self._judges.get(action)
-        if found is None:
-            left = self.left(action, now_ms)
-            found = nobody if isinstance(left, Decision) else self._judges.get(action) or judge(left, self.hash64)
-        return found
+        left = self.left(action, now_ms)
+        return nobody if isinstance(left, Decision) else self._now(action, now_ms).judged or judge(left, self.hash64)
 
     def permits(self, action: str, row: Mapping[str, Any], now_ms: int) -> bool:
         """Whether an action on one row is left. row: its `y`. What is not takes as long whatever was kept."""
         fresh = self
         if self.kept:
-            if action in self._left and self._met(action, row, now_ms):
+            if action in self._left and self._met(self._now(action, now_ms), row):
                 return True
             fresh = Stance(self.request, self.dossier, self.law, self.hash64, now_ms)
         left = left_of(fresh._doing(action, now_ms))
         if isinstance(left, Decision) or not matches(left, facts_of(row, self.hash64)):
             return False
-        self._learn(action, left)
+        self._learn(action, left, now_ms)
         return True
 
     def view(self, now_ms: int) -> View:
@@ -83,15 +89,23 @@ class Stance:
             found = self._view = view_of(self.standing.at(now_ms))
         return found if found.now_ms == now_ms else found._replace(now_ms=now_ms)
 
-    def _met(self, action: str, row: Mapping[str, Any], now_ms: int) -> bool:
-        judged = self._judges.get(action)
-        return matches(moved(self._left[action], now_ms), facts_of(row, self.hash64)) if judged is None else judged(row)
+    def _met(self, left: Left, row: Mapping[str, Any]) -> bool:
+        return matches(left.predicate, facts_of(row, self.hash64)) if left.judged is None else left.judged(row)
 
-    def _learn(self, action: str, left: Predicate) -> None:
-        self._left[action] = left
-        if moved(left, MIN_MS) is left:
-            self._judges[action] = judge(left, self.hash64)
+    def _now(self, action: str, now_ms: int) -> Left:
+        found = self._left[action]
+        if not found.since_ms <= now_ms < found.until_ms:
+            found = self._left[action] = self._as_it_is(moved(found.predicate, now_ms), now_ms)
+        return found
+
+    def _learn(self, action: str, left: Predicate, now_ms: int) -> None:
+        self._left[action] = self._as_it_is(left, now_ms)
         keep(self)
+
+    def _as_it_is(self, left: Predicate, now_ms: int) -> Left:
+        ticks = tick(left)
+        since_ms, until_ms = (now_ms - now_ms % ticks, now_ms - now_ms % ticks + ticks) if ticks else (MIN_MS, MAX_MS)
+        return Left(left, None if ticks == 1 else judge(left, self.hash64), since_ms, until_ms)
 
     def _doing(self, action: str, now_ms: int) -> Standing:
         standing = self.standing.at(now_ms)
@@ -142,8 +156,7 @@ def keep(stance: Stance) -> None:
     if stance.kept:
         return
     now_ms = stance.standing.now_ms
-    since_ms = now_ms - now_ms % MINUTE
-    until_ms = since_ms + MINUTE
+    since_ms, until_ms = MIN_MS, MAX_MS
     for instant in instants(stance.dossier):
         if instant <= now_ms:
             since_ms = max(since_ms, instant)
