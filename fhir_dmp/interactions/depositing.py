@@ -67,7 +67,7 @@ async def decided(
     if len(numbers) != 1 or COMMON in numbers:
         raise enforcement.refused()
     holder = holders.pop() if len(holders) == 1 else ""
-    met = await enforcement.known(context, numbers.pop(), patient=holder.removeprefix("Patient/"))
+    met = await enforcement.known(context, numbers.pop(), patient=holder.removeprefix("Patient/"), traces=False)
     if met.policy is None:
         raise enforcement.refused()
     named = await facts.named_by(context, [text for one in items for text in one.checked.references])

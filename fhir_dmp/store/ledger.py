@@ -8,7 +8,7 @@ A line is known by a keyed hash of (source, unique id); it tells nothing readabl
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,8 +19,8 @@ from pymongo.read_concern import ReadConcern
 
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import repeated
-from fhir_dmp.store.failures import translated
-from fhir_dmp.store.resources import Store, Transaction, nothing_stored
+from fhir_dmp.store.failures import translated, unavailable
+from fhir_dmp.store.resources import GROUP_WRITES, Store, Transaction, nothing_stored
 from fhir_dmp.store.rows import OPTIONS, Change
 from fhir_dmp.store.vault import dossier_in
 from fhir_dmp.store.writing import Prepared, apply, claim
@@ -105,11 +105,12 @@ class Receipt(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """Changes that are stored together, with their receipt. others: of the things in it."""
+    """Changes that are stored together, with their receipt. others: of the things in it. only: no other version of it may have come."""
 
     changes: Sequence[Change]
     receipt: Receipt
     others: tuple[Receipt, ...] = ()
+    only: bool = False
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
@@ -166,10 +167,15 @@ class Ledger:
             return 0
         return len(left)
 
-    @translated
     async def known(self, names: Iterable[bytes]) -> dict[bytes, Line]:
-        """Lines by name; what never came is left out."""
-        return await self._known(names, None)
+        """Lines by name; what never came is left out. Who waits at the same time is answered together."""
+        asked = tuple(names)
+        found = await self.store.batched("ledger", self._known_together).submit(asked)
+        return {name: found[name] for name in asked if name in found}
+
+    @translated
+    async def _known_together(self, asked: Sequence[Sequence[bytes]]) -> list[dict[bytes, Line]]:
+        return [await self._known([name for names in asked for name in names], None)] * len(asked)
 
     @translated
     async def joined(self, dossiers: Iterable[int]) -> list[tuple[str, bytes]]:
@@ -185,9 +191,12 @@ class Ledger:
         return {document["_id"]: _line(document) for document in await self._connection.read(command, session)}
 
     @translated
-    async def commit(self, entries: Sequence[Entry], traces: Traces = lambda places: ()) -> list[Outcome]:
+    async def commit(
+        self, entries: Sequence[Entry], traces: Traces = lambda places: (), *, election: ObjectId | None = None
+    ) -> list[Outcome]:
         """Store entries in one transaction, majority and journaled; each is stored or not, for its own reasons.
 
+        election: as in Store.commit, of all of them.
         No two of them share a name or a row. Failed: a Conflict, as in Store.commit. Repeated: somebody else brought it meanwhile.
         """
         prepared = await self.store._prepare([change for entry in entries for change in entry.changes])
@@ -201,7 +210,7 @@ class Ledger:
             turn.begin()
             names = (name for entry in entries for one in entry.receipts for name in one.every_name)
             lines = await self._known(names, session) if look else {}
-            outcomes: list[Outcome] = [_repeated(entry.receipt, lines) for entry in entries]
+            outcomes: list[Outcome] = [_repeated(entry.receipt, lines, only=entry.only) for entry in entries]
             fresh = [place for place, outcome in enumerate(outcomes) if outcome is None]
             if fresh:
                 done = await apply(self._connection, session, [members[place] for place in fresh], turn, look=look)
@@ -211,6 +220,7 @@ class Ledger:
                 await self._write([one for place in stored for one in entries[place].receipts], lines, session)
                 if stored and (changes := traces(stored)):
                     await apply(self._connection, session, [await self.store._prepare(changes)], turn, look=look)
+            self.store.still(election)
             return outcomes
 
         async with self.store._lanes.turn(nothing_stored) as turn:
@@ -241,10 +251,8 @@ class Ledger:
     async def write(self, receipt: Receipt, session: AsyncClientSession, *, only: bool = False) -> None:
         """Write a receipt in a transaction that is under way; Repeated ends it. only: no other version may have come, Repeated too."""
         lines = await self._known(receipt.every_name, session)
-        if repetition := _repeated(receipt, lines):
+        if repetition := _repeated(receipt, lines, only=only):
             raise repetition
-        if only and (other := next((lines[name] for name in receipt.names if name in lines), None)):
-            raise Repeated(other)
         await self._write([receipt], lines, session)
 
     async def _write(self, receipts: Sequence[Receipt], lines: dict[bytes, Line], session: AsyncClientSession) -> None:
@@ -297,23 +305,61 @@ def _line(document: dict[str, Any]) -> Line:
     return Line(bytes(document["k"]), document["t"], tuple(versions), bytes(document.get("x", b"")))
 
 
-def _repeated(receipt: Receipt, lines: dict[bytes, Line]) -> Repeated | None:
-    found = next((lines[name] for name in receipt.names if name in lines and lines[name].version(receipt.stored.version)), None)
+def _repeated(receipt: Receipt, lines: dict[bytes, Line], *, only: bool = False) -> Repeated | None:
+    known = [lines[name] for name in receipt.names if name in lines]
+    found = next((line for line in known if line.version(receipt.stored.version)), None)
+    if found is None and only:
+        found = next(iter(known), None)
     return None if found is None else Repeated(found)
+
+
+async def _deposited(store: Store, items: Sequence[tuple[ObjectId | None, Entry]]) -> list[Failed | None]:
+    """Entries of several requests that wait together, stored together; of what shares a name or a row one after the other.
+
+    items: with the election that each knew before it was decided on.
+    """
+    now = await store.elected()
+    done: list[Failed | None] = [None if election in (None, now) else Failed(unavailable()) for election, _ in items]
+    left = [place for place, outcome in enumerate(done) if outcome is None]
+    while left:
+        taken: set[bytes] = set()
+        together, later = [], []
+        for place in left:
+            entry = items[place][1]
+            names = {*entry.receipt.names, *[change.row.key for change in entry.changes]}
+            (later if names & taken else together).append(place)
+            taken |= names
+        for place, outcome in zip(together, await _stored(store, [items[place][1] for place in together], now), strict=True):
+            done[place] = outcome
+        left = later
+    return done
+
+
+async def _stored(store: Store, entries: Sequence[Entry], election: ObjectId | None) -> list[Failed | None]:
+    """One transaction. When it fails as a whole, its halves are tried, down to the entry that is to blame."""
+    try:
+        outcomes = await Ledger(store).commit(entries, election=election)
+    except Exception as error:
+        middle = len(entries) // 2
+        if not middle:
+            return [Failed(error)]
+        return [*await _stored(store, entries[:middle], election), *await _stored(store, entries[middle:], election)]
+    return [Failed(outcome) if isinstance(outcome, Repeated) else outcome for outcome in outcomes]
 
 
 @dataclass(slots=True)
 class Recording:
     """A store that writes a receipt in each transaction of the one request it is lent to, and traces with it.
 
-    Everything else is that of the store. Repeated: what was asked had been done. only: as in Ledger.write.
+    Everything else is that of the store. Repeated: what was asked had been done. only: as in Ledger.write. traces: None where the changes
+    hold them.
     """
 
     store: Store
     ledger: Ledger
     receipt: Receipt
     only: bool = False
-    traces: Callable[[Sequence[Change]], Sequence[Change]] = field(default=lambda changes: ())
+    traces: Callable[[Sequence[Change]], Sequence[Change]] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
@@ -324,6 +370,11 @@ class Recording:
 
     async def commit(self, changes: Sequence[Change], *, claims: Iterable[bytes] = (), election: ObjectId | None = None) -> None:
         """As Store.commit."""
+        if not claims and self.traces is None and len(changes) <= GROUP_WRITES:
+            entry = Entry(changes, self._receipt(changes), only=self.only)
+            size = sum(2 * len(change.row.body or b"") for change in changes)
+            await self.store.batched("deposit", partial(_deposited, self.store)).submit((election, entry), size)
+            return
 
         async def work(transaction: Transaction) -> None:
             await transaction.write(changes)
@@ -342,15 +393,17 @@ class Recording:
             transaction = _Watched(self.store, session, turn)
             result = await work(transaction)
             if transaction.written:
-                parts = tuple(_part(change) for change in transaction.written if not change.row.journal)
-                receipt = self.receipt._replace(key=parts[0].key, stored=self.receipt.stored._replace(row=parts[0].row, parts=parts))
-                await self.ledger.write(receipt, session, only=self.only)
-                if changes := self.traces(transaction.written):
+                await self.ledger.write(self._receipt(transaction.written), session, only=self.only)
+                if self.traces is not None and (changes := self.traces(transaction.written)):
                     await Transaction.write(transaction, changes)
             return result
 
         async with self._turn(claims) as turn:
             return await self.store.connection.transaction(attempt, patience=PATIENCE_SECONDS)
+
+    def _receipt(self, changes: Sequence[Change]) -> Receipt:
+        parts = tuple(_part(change) for change in changes if not change.row.journal)
+        return self.receipt._replace(key=parts[0].key, stored=self.receipt.stored._replace(row=parts[0].row, parts=parts))
 
     @asynccontextmanager
     async def _turn(self, claims: Sequence[bytes]) -> AsyncIterator[Any]:

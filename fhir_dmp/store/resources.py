@@ -81,6 +81,7 @@ class Store(Reader):
         self._probes = batcher("probe", partial(probe_together, connection), 2, 100)
         self._creates = batcher("create", self._insert_batch, 2, 1000, 32 * 1024 * 1024)
         self._commits = batcher("commit", self._commit_batch, 2, 200)
+        self._batcher, self._others = batcher, dict[str, Batcher]()
         self._lanes = Lanes(connection, os.urandom, clock)
         self.journal = Journal(connection, vault, self._lanes, self._documents, os.urandom, partial(observe, "trace"))
         self.log = Log(connection, vault, self._documents)
@@ -105,7 +106,7 @@ class Store(Reader):
 
         sandbox: None takes an existing store as it is. clock: UTC milliseconds. random: bytes for ids and versions.
         progress: called with (what, done, total) while an older format is migrated.
-        observe: told the kind (read, vread, create, commit) and the number of calls of each batch.
+        observe: told the kind (read, vread, create, commit, deposit, ...) and the number of calls of each batch.
         StoreError tells the operator why it cannot be opened.
         """
         connection = Connection(uri, database)
@@ -130,7 +131,8 @@ class Store(Reader):
 
     async def close(self) -> None:
         """Finish what waits, then disconnect."""
-        for batcher in (self._loads, self._old_loads, self._searches, self._probes, self._creates, self._commits):
+        own = (self._loads, self._old_loads, self._searches, self._probes, self._creates, self._commits)
+        for batcher in (*own, *self._others.values()):
             await batcher.close()
         await self.journal.close()
         await self._connection.close()
@@ -143,6 +145,12 @@ class Store(Reader):
         except (PyMongoError, TimeoutError):
             return False
         return bool(hello.get("isWritablePrimary"))
+
+    def batched(self, kind: str, run: Callable) -> Batcher:
+        """Where calls of a kind that another file of this room carries out wait together. run: as in Batcher."""
+        if kind not in self._others:
+            self._others[kind] = self._batcher(kind, run, 2, 200)
+        return self._others[kind]
 
     @property
     def connection(self) -> Connection:

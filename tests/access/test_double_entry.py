@@ -72,3 +72,20 @@ def test_sent_many_times_at_once_it_is_one(world):
     assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201], [answer.text for answer in answers]
     assert len({answer.headers["location"] for answer in answers}) == 1
     assert total(world, dossier) == 1
+
+
+def test_rivals_for_an_identifier_leave_one_document_and_everybody_else_his(world):
+    """What waits together is stored together, each for itself: the same, another content of the same name, and what is nobody's rival."""
+    dossier, doctor = world.open(), world.professional()
+    mine = identified(world, dossier, doctor)
+    attachment = {**mine["content"][0]["attachment"], "data": base64.b64encode(b"autre").decode()}
+    other = {**mine, "content": [{**mine["content"][0], "attachment": attachment}]}
+    alone = [identified(world, dossier, doctor) for _ in range(6)]
+    sent = [mine, other, *alone[:3], mine, other, *alone[3:]]
+    with ThreadPoolExecutor(len(sent)) as pool:
+        answers = list(pool.map(lambda one: doctor.post("DocumentReference", one), sent))
+    statuses = [answer.status_code for answer in answers]
+    assert [status for place, status in enumerate(statuses) if sent[place] in alone] == [201] * 6
+    rivals = sorted(status for place, status in enumerate(statuses) if sent[place] not in alone)
+    assert rivals == [200, 201, 409, 409], [answer.text for answer in answers]
+    assert total(world, dossier) == 7
