@@ -5,7 +5,9 @@ https://hl7.org/fhir/R4/http.html#trules
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import bundle, json, profiles, schema
@@ -23,6 +25,7 @@ from fhir_dmp.interactions import (
     patch,
     read,
     received,
+    rights,
     ruled,
     transaction_rights,
     update,
@@ -107,7 +110,7 @@ def _well_formed(plan: bundle.Plan) -> None:
 
 async def _run(context: Context, plan: bundle.Plan, prefer: str) -> list[bundle.Answer]:
     claims = _claims(context, plan)
-    if claims or context.enforcer is not None or any(entry.method not in WRITES or not _plain(entry) for entry in plan.entries):
+    if claims or not all(_plain(entry) and (context.enforcer is None or _deposits(entry)) for entry in plan.entries):
 
         async def attempt(transaction) -> list[bundle.Answer]:
             work = await _prepared(context.inside(transaction), plan)
@@ -122,9 +125,16 @@ async def _run(context: Context, plan: bundle.Plan, prefer: str) -> list[bundle.
 
 def _plain(entry: bundle.Entry) -> bool:
     """Whether the entry is decided without a search, and is an ordinary write."""
-    if entry.target.conditional or entry.if_none_exist is not None or (entry.method == "POST" and not entry.creates):
+    if entry.method not in WRITES or (entry.method == "POST" and not entry.creates):
+        return False
+    if entry.target.conditional or entry.if_none_exist is not None:
         return False
     return entry.resource is None or not any(bundle.conditional_references(entry.resource))
+
+
+def _deposits(entry: bundle.Entry) -> bool:
+    """Whether the entry is decided by what the rules say before anything is written, as a deposit by itself is."""
+    return entry.creates and entry.target.type not in rights.TYPES
 
 
 def _claims(context: Context, plan: bundle.Plan) -> list[bytes]:
@@ -380,7 +390,7 @@ async def _writes(work: _Work) -> None:
         with _at(entry):
             await _stamped(work, entry, checked, origins.get(entry.index))
     for index, first in work.same.items():
-        work.answers[index] = replace(work.answers[first], status=200)
+        work.answers[index] = msgspec.structs.replace(work.answers[first], status=200)
 
 
 async def _decided(work: _Work, ready: list[tuple[bundle.Entry, Checked]]) -> tuple[list[tuple[bundle.Entry, Checked]], dict[int, Origin]]:
