@@ -176,7 +176,7 @@ def _apart(context: Context, met: Known, checked: Checked) -> Checked:
     if "custodian" not in checked.value and context.actor.organization:
         keeper = {"identifier": {"system": identity.IDNST, "value": identity.structure(None, context.actor.organization)}}
         body = json.set_members(body, {"custodian": json.dump(keeper)}, after="author")
-    return checked if body is checked.body else check(context, body, DOCUMENT)
+    return checked if body is checked.body else check(context, body, DOCUMENT, valid=True)
 
 
 async def _other(context: Context, met: Known, one: Item, named: Mapping[str, frozenset[str]], items: Sequence[Item]) -> None:

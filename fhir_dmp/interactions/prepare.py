@@ -61,13 +61,16 @@ class Stamped:
         return f"{self.row.type}/{self.id}/_history/{version_id(self.row.version)}"
 
 
-def check(context: Context, body: bytes, type_name: str | None) -> Checked:
-    """Parse and validate. type_name: the type the address names, None to take the one of the body."""
+def check(context: Context, body: bytes, type_name: str | None, *, valid: bool = False) -> Checked:
+    """Parse and validate. type_name: the type the address names, None to take the one of the body.
+
+    valid: the body was made here of one that was found valid, by what keeps it so (a reference that leads elsewhere, a keeper).
+    """
     value = json.parse(body, max_depth=context.settings.max_depth)
-    return check_value(context, body, value, type_name)
+    return check_value(context, body, value, type_name, valid=valid)
 
 
-def check_value(context: Context, body: bytes, value: dict, type_name: str | None) -> Checked:
+def check_value(context: Context, body: bytes, value: dict, type_name: str | None, *, valid: bool = False) -> Checked:
     """Validate a body that is already parsed; every fault is found in one pass."""
     found = value.get("resourceType")
     if not schema.known_type(found):
@@ -78,7 +81,7 @@ def check_value(context: Context, body: bytes, value: dict, type_name: str | Non
     if len(body) > context.settings.max_resource_bytes and found != "Binary":
         raise FhirError("too-long", f"a resource may take {context.settings.max_resource_bytes} bytes, this one takes {len(body)}", found)
     members = json.members(body)
-    if faults := [issue for issue in schema.validate(value, members=members) if issue.severity in ("error", "fatal")]:
+    if not valid and (faults := [one for one in schema.validate(value, members=members) if one.severity in ("error", "fatal")]):
         raise FhirError.many("unprocessable", faults)
     if not context.sandbox and b"<img" in body:
         _check_images(value, found)

@@ -181,7 +181,7 @@ def _every_fault(context: Context, plan: bundle.Plan, found: list[FhirError]) ->
         if entry.creates or entry.method == "PUT":
             try:
                 with _at(entry):
-                    _checked(context, json.dump(entry.resource), entry)
+                    check(context, json.dump(entry.resource), entry.target.type)
             except FhirError as fault:
                 faults.append(fault)
     return FhirError.many(found[0].kind, [issue for fault in faults for issue in fault.issues])
@@ -467,7 +467,9 @@ async def _judged(work: _Work, entry: bundle.Entry) -> Checked | None:
         return await _patched(work, entry, row, id)
     if entry.method == "PUT" and not exists and entry.index not in work.new and not context.sandbox:
         raise read.absent()
-    return _checked(context, json.dump(rewrite(entry.resource, work.links, base=entry.base)), entry)
+    # Who obeys the rules has been told what is no resource before they were asked.
+    valid = context.enforcer is not None
+    return check(context, json.dump(rewrite(entry.resource, work.links, base=entry.base)), entry.target.type, valid=valid)
 
 
 async def _stamped(work: _Work, entry: bundle.Entry, checked: Checked, origin: Origin | None = None) -> None:
@@ -501,11 +503,7 @@ async def _patched(work: _Work, entry: bundle.Entry, row: Row, id: str) -> Check
         work.kept[entry.index] = row.content
     patched = patch.apply_tree(entry.patch, json.parse_exact(before), operations)
     patch.check_identity(patched, entry.target.type, id)
-    return _checked(work.context, json.dump(patched), entry)
-
-
-def _checked(context: Context, body: bytes, entry: bundle.Entry) -> Checked:
-    return check(context, body, entry.target.type)
+    return check(work.context, json.dump(patched), entry.target.type)
 
 
 def _inside(expression: str, type_name: str) -> str:
