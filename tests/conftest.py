@@ -53,7 +53,8 @@ def histories(request):
 def mongod():
     """A running mongod on which every collection scan is an error (`.uri`)."""
     folder = Path(tempfile.mkdtemp(prefix="fhir-dmp-"))
-    embedded = Embedded.start(folder, extra_parameters=("notablescan=true",), cache_gb=0.25)
+    # Clocks of tests stand elsewhere than that by which MongoDB forgets what is over.
+    embedded = Embedded.start(folder, extra_parameters=("notablescan=true", "ttlMonitorEnabled=false"), cache_gb=0.25)
     yield embedded
     embedded.stop()
     shutil.rmtree(folder)
