@@ -144,6 +144,14 @@ class Indexer:
             self._request(trace.request_id, x, g)
         return Entries(kept.x_and(x), kept.g_and(g), kept.c, ((self._date, trace.at_ms, trace.at_ms + 1), *kept.n))
 
+    def made_of(self, trace: Trace) -> None:
+        """What its patient and what it discloses add to a trace, made and thrown away."""
+        x: dict[int, None] = {}
+        g: dict[int, None] = {}
+        for one in (Disclosed("Patient", trace.patient), *trace.disclosed):
+            self._reference(one, trace.patient, x, g)
+        event.entities(trace)
+
     def _holder(self, patient: str) -> tuple[dict[int, None], dict[int, None]]:
         """What the patient of a trace shows: a dossier that is read is read again."""
         kept = self._holders.get(patient)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from fhir_dmp.audit.event import Disclosed, Trace
 from fhir_dmp.consent.dossier import Dossier, Right
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.store.rows import Row, row_of
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # A dossier that nobody has, and a document in it that everybody is kept from who is not its author.
 PATIENT = "a" * 26
 POLICY = Dossier(patient=PATIENT, birth_date="1970-01-01", traitant=frozenset({"ps:"}), epoch=1)
+TOLD = Trace(kind="refusal", at_ms=0, patient=PATIENT, disclosed=(Disclosed("DocumentReference", PATIENT),))
+# What they add to a trace is made, and then compressed, sealed and stored: about twice what making it takes, as measured.
+MADE = 2
 _KEY = AESGCM(os.urandom(32))
 _PLACE, _VERSION, _BODY_BYTES = bytes(16), 1, 1200
 _DOCUMENT = {
@@ -51,6 +55,12 @@ def document() -> Row:
 def hidden(met: "Known") -> None:
     """Take as long as to judge a document that is hidden. met: the dossier that nobody has."""
     met.reads(document())
+
+
+def told(context: "Context") -> None:
+    """Take as long as to name, in the trace of a refusal, a document and whose it is."""
+    for _ in range(MADE):
+        context.recorder.indexer.made_of(TOLD)
 
 
 def refused(met: "Known") -> None:

@@ -12,7 +12,7 @@ from fhir_dmp.consent.companions import TRACE
 from fhir_dmp.consent.predicate import LABEL_BITS, SECRET_SESSION, often
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
-from fhir_dmp.interactions import reviewing
+from fhir_dmp.interactions import reviewing, standing_in
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.failures import unavailable
 from fhir_dmp.store.rows import Change, NewRow, Row
@@ -73,7 +73,9 @@ async def refused(context: Context, name: str, asked: str, error: FhirError) -> 
     if context.enforcer is None or context.recorder is None or error.status >= 500:
         return
     ledger, denied = context.enforcer.ledger, error.status in DENIED
-    addressed = tuple(Disclosed(*one) for one in ledger.addressed)
+    addressed = tuple([Disclosed(*one) for one in ledger.addressed])
+    if denied and not ledger.patient:
+        standing_in.told(context)
     reason = f"{error.status} {error.message}"
     facts = visible(context, most_hidden((*ledger.kept, *ledger.lineages.values())), own=ledger.watched)
     kind, outcome = ("refusal", SERIOUS) if denied else (_kind_of(name), MINOR)
