@@ -72,7 +72,8 @@ class World:
 
     def new_document(self, chance: Random, number: int, subject: str | None = None) -> dict:
         """A document that is not stored yet, whenever it is sent. subject: reference, None for a stored patient."""
-        patient = self.popular(chance, len(self.patients))
+        # Of all patients alike: the dossiers that are read most would be other ones at the end than at the beginning.
+        patient = chance.randrange(len(self.patients))
         author = f"Practitioner/{self.practitioners[number % len(self.practitioners)]}"
         document = data.document(patient, data.DOCUMENTS + number, subject or f"Patient/{self.patients[patient]}", author)
         document["masterIdentifier"]["value"] = document["masterIdentifier"]["value"][: -len(FRESH)] + FRESH
