@@ -35,6 +35,7 @@ class Recorder:
         self._dossiers: dict[str, int] = {}
         # When the time of those who wait is over, and for what; by the clock of the loop.
         self._watched: deque[tuple[float, asyncio.Future]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self.indexer = Indexer(store.vault.hash64, Server(store.record.identity, name, address))
 
     async def record(self, traces: Sequence[Trace]) -> Receipt | None:
@@ -62,18 +63,18 @@ class Recorder:
         loop, watched = waiting.get_loop(), self._watched
         while watched and watched[0][1].done():
             watched.popleft()
-        if not watched:
-            loop.call_later(self._patience, self._late, loop)
         watched.append((loop.time() + self._patience, waiting))
+        if self._timer is None:
+            self._timer = loop.call_later(self._patience, self._late, loop)
 
     def _late(self, loop: asyncio.AbstractEventLoop) -> None:
-        watched = self._watched
+        watched, self._timer = self._watched, None
         while watched and (watched[0][1].done() or watched[0][0] <= loop.time()):
             _, waiting = watched.popleft()
             if not waiting.done():
                 waiting.set_exception(untraceable())
         if watched:
-            loop.call_at(watched[0][0], self._late, loop)
+            self._timer = loop.call_at(watched[0][0], self._late, loop)
 
     def changes(self, traces: Sequence[Trace]) -> list[Change]:
         """Traces of writes, to be stored in the same commit or transaction as the writes themselves."""

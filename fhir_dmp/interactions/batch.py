@@ -43,11 +43,12 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
                 task.cancel()
     entries = {entry.index: entry for entry in plan.entries}
     for index, ledger in sorted(ledgers.items()):
-        context.enforcer.ledger.add(ledger, _worded(entries[index]))
+        # What was refused is traced by itself.
+        context.enforcer.ledger.add(ledger, worded(entries[index]) if answers[index].status < 400 else "")
     return bundle.batch_response(answers[index] for index in range(len(plan.entries)))
 
 
-def _worded(entry: bundle.Entry) -> str:
+def worded(entry: bundle.Entry) -> str:
     """What an entry asked for, "" where what it showed tells it all: as in the trace of such a request alone."""
     name = "" if entry.fault is not None else dispatch.name_of(entry.method, entry.target)
     return "" if name in tracing.SINGLE else f"{entry.method} {entry.url}"

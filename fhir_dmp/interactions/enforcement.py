@@ -87,9 +87,15 @@ class Ledger(msgspec.Struct):
                 self.lineages[root] = one
 
     def add(self, part: "Ledger", asked: str = "") -> None:
-        """What one part of the request was shown and did. asked: its words, told of those patients alone of whom it showed something."""
-        for patient in part.disclosed if asked else ():
-            self.asked.setdefault(patient, []).append(asked)
+        """What one part of the request was shown and did.
+
+        asked: its words, told of those patients alone of whom it showed something, else of the one whom it named: that there is nothing,
+        or how much, is told too.
+        """
+        for patient in (part.disclosed or {part.patient: {}}) if asked else ():
+            words = self.asked.setdefault(patient, [])
+            if asked not in words:
+                words.append(asked)
         for patient, those in part.disclosed.items():
             self.disclosed.setdefault(patient, {}).update(those)
         self.patient = part.patient or self.patient
@@ -408,6 +414,12 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
     if type_name == "Patient":
         raise refused()
     return None, None
+
+
+def unwritten(context: "Context") -> None:
+    """What was to be written, with its trace, was not: the answer has a trace of its own."""
+    if context.enforcer is not None:
+        context.enforcer.ledger.written = False
 
 
 def keep(met: Known, row: Row) -> None:

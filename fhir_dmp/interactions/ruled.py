@@ -91,6 +91,7 @@ async def create_checked(context: Context, checked: Checked) -> Answer:
         try:
             return await _deposited(known.context, checked)
         except Repeated:  # the same at the same moment
+            enforcement.unwritten(context)
             return await create_checked(context, checked)
     return await _deposited(context, checked)
 
@@ -105,6 +106,7 @@ async def _deposited(context: Context, checked: Checked) -> Answer:
         try:
             await writing.write(context, [(one.change, one.id) for one in (*stamped, *before)])
         except Conflict:
+            enforcement.unwritten(context)
             if turn == update.TURNS - 1:
                 raise update.changed_meanwhile() from None
             continue

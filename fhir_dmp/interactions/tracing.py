@@ -34,12 +34,13 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     if context.enforcer is None or context.recorder is None:
         return
     ledger = context.enforcer.ledger
-    if ledger.written and not ledger.disclosed:
+    by_patient = {**{patient: {} for patient in ledger.asked}, **ledger.disclosed}
+    if ledger.written and not by_patient:
         return
     if ledger.regulated:
         await reviewing.of_reading(context)
     kind = _kind_of(kind)
-    by_patient = ledger.disclosed or {ledger.patient: {}}
+    by_patient = by_patient or {ledger.patient: {}}
     single = kind in SINGLE and len(ledger.lineages) == 1
     lineage = next(iter(ledger.lineages.values())) if single else None if ledger.disclosed else most_hidden(ledger.kept)
     facts = visible(context, lineage)

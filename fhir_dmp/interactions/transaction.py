@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/http.html#trules
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -31,7 +31,7 @@ from fhir_dmp.interactions import (
     update,
     writing,
 )
-from fhir_dmp.interactions.batch import entry_answer, request_of
+from fhir_dmp.interactions.batch import entry_answer, request_of, worded
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.depositing import Item
 from fhir_dmp.interactions.facts import Origin
@@ -89,10 +89,13 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
     plan = await deposit_subject.named_in(context, plan)
     known = await received.once(context, *received.documents_of(plan))
     if known.parts:
+        # Traced in the dossier that it went to.
+        await enforcement.known(context, dossier_in(known.parts[0].key), traces=False)
         return bundle.transaction_response(received.answers(context, plan, known.parts))
     try:
         return bundle.transaction_response(await _run(known.context, plan, prefer))
     except Repeated:  # the same at the same moment
+        enforcement.unwritten(context)
         return await run(context, plan, prefer)
 
 
@@ -156,6 +159,7 @@ async def _committed(context: Context, plan: bundle.Plan, prefer: str) -> list[b
         try:
             await writing.write(context, work.changes)
         except Conflict:
+            enforcement.unwritten(context)
             if strict or turn == update.TURNS - 1:
                 raise update.changed_meanwhile() from None
             continue
@@ -525,9 +529,19 @@ async def _answers(work: _Work, prefer: str) -> list[bundle.Answer]:
         if answer is None:
             with _at(entry):
                 resource = rewrite(entry.resource, work.links) if entry.resource else None
-                answer = await dispatch.run(work.context, request_of(entry, resource))
+                answer = await _read(work.context, entry, request_of(entry, resource))
         found.append(await entry_answer(work.context, entry, answer, prefer))
     return found
+
+
+async def _read(context: Context, entry: bundle.Entry, request: dispatch.Request) -> Answer:
+    """What an entry reads, told in the trace by its own words, of whom it names."""
+    if context.enforcer is None:
+        return await dispatch.run(context, request)
+    ledger = enforcement.Ledger()
+    answer = await dispatch.run(replace(context, enforcer=replace(context.enforcer, ledger=ledger)), request)
+    context.enforcer.ledger.add(ledger, worded(entry))
+    return answer
 
 
 class _at:

@@ -19,7 +19,7 @@ from pymongo.errors import WriteConcernError
 from fhir_dmp.errors import FhirError
 from fhir_dmp.store.batching import Batcher, Failed
 from fhir_dmp.store.connection import Connection, repeated
-from fhir_dmp.store.failures import Gone, translated
+from fhir_dmp.store.failures import Broken, Gone, translated
 from fhir_dmp.store.lanes import Entry, Lanes, entries
 from fhir_dmp.store.rows import NewRow
 from fhir_dmp.store.vault import COMMON, Vault, dossier_row
@@ -97,8 +97,11 @@ class Journal:
     @translated
     async def _append(self, items: list[Awaited]) -> list[Receipt | Failed]:
         """One batch. Traces are made here, one after the other: their code and tables, met once a request, would be cold each time."""
-        keys = await self.keys({COMMON, *[dossier for item in items for dossier in item.dossiers]})
-        made = self._made(items, keys)
+        try:
+            made = self._made(items, await self.keys({COMMON, *[dossier for item in items for dossier in item.dossiers]}))
+        except Broken as error:
+            # The key of one dossier does not open: that is no reason to trace nothing of the others.
+            made = [Failed(error)] if len(items) == 1 else [(await self._alone(item))[0] for item in items]
         placed = [one for each in made if not isinstance(each, Failed) for one in each]
         if not placed:
             return made
@@ -108,6 +111,12 @@ class Journal:
             receipt = await repeated(lambda: self._insert(documents))
         self.election = receipt.election
         return [each if isinstance(each, Failed) else receipt for each in made]
+
+    async def _alone(self, item: Awaited) -> list[Sequence[Entry] | Failed]:
+        try:
+            return self._made([item], await self.keys({COMMON, *item.dossiers}))
+        except Broken as error:
+            return [Failed(error)]
 
     def _made(self, items: Sequence[Awaited], keys: Mapping[int, AESGCM]) -> list[Sequence[Entry] | Failed]:
         """Of each item its traces; in one go, and one by one where one of them cannot be stored: the others shall be."""

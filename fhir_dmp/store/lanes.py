@@ -185,5 +185,9 @@ class Turn:
             self._lane = await self._lanes.take()
             self._lane.begin()
 
+    def forget(self) -> None:
+        """Give the chain up: what an attempt before this one numbered may be stored."""
+        self._lane = None
+
     def place(self, one: Entry) -> RawBSONDocument:
         return self._lane.place(one)

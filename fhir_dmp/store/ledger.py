@@ -206,12 +206,18 @@ class Ledger:
             members.append(prepared[at : at + len(entry.changes)])
             at += len(entry.changes)
 
+        attempts = 0
+
         async def attempt(session: AsyncClientSession, look: bool) -> list[Outcome]:
+            nonlocal attempts
+            attempts += 1
             turn.begin()
             names = (name for entry in entries for one in entry.receipts for name in one.every_name)
             lines = await self._known(names, session) if look else {}
             outcomes: list[Outcome] = [_repeated(entry.receipt, lines, only=entry.only) for entry in entries]
             fresh = [place for place, outcome in enumerate(outcomes) if outcome is None]
+            if attempts > 1 and len(fresh) < len(outcomes):
+                turn.forget()  # it may be our own, of an attempt that seemed to fail
             if fresh:
                 done = await apply(self._connection, session, [members[place] for place in fresh], turn, look=look)
                 for place, outcome in zip(fresh, done, strict=True):
@@ -341,8 +347,8 @@ async def _stored(store: Store, entries: Sequence[Entry], election: ObjectId | N
         outcomes = await Ledger(store).commit(entries, election=election)
     except Exception as error:
         middle = len(entries) // 2
-        if not middle:
-            return [Failed(error)]
+        if not middle or getattr(error, "kind", "") == "transient":
+            return [Failed(error)] * len(entries)
         return [*await _stored(store, entries[:middle], election), *await _stored(store, entries[middle:], election)]
     return [Failed(outcome) if isinstance(outcome, Repeated) else outcome for outcome in outcomes]
 
@@ -387,13 +393,22 @@ class Recording:
         """As Store.transact."""
         claims = sorted(set(claims))
 
+        attempts = 0
+
         async def attempt(session: AsyncClientSession) -> T:
+            nonlocal attempts
+            attempts += 1
             turn.begin()
             await claim(self.store.connection, session, claims, self.store.clock())
             transaction = _Watched(self.store, session, turn)
             result = await work(transaction)
             if transaction.written:
-                await self.ledger.write(self._receipt(transaction.written), session, only=self.only)
+                try:
+                    await self.ledger.write(self._receipt(transaction.written), session, only=self.only)
+                except Repeated:
+                    if attempts > 1:
+                        turn.forget()  # it may be our own, of an attempt that seemed to fail
+                    raise
                 if self.traces is not None and (changes := self.traces(transaction.written)):
                     await Transaction.write(transaction, changes)
             return result

@@ -10,7 +10,9 @@ import json
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -194,6 +196,37 @@ def test_a_bundle_of_reads_is_told_for_each_patient_with_what_was_asked_of_him(s
         (event,) = told(scene, request, dossier)
         assert (codes(event), event["outcome"], words(event)) == (["batch"], "0", [f"GET {path}"])
         assert len(named(event)) == count and scene.other.id not in str(event) or dossier is scene.other
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+@pytest.mark.parametrize("beside", ["write", "read"])
+def test_what_a_bundle_counts_is_told_to_whom_it_counts(scene, kind, beside):
+    """Beside what it writes or reads of another patient, and though nothing of it leaves but a number."""
+    path = f"DocumentReference?patient={scene.other.id}&_summary=count"
+    first = {"request": {"method": "GET", "url": scene.one}}
+    if beside == "write":
+        first = {"request": {"method": "POST", "url": "DocumentReference"}, "resource": document(scene.dossier, scene.anna)}
+    entries = [first, {"request": {"method": "GET", "url": path}}]
+    answer, request = asked(scene.anna, lambda one: one.post("", {"resourceType": "Bundle", "type": kind, "entry": entries}))
+    assert [one["response"]["status"][:3] for one in answer.json()["entry"]] == ["201" if beside == "write" else "200", "200"], answer.text
+    (event,) = told(scene, request, scene.other)
+    assert (codes(event), words(event), named(event)) == ([kind], [f"GET {path}"], set())
+    assert len(told(scene, request)) == 1
+
+
+def test_of_those_who_send_the_same_at_once_each_is_traced(scene):
+    value = {"system": "urn:ietf:rfc:3986", "value": f"urn:oid:1.2.250.1.999.7.{os.getpid()}"}
+    sent = {**document(scene.dossier, scene.anna), "masterIdentifier": value}
+    entry = {"fullUrl": f"urn:uuid:{uuid4()}", "request": {"method": "POST", "url": "DocumentReference"}, "resource": sent}
+
+    def at_once(one: Asker) -> list[httpx.Response]:
+        with ThreadPoolExecutor(6) as crowd:
+            return list(crowd.map(lambda _: one.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}), range(6)))
+
+    answers, request = asked(scene.anna, at_once)
+    statuses = sorted(answer.json()["entry"][0]["response"]["status"][:3] for answer in answers)
+    assert statuses == ["200"] * 5 + ["201"]
+    assert len(told(scene, request)) >= 6
 
 
 # Writing: what is done, by whom, the codes of its trace; how often the answer must be a success.

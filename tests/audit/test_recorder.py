@@ -8,16 +8,17 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from bson import Binary
 
 from fhir_dmp.audit.merger import Merger
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.audit.verify import Verifier
 from fhir_dmp.errors import FhirError
 from fhir_dmp.store.embedded import Embedded
-from fhir_dmp.store.failures import AlreadyExists
+from fhir_dmp.store.failures import AlreadyExists, Broken
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Change
-from fhir_dmp.store.vault import COMMON
+from fhir_dmp.store.vault import COMMON, dossier_row
 from tests.audit.making import new_patient, read_of
 from tests.store.making import changed, new_row
 
@@ -121,6 +122,34 @@ async def test_transactions_write_their_traces_with_them(store):
         await store.transact(lambda transaction: work(transaction, fail=True))
     assert len(await traces_of(store, patient)) == 10
     await sound(store, 10)
+
+
+async def test_who_waits_needs_one_timer(store, monkeypatch):
+    recorder, patient, timers = Recorder(store), await new_patient(store), []
+    loop = asyncio.get_running_loop()
+    real = loop.call_at
+
+    def call_at(when, callback, *given, **more):
+        if callback == recorder._late:
+            timers.append(when)
+        return real(when, callback, *given, **more)
+
+    monkeypatch.setattr(loop, "call_at", call_at)
+    for _ in range(100):
+        await recorder.record([read_of(patient)])
+    assert len(timers) == 1
+
+
+async def test_a_key_that_does_not_open_keeps_nobody_else_from_being_traced(store):
+    recorder, whole, broken = Recorder(store), await new_patient(store), await new_patient(store)
+    dossier = store.vault.dossier_of_patient(broken)
+    rows = store.connection.database["resources"]
+    await rows.update_one({"_id": Binary(dossier_row(dossier))}, {"$set": {"k": Binary(bytes(60))}}, hint="_id_")
+    store.journal._keys.clear()
+    told = [read_of(whole), read_of(broken), read_of(whole)]
+    outcomes = await asyncio.gather(*(recorder.record([one]) for one in told), return_exceptions=True)
+    assert [isinstance(one, Broken) for one in outcomes] == [False, True, False]
+    await sound(store, 2)
 
 
 async def test_a_caller_cancelled_at_any_await_leaves_the_journal_sound(store):

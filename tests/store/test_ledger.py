@@ -4,11 +4,15 @@ import os
 
 import pytest
 from bson import ObjectId
+from pymongo.errors import ConfigurationError
 
+from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.audit.verify import Verifier
 from fhir_dmp.errors import FhirError
 from fhir_dmp.store.batching import Failed
-from fhir_dmp.store.ledger import Entry, Ledger, Receipt, Repeated, Stored, _deposited
+from fhir_dmp.store.ledger import Entry, Ledger, Receipt, Recording, Repeated, Stored, _deposited
 from fhir_dmp.store.rows import Change, NewRow
+from tests.audit.making import new_patient, read_of
 
 from .making import new_row
 
@@ -45,3 +49,34 @@ async def test_another_version_of_a_thing_is_taken_where_it_may_come(store, only
     assert isinstance(outcome, Repeated) if only else outcome is None
     assert (await store.load(two.key) is None) == only
     assert len((await ledger.known([name]))[name].versions) == (1 if only else 2)
+
+
+@pytest.mark.parametrize("way", ["together", "alone"])
+async def test_a_chain_of_traces_is_given_up_when_what_was_stored_seemed_to_fail(store, monkeypatch, way):
+    """The answer to a commit is lost, the work is done again and finds itself stored: no number of the chain is used twice."""
+    await Ledger(store).ready()
+    patient, recorder = await new_patient(store), Recorder(store)
+    row = new_row(store, "Observation", dossier=store.vault.dossier_of_patient(patient))
+    real, lost = store.connection._commit, []
+
+    async def loses_the_answer(*given):
+        await real(*given)
+        if not lost:
+            lost.append(given)
+            raise ConfigurationError("Sessions are not supported by this MongoDB deployment")
+
+    monkeypatch.setattr(store.connection, "_commit", loses_the_answer)
+    entry = deposit(row, os.urandom(16))
+    changes = [*entry.changes, *recorder.changes([read_of(patient, kind="create")])]
+    if way == "together":
+        (outcome,) = await _deposited(store, [(None, entry._replace(changes=changes))])
+        assert isinstance(outcome.error, Repeated)
+    else:
+        with pytest.raises(Repeated):
+            await Recording(store, Ledger(store), entry.receipt, only=True).commit(changes, claims=[b"a claim"])
+    assert lost
+    for _ in range(3):
+        await recorder.record([read_of(patient)])
+        await store.commit([Change(new_row(store, "Observation", dossier=row.dossier), None), *recorder.changes([read_of(patient)])])
+    report = await Verifier(store).run()
+    assert (report.faults, report.traces) == ([], 7)
