@@ -10,6 +10,7 @@ from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.audit.verify import Verifier
 from fhir_dmp.errors import FhirError
 from fhir_dmp.store.batching import Failed
+from fhir_dmp.store.failures import unavailable
 from fhir_dmp.store.ledger import Entry, Ledger, Receipt, Recording, Repeated, Stored, _deposited
 from fhir_dmp.store.rows import Change, NewRow
 from tests.audit.making import new_patient, read_of
@@ -80,3 +81,22 @@ async def test_a_chain_of_traces_is_given_up_when_what_was_stored_seemed_to_fail
         await store.commit([Change(new_row(store, "Observation", dossier=row.dossier), None), *recorder.changes([read_of(patient)])])
     report = await Verifier(store).run()
     assert (report.faults, report.traces) == ([], 7)
+
+
+async def test_what_no_smaller_batch_would_help_is_not_tried_in_halves(store, monkeypatch):
+    await Ledger(store).ready()
+    rows = [new_row(store, "Observation", dossier=store.new_dossier()) for _ in range(8)]
+    tried, real = [], store.connection.transaction
+
+    async def counted(*given, **more):
+        tried.append(given)
+        return await real(*given, **more)
+
+    def away(election):
+        raise unavailable()
+
+    monkeypatch.setattr(store.connection, "transaction", counted)
+    monkeypatch.setattr(store, "still", away)
+    outcomes = await _deposited(store, [(None, deposit(row, os.urandom(16))) for row in rows])
+    assert [outcome.error.status for outcome in outcomes] == [503] * 8 and len(tried) == 1
+    assert not await store.load_many([row.key for row in rows])
