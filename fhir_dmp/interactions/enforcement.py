@@ -90,9 +90,10 @@ class Ledger(msgspec.Struct):
         """What one part of the request was shown and did.
 
         asked: its words, told of those patients alone of whom it showed something, else of the one whom it named: that there is nothing,
-        or how much, is told too.
+        or how much, is told too. What wrote has its trace already, which is hidden with what was written.
         """
-        for patient in (part.disclosed or {part.patient: {}}) if asked else ():
+        named = part.disclosed or ({} if part.written else {part.patient: {}})
+        for patient in named if asked else ():
             words = self.asked.setdefault(patient, [])
             if asked not in words:
                 words.append(asked)
@@ -104,6 +105,10 @@ class Ledger(msgspec.Struct):
         self.watched |= part.watched
         self.purposes = part.purposes or self.purposes
         self.kept += part.kept
+        self.addressed |= part.addressed
+        self.reviews += part.reviews
+        for kind, keys in part.acts.items():
+            self.acts[kind] = self.acts.get(kind, frozenset()) | keys
         self.regulated |= part.regulated
 
 

@@ -34,15 +34,14 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     if context.enforcer is None or context.recorder is None:
         return
     ledger = context.enforcer.ledger
-    by_patient = {**{patient: {} for patient in ledger.asked}, **ledger.disclosed}
-    if ledger.written and not by_patient:
+    named = {**{patient: {} for patient in ledger.asked}, **ledger.disclosed}
+    if ledger.written and not named:
         return
     if ledger.regulated:
         await reviewing.of_reading(context)
     kind = _kind_of(kind)
-    by_patient = by_patient or {ledger.patient: {}}
     single = kind in SINGLE and len(ledger.lineages) == 1
-    lineage = next(iter(ledger.lineages.values())) if single else None if ledger.disclosed else most_hidden(ledger.kept)
+    lineage = next(iter(ledger.lineages.values())) if single else None if named else most_hidden(ledger.kept)
     facts = visible(context, lineage)
     query = "" if kind in SINGLE else asked
     queries = {patient: "\n".join(lines)[:LONGEST_QUERY] for patient, lines in ledger.asked.items()}
@@ -55,7 +54,7 @@ async def shown(context: Context, kind: str, asked: str) -> None:
             query=queries.get(patient, query),
             facts=facts,
         )
-        for patient, those in by_patient.items()
+        for patient, those in (named or {ledger.patient: {}}).items()
     ]
     receipt = await context.recorder.record(traces)
     if context.election is not None and receipt.election != context.election:

@@ -539,7 +539,11 @@ async def _read(context: Context, entry: bundle.Entry, request: dispatch.Request
     if context.enforcer is None:
         return await dispatch.run(context, request)
     ledger = enforcement.Ledger()
-    answer = await dispatch.run(replace(context, enforcer=replace(context.enforcer, ledger=ledger)), request)
+    try:
+        answer = await dispatch.run(replace(context, enforcer=replace(context.enforcer, ledger=ledger)), request)
+    except FhirError:
+        context.enforcer.ledger.add(ledger)
+        raise
     context.enforcer.ledger.add(ledger, worded(entry))
     return answer
 

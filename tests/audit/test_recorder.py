@@ -125,7 +125,7 @@ async def test_transactions_write_their_traces_with_them(store):
 
 
 async def test_who_waits_needs_one_timer(store, monkeypatch):
-    recorder, patient, timers = Recorder(store), await new_patient(store), []
+    recorder, patient, timers = Recorder(store, patience_seconds=600), await new_patient(store), []
     loop = asyncio.get_running_loop()
     real = loop.call_at
 
