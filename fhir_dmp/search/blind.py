@@ -9,7 +9,6 @@ Intervals: n, by unit and, in a composite, by its token.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, lru_cache
 from itertools import chain
@@ -45,8 +44,7 @@ HOLDING = held("")
 CONTAINED = frozenset({"identifier", "name", "family", "given", "practitioner", "organization"})
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+class Entries(NamedTuple):
     """What a row shows. x: every token. g: selective ones, indexed across dossiers. c: code tokens, indexed across dossiers.
 
     n: (p, a, b): dates as half-open [a, b) in ms, numbers and quantities as closed [a, b] Decimals; p the hash of what is measured.

@@ -3,8 +3,9 @@
 https://hl7.org/fhir/R4/search.html#ptypes
 """
 
-from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
+
+from msgspec import Struct
 
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 
@@ -17,8 +18,7 @@ INFINITY = Decimal("Infinity")
 DIGITS = Context(prec=34, Emax=6000, Emin=-6000)
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """A code, identifier, boolean, contact: system|code.
 
     text: display or text in words, for :text. types: (system, code) of Identifier.type, for :of-type.
@@ -32,8 +32,7 @@ class Token:
     systems: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """A reference: local ones have type and id, absolute, urn and canonical ones url.
 
     version: of a versioned local reference or a canonical. identifier: logical reference, for :identifier.
@@ -46,32 +45,28 @@ class Reference:
     identifier: Token | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class String:
+class String(Struct, frozen=True):
     """raw: as written. folded: see spelling.fold."""
 
     raw: str
     folded: str
 
 
-@dataclass(frozen=True, slots=True)
-class DateRange:
+class DateRange(Struct, frozen=True):
     """Half-open [lo_ms, hi_ms), UTC; an open period ends at BEGINNING_MS or END_MS."""
 
     lo_ms: int
     hi_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Struct, frozen=True):
     """Closed [lo, hi], at most 34 digits, infinite where a range is open; a plain number has lo == hi."""
 
     lo: Decimal
     hi: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(Struct, frozen=True):
     """Closed [lo, hi] in the unit as written; canonical: the same in canonical UCUM units, (lo, hi, unit), where UCUM knows the unit."""
 
     lo: Decimal
@@ -82,20 +77,17 @@ class Quantity:
     canonical: tuple[Decimal, Decimal, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Uri:
+class Uri(Struct, frozen=True):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Composite:
+class Composite(Struct, frozen=True):
     """parts: for each component the values found beneath one same element."""
 
     parts: tuple[tuple, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """Degrees, WGS 84."""
 
     latitude: Decimal
