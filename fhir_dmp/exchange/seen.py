@@ -20,6 +20,8 @@ class Seen:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # Asked for at every step.
+        self.vault = store.vault
         self._rows: dict[bytes, Row] = {}
         self._dossiers: set[int] = set()
         self._openers: dict[int, Opener | None] = {}

@@ -8,13 +8,14 @@ the library's.
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import jiter
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from joserfc import jwk, jws
 from joserfc.errors import JoseError
@@ -48,7 +49,9 @@ class Signer:
         self.kid, self.algorithm = key["kid"], key.get("alg", "ES256")
         kind, _, hashing, self._octets = SIGNS[self.algorithm]
         self._key = jwk.import_key(dict(key), kind).private_key
-        self._how = ec.ECDSA(hashing(), deterministic_signing=True) if hashing else None
+        # The library looks its hash function up anew for each signature, which takes as long as the rest of it.
+        self._how = ec.ECDSA(Prehashed(hashing()), deterministic_signing=True) if hashing else None
+        self._digest = getattr(hashlib, hashing.name) if hashing else None
         header = {"alg": self.algorithm, "kid": self.kid, **({"typ": typ} if typ else {})}
         self._header = encoded(json.dumps(header, separators=(",", ":")).encode())
 
@@ -65,7 +68,7 @@ class Signer:
     def _raw(self, message: bytes) -> bytes:
         if self._how is None:
             return self._key.sign(message)
-        r, s = decode_dss_signature(self._key.sign(message, self._how))
+        r, s = decode_dss_signature(self._key.sign(self._digest(message).digest(), self._how))
         return r.to_bytes(self._octets) + s.to_bytes(self._octets)
 
 

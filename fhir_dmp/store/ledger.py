@@ -8,7 +8,7 @@ A line is known by a keyed hash of (source, unique id); it tells nothing readabl
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +22,7 @@ from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import translated, unavailable
 from fhir_dmp.store.resources import GROUP_WRITES, Store, Transaction, nothing_stored
 from fhir_dmp.store.rows import OPTIONS, Change
-from fhir_dmp.store.vault import dossier_in
+from fhir_dmp.store.vault import Vault, dossier_in
 from fhir_dmp.store.writing import Prepared, apply, claim
 
 T = TypeVar("T")
@@ -366,6 +366,11 @@ class Recording:
     receipt: Receipt
     only: bool = False
     traces: Callable[[Sequence[Change]], Sequence[Change]] | None = None
+    # Asked for at every step.
+    vault: Vault = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.vault = self.store.vault
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)

@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from struct import Struct
@@ -56,6 +56,8 @@ class Vault:
         self.check = self._derive(host_key, "key check", 16)
         self._opened: OrderedDict[bytes, AESGCM] = OrderedDict()
         self._host_key = host_key
+        # The same few keys are derived again and again, one with each deposit.
+        self.subkey = cache(self._subkey)
         # The same few addresses are located for everything that belongs to a dossier.
         self.locate = lru_cache(maxsize=4096)(self._locate)
 
@@ -63,7 +65,9 @@ class Vault:
     def _derive(host_key: bytes, purpose: str, size: int) -> bytes:
         return HKDF(SHA256(), size, salt=None, info=b"fhir-dmp 1 " + purpose.encode()).derive(host_key)
 
-    def subkey(self, purpose: str, size: int = 32) -> bytes:
+    subkey: Callable[..., bytes]
+
+    def _subkey(self, purpose: str, size: int = 32) -> bytes:
         """A key of its own for another part of the host, e.g. subkey("token issuer")."""
         return self._derive(self._host_key, "for " + purpose, size)
 
@@ -238,7 +242,12 @@ def version_row(key: bytes, version: int) -> bytes:
 @lru_cache(maxsize=4096)
 def version_id(version: int) -> str:
     """meta.versionId, 13 characters, of a version."""
-    return _base32(_INT64.pack(version), 14)[:13]
+    # As _base32 would, written out: every row that is shown asks for it.
+    bits, pairs = (version & 0xFFFF_FFFF_FFFF_FFFF) << 6, _PAIRS
+    return (
+        f"{pairs[bits >> 60]}{pairs[bits >> 50 & 1023]}{pairs[bits >> 40 & 1023]}{pairs[bits >> 30 & 1023]}"
+        f"{pairs[bits >> 20 & 1023]}{pairs[bits >> 10 & 1023]}{_ALPHABET[bits >> 5 & 31]}"
+    )
 
 
 def version_of(text: str) -> int | None:
