@@ -114,10 +114,20 @@ def deposit_issues(resource: Mapping, actor_kind: str, *, language: str = "en", 
     What is said wrongly is always an error. What a document, list or deposit leaves unsaid is one where the rules of the dossier need it
     (NEEDED), else a warning: practice software that says less than PDSm asks is heard.
     """
-    found = [fault for url in deposit_profiles(resource, actor_kind) for fault in faults(resource, url)]
+    found = _deposit_faults(resource, actor_kind)
     if not strict:
         found = [fault._replace(severity="warning") if _unsaid(fault) else fault for fault in found]
     return [fault.issue(language) for fault in found]
+
+
+def deposit_errors(resource: Mapping, actor_kind: str, *, language: str = "en", strict: bool = False) -> list[Issue]:
+    """Those of `deposit_issues` that refuse it. What need not be told is not put into words, which takes longer than to find it."""
+    found = _deposit_faults(resource, actor_kind)
+    return [fault.issue(language) for fault in found if fault.severity == "error" and (strict or not _unsaid(fault))]
+
+
+def _deposit_faults(resource: Mapping, actor_kind: str) -> list[Fault]:
+    return [fault for url in deposit_profiles(resource, actor_kind) for fault in faults(resource, url)]
 
 
 def submission_issues(bundle: Mapping, actor_kind: str, *, language: str = "en", strict: bool = False) -> list[Issue]:

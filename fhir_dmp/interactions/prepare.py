@@ -103,8 +103,9 @@ def _check_images(value: object, place: str) -> None:
 
 def check_profiles(context: Context, checked: Checked) -> None:
     """Refuse what breaks the profiles that a write by this actor must follow; what is merely left unsaid only where the rules need it."""
-    found = profiles.deposit_issues(checked.value, context.actor.kind, language=context.language, strict=context.settings.strict_metadata)
-    if faults := [issue for issue in found if issue.severity in ("error", "fatal")]:
+    if faults := profiles.deposit_errors(
+        checked.value, context.actor.kind, language=context.language, strict=context.settings.strict_metadata
+    ):
         raise FhirError.many("unprocessable", faults)
 
 
