@@ -12,7 +12,7 @@ A tar archive in a box (signing.box), read front to back:
     contents.ndjson, traces.ndjson, seals.ndjson   documents and data; AuditEvents; Provenances (those with line breaks: in a Bundle .json)
     rows.ndjson                   each version in its order: key, place, and the facts it is judged by, in the clear
     proofs.ndjson                 of each trace, its place in the journal of the host; of one that came with a joined dossier also the
-                                  AuditEvent as it was there, which is what the journal holds
+                                  AuditEvent as it was there, which is what the journal holds, and its host where that is another one
     policy.json                   open break-glass grants, life of the dossier, choices of the law and version of the matrix
     manifest.json, manifest.jws   counts and digests of all of it, signed by the host
 """

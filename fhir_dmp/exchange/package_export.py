@@ -22,8 +22,9 @@ from fhir_dmp.exchange.package_facts import Names
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.references import parse_reference, references
-from fhir_dmp.interactions import audit_proof, choices, facts, merged
+from fhir_dmp.interactions import audit_proof, choices, facts, merged, origins
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.origins import Origins
 from fhir_dmp.signing import box, jws
 from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import digest
@@ -208,21 +209,30 @@ async def _directory(context: Context, rows: Sequence[Row]) -> list[Row]:
 
 
 async def _proofs(context: Context, traces: Sequence[Version]) -> list[dict]:
-    """The place of each trace in the signed journal, of what came with a joined dossier that of the original; one that came from another
-    host has none here. A trace that no head covers yet is waited for.
+    """The place of each trace in the signed journal, of what came with a joined dossier that of the original, which may be in the journal
+    of a host before this one. What came from there with this dossier itself is proved by what that host left with it, which is in it. A
+    trace that no head covers yet is waited for.
     """
     found, tries = [], PROOF_TRIES
     vault, joined = context.store.vault, bool(await merged.sources(context.store, traces[0].row.dossier)) if traces else False
+    left: dict[int, list[Origins]] = {}
     for one in traces:
+        reference = f"AuditEvent/{vault.seal_id(one.row.key)}"
         original = None if one.journal else await _original(context, one.row.key) if joined else None
         if not one.journal and (original is None or original.body is None):
             continue
+        if original is not None:
+            if original.dossier not in left:
+                left[original.dossier] = await origins.every(context.store, original.dossier)
+            if (proof := _given(f"AuditEvent/{vault.seal_id(original.key)}", original.body, left[original.dossier])) is not None:
+                found.append({"reference": reference, "proof": proof})
+                continue
         id = vault.seal_id(one.row.key if original is None else original.key)
         more = {} if original is None else {"joined": original.body.decode()}
         while True:
             try:
                 proof = form.proof_value(await audit_proof.proof_of(context.store, id)) | more
-                found.append({"reference": f"AuditEvent/{vault.seal_id(one.row.key)}", "proof": proof})
+                found.append({"reference": reference, "proof": proof})
                 break
             except FhirError as error:
                 if error.kind != "transient" or tries <= 0:
@@ -230,6 +240,14 @@ async def _proofs(context: Context, traces: Sequence[Version]) -> list[dict]:
                 tries -= 1
                 await asyncio.sleep(PROOF_SECONDS)
     return found
+
+
+def _given(reference: str, body: bytes, left: Sequence[Origins]) -> dict | None:
+    """The proof that a former host gave of a trace, with the trace as it was in its journal. body: here. left: by hosts of its dossier."""
+    for one in left:
+        if (proof := one.proofs.get(reference)) is not None:
+            return {"host": one.host, "joined": origins.translated(body, one.back).decode()} | proof
+    return None
 
 
 async def _original(context: Context, key: bytes) -> Row | None:

@@ -6,7 +6,6 @@ Keys of rows, versions, instants and facts stay what they were; only the public 
 and comes back finds its rows, and only what is new is added.
 """
 
-import base64
 import tarfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from fhir_dmp.consent.dossier import Dossier, Right
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import hosts, opening
+from fhir_dmp.exchange import hosts, opening, package_former
 from fhir_dmp.exchange import package as form
 from fhir_dmp.exchange.hosts import Card
 from fhir_dmp.exchange.package import Manifest, Package, Policy, Receipt, RowLine
@@ -51,7 +50,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Read:
-    """What a package says, verified. octets: number of file -> content as it is stored here. bodies: by reference, as they were there."""
+    """What a package says, verified. octets: number of file -> content as it is stored here. bodies: by reference, as they were there.
+
+    left: by hosts before the giving one, see package_former.tables.
+    """
 
     package: Package
     manifest: Manifest
@@ -60,6 +62,7 @@ class _Read:
     bodies: dict[str, bytes | None]
     octets: dict[int, Content]
     proofs: list[dict]
+    left: dict[int, Origins] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -128,7 +131,11 @@ async def _verified(context: Context, card: Card, opened: box.Opening) -> _Read:
                 package = msgspec.json.decode(files[info.name], type=Package)
                 await _expected(context, card, package)
     opened.finish()
-    return await _complete(card, package, files, sums, octets)
+    found = await _complete(card, package, files, sums, octets)
+    found.left = await package_former.tables(context.store, int(found.package.dossier), found.rows, octets)
+    journals = await package_former.Journals.open(context, card)
+    package_former.check(journals, card.host, found.rows, found.bodies, found.proofs, list(found.left.values()))
+    return found
 
 
 async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
@@ -180,7 +187,6 @@ async def _complete(card: Card, package: Package | None, files: dict, sums: dict
     found = _Read(package, manifest, kept, rows, bodies, octets, proofs)
     _identified(found)
     _seals(card, found)
-    _journal(card, found)
     return found
 
 
@@ -246,17 +252,6 @@ def _seals(card: Card, found: _Read) -> None:
 def _digest_inside(reference: str, body: bytes) -> str:
     data = seal.octets_of(body) if reference.startswith("Binary/") else None
     return digest(data) if data is not None else ""
-
-
-def _journal(card: Card, found: _Read) -> None:
-    """What is said to be in that host's journal is in it, as it came."""
-    traces = {f"{one.type}/{one.id}": one for one in found.rows if one.type == "AuditEvent" and one.current and not one.deleted}
-    origin, public = card.journal["origin"], base64.b64decode(card.journal["key"])
-    for one in found.proofs:
-        row = traces.get(one["reference"])
-        body = None if row is None else found.bodies[row.reference]
-        if body is None or not form.proves(one["proof"], bytes.fromhex(row.key), body, origin, public):
-            raise wrong(f"the proof of {one['reference']} does not show it in the journal of {card.host}")
 
 
 # ---- storing
@@ -335,18 +330,9 @@ class _Taking:
 
     async def _former(self) -> None:
         """What the hosts before the giving one left with the dossier, in ids of this host."""
-        for one in self.found.rows:
-            if one.octets is None or one.type != "Binary" or one.facts is not None:
-                continue
-            content = self.found.octets[one.octets.file]
-            try:
-                left = msgspec.json.decode(await self.store.contents.read_all(content.id, origins.MOST), type=Origins)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue
-            if origins.key_of(self.number, left.host).hex() == one.key and left.host != self.store.record.identity:
-                ids = {there: self.ids.get(here, here) for there, here in left.ids.items()}
-                proofs = {translated(name.encode(), self.ids).decode(): proof for name, proof in left.proofs.items()}
-                self.found.octets[one.octets.file] = await origins.write(self.store, self.number, Origins(left.host, ids, proofs))
+        for number, left in self.found.left.items():
+            here = package_former.here(left, self.ids, self.store.record.identity)
+            self.found.octets[number] = await origins.write(self.store, self.number, here)
 
     def _row(self, one: RowLine) -> Taken:
         return Taken(self._new_row(one, self.number, one.facts), one.acted_ms)
@@ -430,10 +416,11 @@ class _Taking:
             return None
         proofs = {translated(one["reference"].encode(), self.ids).decode(): one["proof"] for one in self.found.proofs}
         ids = {there: here for there, here in self.ids.items() if there != here}
+        former = {one.host for one in self.found.left.values()} - {package.host, own}
         current = await self.store.load(key)
         if (kept := await origins.load(self.store, self.number, package.host)) is not None:
-            ids, proofs = {**kept.ids, **ids}, {**kept.proofs, **proofs}
-        content = await origins.write(self.store, self.number, Origins(package.host, ids, proofs))
+            ids, proofs, former = {**kept.ids, **ids}, {**kept.proofs, **proofs}, former | {*kept.former}
+        content = await origins.write(self.store, self.number, Origins(package.host, ids, proofs, tuple(sorted(former))))
         id, version, at_ms = self.vault.seal_id(key), self.vault.new_version(self.context.random), self.context.now_ms()
         at_ms = at_ms if current is None else max(at_ms, current.updated_ms + 1)
         meta = {"versionId": version_id(version), "lastUpdated": to_instant(at_ms)}

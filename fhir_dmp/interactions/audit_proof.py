@@ -59,7 +59,7 @@ async def _kept(context: Context, row: Row, id: str, *, salted: bool) -> bytes |
             named += [{"name": "path", "valueBase64Binary": part} for part in proof["path"]]
             named += [{"name": name, "valueString": str(proof[name])} for name in ("number", "index", "checkpoint")]
             own = one.back.get(id, id) if joined is None else msgspec.json.decode(joined)["id"]
-            named += [{"name": "host", "valueString": one.host}, {"name": "id", "valueString": own}]
+            named += [{"name": "host", "valueString": proof.get("host", one.host)}, {"name": "id", "valueString": own}]
             return msgspec.json.encode({"resourceType": "Parameters", "parameter": named})
     # It came with a dossier that was joined to this one: it stands in a journal under the name it had there.
     there = await merged.original(context.reads, row.key)

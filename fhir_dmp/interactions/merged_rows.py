@@ -26,7 +26,6 @@ from fhir_dmp.signing.seal import Version as SealedVersion
 from fhir_dmp.signing.verdict import PASSED
 from fhir_dmp.store import takeover
 from fhir_dmp.store.naming import Hashing
-from fhir_dmp.store.records import Source
 from fhir_dmp.store.rows import Content, NewRow, Row
 from fhir_dmp.store.takeover import Taken, Version
 from fhir_dmp.store.vault import version_id
@@ -149,8 +148,8 @@ async def stage(context: Context, ids: Renaming, at_ms: int) -> None:
 
 async def versions_of(context: Context, dossier: int) -> list[Version]:
     """Everything that goes along with a dossier: not its Patient, nor the tables that former hosts left with it."""
-    known = [(one.rules.get("card") or {}).get("host") for one in await Source.objects.order_by("pk").to_list()]
-    tables = {origins.key_of(dossier, host) for host in known if host}
+    left = [one.host for one in await origins.every(context.store, dossier)]
+    tables = {origins.key_of(dossier, host) for host in (*left, context.store.record.identity)}
     read = [one async for one in takeover.versions(context.store, dossier)]
     return [one for one in read if one.row.type != PATIENT and one.row.key not in tables]
 

@@ -27,11 +27,14 @@ _ID = re.compile(rb"(?<![A-Za-z0-9+_-])[a-z2-7]{26}(?![A-Za-z0-9+_=-])")
 
 
 class Origins(msgspec.Struct, frozen=True):
-    """ids: there -> here. proofs: "AuditEvent/id" here -> proof of its place in the journal of that host."""
+    """ids: there -> here. proofs: "AuditEvent/id" here -> proof of its place in the journal of that host, or of the one that it names as
+    its `host`. former: hosts that left the same with that host.
+    """
 
     host: str
     ids: dict[str, str]
     proofs: dict[str, dict[str, Any]]
+    former: tuple[str, ...] = ()
 
     @property
     def back(self) -> dict[str, str]:
@@ -53,10 +56,17 @@ async def load(reads: Reader, dossier: int, host: str) -> Origins | None:
 
 
 async def every(reads: Reader, dossier: int) -> list[Origins]:
-    """What all former hosts of a dossier left with it."""
-    known = [(one.rules.get("card") or {}).get("host") for one in await Source.objects.order_by("pk").to_list()]
-    found = [await load(reads, dossier, host) for host in known if host]
-    return [one for one in found if one is not None]
+    """What all former hosts of a dossier left with it: those whose cards are known here, and those that they had it from."""
+    waiting = [(one.rules.get("card") or {}).get("host") for one in await Source.objects.order_by("pk").to_list()]
+    asked: set[str | None] = {None}
+    found = []
+    while waiting:
+        host = waiting.pop(0)
+        if host not in asked and (left := await load(reads, dossier, host)) is not None:
+            found.append(left)
+            waiting += left.former
+        asked.add(host)
+    return found
 
 
 async def write(store: Store, dossier: int, origins: Origins) -> Content:

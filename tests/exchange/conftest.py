@@ -1,4 +1,4 @@
-"""Two hosts: the rows of a real server, and a store in this process that takes them."""
+"""Hosts: the rows of a real server, and stores in this process that take them."""
 
 import os
 from pathlib import Path
@@ -23,5 +23,5 @@ def two(mongod, tmp_path_factory):
         yield opened
         opened.close()
     with MongoClient(mongod.uri) as client:
-        for name in (DATABASE, opened.b.database):
+        for name in [one.database for one in opened.settings]:
             client.drop_database(name)

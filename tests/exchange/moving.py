@@ -1,4 +1,4 @@
-"""Two hosts in one process, and random dossiers that go from one to the other."""
+"""Hosts in one process, and random dossiers that go from one to another."""
 
 import asyncio
 import io
@@ -9,6 +9,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from fhir_dmp.audit import chain, checkpoint
+from fhir_dmp.audit.merger import Merger
 from fhir_dmp.audit.verify import Report
 from fhir_dmp.consent.acts import ACTS
 from fhir_dmp.consent.asking import asking
@@ -29,7 +30,7 @@ from fhir_dmp.store.takeover import versions
 from fhir_dmp.store.vault import dossier_in
 from tests.access.world import GENERALIST, VISIBILITY, care_team, consent, day, document
 
-NAMES = ("host-a", "host-b")
+NAMES = ("host-a", "host-b", "host-c")
 PEOPLE = ("anna", "bruno", "carla", "nurse")
 LABELS = ("MASQUE_PS", "INVISIBLE_PATIENT", "INVISIBLE_REPRESENTANTS_LEGAUX")
 acts = st.lists(
@@ -132,22 +133,31 @@ class Played:
 
 
 class Two:
-    """Two hosts in this process: the rows of a server, and a store of their own."""
+    """Hosts in this process: the rows of a server, and a store of its own for each other one; most dossiers go between the first two."""
 
     def __init__(self, world, database, uri, folder):
         self.runner, self.world = asyncio.Runner(), world
         base = {"mongodb_uri": uri, "sandbox": False}
         self.a = Settings(data=world.server.data, database=database, base_url=world.server.fhir, **base)
         self.b = Settings(data=folder, database=f"taking_{os.getpid()}", base_url="http://other.test/fhir", **base)
+        third = folder / "third"
+        third.mkdir()
+        self.c = Settings(data=third, database=f"third_{os.getpid()}", base_url="http://third.test/fhir", **base)
+        self.settings = self.a, self.b, self.c
         self.stores = self.runner.run(self._open())
+        # What the server of the first host does for its journal.
+        self.mergers = {place: Merger(self.stores[place], self.settings[place].data) for place in (1, 2)}
 
     async def _open(self):
         # Records of hosts and keys are those of the store that was opened last: of the server's.
-        taking = await Store.open(self.b.mongodb_uri, self.b.database, data_dir=self.b.data)
-        opened = [await Store.open(self.a.mongodb_uri, self.a.database, data_dir=self.a.data), taking]
-        for store, one, name in zip(opened, (self.a, self.b), NAMES, strict=True):
-            await hosts.register(store, name, hosts.own(store, one.data, name))
-        return opened
+        opened = {place: await self._store(place) for place in (1, 2, 0)}
+        for place, name in enumerate(NAMES):
+            await hosts.register(opened[place], name, hosts.own(opened[place], self.settings[place].data, name))
+        return [opened[place] for place in range(len(NAMES))]
+
+    async def _store(self, place):
+        one = self.settings[place]
+        return await Store.open(one.mongodb_uri, one.database, data_dir=one.data)
 
     def close(self):
         async def closed():
@@ -158,8 +168,8 @@ class Two:
         self.runner.close()
 
     def plain(self, host):
-        context = context_of(self.stores[host], (self.a, self.b)[host], Rules(source="x", kind="host"))
-        return replace(context, enforcer=None, seals=SealKeys((self.a, self.b)[host].data))
+        context = context_of(self.stores[host], self.settings[host], Rules(source="x", kind="host"))
+        return replace(context, enforcer=None, seals=SealKeys(self.settings[host].data))
 
     async def snapshot(self, host, number, askers):
         """Everything of a dossier at one host, in words that do not depend on the host: rows by (key, version), decisions by (asker, key)
@@ -201,7 +211,7 @@ class Two:
     async def unproved(self, giver, taker, number):
         """Traces of the giver's journal that the taker cannot prove to be in it."""
         there = await origins.load(self.stores[taker], number, self.stores[giver].record.identity)
-        head = hosts.own(self.stores[giver], (self.a, self.b)[giver].data).journal
+        head = hosts.own(self.stores[giver], self.settings[giver].data).journal
         faults = []
         async for one in versions(self.stores[giver], number):
             if not one.journal or not one.current:
@@ -222,6 +232,8 @@ class Two:
     async def give(self, giver, taker, patient):
         """The octets of a package."""
         context, file = self.giving(giver, taker), io.BytesIO()
+        if giver in self.mergers:
+            await self.mergers[giver].round()
         await package_export.write(context, context.store.vault.dossier_of_patient(patient), NAMES[taker], file)
         return file.getvalue()
 
@@ -235,7 +247,7 @@ class Two:
         await transfer.settled(self.giving(giver, taker), receipt, NAMES[taker])
 
     def giving(self, giver, taker):
-        return transfer.as_host(self.plain(giver), (self.a, self.b)[giver].data, NAMES[taker])
+        return transfer.as_host(self.plain(giver), self.settings[giver].data, NAMES[taker])
 
     async def move(self, giver, taker, patient):
         """Give, take twice, acknowledge; the id of the Patient at the taker."""

@@ -191,3 +191,28 @@ def test_a_joined_dossier_is_verified_and_moves_like_any_other(hosts, tmp_path):
     for one in listed["entry"]:
         answer = at(b, bruno, there).get(f"DocumentReference/{one['resource']['id']}/$verify")
         assert told(answer)["seal"] == "passed", answer.text
+
+
+def test_a_dossier_that_was_moved_and_joined_goes_on_with_all_its_proofs(hosts, tmp_path):
+    """From the first host to the second, joined to another one there, and back: its traces stand in the journals of both."""
+    a, b = hosts
+    anna, bruno = a.world.professional(), b.world.professional()
+    ends, goes_on = a.world.open(traitant=anna), b.world.open(traitant=bruno)
+    a.world.deposit(ends, anna, text="ancien")
+    there = moved(a, b, ends.id, tmp_path)
+    joined = {"source-patient": {"reference": f"Patient/{there}"}}
+    assert b.world.operator().run(f"{goes_on.path}/$merge", **joined).status_code == 200
+    here = moved(b, a, goes_on.id, tmp_path)
+    holder = at(a, b.world.holder(goes_on), here)
+    assert at(a, bruno, here).get(f"DocumentReference?patient={here}").json()["total"] == 1
+    traces = holder.get(f"AuditEvent?patient={here}&_count=1000").json()["entry"]
+    names = dict.fromkeys(hosts, 0)
+    origins = {host: json.loads(host.command("hosts", "card"))["journal"]["origin"] for host in hosts}
+    for one in traces:
+        proof = holder.get(f"AuditEvent/{one['resource']['id']}/$proof")
+        if proof.status_code == 503:
+            continue  # of this host, and not in its journal yet
+        named = told(proof)
+        for host in hosts:
+            names[host] += named["checkpoint"].startswith(origins[host])
+    assert min(names.values()) > 3

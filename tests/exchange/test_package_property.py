@@ -3,7 +3,6 @@
 from base64 import b64decode
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -12,10 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from fhir_dmp.audit import chain
 from fhir_dmp.audit.checkpoint import opened
 from fhir_dmp.bench.growth import open_dossiers
-from fhir_dmp.exchange import hosts, package
+from fhir_dmp.exchange import hosts, package, package_former
 from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.package import RowLine
-from fhir_dmp.exchange.package_import import _Taking
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
@@ -317,18 +315,17 @@ def test_what_a_former_host_left_with_a_dossier_is_in_the_ids_of_each_that_takes
 
     async def carried(line):
         table = origins.Origins("first", {there: second}, {f"AuditEvent/{second}": {"number": 7}})
-        read = SimpleNamespace(rows=[line], octets={0: await origins.write(taker, number, table)})
-        taking = object.__new__(_Taking)
-        taking.store, taking.number, taking.ids, taking.found = taker, number, {second: here}, read
-        await taking._former()
-        octets = await taker.contents.read_all(read.octets[0].id, origins.MOST)
-        return msgspec.json.decode(octets, type=origins.Origins)
+        octets = {0: await origins.write(taker, number, table)}
+        left = await package_former.tables(taker, number, [line], octets)
+        return {file: package_former.here(one, {second: here}, "own") for file, one in left.items()}
 
-    found = two.runner.run(carried(place))
+    found = two.runner.run(carried(place))[0]
     assert (found.ids, found.proofs) == ({there: here}, {f"AuditEvent/{here}": {"number": 7}})
     # A content that only looks like it stays what it is.
     other = msgspec.structs.replace(place, key=origins.key_of(number, "second").hex())
-    assert two.runner.run(carried(other)).ids == {there: second}
+    assert two.runner.run(carried(other)) == {}
+    # What a host left itself is of no use to it.
+    assert package_former.here(found, {}, "first") == origins.Origins("first", {}, {})
 
 
 def test_what_was_joined_is_destroyed_with_the_dossier_that_goes_on(two):
