@@ -44,13 +44,17 @@ class Left(NamedTuple):
 
 
 class Stance:
-    """One asker in one dossier, from since_ms to before until_ms: as long as `standing` holds. kept: it will be met again."""
+    """One asker in one dossier, from since_ms to before until_ms: as long as `standing` holds. kept: it will be met again.
 
-    __slots__ = ("_left", "_view", "dossier", "hash64", "kept", "law", "request", "since_ms", "standing", "until_ms")
+    unrelated: a professional whom nothing lets into the whole of it.
+    """
+
+    __slots__ = ("_left", "_view", "dossier", "hash64", "kept", "law", "request", "since_ms", "standing", "unrelated", "until_ms")
 
     def __init__(self, request: Request, dossier: Dossier, law: Law, hash64: Hash64, now_ms: int) -> None:
         self.request, self.dossier, self.law, self.hash64 = request, dossier, law, hash64
-        self.standing = Standing(request, dossier, now_ms, law)
+        self.standing = standing = Standing(request, dossier, now_ms, law)
+        self.unrelated = standing.professional and not standing.related
         self.since_ms, self.until_ms, self.kept = now_ms, now_ms + 1, False
         self._left: dict[str, Left] = {}
         self._view: View | None = None

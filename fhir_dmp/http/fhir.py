@@ -113,7 +113,7 @@ class Fhir:
             request_id=request.scope.get("fhir_dmp.request_id", ""),
             client_address=client_address(request, services.settings),
             enforcer=enforcement.Enforcer(asked_by(actor), services.law) if ruled else None,
-            election=await services.store.elected() if ruled else None,
+            election=services.store.election or await services.store.elected() if ruled else None,
         )
         by_ins = actor.kind == "patient" and not actor.patient and actor.ins is not None
         return await search_access.recognised(context) if by_ins else context

@@ -80,11 +80,16 @@ class Ledger(msgspec.Struct):
 
     def note(self, patient: str, row: Row, id: str) -> None:
         """A version is about to be shown."""
-        self.disclosed.setdefault(patient, {})[row.type, id, version_id(row.version)] = None
+        shown = self.disclosed.get(patient)
+        if shown is None:
+            shown = self.disclosed[patient] = {}
+        shown[row.type, id, version_id(row.version)] = None
         visible = row.visible
-        for one in visible if type(visible) is list else (visible,) if visible else ():
-            if root := one.get("rt"):
-                self.lineages[root] = one
+        if type(visible) is dict:
+            if root := visible.get("rt"):
+                self.lineages[root] = visible
+        else:
+            self.lineages |= {one["rt"]: one for one in visible or () if one.get("rt")}
 
     def add(self, part: "Ledger", asked: str = "") -> None:
         """What one part of the request was shown and did.
@@ -201,7 +206,7 @@ class Known(msgspec.Struct):
         if self.policy is None:
             return self.reading(row).permits
         stance = self.stance
-        if stance.standing.professional and not stance.standing.related:
+        if stance.unrelated:
             return self.reading(row).permits  # what he wrote himself may let him in
         if row.type == TRACE and self._of_untold(row):
             return False
@@ -336,13 +341,12 @@ async def known(
         enforcer.ledger.patient = found.patient
         if found.grants and any(grant.covers(frozenset({met.request.person}), met.now_ms) for grant in found.grants):
             enforcer.ledger.purposes = BROKEN_GLASS
-        standing = met.stance.standing
-        unrelated = standing.professional and not standing.related
-        if authored and unrelated and met.request.person and await _authored(context, number, met.request.person):
+        stance = met.stance
+        if authored and stance.unrelated and met.request.person and await _authored(context, number, met.request.person):
             met.request = author_here(met.request)
         if reviewing.by_regulation(met):
             enforcer.ledger.regulated[number] = met
-        traitant = standing.traitant
+        traitant = stance.standing.traitant
         enforcer.ledger.watched |= traitant and row is None
         if (met.request.kind in HOLDERS_SIDE or traitant) and (row is None or row.type == TRACE):
             met.untold = await _untold(met) if traces else None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 WHOLE = ("AuditEvent.entity", "List.entry", "DocumentReference.relatesTo", "Composition.relatesTo")
 LABELLED = "DocumentReference"
 LABELS = sum(LABEL_BITS[label] for label in VISIBILITY)
+NO_LABELS: frozenset[str] = frozenset()
 
 
 async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -> list[bytes]:
@@ -40,9 +41,7 @@ async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -
     found = await pruned(context, met, rows)
     for place, row in enumerate(rows):
         if row.type == LABELLED:
-            body = found[place]
-            if b"MASQUE_PS" in body or b"INVISIBLE_" in body or restricted(row):
-                found[place] = labelled(met, row, body)
+            found[place] = labelled(met, row, found[place])
         elif row.type == "AuditEvent" and met.request.kind in HOLDERS_SIDE:
             found[place] = without_queries(found[place])
     return found
@@ -139,14 +138,14 @@ def leads(row: Row) -> bool:
 def restricted(row: Row) -> bool:
     """Whether its lineage carries a label of visibility."""
     visible = row.visible
-    if isinstance(visible, dict):
-        return bool(visible.get("lb", LABELS) & LABELS)
+    if type(visible) is dict:
+        return visible.get("lb", LABELS) & LABELS != 0
     return any(one.get("lb", LABELS) & LABELS for one in facts.listed(row))
 
 
 def labelled(met: "Known", row: Row, body: bytes) -> bytes:
     """A document with those visibility labels of its lineage that the asker may know of, in place of any it was sent with."""
-    shown = met.view.labels(facts.opened(met.context, row)[0]) if restricted(row) else frozenset()
+    shown = met.view.labels(facts.opened(met.context, row)[0]) if restricted(row) else NO_LABELS
     return relabelled(body, shown) if shown or b"MASQUE_PS" in body or b"INVISIBLE_" in body else body
 
 

@@ -161,6 +161,11 @@ class Store(Reader):
     def sandbox(self) -> bool:
         return self.record.sandbox
 
+    @property
+    def election(self) -> ObjectId | None:
+        """The same as `elected`, where it is known already; else None."""
+        return None if self._connection.routed else self._connection.election
+
     @translated
     async def elected(self) -> ObjectId | None:
         """Which election made the primary that is read from now on; None where elections are not told of.

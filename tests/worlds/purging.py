@@ -8,7 +8,9 @@ from dataclasses import replace
 from tests.worlds.histories import Play, Step
 from tests.worlds.people import HOLDERS
 
+# Who sees what others did; and who sees that of acts about access alone.
 WATCHING = (*HOLDERS, "traitant")
+MANAGING = "mandataire"
 # What depends on no right to read.
 FREE = frozenset({"deposit", "read", "search", "break"})
 
@@ -16,11 +18,11 @@ FREE = frozenset({"deposit", "read", "search", "break"})
 def purged(play: Play) -> list[Step]:
     """The steps of world B, with the requests to be sent there in `call`."""
     asker, hidden = play.asker.name, hidden_from(play)
-    plain = asker not in WATCHING and asker != "mandataire" and not _became_traitant(play, asker)
-    own = _authored_alone(play, asker) if plain else frozenset()
+    watching = asker in WATCHING or _became_traitant(play, asker)
+    own = frozenset() if watching or asker == MANAGING else _authored_alone(play, asker)
     kept = []
     for step in play.steps:
-        if play.is_asker(step.by) or not _gone(play, step, asker, hidden, plain, own):
+        if play.is_asker(step.by) or not _gone(play, step, asker, hidden, watching, own):
             kept.append(replace(step, call=step.without(hidden)) if step.without is not None else step)
     return kept
 
@@ -43,17 +45,19 @@ def hidden_from(play: Play) -> frozenset[int]:
     return hidden
 
 
-def _gone(play: Play, step: Step, asker: str, hidden: frozenset[int], plain: bool, own: frozenset[int]) -> bool:
+def _gone(play: Play, step: Step, asker: str, hidden: frozenset[int], watching: bool, own: frozenset[int]) -> bool:
     if step.kind == "setup":
         return False
     if step.lineage is not None and step.lineage in hidden:
         return True
     if step.lineage is not None and step.lineage >= play.lineages:
-        return plain  # a deposit that was refused
-    if not plain:
+        return not watching  # a deposit that was refused
+    if watching:
         return False
     if step.kind in ("read", "search") or not step.done:
         return True
+    if asker == MANAGING:
+        return False
     if step.kind == "label" and step.lineage in own:
         return True
     if step.kind == "rule":
