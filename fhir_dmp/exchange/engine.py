@@ -377,7 +377,7 @@ class _Run:
         changes = [one.change for one in (made.stamped, *made.superseded)]
         stored = Stored(unit.version, unit.digest, row.version, self.engine.job, 201 if created else 200)
         told = (own, *(Told(one.row, one.id, made.patient) for one in made.superseded))
-        joined = made.key is not None and dossier_in(made.key) != row.dossier
+        joined = self.engine.foreign.joined.passed(dossier_in(made.key)) if made.key and dossier_in(made.key) != row.dossier else ()
         return Entry(changes, Receipt(unit.keys, made.key or row.key, row.type, stored, made.promises, joined=joined)), told
 
     async def _flush(self) -> None:
@@ -455,11 +455,12 @@ class _Run:
             self.known.setdefault(promise.name, Line(promise.key, promise.type))
 
     async def _contested(self, unit: Unit, error: BaseException) -> None:
-        """Somebody else wrote the resource at the same moment: once more on what it is now."""
-        self.engine.seen.forget()
+        """Somebody else wrote the resource at the same moment, or its dossier was parted from another: once more on what it is now."""
         for _ in range(TURNS):
             if not isinstance(error, Conflict):
                 raise error
+            self.engine.seen.forget()
+            await self.engine.foreign.joined.renew()
             self.touched |= {self.context.store.vault.locate(unit.type, unit.id)} if unit.id is not None else set()
             ready = await self._ready(unit)
             (outcome,) = await self._commit([ready])

@@ -29,22 +29,38 @@ class Joined:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._ways: dict[int, Renaming | None] = {}
+        self._passed: dict[int, tuple[tuple[int, int], ...]] = {}
 
     async def learn(self, lines: Iterable[Line]) -> None:
         """Look where the dossiers go on in which these things are."""
         keys = {key for line in lines for key in (line.key, *(part.key for stored in line.versions for part in stored.parts))}
         new = {dossier_in(key) for key in keys if key} - self._ways.keys() - {COMMON}
-        if not new:
-            return
-        policies = await self._context.store.policies(new)
-        for number in new:
-            found, way = policies.get(number), None
-            if found is not None and found.status is Status.CLOSED:
-                goes_on, _ = await merged.survivor(self._context, found.patient)
-                if goes_on != found.patient:
-                    vault = self._context.store.vault
-                    way = Renaming(vault, number, vault.dossier_of_patient(goes_on), (found.patient, goes_on))
-            self._ways[number] = way
+        if new:
+            await self._look(new)
+
+    async def renew(self) -> None:
+        """Look again: something is not as it was."""
+        known, self._ways, self._passed = set(self._ways), {}, {}
+        if known:
+            await self._look(known)
+
+    async def _look(self, numbers: Iterable[int]) -> None:
+        vault, policies = self._context.store.vault, await self._context.store.policies(set(numbers))
+        for number in numbers:
+            found, self._ways[number] = policies.get(number), None
+            if found is None or found.status is not Status.CLOSED:
+                continue
+            passed, _ = await merged.way(self._context, found.patient)
+            if len(passed) > 1:
+                goes_on = vault.dossier_of_patient(passed[-1])
+                self._ways[number] = Renaming(vault, number, goes_on, (found.patient, passed[-1]))
+                ended = [number, *map(vault.dossier_of_patient, passed[1:-1])]
+                there = policies | await self._context.store.policies(set(ended))
+                self._passed[number] = tuple((one, there[one].epoch) for one in ended if there.get(one) is not None)
+
+    def passed(self, dossier: int) -> tuple[tuple[int, int], ...]:
+        """The dossiers that ended between one and the one that goes on, itself first: number and epoch of the policy of each."""
+        return self._passed.get(dossier, ())
 
     def home(self, patients: Iterable[bytes], dossier: int) -> int:
         """Number of the dossier he had whose things are in `dossier` now: most often that itself. patients: keys of all who are named."""

@@ -59,16 +59,21 @@ def linked(patient: Mapping[str, Any], kind: str) -> list[str]:
 
 async def survivor(context: Context, id: str, row: Row | None = None) -> tuple[str, Row | None]:
     """The Patient that goes on for one that was joined to another, himself for any other. row: of `id`, where it is read already."""
-    seen = {id}
+    passed, row = await way(context, id, row)
+    return passed[-1], row
+
+
+async def way(context: Context, id: str, row: Row | None = None) -> tuple[list[str], Row | None]:
+    """Logical ids from a Patient to the one that goes on for him, and that one's row. row: of `id`, where it is read already."""
+    passed = [id]
     row = row if row is not None else await context.reads.load(context.store.vault.locate("Patient", id))
     while row is not None and row.body is not None and _MARK in row.body:
         found = linked(json.parse(row.body), REPLACED_BY)
-        if not found or found[0] in seen:
+        if not found or found[0] in passed:
             break
-        id = found[0]
-        seen.add(id)
-        row = await context.reads.load(context.store.vault.locate("Patient", id))
-    return id, row
+        passed.append(found[0])
+        row = await context.reads.load(context.store.vault.locate("Patient", found[0]))
+    return passed, row
 
 
 async def sources(reads: Reader, dossier: int) -> list[int]:

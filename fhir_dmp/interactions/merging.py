@@ -37,6 +37,9 @@ PARAMETERS = (
 )
 # What of a Patient is told to staff, who read no dossier.
 TOLD = ("resourceType", "id", "meta", "identifier", "active", "link")
+# How often what came meanwhile is taken along before the asker is asked to come again.
+TURNS = 8
+STILL_COMING = "more and more comes into the two dossiers, please repeat"
 PREVIEW = Issue("information", "informational", "nothing was changed: this is a preview")
 CERTAIN = Issue("information", "informational", "the two dossiers are of one person by number and traits")
 
@@ -81,9 +84,7 @@ class Pair:
     @property
     def claims(self) -> list[bytes]:
         """What two acts on the rights of one of them must not decide at once; as rights.together claims it."""
-        vault = self.context.store.vault
-        numbers = (self.ids.source, self.ids.target)
-        return [vault.hash64(b"rights\0" + one.to_bytes(8, "big", signed=True)).to_bytes(8, "big", signed=True) for one in numbers]
+        return [joining.rights_of(self.context.store.vault, one) for one in (self.ids.source, self.ids.target)]
 
     async def patients(self, inside: Context) -> tuple[Row, Row]:
         """Both Patients; 404 where there is none."""
@@ -116,14 +117,13 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
 
     at_ms = await context.store.transact(lambda transaction: close(context.inside(transaction)), claims=pair.claims)
     await writing.keep(context)
-    await stage(context, pair.ids, at_ms)
-
-    async def show(inside: Context) -> Row:
-        return await _shown(inside, pair)
-
-    row = await context.store.transact(lambda transaction: show(context.inside(transaction)), claims=pair.claims)
-    await writing.keep(context)
-    return answer(given, doubts, row)
+    for _ in range(TURNS):
+        await stage(context, pair.ids, at_ms)
+        row = await context.store.transact(lambda transaction: _shown(context.inside(transaction), pair), claims=pair.claims)
+        if row is not None:
+            await writing.keep(context)
+            return answer(given, doubts, row)
+    raise FhirError("transient", STILL_COMING, headers={"Retry-After": "5"})
 
 
 def doubtful(ends: Mapping[str, Any], goes_on: Mapping[str, Any]) -> list[Issue]:
@@ -169,15 +169,22 @@ async def _closed(inside: Context, pair: Pair, doubts: list[Issue]) -> int:
     return changed[0].row.updated_ms
 
 
-async def _shown(inside: Context, pair: Pair) -> Row:
-    """Show what is staged, with the policy of both; the Patient that goes on."""
+async def _shown(inside: Context, pair: Pair) -> Row | None:
+    """Show what is staged, with the policy of both; the Patient that goes on. None when not everything is staged: what had been decided
+    on before the source was closed may be stored later.
+    """
     ends, row = await pair.patients(inside)
     if merged.linked(json.parse(ends.body), REPLACED_BY) != [pair.target]:
         raise FhirError("conflict", "the two dossiers were parted meanwhile")
+    value = json.parse_exact(row.body)
+    done = pair.source in merged.linked(value, REPLACES)
+    missing, stale = await joining.behind(inside.transaction, pair.ids.source, pair.ids.target, shown=done)
+    if missing or stale:
+        await joining.drop(inside.transaction, stale)
+        return None
     await joining.reveal(inside.transaction, pair.ids.target)
     inside.enforcer.ledger.patient = pair.target
-    value = json.parse_exact(row.body)
-    if pair.source in merged.linked(value, REPLACES):
+    if done:
         await policy.recompute(inside, pair.ids.target, at_ms=inside.now_ms())
         return row
     link = {"other": {"reference": f"Patient/{pair.source}"}, "type": REPLACES}

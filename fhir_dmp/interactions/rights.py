@@ -18,6 +18,7 @@ from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.prepare import Checked, Place, check, place_of, stamp, written
+from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.rows import Change, Row
 from fhir_dmp.store.vault import COMMON
 
@@ -100,7 +101,7 @@ async def together(context: Context, dossier: int, work: Callable[[Context], Awa
 
 def claim(context: Context, dossier: int) -> bytes:
     """What two acts on the rights of one dossier have in common."""
-    return context.store.vault.hash64(b"rights\0" + dossier.to_bytes(8, "big", signed=True)).to_bytes(8, "big", signed=True)
+    return rights_of(context.store.vault, dossier)
 
 
 def never(type_name: str, method: str) -> None:

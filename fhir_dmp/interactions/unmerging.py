@@ -37,15 +37,18 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
     if given.flag("preview"):
         _, row = await _joined(context, pair)
         return merging.answer(given, [merging.PREVIEW], row)
-    leaving = await context.store.transact(lambda transaction: _hidden(context.inside(transaction), pair), claims=pair.claims)
-    await _given_back(context, pair, leaving)
+    for _ in range(merging.TURNS):
+        leaving = await context.store.transact(lambda transaction: _hidden(context.inside(transaction), pair), claims=pair.claims)
+        await _given_back(context, pair, leaving)
 
-    async def part(inside: Context) -> Row:
-        return await _parted(inside, pair, leaving)
+        async def part(inside: Context, leaving: _Leaving = leaving) -> Row | None:
+            return await _parted(inside, pair, leaving)
 
-    row = await context.store.transact(lambda transaction: part(context.inside(transaction)), claims=pair.claims)
-    await writing.keep(context)
-    return merging.answer(given, [PARTED], row)
+        row = await context.store.transact(lambda transaction: part(context.inside(transaction)), claims=pair.claims)
+        if row is not None:
+            await writing.keep(context)
+            return merging.answer(given, [PARTED], row)
+    raise FhirError("transient", merging.STILL_COMING, headers={"Retry-After": "5"})
 
 
 async def _joined(inside: Context, pair: Pair) -> tuple[Row, Row]:
@@ -57,25 +60,35 @@ async def _joined(inside: Context, pair: Pair) -> tuple[Row, Row]:
 
 @dataclass(slots=True)
 class _Leaving:
-    """What leaves the dossier that goes on. keys: of rows there. lineages: hashes of their roots there."""
+    """What leaves the dossier that goes on. rows: of the other one, type and key. keys: of rows there. lineages: hashes of their roots
+    there. state: what was current of them, see joining.state.
+    """
 
+    rows: list[tuple[str, bytes]]
     keys: list[bytes]
     lineages: frozenset[int]
+    state: dict[bytes, str] = field(default_factory=dict)
 
 
 async def _hidden(inside: Context, pair: Pair) -> _Leaving:
     """Take what belongs to the other dossier out of sight, what replaced it here too: from now on nobody changes it here."""
     await _joined(inside, pair)
-    rows = [(one.row.type, one.row.key) for one in await versions_of(inside, pair.ids.source)]
+    leaving = await _belonging(inside, pair, [(one.row.type, one.row.key) for one in await versions_of(inside, pair.ids.source)])
+    await joining.hide(inside.transaction, leaving.keys)
+    leaving.state = await joining.state(inside.transaction, leaving.keys)
+    return leaving
+
+
+async def _belonging(inside: Context, pair: Pair, own: list[tuple[str, bytes]]) -> _Leaving:
+    """What of the dossier that goes on belongs to the other one now. own: what that one has itself, type and key."""
+    rows = list(own)
     # And what sources sent meanwhile for whoever had it, or had one that was joined to it before.
     came = await Ledger(inside.store).joined(await _every(inside, pair.ids.source))
     rows += [(type_name, pair.ids.back.key(key)) for type_name, key in came]
     lineages = frozenset(roots(inside.store.vault, rows, pair.ids).values())
     keys = [pair.ids.key(key) for _, key in rows]
     keys += await joining.of_lineages(inside.transaction, pair.ids.target, sorted(lineages))
-    leaving = _Leaving(list(dict.fromkeys(keys)), lineages)
-    await joining.hide(inside.transaction, leaving.keys)
-    return leaving
+    return _Leaving(own, list(dict.fromkeys(keys)), lineages)
 
 
 async def _every(inside: Context, dossier: int) -> list[int]:
@@ -150,9 +163,15 @@ def _relabelled(row: Row, visible: Any) -> NewRow:
     return NewRow(*place, 0, (), (), (), (), None, row.method, visible=visible)
 
 
-async def _parted(inside: Context, pair: Pair, leaving: _Leaving) -> Row:
-    """Take the copies away, open the dossier that had ended, and undo both links; the Patient that went on."""
+async def _parted(inside: Context, pair: Pair, leaving: _Leaving) -> Row | None:
+    """Take the copies away, open the dossier that had ended, and undo both links; the Patient that went on.
+
+    None when something came since it was looked at what leaves: that is to be given back first.
+    """
     ended, goes_on = await _joined(inside, pair)
+    now = await _belonging(inside, pair, leaving.rows)
+    if set(now.keys) != set(leaving.keys) or await joining.state(inside.transaction, leaving.keys) != leaving.state:
+        return None
     await joining.drop(inside.transaction, leaving.keys)
     asked = f"Patient/{pair.target}/$unmerge?{pair.asked}"
     value = _unlinked(ended, REPLACED_BY, pair.target)

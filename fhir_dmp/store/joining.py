@@ -12,9 +12,17 @@ from bson import Binary
 
 from fhir_dmp.store.failures import translated
 from fhir_dmp.store.resources import Store, Transaction
+from fhir_dmp.store.vault import Vault
 
 STAGED = "z"
 AT_ONCE = 1_000
+# What is not copied as it is, or comes all the time.
+UNLIKE = ["Patient", "AuditEvent", "Consent", "CareTeam", "RelatedPerson"]
+
+
+def rights_of(vault: Vault, dossier: int) -> bytes:
+    """What two acts on the rights of one dossier claim, so that one is decided after the other."""
+    return vault.hash64(b"rights\0" + dossier.to_bytes(8, "big", signed=True)).to_bytes(8, "big", signed=True)
 
 
 @translated
@@ -43,16 +51,54 @@ async def staged(store: Store, dossier: int) -> dict[bytes, Any]:
 
 @translated
 async def of_lineages(transaction: Transaction, dossier: int, roots: Sequence[int]) -> list[bytes]:
-    """Keys of the current rows of a dossier that belong to these lineages alone, traces left out. roots: y.rt."""
+    """Keys of the current rows of a dossier, staged or not, that belong to these lineages alone, traces left out. roots: y.rt."""
     wanted, found = set(roots), []
     for part in range(0, len(roots), AT_ONCE):
-        where = {"d": dossier, "y.rt": {"$in": list(roots[part : part + AT_ONCE])}, "t": {"$ne": "AuditEvent"}}
-        command = {"find": "resources", "filter": where, "projection": {"y.rt": 1}, "hint": "dossier"}
+        some = {"$in": list(roots[part : part + AT_ONCE])}
+        where = {"d": dossier, "$or": [{"y.rt": some}, {f"{STAGED}.rt": some}], "t": {"$ne": "AuditEvent"}}
+        command = {"find": "resources", "filter": where, "projection": {"y.rt": 1, f"{STAGED}.rt": 1}, "hint": "dossier"}
         for document in await transaction._store.connection.read(command, transaction._session):
-            facts = document["y"] if isinstance(document["y"], list) else [document["y"]]
-            if {one["rt"] for one in facts} <= wanted:
+            facts = document.get("y") or document[STAGED]
+            if {one["rt"] for one in (facts if isinstance(facts, list) else [facts])} <= wanted:
                 found.append(bytes(document["_id"]))
     return list(dict.fromkeys(found))
+
+
+@translated
+async def state(transaction: Transaction, keys: Iterable[bytes]) -> dict[bytes, str]:
+    """What is current of rows, by key: equal as long as neither a version nor an act came."""
+    fields = {"v": 1, "a": 1, "y": 1, STAGED: 1}
+    found = {}
+    for part in _parts(keys):
+        command = {"find": "resources", "filter": {"_id": {"$in": part}}, "projection": fields, "hint": "_id_"}
+        for document in await transaction._store.connection.read(command, transaction._session):
+            found[bytes(document["_id"])] = repr([document.get(name) for name in fields])
+    return found
+
+
+@translated
+async def behind(transaction: Transaction, source: int, target: int, *, shown: bool) -> tuple[bool, list[bytes]]:
+    """Whether a row of one dossier has no copy in another, under the same random bytes; and keys of staged copies of a former version.
+
+    Its Patient, its traces, its rights and what has no facts are left out. shown: the copies have versions of their own by now.
+    """
+    read, session = transaction._store.connection.read, transaction._session
+    there = {"find": "resources", "filter": {"d": target}, "projection": {"v": 1, STAGED: 1}, "hint": "dossier"}
+    copies = {bytes(one["_id"])[8:]: one for one in await read(there, session)}
+    own = {
+        "find": "resources",
+        "filter": {"d": source, "y": {"$exists": True}, "t": {"$nin": UNLIKE}},
+        "projection": {"v": 1},
+        "hint": "dossier",
+    }
+    missing, stale = False, []
+    for one in await read(own, session):
+        copy = copies.get(bytes(one["_id"])[8:])
+        if copy is None:
+            missing = True
+        elif not shown and copy["v"] != one["v"] and STAGED in copy:
+            stale.append(bytes(copy["_id"]))
+    return missing, stale
 
 
 @translated

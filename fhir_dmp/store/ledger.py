@@ -19,7 +19,8 @@ from pymongo.read_concern import ReadConcern
 
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import repeated
-from fhir_dmp.store.failures import translated, unavailable
+from fhir_dmp.store.failures import Conflict, translated, unavailable
+from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.resources import GROUP_WRITES, Store, Transaction, nothing_stored
 from fhir_dmp.store.rows import OPTIONS, Change
 from fhir_dmp.store.vault import Vault, dossier_in
@@ -87,7 +88,8 @@ class Promise(NamedTuple):
 class Receipt(NamedTuple):
     """What is to be written beside the rows. names: keyed hashes, 16 bytes each, of the thing itself and of its other names.
 
-    joined: the dossier of `key` was joined to another one, which has the row under the same eight random bytes.
+    joined: where the dossier of `key` was joined to another one, which has the row under the same eight random bytes: that dossier and all
+    between the two, with the epoch of the policy of each; they are still joined when it is stored.
     """
 
     names: tuple[bytes, ...]
@@ -96,7 +98,7 @@ class Receipt(NamedTuple):
     stored: Stored
     promises: tuple[Promise, ...] = ()
     stand_in: bytes = b""
-    joined: bool = False
+    joined: tuple[tuple[int, int], ...] = ()
 
     @property
     def every_name(self) -> tuple[bytes, ...]:
@@ -207,6 +209,8 @@ class Ledger:
             at += len(entry.changes)
 
         attempts = 0
+        ended = {dossier: epoch for entry in entries for one in entry.receipts for dossier, epoch in one.joined}
+        claims = sorted(rights_of(self.store.vault, dossier) for dossier in ended)
 
         async def attempt(session: AsyncClientSession, look: bool) -> list[Outcome]:
             nonlocal attempts
@@ -215,6 +219,12 @@ class Ledger:
             names = (name for entry in entries for one in entry.receipts for name in one.every_name)
             lines = await self._known(names, session) if look else {}
             outcomes: list[Outcome] = [_repeated(entry.receipt, lines, only=entry.only) for entry in entries]
+            if ended:
+                await claim(self._connection, session, claims, self.store.clock())
+                now = {number: one and one.epoch for number, one in (await Transaction(self.store, session, turn).policies(ended)).items()}
+                for place, entry in enumerate(entries):
+                    if outcomes[place] is None and any(now.get(one) != epoch for each in entry.receipts for one, epoch in each.joined):
+                        outcomes[place] = Failed(Conflict(0, None, "the dossier it is for was parted from another one meanwhile"))
             fresh = [place for place, outcome in enumerate(outcomes) if outcome is None]
             if attempts > 1 and len(fresh) < len(outcomes):
                 turn.forget()  # it may be our own, of an attempt that seemed to fail
@@ -229,7 +239,7 @@ class Ledger:
             self.store.still(election)
             return outcomes
 
-        async with self.store._lanes.turn(nothing_stored) as turn:
+        async with self.store._locks.hold(claims), self.store._lanes.turn(nothing_stored) as turn:
             if all(change.expected is None for entry in entries for change in entry.changes):
                 # Most of what comes is new: it is stored without looking first, and looked at only when something was there.
                 with contextlib.suppress(_Known):

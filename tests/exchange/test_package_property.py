@@ -236,10 +236,13 @@ def test_a_merge_that_was_cut_off_shows_nothing_half_and_is_gone_on_with(two):
     assert cut.documents(cut.goes_on) == other
     cut.ask("$merge")
     assert cut.documents(cut.goes_on) == own + other
+    author, id = cut.ends.reports[1]
+    replacing = {"relatesTo": [{"code": "replaces", "target": {"reference": f"DocumentReference/{cut.pair.ids.get(id)}"}}]}
+    two.world.deposit(cut.goes_on.dossier, author, **replacing)
     two.runner.run(cut.hide())
     assert (cut.documents(cut.ends), cut.documents(cut.goes_on)) == (None, other)
     cut.ask("$unmerge")
-    assert (cut.documents(cut.ends), cut.documents(cut.goes_on)) == (own, other)
+    assert (cut.documents(cut.ends), cut.documents(cut.goes_on)) == (own + 1, other)
 
 
 def test_the_traces_of_what_was_joined_are_proved_to_the_next_host(two):
