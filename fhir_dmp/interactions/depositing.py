@@ -20,6 +20,7 @@ from fhir_dmp.interactions import deposit_faults, enforcement, facts, reviewing,
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
+from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_profiles, place_of, stamp
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, dossier_in
@@ -81,6 +82,8 @@ async def decided(
         if one.checked.type != DOCUMENT:
             await _other(context, met, one, named, items)
     await _whole(context, met, items, resolved=resolved)
+    if context.transaction is None and not resolved:
+        await in_step()
     for one in items:  # who may not write it is not told what is wrong with it
         check_profiles(context, one.checked)
     return met, predecessors

@@ -27,6 +27,7 @@ from fhir_dmp.interactions import (
 )
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.depositing import DOCUMENT, Item
+from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_body_id, place_of, stamp, written
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.ledger import Repeated
@@ -67,7 +68,10 @@ async def create(context: Context, type_name: str, body: bytes) -> Answer:
     """POST [type]."""
     if type_name in NEVER:
         raise not_allowed(type_name, "POST", "GET, HEAD")
-    return await create_checked(context, check(context, body, type_name))
+    await in_step()
+    checked = check(context, body, type_name)
+    await in_step()
+    return await create_checked(context, checked)
 
 
 async def create_checked(context: Context, checked: Checked) -> Answer:
@@ -102,7 +106,9 @@ async def _deposited(context: Context, checked: Checked) -> Answer:
         if checked.type == DOCUMENT:
             items = _published(context, items[0])
         met, before = await depositing.decided(context, items)
+        await in_step()
         stamped = [await _stamped(context, one, met.number) for one in items]
+        await in_step()
         try:
             await writing.write(context, [(one.change, one.id) for one in (*stamped, *before)])
         except Conflict:
@@ -131,6 +137,8 @@ def _with_id(context: Context, checked: Checked) -> Item:
 
 def _published(context: Context, item: Item) -> list[Item]:
     """ITI-105: what a document carries in its attachments becomes Binaries beside it, deposited with it."""
+    if not any("data" in (content.get("attachment") or ()) for content in item.checked.value.get("content") or ()):
+        return [item]
     tree = json.parse_exact(item.checked.body)
     binaries: list[Item] = []
     dossier = place_of(context, item.checked, item.id).dossier

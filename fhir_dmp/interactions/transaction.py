@@ -35,6 +35,7 @@ from fhir_dmp.interactions.batch import entry_answer, request_of, worded
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.depositing import Item
 from fhir_dmp.interactions.facts import Origin
+from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, check, stamp, written
 from fhir_dmp.search import extract
 from fhir_dmp.search.values import Reference
@@ -156,6 +157,7 @@ async def _committed(context: Context, plan: bundle.Plan, prefer: str) -> list[b
     strict = any(entry.if_match or entry.if_none_match for entry in plan.entries)
     for turn in range(update.TURNS):
         work = await _prepared(context, plan)
+        await in_step()
         try:
             await writing.write(context, work.changes)
         except Conflict:

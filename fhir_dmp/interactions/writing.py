@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from fhir_dmp.interactions import policy, reviewing, sealing, tracing
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import COMMON, dossier_row
 
@@ -20,6 +21,8 @@ async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind
     """
     rows = [change for change, _ in changes]
     seals = sealing.of_writes(context, changes)
+    if context.transaction is None:
+        await in_step()
     everything = [*rows, *seals, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked)]
     touched = touching(context, [change.row for change in rows])
     withdrawn = sealing.following(context, changes)
