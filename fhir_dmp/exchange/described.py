@@ -14,11 +14,24 @@ from fhir_dmp.dmp.visibility import ALIASES
 from fhir_dmp.errors import FhirError
 
 URI = "urn:ietf:rfc:3986"
-# OID -> the system FHIR knows it by; others are urn:oid:.
+NOS = "https://mos.esante.gouv.fr/NOS"
+# OID -> the system FHIR knows it by; others are urn:oid:. Terminologies of CI-SIS: https://mos.esante.gouv.fr/NOS/
 SYSTEMS = {
     "2.16.840.1.113883.6.1": "http://loinc.org",
     "2.16.840.1.113883.6.96": "http://snomed.info/sct",
     "2.16.840.1.113883.5.25": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality",
+    "2.16.840.1.113883.5.88": "http://terminology.hl7.org/CodeSystem/v3-ParticipationFunction",
+    "2.16.840.1.113883.5.111": "http://terminology.hl7.org/CodeSystem/v3-RoleCode",
+    "1.2.250.1.213.1.1.4.1": f"{NOS}/TRE_A03-ClasseDocument/FHIR/TRE-A03-ClasseDocument",
+    "1.2.250.1.213.1.1.4.5": f"{NOS}/TRE_A02-ProfessionSavFaire-CISIS/FHIR/TRE-A02-ProfessionSavFaire-CISIS",
+    "1.2.250.1.213.1.1.4.6": f"{NOS}/TRE_A00-ProducteurDocNonPS/FHIR/TRE-A00-ProducteurDocNonPS",
+    "1.2.250.1.213.1.1.4.9": f"{NOS}/TRE_A01-CadreExercice/FHIR/TRE-A01-CadreExercice",
+    "1.2.250.1.213.1.1.4.12": f"{NOS}/TRE_A05-TypeDocComplementaire/FHIR/TRE-A05-TypeDocComplementaire",
+    "1.2.250.1.213.1.6.1.4": f"{NOS}/TRE_R94-ProfessionSocial/FHIR/TRE-R94-ProfessionSocial",
+    "1.2.250.1.213.1.6.1.107": f"{NOS}/TRE_R85-RolePriseCharge/FHIR/TRE-R85-RolePriseCharge",
+    "1.2.250.1.213.1.6.1.109": f"{NOS}/TRE_R95-UsagerTitre/FHIR/TRE-R95-UsagerTitre",
+    "1.2.250.1.71.1.2.7": f"{NOS}/TRE_G15-ProfessionSante/FHIR/TRE-G15-ProfessionSante",
+    "1.2.250.1.71.4.2.4": f"{NOS}/TRE_R02-SecteurActivite/FHIR/TRE-R02-SecteurActivite",
 }
 GENDERS = {"M": "male", "F": "female", "U": "unknown", "UN": "other", "O": "other"}
 FORMATS = "http://ihe.net/fhir/ihe.formatcode.fhir/CodeSystem/formatcode"
@@ -166,8 +179,8 @@ def _without_empty(value: dict) -> dict:
 def system_of(oid: str) -> str:
     """The system FHIR knows an OID by.
 
-    >>> system_of("2.16.840.1.113883.6.1"), system_of("1.2.250.1.213.1.1.4.12")
-    ('http://loinc.org', 'urn:oid:1.2.250.1.213.1.1.4.12')
+    >>> system_of("2.16.840.1.113883.6.1"), system_of("1.2.250.1.999.12")
+    ('http://loinc.org', 'urn:oid:1.2.250.1.999.12')
     """
     return SYSTEMS.get(oid) or ALIASES.get(f"urn:oid:{oid}") or (f"urn:oid:{oid}" if oid else "")
 

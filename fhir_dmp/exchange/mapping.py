@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 from fhir_dmp.dmp import spaces
 from fhir_dmp.dmp.spaces import PROFILES
 from fhir_dmp.dmp.visibility import concept, labels_of
+from fhir_dmp.exchange.described import system_of
 from fhir_dmp.exchange.rules import Rules, Target
 from fhir_dmp.search.spelling import fold
 
 NEAREST = 5
+OID = "urn:oid:"
 # Element of context -> ValueSets of its codes.
 SETS = {"practiceSetting": ("dmp-practice-setting",), "facilityType": ("dmp-facility-type", "dmp-facility-type-cisis")}
 
@@ -74,6 +76,12 @@ def _element(element: str, said: Any, rules: Rules, unknown: list[Unknown]) -> A
     codings = [one for one in said.get("coding") or () if isinstance(one, dict)]
     if any(_is_known(element, one.get("system"), one.get("code")) for one in codings):
         return said
+    for one in codings:
+        # The same code under the OID of its system.
+        if str(one.get("system")).startswith(OID) and _is_known(
+            element, system := system_of(one["system"].removeprefix(OID)), one.get("code")
+        ):
+            return {**said, "coding": [{**one, "system": system}, *codings]}
     locals_ = [(f"{one.get('system') or ''}|{one.get('code') or ''}", one.get("display") or "") for one in codings if one.get("code")]
     text = str(said.get("text") or "")
     if not locals_:

@@ -7,9 +7,12 @@ import zipfile
 import pytest
 
 from fhir_dmp.dmp.identity import IDNPS, INS_NIR_TEST, is_qualified
+from fhir_dmp.dmp.spaces import PROFILES
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import cda, xdm, xml
+from fhir_dmp.exchange import cda, mapping, xdm, xml
+from fhir_dmp.exchange.described import SYSTEMS
 from fhir_dmp.exchange.inputs import Input, items
+from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.schema import validate
 
@@ -131,7 +134,8 @@ def described(id: str, uri: str, unique: str, mime: str = "application/pdf") -> 
     return OBJECT.format(id=id, uri=uri, unique=unique, mime=mime, title=f"Document {id}", codes=told, oid=INS_OID, author=AUTHOR)
 
 
-def archive(**members: bytes) -> bytes:
+def archive(ins: str = "260058815400233", birth: str = "19600512", **members: bytes) -> bytes:
+    """An XDM archive of two documents, one replacing the other, and of one that is missing. ins, birth: of the person."""
     objects = (
         described("d1", "DOC1.PDF", "1.2.250.1.999.8.1")
         + described("d2", "DOC2.PDF", "1.2.250.1.999.8^2")
@@ -143,6 +147,7 @@ def archive(**members: bytes) -> bytes:
         ' xmlns="urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0">'
         f"<RegistryObjectList>{objects}{association}</RegistryObjectList></lcm:SubmitObjectsRequest>"
     )
+    metadata = metadata.replace("260058815400233", ins).replace("19600512", birth)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as writer:
         writer.writestr("INDEX.HTM", "<html/>")
@@ -169,12 +174,40 @@ def test_an_xdm_archive_is_read_document_by_document(tmp_path):
     assert reference["masterIdentifier"] == {"system": "urn:ietf:rfc:3986", "value": "urn:oid:1.2.250.1.999.8.1"}
     assert reference["type"]["coding"][0]["code"] == "11502-2" and reference["author"][0]["identifier"]["value"] == "810001234567"
     assert reference["date"] == "2024-06-12T08:30:00+02:00"  # in Paris
-    assert reference["context"]["practiceSetting"]["coding"][0]["code"] == "AMBULATOIRE"
+    setting = reference["context"]["practiceSetting"]["coding"][0]
+    assert (setting["system"], setting["code"]) == (
+        "https://mos.esante.gouv.fr/NOS/TRE_A01-CadreExercice/FHIR/TRE-A01-CadreExercice",
+        "AMBULATOIRE",
+    )
     assert base64.b64decode(binary["data"]) == b"%PDF-1.4 one" and binary["contentType"] == "application/pdf"
     replacing = json.parse(second.body)["entry"][1]["resource"]
     assert replacing["relatesTo"][0]["target"]["reference"] == "DocumentReference?identifier=urn:ietf:rfc:3986|urn:oid:1.2.250.1.999.8.1"
     # The same person in both documents.
     assert json.parse(second.body)["entry"][0]["resource"]["id"] == patient["id"]
+
+
+@pytest.mark.parametrize("name", ["type", "class", "practice-setting", "facility-type", "author-specialty"])
+def test_every_system_of_the_codes_of_documents_is_known_by_its_oid(name):
+    """Else what practice software exports would wait for somebody to map what needs no mapping."""
+    listed = "dmp-document-" if name in ("type", "class") else "dmp-"
+    value = json.parse((PROFILES / f"ValueSet-{listed}{name}.json").read_bytes())
+    systems = {one["system"] for one in value["compose"]["include"]}
+    assert systems - set(SYSTEMS.values()) <= {"https://mos.esante.gouv.fr/NOS/TRE_A10-NomenclatureURN/FHIR/TRE-A10-NomenclatureURN"}
+
+
+def test_a_code_under_the_oid_of_its_system_needs_no_mapping():
+    """As JSON of practice software has it, type and place likewise; what it says itself stays."""
+    said = {
+        "type": {"coding": [{"system": "urn:oid:1.2.250.1.213.1.1.4.12", "code": "SYNTH", "display": "Synthèse"}]},
+        "context": {"facilityType": {"coding": [{"system": "urn:oid:1.2.250.1.71.4.2.4", "code": "SA07"}]}},
+    }
+    told, unknown = mapping.mapped(said, Rules(source="x"))
+    assert unknown == [] and told["type"] == said["type"]  # which is known by either name
+    listed = told["context"]["facilityType"]["coding"]
+    assert listed[1:] == said["context"]["facilityType"]["coding"]
+    assert listed[0] == {"system": "https://mos.esante.gouv.fr/NOS/TRE_R02-SecteurActivite/FHIR/TRE-R02-SecteurActivite", "code": "SA07"}
+    _, unknown = mapping.mapped({"type": {"coding": [{"system": "urn:oid:1.2.250.1.213.1.1.4.12", "code": "NONE"}]}}, Rules(source="x"))
+    assert [one.local for one in unknown] == ["urn:oid:1.2.250.1.213.1.1.4.12|NONE"]
 
 
 def test_a_bomb_in_an_archive_is_refused_and_the_rest_is_read(tmp_path):

@@ -12,6 +12,7 @@ from pymongo import MongoClient
 from fhir_dmp.exchange.provenance import SID
 from fhir_dmp.fhir.profiles import faults, url_of
 from tests.access.world import IDNPS, INS, LOINC, RPPS, VISIBILITY, World, number
+from tests.exchange.test_documents import archive
 from tests.exchange.test_documents import document as cda
 from tests.interactions.making import bundle, dumped, entry
 from tests.serving import here, serving
@@ -419,6 +420,22 @@ def test_cda_documents_of_practice_software_enter_the_dossier_of_their_ins(comma
     other = world.professional()
     world.consent(dossier, "access", other)
     assert other.get(f"DocumentReference/{shown['id']}").status_code == 404
+
+
+def test_an_xdm_archive_of_practice_software_needs_no_mapping(command, world, tmp_path):
+    """Its codes come under the OIDs of their systems, as IHE has them."""
+    dossier = world.open()
+    world.consent(dossier, "feed")
+    (tmp_path / "lot.zip").write_bytes(archive(dossier.ins, dossier.patient["birthDate"].replace("-", "")))
+    code, said = command("import", tmp_path / "lot.zip", "--source", CARE, "--report", tmp_path / "report.txt")
+    # The person twice, two documents with their contents; the metadata name a third one that is not there.
+    assert (code, "6 accepted, 1 refused" in said, "quarantine" in said) == (3, True, False), said
+    search = f"DocumentReference?patient={dossier.id}&status=current,superseded"
+    found = [one["resource"] for one in world.holder(dossier).get(search).json()["entry"]]
+    assert sorted(one["status"] for one in found) == ["current", "superseded"]
+    for one in found:
+        assert one["context"]["practiceSetting"]["coding"][0]["system"].endswith("/TRE-A01-CadreExercice")
+        assert world.holder(dossier).get(one["content"][0]["attachment"]["url"], accept="application/pdf").content.startswith(b"%PDF-1.4")
 
 
 def ended(asker, answer, seconds: float = 90) -> dict:
