@@ -16,7 +16,7 @@ from fhir_dmp.fhir import json as exact
 from fhir_dmp.fhir import tables
 from fhir_dmp.fhir.http_types import JSON_PATCH, etag, media_types
 from fhir_dmp.fhir.instants import from_instant, to_instant
-from fhir_dmp.fhir.references import is_id, parse_reference, references
+from fhir_dmp.fhir.references import is_id, parse_reference, reference_texts, references
 
 MAX_URL = 60_000  # what comes over HTTP is bounded by a setting
 MAX_PAIRS = 1000
@@ -140,6 +140,8 @@ def overlaps(entries: Iterable[Entry], identities: Mapping[int, str] | None = No
 
 def conditional_references(resource: dict) -> Iterator[tuple[str, str, str, Pairs]]:
     """(place, text, type, pairs) of each reference that is a search, e.g. `Patient?identifier=...`, to be resolved before storing."""
+    if not any("?" in text for text in reference_texts(resource)):
+        return
     for place, reference in references(resource):
         found = parse_reference(reference["reference"])
         if found.kind == "conditional":
@@ -148,6 +150,13 @@ def conditional_references(resource: dict) -> Iterator[tuple[str, str, str, Pair
 
 def unresolved(entry: Entry, full_urls: Mapping[str, int]) -> list[Issue]:
     """Places in an entry that refer to a urn which no entry of the Bundle has as fullUrl."""
+
+    def leads_nowhere(text: str) -> bool:
+        return text[:4].lower() == "urn:" and text.partition("#")[0] not in full_urls
+
+    resource = entry.resource or {}
+    if not any(leads_nowhere(text) for text in reference_texts(resource)):
+        return []
     return [
         Issue(
             "error",
@@ -155,8 +164,8 @@ def unresolved(entry: Entry, full_urls: Mapping[str, int]) -> list[Issue]:
             f"`{reference['reference'][:100]}` is the fullUrl of no entry",
             f"{entry.place}.resource.{place.partition('.')[2]}.reference",
         )
-        for place, reference in references(entry.resource or {})
-        if reference["reference"][:4].lower() == "urn:" and reference["reference"].partition("#")[0] not in full_urls
+        for place, reference in references(resource)
+        if leads_nowhere(reference["reference"])
     ]
 
 

@@ -300,7 +300,7 @@ def _resource(id: str, kinds: frozenset[str], urls: tuple[str, ...]) -> Check:
         fitting = [one for one in map(compiled, urls) if one.signature(value)] if len(urls) > 1 else [compiled(url) for url in urls]
         if urls and not fitting:
             run.add("profile", id, place, listed=listed)
-        elif fitting:
+        elif fitting and not run.alone:
             fitting[0].check(value, place, Run(value, contained_types(value), run.faults))
 
     return check

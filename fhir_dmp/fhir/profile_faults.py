@@ -88,13 +88,14 @@ class Fault(NamedTuple):
 class Run:
     """One validation. resource: what invariants call %resource. contained: id -> type of what it contains.
 
+    alone: what the resources in it break of their own profiles is not looked for.
     crowded: some element has too many values to be judged; invariants then stay away from them.
     """
 
-    __slots__ = ("resource", "contained", "faults", "crowded")
+    __slots__ = ("resource", "contained", "faults", "alone", "crowded")
 
-    def __init__(self, resource: dict, contained: dict[str, str], faults: list[Fault]) -> None:
-        self.resource, self.contained, self.faults, self.crowded = resource, contained, faults, False
+    def __init__(self, resource: dict, contained: dict[str, str], faults: list[Fault], *, alone: bool = False) -> None:
+        self.resource, self.contained, self.faults, self.alone, self.crowded = resource, contained, faults, alone, False
 
     def add(
         self,

@@ -42,10 +42,11 @@ def type_of(url: str) -> str:
     return "" if found is None else found["type"]
 
 
-def faults(resource: Mapping, url: str) -> list[Fault]:
+def faults(resource: Mapping, url: str, *, alone: bool = False) -> list[Fault]:
     """What a resource breaks of a profile, all at once; [] when it follows it. FhirError "not-supported" for an unknown profile.
 
-    resource: parsed JSON. What R4 itself asks is not looked at again: see schema.validate.
+    resource: parsed JSON. alone: without what the resources in it break of profiles of their own.
+    What R4 itself asks is not looked at again: see schema.validate.
     """
     if not known(url):
         raise FhirError("not-supported", f"this server cannot validate against `{url[:200]}`")
@@ -55,7 +56,7 @@ def faults(resource: Mapping, url: str) -> list[Fault]:
     if kind != profile.type:
         place = str(kind) if isinstance(kind, str) else "Resource"
         return [Fault("resource", "error", profile.type, place, listed=profile.type, said=f"`{place[:64]}`")]
-    profile.check(resource, (None, profile.type, None), Run(resource, contained_types(resource), found))
+    profile.check(resource, (None, profile.type, None), Run(resource, contained_types(resource), found, alone=alone))
     return list(dict.fromkeys(found))
 
 
@@ -138,7 +139,12 @@ def submission_issues(bundle: Mapping, actor_kind: str, *, language: str = "en",
     profiles = deposit_profiles(bundle, actor_kind)
     if not profiles and actor_kind not in FREE and any(_PROVIDES.search(url) for url in _claims(bundle)):
         profiles = (url_of("dmp-provide-document-bundle"),)
-    found = [fault for url in profiles for fault in faults(bundle, url) if fault.element.partition(".")[0].partition(":")[0] == "Bundle"]
+    found = [
+        fault
+        for url in profiles
+        for fault in faults(bundle, url, alone=True)
+        if fault.element.partition(".")[0].partition(":")[0] == "Bundle"
+    ]
     if not strict:
         found = [fault._replace(severity="warning") if _unsaid(fault) else fault for fault in found]
     return [fault.issue(language) for fault in found]

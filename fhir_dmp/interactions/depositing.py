@@ -21,7 +21,7 @@ from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.pace import in_step
-from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_profiles, place_of, stamp
+from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_profiles, place_of, rebuilt, stamp
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, dossier_in
 
@@ -175,11 +175,14 @@ async def _predecessor(context: Context, met: Known, text: str, place: str) -> t
 
 def _apart(context: Context, met: Known, checked: Checked) -> Checked:
     """The document without its visibility labels, which stand beside it, and with the depositor's organisation as its keeper."""
-    body = shown.relabelled(checked.body, frozenset())
-    if "custodian" not in checked.value and context.actor.organization:
+    body, value = shown.relabelled(checked.body, frozenset()), dict(checked.value)
+    if "custodian" not in value and context.actor.organization:
         keeper = {"identifier": {"system": identity.IDNST, "value": identity.structure(None, context.actor.organization)}}
         body = json.set_members(body, {"custodian": json.dump(keeper)}, after="author")
-    return checked if body is checked.body else check(context, body, DOCUMENT, valid=True)
+        value["custodian"] = keeper
+    if value.pop("securityLabel", None) is not None and (left := json.members(body).get("securityLabel")) is not None:
+        value["securityLabel"] = json.parse(bytes(left), object_only=False)
+    return rebuilt(context, checked, body, value)
 
 
 async def _other(context: Context, met: Known, one: Item, named: Mapping[str, frozenset[str]], items: Sequence[Item]) -> None:
@@ -227,9 +230,9 @@ def _carries(context: Context, document: Item, one: Item) -> bool:
     if one.checked.type == "Binary":
         urls = (content.get("attachment", {}).get("url", "") for content in document.checked.value.get("content") or ())
         return any(url.removeprefix(context.base_url + "/") == one.address for url in urls)
-    return any(
-        reference["reference"].partition("/_history/")[0] == document.address for _, reference in references(one.checked.value)
-    ) or any(reference["reference"] == one.address for _, reference in references(document.checked.value))
+    return one.address in document.checked.references or any(
+        text.partition("/_history/")[0] == document.address for text in one.checked.references
+    )
 
 
 def _lineage(context: Context, met: Known, document: Item) -> Mapping[str, Any]:

@@ -88,6 +88,12 @@ def check_value(context: Context, body: bytes, value: dict, type_name: str | Non
     return Checked(found, body, value, remembered.told(found, value, members, context.store.vault.hash64, (context.base_url,)))
 
 
+def rebuilt(context: Context, checked: Checked, body: bytes, value: dict) -> Checked:
+    """The same resource with other members, by what keeps it valid (a reference that leads elsewhere, a keeper). value: of that body."""
+    told = remembered.told(checked.type, value, json.members(body), context.store.vault.hash64, (context.base_url,))
+    return Checked(checked.type, body, value, told)
+
+
 def _check_images(value: object, place: str) -> None:
     """A dossier takes no narrative that tells another server when it is read. R4 allows such images, so a sandbox does."""
     if isinstance(value, dict):

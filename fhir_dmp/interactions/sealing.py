@@ -145,7 +145,8 @@ def _provenance(
     first, first_id = rows[0]
     vault = context.store.vault
     at, patient = to_instant(at_ms), _patient(context, first, first_id)
-    targets = [_reference(row, id) for row, id in rows] + ([patient] if patient else [])
+    versions = [_reference(row, id) for row, id in rows]
+    targets = [*versions, patient] if patient else versions
     own = {"target": [{"reference": one} for one in targets], "recorded": at}
     common, shared = _common(level, signer, vault.hash64)
     signatures = [signature(level, at, common["agent"][0]["who"], signed)]
@@ -156,7 +157,7 @@ def _provenance(
         common = {"activity": {"coding": coding}, "agent": agents, "entity": story.value["entity"]}
         shared = vouching.both(shared, story.shared)
     value = {**own, **common, "signature": signatures}
-    return vouching.made(vault, context.random, first, value, index_of(targets, at_ms), shared, patient=patient, at_ms=at_ms)
+    return vouching.made(vault, context.random, first, value, index_of(versions, at_ms), shared, patient=patient, at_ms=at_ms)
 
 
 def following(context: "Context", changes: Written) -> list[tuple[NewRow, str]]:

@@ -105,7 +105,8 @@ def _well_formed(plan: bundle.Plan) -> None:
     faults = []
     for entry in plan.entries:
         if entry.creates or entry.method == "PUT":
-            found = schema.validate(json.parse(json.dump(entry.resource)))
+            body = json.dump(entry.resource)
+            found = schema.validate(json.parse(body), members=json.members(body))
             errors = [issue for issue in found if issue.severity in ("error", "fatal")]
             faults += [issue._replace(expression=f"{entry.place}.{_inside_of(issue.expression, entry.target.type)}") for issue in errors]
     if faults:

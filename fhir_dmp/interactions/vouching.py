@@ -6,6 +6,8 @@ What all Provenances of one origin have in common is indexed once; it is most of
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from fhir_dmp.consent import companions
@@ -14,6 +16,8 @@ from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.interactions.facts import LEADS
 from fhir_dmp.search import blind
 from fhir_dmp.search.blind import Entries
+from fhir_dmp.search.predicate import Hash64
+from fhir_dmp.search.values import Reference
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import Vault, version_id
 
@@ -33,18 +37,21 @@ def made(
 ) -> Change:
     """A new Provenance. about: the first version it vouches for. value: its members after `meta`. index: of what in it is its own.
 
-    shared: entries of what it has in common with others. patient: "Patient/id" of the holder, "" for none. random: gives id and version.
+    shared: entries of what it has in common with others. patient: "Patient/id" of the holder, whom it names, "" for none. random: gives id
+    and version.
     """
     id, version = vault.new_id(about.dossier, random), vault.new_version(random)
     meta = {"versionId": version_id(version), "lastUpdated": to_instant(at_ms)}
-    entries = both(blind.entries(PROVENANCE, index, vault.hash64, patient or None), shared)
+    hash64 = vault.hash64
+    own = blind.entries(PROVENANCE, index, hash64, patient or None)
+    entries = both(own, _of_holder(patient, hash64), shared) if patient else both(own, shared)
     row = NewRow(
         key=vault.locate(PROVENANCE, id),
         dossier=about.dossier,
         type=PROVENANCE,
         version=version,
         updated_ms=at_ms,
-        self64=blind.self_hash(PROVENANCE, id, vault.hash64),
+        self64=blind.self_hash(PROVENANCE, id, hash64),
         x=entries.x,
         g=entries.g,
         c=entries.c,
@@ -65,7 +72,13 @@ def facts_of(about: NewRow) -> Any:
     return [dict(one) for one in about.visible]
 
 
-def both(one: Entries, other: Entries) -> Entries:
-    """Entries of two parts of one Provenance."""
-    pairs = ((one.x, other.x), (one.g, other.g), (one.c, other.c), (one.n, other.n))
-    return Entries(*(tuple(dict.fromkeys((*first, *second))) for first, second in pairs))
+@lru_cache(maxsize=4096)
+def _of_holder(patient: str, hash64: Hash64) -> Entries:
+    """Of the reference to the holder, which all Provenances of a dossier have."""
+    holder = (Reference("Patient", patient.removeprefix("Patient/")),)
+    return blind.entries(PROVENANCE, {"target": holder, "patient": holder}, hash64, patient)
+
+
+def both(*parts: Entries) -> Entries:
+    """Entries of the parts of one Provenance."""
+    return Entries(*[tuple(dict.fromkeys(chain.from_iterable(those))) for those in zip(*parts, strict=True)])

@@ -149,7 +149,7 @@ def tokens(type_name: str, index: Index, hash64: Hash64, patient: str | None = N
             continue  # asked as the conjunction of its parts
         for value in values:
             for kind, text, weight in tokens_of(code, value, parameter, hash64):
-                hashed = hash64(key(owner, code, kind, text))
+                hashed = hash64(_before(owner, code, kind) + (text.encode() if type(text) is str else text))
                 x[hashed] = None
                 if weight and selects:
                     g[hashed] = None
@@ -163,6 +163,12 @@ def tokens(type_name: str, index: Index, hash64: Hash64, patient: str | None = N
             for what, a, b in intervals_of(code, value, parameter):
                 n[(common_token(type_name, code, "n", what, hash64), a, b)] = None
     return Tokens(tuple(x), tuple(g), tuple(c), tuple(n), tuple(coded))
+
+
+@cache
+def _before(owner: str, code: str, kind: str) -> bytes:
+    """What stands in a key before the text, the same for all values of a parameter."""
+    return key(owner, code, kind, b"")
 
 
 @cache
