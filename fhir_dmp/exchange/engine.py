@@ -297,51 +297,71 @@ class _Run:
                 raise Kept(await foreign.hold(unit)) from None
             await self.engine.ledger.link(receipt)
             self._learnt(receipt)
-            row = Part("POST", part.type, receipt.key, receipt.stored.row, 200) if receipt.key else None
+            row = Part(part.method, part.type, receipt.key, receipt.stored.row, 200) if receipt.key else None
             found[part.place] = Result(part.place, 200, location), row
         return links, found
 
     async def _together(self, unit: Unit) -> Ready | None:
         """A transaction of a real source: each of its resources is known by itself too, and who is named in it is found."""
         every = self.engine.units.parts(unit)
+        if not self.busy.isdisjoint(key for part in every for key in part.keys):
+            await self._flush()
         links, people = await self._people(unit, [part for part in every if part.type in PEOPLE])
-        parts = [part for part in every if part.place not in people]
+        lines = await self.engine.foreign.learn(key for part in every if part.place not in people for key in part.keys)
+        before = {part.place: next((lines[key] for key in part.keys if key in lines), None) for part in every}
+        answers = people | self._came_before([part for part in every if part.place not in people], before, links)
+        parts = [part for part in every if part.place not in answers]
         if not parts:
-            rows = tuple(row for _, row in people.values() if row is not None)
+            rows = tuple(row for _, row in answers.values() if row is not None)
             receipt = Receipt(unit.keys, b"", "Bundle", Stored(unit.version, unit.digest, 0, self.engine.job, 200, rows))
             await self.engine.ledger.link(receipt)
             self._learnt(receipt)
             for part in every:
-                unit.done(people[part.place][0])
+                unit.done(answers[part.place][0])
             return None
-        lines = await self.engine.foreign.learn(key for part in parts for key in part.keys)
-        before = [next((lines[key] for key in part.keys if key in lines), None) for part in parts]
-        documents = [(part, line) for part, line in zip(parts, before, strict=True) if part.type == DOCUMENT and line is not None]
-        if any(_version(line, part) is None or _version(line, part).digest != part.digest for part, line in documents):
-            raise FhirError("conflict", DOCUMENT_CHANGED)
-        if documents:
-            raise Repeated(
-                Line(
-                    documents[0][1].key,
-                    DOCUMENT,
-                    (_version(documents[0][1], documents[0][0])._replace(version=unit.version, digest=unit.digest),),
-                )
-            )
-        made = await self.engine.foreign.together(unit, parts, links)
+        made = await self.engine.foreign.together(parts, [before[part.place] for part in parts], links)
         built = [self._entry(part, one) for part, one in zip(parts, made, strict=True)]
         every_told = tuple(one for _, told in built for one in told)
         changes = [change for entry, _ in built for change in entry.changes] + self._seals(unit, every_told)
-        answers = dict(people)
         for part, one in zip(parts, made, strict=True):
-            row = one.stamped.row
-            stored_as = Part("POST", row.type, one.key, row.version, 201)
-            answers[part.place] = Result(part.place, 201, one.stamped.location, one.issues), stored_as
+            row, status = one.stamped.row, 201 if one.row is None else 200
+            stored_as = Part(part.method, row.type, one.key, row.version, status)
+            answers[part.place] = Result(part.place, status, one.stamped.location, one.issues), stored_as
         rows = tuple(row for part in every if (row := answers[part.place][1]) is not None)
         first = made[0].stamped.row
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
         entry = Entry(changes, Receipt(unit.keys, made[0].key, first.type, stored), tuple(entry.receipt for entry, _ in built))
         results = tuple(answers[part.place][0] for part in every)
         return Ready(unit, entry, every_told, results)
+
+    def _came_before(self, parts: Sequence[Unit], lines: Mapping[str, Line | None], links: Links) -> dict[str, tuple[Result, Part | None]]:
+        """Of the parts of a transaction that were stored before, as they are now: what is answered, and the row. 409 when one has changed.
+
+        With a document came its contents and its submission set. links: learn what others refer to them by.
+        """
+        found: dict[str, tuple[Result, Part | None]] = {}
+        known, contents = set[str](), set[str]()
+        for part in parts:
+            line = lines[part.place]
+            stored = None if line is None else _version(line, part)
+            if line is None or (stored is None and part.type != DOCUMENT):
+                continue
+            if stored is None or stored.digest != part.digest:
+                raise FhirError("conflict", DOCUMENT_CHANGED if part.type == DOCUMENT else CHANGED)
+            row = Part(part.method, line.type, line.key, stored.row, 200)
+            address = f"{line.type}/{self._id(row, None)}"
+            # In the words in which the transaction, once it is stored, answers again.
+            found[part.place] = Result(part.place, 200, f"{address}/_history/{version_id(stored.row)}"), row
+            links.texts |= dict.fromkeys(part.aliases, address)
+            if part.type == DOCUMENT:
+                known.update(part.aliases)
+                contents.update(url for one in part.tree["content"] if (url := one["attachment"].get("url")))
+        for part in parts:
+            came = part.type == BINARY and not contents.isdisjoint(part.aliases)
+            came = came or (part.type == "List" and bool(items := _items(part.tree)) and items <= known)
+            if came and part.place not in found:
+                found[part.place] = Result(part.place, 200), None
+        return found
 
     def _seals(self, unit: Unit, told: Sequence[Told]) -> list[Change]:
         """The host's seals of what is deposited together, which tell where it comes from."""
@@ -522,11 +542,16 @@ def _parts(unit: Unit, stored: Stored, whole: Part, plain: bool) -> Iterator[tup
     for part in stored.parts:
         left.setdefault((part.method, part.type), []).append(part)
     for entry in unit.plan.entries if unit.work == TRANSACTION else (unit.entry,):
-        if not plain and not entry.creates:
+        if not plain and not (entry.creates or entry.method == "PUT"):
             continue
         place = f"{unit.place} entry[{entry.index}]" if unit.work == TRANSACTION else unit.place
         mine = left.get((entry.method, entry.target.type))
         yield place, entry, mine.pop(0) if mine else None
+
+
+def _items(tree: Mapping) -> set[str]:
+    """What a List lists."""
+    return {(one.get("item") or {}).get("reference", "") for one in tree.get("entry") or () if isinstance(one, dict)}
 
 
 def _version(line: Line, unit: Unit) -> Stored | None:

@@ -194,20 +194,15 @@ class Foreign:
         """A resource of a dossier. Kept when it waits."""
         if line is None and unit.type == BINARY:
             line = await self._awaited(unit)
-        if line is not None and line.versions and unit.type in (DOCUMENT, BINARY):
-            raise FhirError("conflict", CHANGED if unit.type == DOCUMENT else OTHER_OCTETS)
+        row = await self._corrected(unit, line)
         read = await self._translated(unit, unit.tree, {})
         checked = self._checked(read, unit.type)
         dossier = self._dossier(checked, line)
-        row = await self.context.store.load(self.joined.here(line.key)) if line is not None and line.versions else None
-        if row is not None and row.version not in {stored.row for stored in line.versions}:
-            raise FhirError("conflict", "this was changed here since it came: another version of it must be brought together by somebody")
         home = self.joined.home(read.people, dossier)
         promises = self._promised(read, dossier, home)
         if promises:
             checked = self._checked(read, unit.type)
-        id = self._new_id(unit, dossier) if line is None else self.context.store.vault.seal_id(self.joined.here(line.key))
-        (made,) = await self._made([unit], [Item(checked, id, row, own=row is not None)], dossier)
+        (made,) = await self._made([unit], [Item(checked, self._id(unit, line, dossier), row, own=row is not None)], dossier)
         made.promises, made.issues = promises, _told(read)
         made.key = at_home(made.stamped.row.key, home) if line is None else line.key
         return made
@@ -232,27 +227,45 @@ class Foreign:
             if found is not None and found.kind == waiting.CONTENT and (held := waiting.opened(found)).body:
                 yield key, held
 
-    async def together(self, unit: Unit, parts: Sequence[Unit], people: "Links") -> list[Made]:
-        """The resources of a transaction, e.g. of an ITI-65, deposited all or none. parts: its entries that create. people: in it."""
-        addresses = {part.full_url: "" for part in parts}
+    async def together(self, parts: Sequence[Unit], lines: Sequence[Line | None], people: "Links") -> list[Made]:
+        """The resources of a transaction, e.g. of an ITI-65, deposited all or none. parts: its entries that bring something; lines: of each
+        that came before. people: in it.
+        """
+        addresses = {alias: "" for part in parts for alias in part.aliases}
         reads = [await self._translated(part, part.tree, addresses, people) for part in parts]
         dossiers = {
             self._dossier(self._checked(read, part.type), None) for read, part in zip(reads, parts, strict=True) if part.type != BINARY
         }
+        rows = [await self._corrected(part, line) for part, line in zip(parts, lines, strict=True)]
+        dossiers |= {row.dossier for row in rows if row is not None}
         if len(dossiers) != 1:
             raise FhirError("business-rule", "a transaction is about one dossier", "Bundle")
         (dossier,) = dossiers
-        ids = [self._new_id(part, dossier) for part in parts]
-        links = {part.full_url: f"{part.type}/{id}" for part, id in zip(parts, ids, strict=True) if part.full_url}
+        ids = [self._id(part, line, dossier) for part, line in zip(parts, lines, strict=True)]
+        links = {alias: f"{part.type}/{id}" for part, id in zip(parts, ids, strict=True) for alias in part.aliases}
         items = []
-        for part, read, id in zip(parts, reads, ids, strict=True):
+        for part, read, id, row in zip(parts, reads, ids, rows, strict=True):
             read.tree = rewrite(dict(read.tree), links)
-            items.append(Item(self._checked(read, part.type), id))
+            items.append(Item(self._checked(read, part.type), id, row, own=row is not None))
         made = await self._made(parts, items, dossier)
         home = self.joined.home({key for read in reads for key in read.people}, dossier)
-        for one, read in zip(made, reads, strict=True):
-            one.issues, one.key = _told(read), at_home(one.stamped.row.key, home)
+        for one, read, line in zip(made, reads, lines, strict=True):
+            one.issues, one.key = _told(read), at_home(one.stamped.row.key, home) if line is None else line.key
         return made
+
+    async def _corrected(self, unit: Unit, line: Line | None) -> Row | None:
+        """The row that a source corrects, as it is now; None for something new. 409 for what is never corrected, or was changed here."""
+        if line is None or not line.versions:
+            return None
+        if unit.type in (DOCUMENT, BINARY):
+            raise FhirError("conflict", CHANGED if unit.type == DOCUMENT else OTHER_OCTETS)
+        row = await self.context.store.load(self.joined.here(line.key))
+        if row is not None and row.version not in {stored.row for stored in line.versions}:
+            raise FhirError("conflict", "this was changed here since it came: another version of it must be brought together by somebody")
+        return row
+
+    def _id(self, unit: Unit, line: Line | None, dossier: int) -> str:
+        return self._new_id(unit, dossier) if line is None else self.context.store.vault.seal_id(self.joined.here(line.key))
 
     async def _translated(self, unit: Unit, tree: Mapping[str, Any], inside: Mapping[str, str], people: "Links | None" = None) -> _Read:
         """The resource in words of this host. inside: references that its own Bundle will resolve. people: who comes with it."""

@@ -32,7 +32,8 @@ class Unit:
     """One thing to store. tree: exact when `exact`. keys: of its lines in the ledger. version, digest: see ledger.Stored.
 
     plan: of a transaction or of a batch entry. message: the sealed one it came in. results: filled when it is done, several for a
-    transaction. within: the transaction it is a part of, None for what stands alone.
+    transaction. within: the transaction it is a part of, None for what stands alone. method, aliases: of such a part, POST or PUT, and what
+    others in the transaction call it.
     """
 
     place: str
@@ -49,6 +50,8 @@ class Unit:
     message: Message | None = None
     results: list[Result] = field(default_factory=list)
     within: "Unit | None" = None
+    method: str = "POST"
+    aliases: tuple[str, ...] = ()
     _references: list[str] | None = None
 
     @property
@@ -168,24 +171,26 @@ class Units:
             return failed(place, error)
 
     def parts(self, unit: Unit) -> list[Unit]:
-        """The entries of a transaction that create something, as units of their own: documents by their identifier, others by their place.
+        """The entries of a transaction that bring something, as units of their own: documents by their identifier, what is PUT by the id
+        that the source gives it, others by their place.
 
         Entries that mark a document as superseded are left out when the transaction also brings what replaces it.
         """
         found, replaced = [], set()
         for entry in unit.plan.entries:
-            if entry.creates and entry.resource is not None:
+            if _brings(entry):
                 body = json.dump(entry.resource)
-                kept = None
-                if entry.resource.get("resourceType") in PEOPLE:  # the source speaks of them elsewhere too
+                kept = entry.target.id or None
+                if kept is None and entry.resource.get("resourceType") in PEOPLE:  # the source speaks of them elsewhere too
                     kept = entry.resource.get("id") or entry.full_url.rpartition(":")[2] or None
                 told = named({**entry.resource, "id": kept}, body, f"{unit.names[0]} {entry.full_url or entry.index}")
                 place = f"{unit.place} entry[{entry.index}]"
-                part = Unit(place, RESOURCE, entry.resource, body, full_url=entry.full_url, within=unit)
+                part = Unit(place, RESOURCE, entry.resource, body, full_url=entry.full_url, within=unit, method=entry.method)
+                part.aliases = tuple(one for one in (entry.full_url, entry.target.identity) if one)
                 found.append(self._named(part, told))
                 replaced |= set(replaced_by(entry.resource))
         for entry in unit.plan.entries:
-            if not entry.creates and not (entry.method == "PATCH" and entry.target.identity in replaced):
+            if not _brings(entry) and not (entry.method == "PATCH" and entry.target.identity in replaced):
                 raise FhirError("not-supported", f"a source brings resources: {entry.method} is not one", entry.place)
         return found
 
@@ -240,6 +245,11 @@ class Units:
         url = bundle.parse_url(str(request.get("url")))._replace(query=(), conditional=False)
         unit = Unit(place, DELETION, {"resourceType": url.type, "id": url.id}, b"")
         return self._named(unit, whole(item)._replace(names=(url.identity,)))
+
+
+def _brings(entry: bundle.Entry) -> bool:
+    """Whether an entry of a transaction is a resource that a source brings."""
+    return entry.resource is not None and (entry.creates or (entry.method == "PUT" and bool(entry.target.id)))
 
 
 def whole(item: Item) -> Named:

@@ -33,8 +33,8 @@ async def importing(store, data_dir):
     await open_dossiers(store, data_dir, HOLDERS)
     context = context_of(store, Settings(data=data_dir), RULES, "http://localhost/fhir")
 
-    def made() -> Engine:
-        return Engine(context, RULES, "job")
+    def made(job: str = "job") -> Engine:
+        return Engine(context, RULES, job)
 
     told = await made().run(items([mixed.person(number) for number in HOLDERS]))
     assert {result.status for (result,) in told} == {200}
@@ -281,3 +281,82 @@ async def test_a_fhir_document_is_its_composition_and_its_octets(importing, stor
     assert [result.status for result in (await importing().run(items([sent])))[0]] == [200, 201, 201]
     ((told,),) = await importing().run(items([{**sent, "entry": entries[1:]}]))
     assert told.status == 422 and "Composition" in told.issues[0].diagnostics
+
+
+# --- what a source PUTs in a transaction ---
+
+
+def put(*resources: dict) -> dict:
+    """A transaction as many systems export a patient: each resource under the id it has there."""
+    entries = [
+        {"fullUrl": f"http://there/{one['resourceType']}/{one['id']}", "resource": one}
+        | {"request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
+        for one in resources
+    ]
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+def visit(number: int, version: str, **more: object) -> list[dict]:
+    """A stay, and what was observed during it."""
+    about = {"reference": f"Patient/{mixed.person(number)['id']}"}
+    stay = {"resourceType": "Encounter", "id": f"stay-{number}", "status": "finished", "class": {"code": "AMB"}, "subject": about}
+    pulse = {"resourceType": "Observation", "id": f"pulse-{number}", "status": "final", "code": {"text": "pouls"}, "subject": about}
+    pulse |= {"encounter": {"reference": f"Encounter/{stay['id']}"}, "meta": {"versionId": version}, **more}
+    return [stay, pulse]
+
+
+async def test_what_is_put_in_a_transaction_is_known_by_its_id(importing, store):
+    person = mixed.person(1)
+    (told,) = await importing().run(items([put(*visit(1, "1"), person)]))
+    assert [one.status for one in told] == [201, 201, 200]
+    stay, pulse = (one.location.partition("/_history")[0] for one in told[:2])
+    rows = await rows_of(store)
+    assert (
+        rows[pulse]["encounter"]["reference"] == stay and rows[pulse]["subject"]["reference"] == told[2].location.partition("/_history")[0]
+    )
+    # Alone, and in another transaction, it is the same; a new version is a correction, and all or nothing.
+    ((alone,),) = await importing("two").run([Item("alone.ndjson:1", json.dumps(visit(1, "1")[0], separators=(",", ":")).encode(), 0)])
+    assert (alone.status, alone.location) == (200, told[0].location)
+    (again,) = await importing("two").run([Item("other.json", json.dumps(put(*visit(1, "1"))).encode(), 0)])
+    assert [(one.status, one.location) for one in again] == [(200, one.location) for one in told[:2]]
+    (changed,) = await importing().run(items([put(*visit(1, "2", valueInteger=61))]))
+    assert [(one.status, one.location.partition("/_history")[0]) for one in changed] == [(200, stay), (200, pulse)]
+    assert (await rows_of(store))[pulse]["valueInteger"] == 61
+    (wrong,) = await importing().run(items([put(*visit(1, "2", valueInteger=62))]))
+    assert [one.status for one in wrong] == [409]
+    (torn,) = await importing().run(items([put(*visit(2, "1"), {"resourceType": "Observation", "id": "bad"})]))
+    assert [one.status for one in torn] == [422]
+    assert {one for one in await rows_of(store) if one.startswith(("Encounter", "Observation"))} == {stay, pulse}
+    # The same run again answers as it did.
+    (same,) = await importing().run(items([put(*visit(1, "1"), person)]))
+    assert [(one.status, one.location) for one in same] == [(one.status, one.location) for one in told]
+
+
+async def test_what_is_new_beside_a_document_that_came_before_is_not_lost(importing, store):
+    about = {"reference": f"Patient/{mixed.person(1)['id']}"}
+    document = next(one for one in mixed.dossier(1) if one["resourceType"] == "DocumentReference")
+    document = {name: part for name, part in document.items() if name not in ("id", "context")} | {"subject": about}
+    document["content"] = [{"attachment": {"contentType": "text/plain", "url": "urn:uuid:0b5fe4ac-5b52-4a3b-9c2b-5b2f2a1a0001"}}]
+    content = {"resourceType": "Binary", "contentType": "text/plain", "data": base64.b64encode(b"octets").decode()}
+    pulse = {"resourceType": "Observation", "status": "final", "code": {"text": "pouls"}, "subject": about}
+    pulse["derivedFrom"] = [{"reference": "urn:uuid:0b5fe4ac-5b52-4a3b-9c2b-5b2f2a1a0002"}]
+    listed = [(content, 1), (document, 2), (pulse, 3)]
+
+    def bundle(*some: tuple[dict, int]) -> dict:
+        entries = [
+            {
+                "fullUrl": f"urn:uuid:0b5fe4ac-5b52-4a3b-9c2b-5b2f2a1a000{place}",
+                "resource": one,
+                "request": {"method": "POST", "url": one["resourceType"]},
+            }
+            for one, place in some
+        ]
+        return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+    (first,) = await importing().run(items([bundle(*listed[:2])]))
+    assert [one.status for one in first] == [201, 201]
+    (told,) = await importing("two").run(items([bundle(*listed)]))
+    assert [one.status for one in told] == [200, 200, 201]
+    rows = await rows_of(store)
+    assert [one.partition("/")[0] for one in rows].count("Binary") == 1
+    assert rows[told[2].location.partition("/_history")[0]]["derivedFrom"] == [{"reference": first[1].location.partition("/_history")[0]}]
