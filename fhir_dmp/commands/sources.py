@@ -5,6 +5,7 @@ See fhir_dmp/exchange/sources.py.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,8 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import sources
 from fhir_dmp.exchange.opening import opened
 from fhir_dmp.exchange.rules import KINDS, Rules
+from fhir_dmp.fhir import json
+from fhir_dmp.fhir.schema import validate
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.settings import Loaded
 from fhir_dmp.store.failures import StoreError
@@ -38,7 +41,7 @@ def on_store(loaded: Loaded, source: str, work: Callable[[Context], Awaitable[An
 
 @click.group()
 def command() -> None:
-    """List and register the sources of imports."""
+    """List and register the sources of imports; learn what their codes mean."""
 
 
 @command.command("list")
@@ -56,6 +59,31 @@ def list_(loaded: Loaded, known: bool) -> None:
 
     for line in on_store(loaded, "", listed):
         click.echo(line)
+
+
+@command.command("map")
+@click.argument("id")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@with_settings("sandbox")
+def map_(loaded: Loaded, id: str, files: tuple[Path, ...]) -> None:
+    """Learn what codes of a source mean from its ConceptMaps: types of documents, specialities, kinds of structure."""
+    read = []
+    for path in files:
+        try:
+            value = json.parse(path.read_bytes())
+            issues = validate(value)
+        except FhirError as error:
+            raise Failed(f"{path}: {error}") from None
+        if value.get("resourceType") != "ConceptMap" or issues:
+            said = f"{issues[0].expression}: {issues[0].diagnostics}" if issues else "it is no ConceptMap"
+            raise Failed(f"{path}: {said}")
+        read.append(value)
+
+    async def learned(context: Context) -> int:
+        source = await sources.found(context.store, id)
+        return sum([await sources.learn(source, value) for value in read])
+
+    click.echo(f"{on_store(loaded, id, learned)} codes of {id} are known; `fhir-dmp quarantine replay` takes what waited for them")
 
 
 @command.command("register")

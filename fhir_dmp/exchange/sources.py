@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/conceptmap.html ; known sources in exchange/data/sources
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,19 @@ from typing import Any
 from fhir_dmp.dmp.spaces import PROFILES
 from fhir_dmp.dmp.visibility import DISPLAYS
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange.rules import CARE_RECORD, CONSENTS, KINDS, SANDBOX, Rules, Target
+from fhir_dmp.exchange.described import system_of
+from fhir_dmp.exchange.mapping import OID, targets
+from fhir_dmp.exchange.rules import CARE_RECORD, CONSENTS, EXPERIMENT, FEED, KINDS, SANDBOX, Rules, Target
 from fhir_dmp.store.records import Source
 from fhir_dmp.store.resources import Store
 
 DATA = Path(__file__).parent / "data" / "sources.json"
 # What a map may speak about.
 ELEMENTS = ("type", "practiceSetting", "facilityType")
+# The map of places and settings, alike for all.
+PLACES = "dmp-source-places"
+# The map that a source begins with which nobody knows.
+MAPS = {EXPERIMENT: "dmp-source-2007", CARE_RECORD: "dmp-source-care", FEED: "dmp-source-feed"}
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 
 
@@ -32,15 +38,30 @@ def known() -> dict[str, dict]:
 
 
 @lru_cache(maxsize=16)
-def concept_map(name: str) -> dict[str, Target]:
-    """A ConceptMap of profiles/ as "system|code" -> meaning."""
-    resource = json.loads((PROFILES / "sources" / f"ConceptMap-{name}.json").read_text("utf-8"))
-    return {
-        f"{group['source']}|{element['code']}": Target(group["target"], target["code"], target.get("display", ""))
-        for group in resource["group"]
-        for element in group["element"]
-        for target in element["target"][:1]
-    }
+def concept_map(name: str) -> tuple[tuple[str, str, Target], ...]:
+    """A ConceptMap of profiles/, see `meanings`."""
+    return tuple(meanings(json.loads((PROFILES / "sources" / f"ConceptMap-{name}.json").read_text("utf-8"))))
+
+
+def meanings(concept_map: Mapping[str, Any]) -> Iterator[tuple[str, str, Target]]:
+    """(element of a DocumentReference, "system|code" of the source, meaning) of each code of a valid ConceptMap that has one.
+
+    Types, specialities and structures may stand in one: what a code means says which element it is for. 400 for a meaning nobody has.
+    """
+    for group in concept_map.get("group") or ():
+        for one in group["element"]:
+            meant = next((each for each in one.get("target") or () if each["equivalence"] not in ("unmatched", "disjoint")), None)
+            if meant is None or "code" not in one:
+                continue
+            system, code = str(group.get("target") or ""), meant.get("code")
+            system = system_of(system.removeprefix(OID)) if system.startswith(OID) else system
+            found = [(name, target) for name in ELEMENTS for target in targets(name) if (target.system, target.code) == (system, code)]
+            if not found:
+                raise FhirError(
+                    "invalid", f"`{str(system)[:80]}|{str(code)[:40]}` is no code of a document here", "ConceptMap.group.element.target"
+                )
+            for name, target in found:
+                yield name, f"{group.get('source') or ''}|{one['code']}", target
 
 
 async def register(store: Store, id: str, **given: Any) -> Source:
@@ -52,6 +73,8 @@ async def register(store: Store, id: str, **given: Any) -> Source:
         raise FhirError("invalid", f"`{id[:64]}` is no id of a source: lower-case letters, digits, `-` and `.`")
     told = {**known().get(id, {}), **{name: value for name, value in given.items() if value}}
     kind = told.get("kind", CARE_RECORD)
+    if id not in known() and kind in MAPS:
+        told["maps"] = [MAPS[kind]]
     if not told.get("name"):
         raise FhirError("invalid", f"source `{id}` is not among those that are known: give it a name")
     if kind not in KINDS:
@@ -90,8 +113,9 @@ def rules(source: Source) -> Rules:
     """The rules of a source: its maps from profiles/, and on top of them what an operator decided."""
     told = source.rules
     maps: dict[str, dict[str, Target]] = {element: {} for element in ELEMENTS}
-    for name in told.get("maps", ()):
-        maps["type"] |= concept_map(name)
+    for name in (PLACES, *told.get("maps", ())):
+        for element, local, target in concept_map(name):
+            maps[element][local] = target
     for element, local, *target in told.get("decided", ()):
         maps[element][local] = Target(*target)
     return Rules(
@@ -113,8 +137,20 @@ async def decide(source: Source, element: str, local: str, target: Target) -> No
     """Note what a code of a source means. local: "system|code"."""
     if element not in ELEMENTS:
         raise FhirError("invalid", f"codes are mapped in {', '.join(ELEMENTS)}")
-    others = [one for one in source.rules.get("decided", ()) if one[:2] != [element, local]]
-    await source.update_fields(rules={**source.rules, "decided": [*others, [element, local, *target]]})
+    await _decided(source, [(element, local, target)])
+
+
+async def learn(source: Source, concept_map: Mapping[str, Any]) -> int:
+    """Note what a valid ConceptMap of a source, its own or its vendor's, says its codes mean; how many."""
+    told = list(meanings(concept_map))
+    await _decided(source, told)
+    return len(told)
+
+
+async def _decided(source: Source, told: Sequence[tuple[str, str, Target]]) -> None:
+    kept = {(element, local): target for element, local, *target in source.rules.get("decided", ())}
+    kept |= {(element, local): list(target) for element, local, target in told}
+    await source.update_fields(rules={**source.rules, "decided": [[*name, *target] for name, target in kept.items()]})
 
 
 def shown(source: Source | Mapping[str, Any]) -> str:

@@ -221,6 +221,50 @@ def test_an_unknown_code_waits_until_somebody_says_what_it_means(load, command, 
     assert load(sender.document("q", type=local))[0] == 0
 
 
+def test_a_source_brings_maps_of_its_own(load, command, world, sender, tmp_path):
+    """Types, specialities and structures: a ConceptMap of its vendor says what its codes mean, and what HL7 calls alike is known."""
+    world.consent(sender.dossier, "takeover")
+    vendor = f"urn:x-vendor:{sender.tag}"
+    nos = "https://mos.esante.gouv.fr/NOS"
+    targets = {
+        "http://loinc.org": ("OPE", "34874-8"),
+        f"{nos}/TRE_A01-CadreExercice/FHIR/TRE-A01-CadreExercice": ("GEN", "AMBULATOIRE"),
+        "urn:oid:1.2.250.1.71.4.2.4": ("CAB", "SA07"),
+    }
+    groups = [
+        {"source": vendor, "target": system, "element": [{"code": code, "target": [{"code": meant, "equivalence": "wider"}]}]}
+        for system, (code, meant) in targets.items()
+    ]
+    path = tmp_path / "map.json"
+
+    def brought(*groups: dict, **more: object) -> tuple[int, str]:
+        path.write_bytes(dumped({"resourceType": "ConceptMap", "status": "active", "group": list(groups), **more}))
+        return command("sources", "map", PILOT, path)
+
+    coded = (
+        {"coding": [{"system": vendor, "code": "OPE"}]},
+        {"coding": [{"system": vendor, "code": "GEN"}]},
+        {"coding": [{"system": vendor, "code": "CAB"}]},
+    )
+    sent = sender.document("m", type=coded[0], context={"practiceSetting": coded[1], "facilityType": coded[2]})
+    hl7 = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}]}
+    code, told, _ = load(sender.patient(), sender.practitioner(), sender.document("n", context={"practiceSetting": hl7}), sent)
+    assert (code, [line["status"] for line in told][-2:]) == (3, [201, 202])
+    wrong = {
+        "source": vendor,
+        "target": "http://loinc.org",
+        "element": [{"code": "X", "target": [{"code": "1-8", "equivalence": "equal"}]}],
+    }
+    assert brought(wrong)[0] == 1 and "1-8" in brought(wrong)[1]
+    assert brought(status="nonsense")[0] == 1
+    assert brought(*groups) == (0, f"3 codes of {PILOT} are known; `fhir-dmp quarantine replay` takes what waited for them\n")
+    assert "1 accepted" in command("quarantine", "replay", "--source", PILOT)[1]
+    found = [one["resource"] for one in world.holder(sender.dossier).get(f"DocumentReference?patient={sender.dossier.id}").json()["entry"]]
+    told = {one["type"]["coding"][0]["code"]: {name: part["coding"][0]["code"] for name, part in one["context"].items()} for one in found}
+    assert told.pop("34874-8") == {"practiceSetting": "AMBULATOIRE", "facilityType": "SA07"}
+    assert list(told.values()) == [{"practiceSetting": "AMBULATOIRE"}]
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"birthDate": "1901-01-01"}, {"extension": []}, {"identifier": [{"system": "urn:x", "value": "1"}]}],
