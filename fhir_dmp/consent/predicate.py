@@ -14,6 +14,7 @@ What a row keeps for visibility, all of it in the sub-document `y`, written with
     st  int     0 current, 1 superseded, 2 entered-in-error
     rt  int64   keyed hash of the address of the first document of the lineage
     pa, pb int64  the act's own period, half-open, ms UTC
+    oa  int64   of a trace, only where nothing but what he wrote himself let him in: keyed hash of who acted, as an author
     s1, s2, s4    int64, only where it was: when the label of that bit was taken away last, ms UTC; for s1 also when a mask by rule ended
 
 Everything that a deposit creates, and every trace about a document, carries the `rt` and `lb` of its lineage: an act about visibility is
@@ -40,6 +41,8 @@ SECRET_SESSION = "SECRET_SESSION"
 LABEL_BITS = {label: 1 << position for position, label in enumerate((*VISIBILITY, SECRET_SESSION))}
 # Where a row keeps when a label was taken away.
 LIFTED = {label: f"s{LABEL_BITS[label]}" for label in VISIBILITY}
+# Where a trace keeps whom nothing but what he wrote himself let in.
+LET_IN = "oa"
 
 
 @dataclass(frozen=True, slots=True)

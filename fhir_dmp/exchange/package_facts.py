@@ -11,12 +11,12 @@ from typing import Any
 
 from fhir_dmp.consent import companions
 from fhir_dmp.consent.directives import SHAPES
-from fhir_dmp.consent.predicate import Hash64, hashed
+from fhir_dmp.consent.predicate import LET_IN, Hash64, hashed
 from fhir_dmp.dmp import documents, identity, spaces
 from fhir_dmp.errors import FhirError
 
 # Fields of a row that are hashes -> what they are hashes of.
-KINDS = {"ty": "type", "og": "organization", "rt": "root", "au": "author"}
+KINDS = {"ty": "type", "og": "organization", "rt": "root", "au": "author", LET_IN: "author"}
 
 
 class Names:

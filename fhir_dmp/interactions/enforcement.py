@@ -15,13 +15,14 @@ from fhir_dmp.consent.asking import ACT_REASON, READ, SEARCH, Request, author_he
 from fhir_dmp.consent.decide import NO_DOSSIER, Decision, View, decide, judged, view
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
-from fhir_dmp.consent.predicate import LABEL_BITS, STATUSES, Predicate, hashed, to_mongo
+from fhir_dmp.consent.predicate import LABEL_BITS, LET_IN, STATUSES, Predicate, hashed, to_mongo
 from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.consent.stances import Stance
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.documents import JUDGED_AS, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL
 from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 from fhir_dmp.interactions import appearing, facts, policy, reviewing, standing_in
 from fhir_dmp.interactions.reviewing import Pending
 from fhir_dmp.interactions.search_sight import Sight
@@ -46,6 +47,9 @@ SEVERAL = ("List", "Provenance")
 DOCUMENT, DOCUMENTS = "document", "DocumentReference"
 # Documents that point to one Binary; nobody needs more.
 MOST_POINTING = 1_000
+# Documents of one author in a dossier into which nothing else lets him.
+MOST_AUTHORED = 1_000
+ALL_LABELS = sum(LABEL_BITS.values())
 # Documents of a dossier that are hidden from whoever sees its traces; whatever is beyond them keeps the labels that its traces carry.
 MOST_UNTOLD = 10_000
 TRACE = "AuditEvent"
@@ -61,7 +65,8 @@ class Ledger(msgspec.Struct):
     kind -> keys of rows. kept: facts of what was not shown. addressed: (type, id) of what the request names by its id, of that
     patient. reviews: what the act leaves for the host's physician, not yet stored. regulated: dossiers, by number, that nothing but the
     regulation of emergency calls opened. asked: patient -> what a Bundle asked for of him, in place of the Bundle itself.
-    watched: the request names a dossier of which he sees all traces, hence also that this one was refused.
+    watched: the request names a dossier of which he sees all traces, hence also that this one was refused. authored: patient -> facts of
+    his own documents, where they alone let him in: whoever does not see them shall not be told that he was let in.
     """
 
     disclosed: dict[str, dict[tuple[str, str, str], None]] = {}
@@ -77,6 +82,7 @@ class Ledger(msgspec.Struct):
     regulated: dict[int, "Known"] = {}
     asked: dict[str, list[str]] = {}
     watched: bool = False
+    authored: dict[str, Mapping[str, Any]] = {}
 
     def note(self, patient: str, row: Row, id: str) -> None:
         """A version is about to be shown."""
@@ -115,6 +121,7 @@ class Ledger(msgspec.Struct):
         for kind, keys in part.acts.items():
             self.acts[kind] = self.acts.get(kind, frozenset()) | keys
         self.regulated |= part.regulated
+        self.authored |= part.authored
 
 
 @dataclass(slots=True)
@@ -132,7 +139,7 @@ class Known(msgspec.Struct):
     opener: of its rows, where its own row was read for this.
     late: something he sees came to him later than it was deposited, see `lateness`. untold: lineages that are hidden from him now though he
     sees what others do, by `rt`: no trace tells him of them, also one that was written in the instant of a label and does not carry it.
-    None where that was not looked for: no trace is seen.
+    None where that was not looked for: no trace is seen. unlet: authors, by `au`, of nothing else: nor does it tell that they were let in.
     """
 
     context: "Context"
@@ -147,6 +154,7 @@ class Known(msgspec.Struct):
     judges: dict[str, stances.Judged] = {}
     late: bool = False
     untold: frozenset[int] | None = frozenset()
+    unlet: frozenset[int] = frozenset()
     _view: View | None = None
     _stance: Stance | None = None
 
@@ -217,7 +225,10 @@ class Known(msgspec.Struct):
         if not self.untold:
             return self.untold is None
         own = self._own
-        return any(one.get("rt") in self.untold and not own & set(one.get("au", ())) for one in facts.listed(row))
+        return any(
+            (one.get("rt") in self.untold or one.get(LET_IN) in self.unlet) and not own & set(one.get("au", ()))
+            for one in facts.listed(row)
+        )
 
     @property
     def _own(self) -> frozenset[int]:
@@ -273,7 +284,8 @@ class Known(msgspec.Struct):
     def _told(self) -> list[dict]:
         if not self.untold:
             return [NOTHING] if self.untold is None else []
-        return [{"$or": [{"y.rt": {"$nin": sorted(self.untold)}}, *({"y.au": one} for one in self._own)]}]
+        told = {"y.rt": {"$nin": sorted(self.untold)}, f"y.{LET_IN}": {"$nin": sorted(self.unlet)}}
+        return [{"$or": [told, *({"y.au": one} for one in self._own)]}]
 
     def sees(self, row: Row | Unopened) -> bool:
         """Whether a search may show a row."""
@@ -342,43 +354,71 @@ async def known(
         if found.grants and any(grant.covers(frozenset({met.request.person}), met.now_ms) for grant in found.grants):
             enforcer.ledger.purposes = BROKEN_GLASS
         stance = met.stance
-        if authored and stance.unrelated and met.request.person and await _authored(context, number, met.request.person):
+        own = await _authored(context, number, met.request.person) if authored and stance.unrelated and met.request.person else ()
+        if own:
             met.request = author_here(met.request)
+            author = hashed("author", met.request.person, context.store.vault.hash64)
+            through = least_hidden([one for row in own for one in facts.listed(row)])
+            enforcer.ledger.authored[found.patient] = {**through, LET_IN: author}
         if reviewing.by_regulation(met):
             enforcer.ledger.regulated[number] = met
         traitant = stance.standing.traitant
         enforcer.ledger.watched |= traitant and row is None
         if (met.request.kind in HOLDERS_SIDE or traitant) and (row is None or row.type == TRACE):
-            met.untold = await _untold(met) if traces else None
+            met.untold, met.unlet = await _untold(met) if traces else (None, frozenset())
     return met
 
 
-async def _untold(met: Known) -> frozenset[int]:
+async def _untold(met: Known) -> tuple[frozenset[int], frozenset[int]]:
     """Lineages of which nothing is told now to whoever else sees all traces: to the holder's side what labels hide from it, to the médecin
-    traitant what was withdrawn.
+    traitant what was withdrawn; and the authors of nothing else that he sees.
     """
     if met.request.kind in HOLDERS_SIDE:
         hidden = {"y.lb": {"$bitsAnySet": LABEL_BITS[INVISIBLE_PATIENT] | LABEL_BITS[INVISIBLE_RL]}}
-        return _roots(row for row in await _documents(met, hidden) if not met.reading(row).permits)
-    gone = _roots(row for row in await _documents(met, {"y.st": STATUSES.index(WITHDRAWN)}) if not met.reading(row).permits)
-    if not gone:
-        return gone
-    # What it replaced, or what replaced it, may still be there to be read.
-    return gone - _roots(row for row in await _documents(met, {"y.rt": {"$in": sorted(gone)}}) if met.reading(row).permits)
+        rows = [row for row in await _documents(met, hidden) if not met.reading(row).permits]
+        untold = _all(rows, "rt")
+    else:
+        rows = [row for row in await _documents(met, {"y.st": STATUSES.index(WITHDRAWN)}) if not met.reading(row).permits]
+        untold = _all(rows, "rt")
+        if untold:
+            # What it replaced, or what replaced it, may still be there to be read.
+            untold -= _all([row for row in await _documents(met, {"y.rt": {"$in": sorted(untold)}}) if met.reading(row).permits], "rt")
+    authors = _all([row for row in rows if untold.issuperset(_all([row], "rt"))], "au")
+    if not authors:
+        return untold, authors
+    others = await _documents(met, {"y.au": {"$in": sorted(authors)}}, CARRIERS)
+    return untold, authors - _all([row for row in others if met.reading(row).permits], "au")
 
 
-async def _documents(met: Known, where: dict) -> list[Row]:
-    return await met.context.reads.find(where, types=(DOCUMENTS,), dossiers=(met.number,), limit=MOST_UNTOLD, bodies=False)
+async def _documents(met: Known, where: dict, types: Sequence[str] = (DOCUMENTS,)) -> list[Row]:
+    return await met.context.reads.find(where, types=types, dossiers=(met.number,), limit=MOST_UNTOLD, bodies=False)
 
 
-def _roots(rows: Iterable[Row]) -> frozenset[int]:
-    return frozenset(one["rt"] for row in rows for one in facts.listed(row))
+def _all(rows: Iterable[Row], field: str) -> frozenset[int]:
+    """Values of one of the facts, `rt` or `au`, of all the rows."""
+    values = (one[field] for row in rows for one in facts.listed(row))
+    return frozenset(each for value in values for each in (value if type(value) is list else (value,)))
 
 
-async def _authored(context: "Context", number: int, person: str) -> bool:
-    """Whether a professional is an author of something in the dossier; asked when nothing else relates him."""
+async def _authored(context: "Context", number: int, person: str) -> list[Row]:
+    """Of what a professional is an author in the dossier; asked when nothing else relates him."""
     author = hashed("author", person, context.store.vault.hash64)
-    return bool(await context.reads.count({"y.au": author}, types=CARRIERS, dossiers=(number,), limit=1))
+    return await context.reads.find({"y.au": author}, types=CARRIERS, dossiers=(number,), limit=MOST_AUTHORED, bodies=False)
+
+
+def least_hidden(those: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Facts that hide a trace from whomever those of all these resources together would: what one of them shows is shown.
+
+    Several that hide nothing are none: each may be hidden later, while another one still lets him in. (Once all are: see `_untold`.)
+    """
+    there = [one for one in those if one.get("st") != STATUSES.index(WITHDRAWN)]
+    best = min(there or those, key=lambda one: (one.get("lb", ALL_LABELS).bit_count(), one.get("rl", MAX_MS)))
+    labels = ALL_LABELS
+    for one in there or those:
+        labels &= one.get("lb", ALL_LABELS)
+    if there and not labels and len({one.get("rt", 0) for one in those}) > 1:
+        return {"lb": 0, "fd": MIN_MS, "rl": MAX_MS, "rt": 0}
+    return {"lb": labels, "fd": best.get("fd", MIN_MS), "rl": best.get("rl", MAX_MS), "rt": best.get("rt", 0)}
 
 
 async def of_patient(context: "Context", id: str, *, traces: bool = True) -> Known:

@@ -9,7 +9,7 @@ from typing import Any
 from fhir_dmp.audit.event import MAJOR, MINOR, SERIOUS, SUCCESS, Disclosed, Trace
 from fhir_dmp.audit.kinds import KINDS
 from fhir_dmp.consent.companions import TRACE
-from fhir_dmp.consent.predicate import LABEL_BITS, SECRET_SESSION, often
+from fhir_dmp.consent.predicate import LABEL_BITS, LET_IN, SECRET_SESSION, often
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 from fhir_dmp.interactions import reviewing, standing_in
@@ -42,7 +42,6 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     kind = _kind_of(kind)
     single = kind in SINGLE and len(ledger.lineages) == 1
     lineage = next(iter(ledger.lineages.values())) if single else None if named else most_hidden(ledger.kept)
-    facts = visible(context, lineage)
     query = "" if kind in SINGLE else asked
     queries = {patient: "\n".join(lines)[:LONGEST_QUERY] for patient, lines in ledger.asked.items()}
     traces = [
@@ -52,7 +51,7 @@ async def shown(context: Context, kind: str, asked: str) -> None:
             patient=patient,
             disclosed=tuple([Disclosed(*one) for one in those]),
             query=queries.get(patient, query),
-            facts=facts,
+            facts=visible(context, ledger.authored.get(patient) or lineage),
         )
         for patient, those in (named or {ledger.patient: {}}).items()
     ]
@@ -77,7 +76,12 @@ async def refused(context: Context, name: str, asked: str, error: FhirError) -> 
     if denied and not ledger.patient:
         standing_in.told(context)
     reason = f"{error.status} {error.message}"
-    facts = visible(context, most_hidden((*ledger.kept, *ledger.lineages.values())), own=ledger.watched)
+    # Where he is refused it is all the same whether something of his own is there; elsewhere it alone let him in so far.
+    own = () if denied else tuple(ledger.authored.values())
+    lineage = most_hidden((*ledger.kept, *ledger.lineages.values(), *own))
+    if lineage is not None and own:
+        lineage = {**lineage, LET_IN: own[0][LET_IN]}
+    facts = visible(context, lineage, own=ledger.watched)
     kind, outcome = ("refusal", SERIOUS) if denied else (_kind_of(name), MINOR)
     told = {"patient": ledger.patient, "disclosed": addressed, "query": asked, "outcome": outcome, "reason": reason, "facts": facts}
     await context.recorder.record([trace(context, kind, **told)])
@@ -181,7 +185,9 @@ def visible(context: Context, lineage: Mapping[str, Any] | None, *, own: bool = 
     """Facts by which reading a trace is judged. lineage: of the document it tells of. own: it belongs to the journal of who acted."""
     request, hash64 = context.enforcer.request, context.store.vault.hash64
     of = lineage or NO_LINEAGE
+    let_in = {LET_IN: of[LET_IN]} if LET_IN in of else {}
     return {
+        **let_in,
         "lb": of.get("lb", 0) | (LABEL_BITS[SECRET_SESSION] if request.secret_session else 0),
         "ty": often("type", TRACE, hash64),
         "au": [often("author", request.person, hash64)] if own and request.person else [],

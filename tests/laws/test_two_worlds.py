@@ -13,13 +13,14 @@ from pymongo import MongoClient
 
 from tests.worlds.comparing import Worlds
 from tests.worlds.histories import Deed, Story, stories
+from tests.worlds.hosting import Call
 from tests.worlds.purging import hidden_from
 
 # Of each history some of the five hundred questions, others each time: more histories tell more than more questions. With --laws as many
 # as a night has time for.
 QUESTIONS, AT_LENGTH = 16, 48
-# How a deposit is done with its list, and a document withdrawn: see Play.
-SUBMISSION, WITHDRAWAL = 8, 6
+# How a deposit is done with its list, a document withdrawn, and deposited hidden from its patient: see Play.
+SUBMISSION, WITHDRAWAL, INVISIBLE = 8, 6, 6
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +71,17 @@ def test_what_was_withdrawn_before_the_medecin_traitant_saw_it_is_in_no_trace_fo
     ]
     play = runner.run(worlds.compare(Story(False, deeds, "traitant", True), histories(80, None), 1))
     assert hidden_from(play) == {1}
+
+
+@pytest.mark.parametrize("asker", ["holder", "traitant"])
+def test_whom_nothing_but_what_is_hidden_lets_in_is_in_no_trace(runner, worlds, asker):
+    """His searches would be refused if it were not there: that they are not would tell of it."""
+    gone = [Deed("deposit", "hospital", 4, INVISIBLE)] if asker == "holder" else [Deed("deposit", "hospital", 4, 0)] * 2
+    withdrawn = [Deed("label", "holder", on, WITHDRAWAL) for on in range(2)] if asker == "traitant" else []
+    searches = [Deed("search", "hospital", 0, how) for how in range(6)]
+    # After he withdrew one of two he is still let in, by the other one.
+    deeds = [*gone, *searches, *withdrawn[:1], *searches[:1], *withdrawn[1:]]
+    play = runner.run(worlds.compare(Story(False, deeds, asker), 0, 1))
+    assert hidden_from(play) == set(range(len(gone)))
+    journal = runner.run(worlds.ask(play, Call("GET", f"AuditEvent?patient={play.patient}&_count=100", play.asker.token), 0))
+    assert journal.status == 200 and journal.value()["total"] > 0

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from hypothesis import strategies
 
 from fhir_dmp.consent.asking import asking
+from fhir_dmp.consent.decide import Decision
 from fhir_dmp.interactions import enforcement, read
 from fhir_dmp.interactions.context import Context
 from tests.access import world as making
@@ -370,12 +371,22 @@ class Play:
         await self.act(deed.by, "search", self.call(deed.by, "GET", paths[deed.how]))
 
 
-async def sees(host: Host, person: Person, id: str) -> bool:
-    """Whether somebody may read a document now, by the rules alone; nothing is traced."""
+async def admitted(host: Host, play: Play, name: str) -> bool:
+    """Whether somebody may search in the dossier now, by the rules alone; nothing is traced."""
+    met = await enforcement.of_patient(await _asking(host, play.cast[name]), play.patient)
+    return not isinstance(met.left("DocumentReference"), Decision)
+
+
+async def _asking(host: Host, person: Person) -> Context:
     services = host.services
     actor = await services.tokens.verify(person.token, host.now)
     enforcer = enforcement.Enforcer(asking(actor), services.law)
-    context = Context(services.store, actor, services.settings, BASE, host.clock, host.random, enforcer=enforcer)
+    return Context(services.store, actor, services.settings, BASE, host.clock, host.random, enforcer=enforcer)
+
+
+async def sees(host: Host, person: Person, id: str) -> bool:
+    """Whether somebody may read a document now, by the rules alone; nothing is traced."""
+    context = await _asking(host, person)
     row = await read.current(context, "DocumentReference", id)
     shown, _ = await enforcement.readable(context, "DocumentReference", id, row)
     return shown is not None
