@@ -24,11 +24,13 @@ from fhir_dmp.exchange.results import WORTH_ANOTHER_TRY, Result, refusal
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.seen import Seen
 from fhir_dmp.exchange.units import DELETION, PEOPLE, REQUEST, RESOURCE, TRANSACTION, Unit, Units, failed
+from fhir_dmp.exchange.waves import waves
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.references import is_id
 from fhir_dmp.fhir.tables import compartment
 from fhir_dmp.interactions import batch, dispatch, octets, transaction
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, check, check_value, patients_named, stamp
 from fhir_dmp.search import extract
 from fhir_dmp.store.batching import Failed
@@ -44,8 +46,6 @@ log = logging.getLogger("fhir_dmp.exchange")
 GROUP = 250
 GROUP_BYTES = 4 * 1024 * 1024
 TURNS = 5
-# Units prepared before others get a turn of the event loop.
-STRIDE = 8
 KNOWN = Issue("information", "informational", "this version was imported before")
 CHANGED = "the source sent another content under this id and version before: nothing is changed"
 
@@ -147,10 +147,12 @@ class _Run:
         own = {vault.locate(unit.type, unit.id) for unit in plain if unit.work == RESOURCE and isinstance(unit.id, str)}
         self.rows = await self.context.store.load_many(own) if own else {}
         reached("chunk-prepared")
-        for number, unit in enumerate(waiting):
-            if number % STRIDE == STRIDE - 1:
-                await asyncio.sleep(0)
-            await self._guarded(unit, self._one(unit))
+        # INVARIANT: nothing is stored while a wave is prepared: what it was decided by holds for the transaction that it goes into.
+        for wave in waves(waiting, bool(plain), foreign.referred):
+            if not self.busy.isdisjoint(key for unit in wave for key in unit.keys):
+                await self._flush()
+            await asyncio.gather(*[self._guarded(unit, self._one(unit)) for unit in wave])
+            await self._flush_if_full()
         await self._flush()
         if not self.engine.rules.plain:
             await self._early([unit for unit in waiting if unit.type == DOCUMENT and unit.results and unit.results[0].accepted])
@@ -162,6 +164,7 @@ class _Run:
             found.append((key, self.engine.units.of(Item(held.place, held.body, 0))))
             for unit in found[-1][1]:
                 await self._guarded(unit, self._one(unit))
+                await self._flush_if_full()
         await self._flush()
         for key, units in found:
             self.engine.brought += [result for unit in units for result in unit.results]
@@ -209,8 +212,6 @@ class _Run:
             self.busy |= {name for receipt in ready.entry.receipts for name in receipt.every_name}
             self.busy |= {change.row.key for change in ready.entry.changes}
             self._hope(ready)
-            if len(self.group) >= GROUP or self.size >= GROUP_BYTES:
-                await self._flush()
         else:
             await self._flush()
             await self._apart(unit)
@@ -263,6 +264,7 @@ class _Run:
             return await self._together(unit)
         line = next((self.known[key] for key in unit.keys if key in self.known), None)
         made = await self.engine.foreign.deposit(unit, line)
+        await in_step()
         entry, told = self._entry(unit, made)
         entry = entry._replace(changes=[*entry.changes, *self._seals(unit, told)])
         return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, made.stamped.location, made.issues),))
@@ -277,8 +279,6 @@ class _Run:
         self.people.append((unit, receipt, location))
         self.busy.update(receipt.names)
         self._expect(receipt)
-        if len(self.people) >= GROUP:
-            await self._flush()
 
     async def _people(self, unit: Unit, parts: Sequence[Unit]) -> tuple[Links, dict[str, tuple[Result, Part | None]]]:
         """Those whom a transaction names: what references to them become; by place, what is answered, and the row of a Patient."""
@@ -369,6 +369,7 @@ class _Run:
 
     async def _plain(self, unit: Unit) -> Ready:
         checked = check_value(self.context, unit.body, unit.tree, unit.type)
+        await in_step()
         vault, hashing = self.context.store.vault, self.engine.hashing
         id, key = unit.id, None
         if id is not None:
@@ -399,6 +400,10 @@ class _Run:
         told = (own, *(Told(one.row, one.id, made.patient) for one in made.superseded))
         joined = self.engine.foreign.joined.passed(dossier_in(made.key)) if made.key and dossier_in(made.key) != row.dossier else ()
         return Entry(changes, Receipt(unit.keys, made.key or row.key, row.type, stored, made.promises, joined=joined)), told
+
+    async def _flush_if_full(self) -> None:
+        if max(len(self.group), len(self.people)) >= GROUP or self.size >= GROUP_BYTES:
+            await self._flush()
 
     async def _flush(self) -> None:
         """Store what is ready."""

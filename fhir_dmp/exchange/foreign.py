@@ -26,6 +26,7 @@ from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.depositing import Item
 from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.facts import Origin
+from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, place_of, stamp
 from fhir_dmp.interactions.search_sight import UNRESTRICTED
 from fhir_dmp.search import narrow
@@ -196,7 +197,9 @@ class Foreign:
             line = await self._awaited(unit)
         row = await self._corrected(unit, line)
         read = await self._translated(unit, unit.tree, {})
+        await in_step()
         checked = self._checked(read, unit.type)
+        await in_step()
         dossier = self._dossier(checked, line)
         home = self.joined.home(read.people, dossier)
         promises = self._promised(read, dossier, home)
@@ -333,6 +336,7 @@ class Foreign:
                 before = await self._superseded(acting, item, targets, dossier)
                 related = bytes(json.members(body)["relatesTo"])
                 item.checked = check(self.context, json.set_members(item.checked.body, {"relatesTo": related}, after="author"), DOCUMENT)
+            await in_step()
             stamped = await self._stamped(acting, unit, item, dossier)
             made.append(Made(item.checked, stamped, before, item.row, met.patient))
         return made

@@ -82,7 +82,7 @@ async def decided(
         if one.checked.type != DOCUMENT:
             await _other(context, met, one, named, items)
     await _whole(context, met, items, resolved=resolved)
-    if context.transaction is None and not resolved:
+    if context.transaction is None:
         await in_step()
     for one in items:  # who may not write it is not told what is wrong with it
         check_profiles(context, one.checked)
