@@ -16,8 +16,8 @@ from fhir_dmp.bench.plot import plot
 from fhir_dmp.commands import Failed
 
 NAME = "bench"
-BEGIN, END = (f"<!-- {NAME}: {word} -->" for word in ("begin", "end"))
-PAGE, PICTURE = "performance.md", "performance.svg"
+# The picture is of the mode that a host runs in.
+PAGE, PICTURE, PICTURED = "performance.md", "performance.svg", "production"
 HEADS = ("work", "", "conns", "req/s", "resources/s", "× floor", "p50 ms", "p95", "p99", "errors", "cores", "other / steal", "MiB")
 COST_HEADS = ("patients", "documents", "dossier search p50 ms", "type and year, page 1 p50 ms", "page", "that page p50 ms", "errors")
 
@@ -185,8 +185,9 @@ def markdown(findings: Findings, peers: list[Peer], source: str) -> str:
     """What stands between the markers. source: name of the file of the peers."""
     found = figures(findings)
     parts = ["\n".join(f"- {line}" for line in heading(findings))]
-    if found:
-        parts += [f"![How many times its floor each workload reaches]({PICTURE})", markdown_table([HEADS, *rows(found)])]
+    if found and findings.options.mode == PICTURED:
+        parts.append(f"![How many times its floor each workload reaches]({PICTURE})")
+    parts += [markdown_table([HEADS, *rows(found)])] if found else []
     parts += [bulk(findings)] if findings.bulk else []
     if findings.costs:
         parts += ["Cost of a search as the store grows and as pages are turned, one connection:"]
@@ -200,23 +201,28 @@ def markdown(findings: Findings, peers: list[Peer], source: str) -> str:
 
 
 def write(findings: Findings, peers: list[Peer], source: str, folder: Path) -> list[Path]:
-    """Replace what stands between the markers of the page, and the picture; the files written."""
-    page, picture = put(folder / PAGE, NAME, markdown(findings, peers, source)), folder / PICTURE
+    """Replace what stands between the markers of this mode and size in the page, and the picture; the files written."""
+    run = f"{findings.options.mode} {findings.options.size}"
+    heading = f"### Mode {findings.options.mode}, size {findings.options.size}"
+    page, picture = put(folder / PAGE, f"{NAME} {run}", markdown(findings, peers, source), heading), folder / PICTURE
     found = figures(findings)
-    if not any(row.ratio for row in found):
+    if findings.options.mode != PICTURED or not any(row.ratio for row in found):
         return [page]
     title = f"Times its floor, {findings.options.mode}, size {findings.options.size}, {findings.begun:%Y-%m-%d}"
     picture.write_text(plot(found, title), "utf-8")
     return [page, picture]
 
 
-def put(page: Path, name: str, text: str) -> Path:
-    """Replace what stands between the two markers of this name in a page; the page."""
+def put(page: Path, name: str, text: str, heading: str = "") -> Path:
+    """Replace what stands between the two markers of this name in a page; the page. heading: of a new section, if there are none."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     try:
-        before, _, rest = page.read_text("utf-8").partition(begin)
+        written = page.read_text("utf-8")
     except FileNotFoundError:
         raise Failed(f"there is no {page}: run this in the folder of the source") from None
+    if heading and begin not in written:
+        written = f"{written.rstrip()}\n\n{heading}\n\n{begin}\n{end}\n"
+    before, _, rest = written.partition(begin)
     _, marked, after = rest.partition(end)
     if not marked:
         raise Failed(f"{page} has no line `{begin}` followed by a line `{end}`")

@@ -16,15 +16,33 @@ PEERS = """
 """
 
 
+BEGIN, END = (f"<!-- bench production tiny: {word} -->" for word in ("begin", "end"))
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """(what it printed, its figures, the page it wrote) of `bench W2 W3` on forty patients."""
     folder = tmp_path_factory.mktemp("bench")
     (folder / "ig").mkdir()
     page = folder / "ig" / report.PAGE
-    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", "utf-8")
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", "utf-8")
     (folder / "peers.md").write_text(PEERS, "utf-8")
-    shape = ("--size", "tiny", "--seconds", "0.3", "--connections", "2", "--repetitions", "1", "--driver", "sockets", "--workers", "1")
+    shape = (
+        "--size",
+        "tiny",
+        "--seconds",
+        "0.3",
+        "--connections",
+        "2",
+        "--repetitions",
+        "1",
+        "--driver",
+        "sockets",
+        "--workers",
+        "1",
+        "--mode",
+        "production",
+    )
     files = ("--data", "data", "--json", "out.json", "--peers", "peers.md", "--write")
     done = run("bench", "W2", "W3", *shape, *files, cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -58,9 +76,19 @@ def test_figures_carry_ratios_times_and_what_processes_used(ran):
 def test_the_page_holds_the_report_between_its_markers(ran):
     printed, _, page = ran
     text = page.read_text("utf-8")
-    assert text.startswith("before\n" + report.BEGIN) and text.endswith(report.END + "\nafter\n") and "\nold\n" not in text
+    assert text.startswith("before\n" + BEGIN) and text.endswith(END + "\nafter\n") and "\nold\n" not in text
     assert "| W2 | read by id | 2 |" in text and "1,234" in text and str(Path.home()) not in text
     assert "No errors; every sampled answer was right." in printed
+
+
+def test_a_run_that_the_page_does_not_know_yet_gets_a_section(tmp_path):
+    page = tmp_path / report.PAGE
+    page.write_text("before\n", "utf-8")
+    for text in ("first", "second"):
+        report.put(page, "bench rules tiny", text, "### rules")
+    assert (
+        page.read_text("utf-8") == "before\n\n### rules\n\n<!-- bench rules tiny: begin -->\n\nsecond\n\n<!-- bench rules tiny: end -->\n"
+    )
 
 
 def test_the_plot_is_an_image(ran):
