@@ -316,8 +316,8 @@ class _Run:
             receipt = Receipt(unit.keys, b"", "Bundle", Stored(unit.version, unit.digest, 0, self.engine.job, 200, rows))
             await self.engine.ledger.link(receipt)
             self._learnt(receipt)
-            for part in every:
-                unit.done(answers[part.place][0])
+            for result in _in_order(unit, answers):
+                unit.done(result)
             return None
         made = await self.engine.foreign.together(parts, [before[part.place] for part in parts], links)
         built = [self._entry(part, one) for part, one in zip(parts, made, strict=True)]
@@ -331,8 +331,7 @@ class _Run:
         first = made[0].stamped.row
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
         entry = Entry(changes, Receipt(unit.keys, made[0].key, first.type, stored), tuple(entry.receipt for entry, _ in built))
-        results = tuple(answers[part.place][0] for part in every)
-        return Ready(unit, entry, every_told, results)
+        return Ready(unit, entry, every_told, _in_order(unit, answers))
 
     def _came_before(self, parts: Sequence[Unit], lines: Mapping[str, Line | None], links: Links) -> dict[str, tuple[Result, Part | None]]:
         """Of the parts of a transaction that were stored before, as they are now: what is answered, and the row. 409 when one has changed.
@@ -547,11 +546,15 @@ def _parts(unit: Unit, stored: Stored, whole: Part, plain: bool) -> Iterator[tup
     for part in stored.parts:
         left.setdefault((part.method, part.type), []).append(part)
     for entry in unit.plan.entries if unit.work == TRANSACTION else (unit.entry,):
-        if not plain and not (entry.creates or entry.method == "PUT"):
-            continue
         place = f"{unit.place} entry[{entry.index}]" if unit.work == TRANSACTION else unit.place
         mine = left.get((entry.method, entry.target.type))
         yield place, entry, mine.pop(0) if mine else None
+
+
+def _in_order(unit: Unit, answers: Mapping[str, tuple[Result, Part | None]]) -> tuple[Result, ...]:
+    """Results of a transaction, one for each entry; what marks a document as superseded was done by what replaces it."""
+    places = [f"{unit.place} entry[{entry.index}]" for entry in unit.plan.entries]
+    return tuple(answers[place][0] if place in answers else Result(place, 200) for place in places)
 
 
 def _items(tree: Mapping) -> set[str]:

@@ -360,3 +360,26 @@ async def test_what_is_new_beside_a_document_that_came_before_is_not_lost(import
     rows = await rows_of(store)
     assert [one.partition("/")[0] for one in rows].count("Binary") == 1
     assert rows[told[2].location.partition("/_history")[0]]["derivedFrom"] == [{"reference": first[1].location.partition("/_history")[0]}]
+
+
+async def test_every_entry_of_a_transaction_is_told_of(importing, store):
+    """Of a replacement as ITI-65 has it too, where one entry marks the former document as superseded."""
+    about = {"reference": f"Patient/{mixed.person(1)['id']}"}
+    sent = next(one for one in mixed.dossier(1) if one["resourceType"] == "DocumentReference")
+    first = {**sent, "subject": about, "content": [{"attachment": {"contentType": "text/plain", "data": base64.b64encode(b"1").decode()}}]}
+    first.pop("context", None)
+    assert [result.status for (result,) in await importing().run(items([first]))] == [201]
+    newer = {name: part for name, part in first.items() if name != "id"} | {"masterIdentifier": {"value": "urn:oid:1.2.3.4.5.6"}}
+    newer["relatesTo"] = [{"code": "replaces", "target": {"reference": f"DocumentReference/{first['id']}"}}]
+    patch = base64.b64encode(b'[{"op":"replace","path":"/status","value":"superseded"}]').decode()
+    marked = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": patch}
+    entries = [
+        {"fullUrl": "urn:uuid:1", "resource": newer, "request": {"method": "POST", "url": "DocumentReference"}},
+        {"resource": marked, "request": {"method": "PATCH", "url": f"DocumentReference/{first['id']}"}},
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    for _ in range(2):
+        (told,) = await importing().run(items([bundle]))
+        assert [(one.place.rpartition(" ")[2], one.status) for one in told] == [("entry[0]", 201), ("entry[1]", 200)]
+    documents = [one for one in (await rows_of(store)).values() if one["resourceType"] == "DocumentReference"]
+    assert sorted(one["status"] for one in documents) == ["current", "superseded"]
