@@ -6,6 +6,7 @@ https://interop.esante.gouv.fr/ig/fhir/pdsm/ ; what may be deposited is decided 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import unquote
 
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp import documents, identity
@@ -118,7 +119,7 @@ class Foreign:
 
     def acting(self) -> Context:
         """The context in which the rules judge what the source deposits."""
-        return replace(self.context, enforcer=Enforcer(self._asking.request, self._asking.law))
+        return self.context.but(enforcer=Enforcer(self._asking.request, self._asking.law))
 
     # People
 
@@ -144,7 +145,7 @@ class Foreign:
 
     async def _alike(self, asked: Mapping[str, Any]) -> tuple[list[Row], list[str]]:
         """Patients who may be meant, and the logical id of the Patient that goes on for each; first those who go on themselves."""
-        plain, vault = replace(self.context, enforcer=None), self.context.store.vault
+        plain, vault = self.context.but(enforcer=None), self.context.store.vault
         try:
             rows = await match.candidates(plain, dict(people.current(asked)), UNRESTRICTED)
         except FhirError as error:
@@ -400,13 +401,15 @@ class Foreign:
         contents: url -> name, which need not have come.
         """
         names: dict[str, str] = dict(contents or {})
+        found, missing = Links(), []
         for text in listed:
-            if name := self._name(text, unit):
+            if (somebody := _numbered(text)) is not None:
+                found.stand_ins[text] = somebody
+            elif name := self._name(text, unit):
                 names[text] = name
         keys = {name: self.hashing.name(name) for name in names.values()}
         if unknown := [key for key in keys.values() if key not in self.known and key not in self.absent]:
             self.known |= await self.learn(unknown)
-        found, missing = Links(), []
         for text, name in names.items():
             line = self.known.get(keys[name])
             if line is None:
@@ -447,12 +450,13 @@ class Foreign:
         if said.kind == "local" or (said.kind == "absolute" and said.relative and self._own(said.base)):
             return said.relative
         if said.kind == "conditional":
-            system, bar, value = said.query.removeprefix("identifier=").partition("|")
-            if bar and said.query.startswith("identifier=") and said.type in (PATIENT, DOCUMENT):
+            system, value = _one_number(said.query)
+            if value and said.type in (PATIENT, DOCUMENT):
                 return patient_name(system, value) if said.type == PATIENT else master_name(system, value)
             if quiet:
                 return ""
-            raise FhirError("not-supported", f"`{text[:100]}`: only a patient or a document is looked for, by identifier", unit.type)
+            wanted = "who is meant, or which document, is told by one identifier, its system and its value"
+            raise FhirError("not-supported", f"`{text[:100]}`: {wanted}", unit.type)
         if said.kind == "urn" and not quiet:
             raise FhirError("not-found", f"`{text[:100]}` is the fullUrl of no entry", unit.type)
         return ""
@@ -513,6 +517,28 @@ def _display(tree: Mapping[str, Any]) -> str:
             given = [part for part in one.get("given") or () if isinstance(part, str)]
             return one.get("text") or " ".join((*given, one.get("family") or "")).strip()
     return ""
+
+
+def _numbered(text: str) -> dict[str, Any] | None:
+    """What a reference becomes that names somebody of the directory by his number; None for any other.
+
+    >>> _numbered("Practitioner?identifier=urn:oid:1.2.250.1.71.4.2.1|810001234567")
+    {'type': 'Practitioner', 'identifier': {'system': 'urn:oid:1.2.250.1.71.4.2.1', 'value': '810001234567'}}
+    """
+    said = parse_reference(text)
+    system, value = _one_number(said.query) if said.kind == "conditional" and said.type in DIRECTORY else ("", "")
+    return {"type": said.type, "identifier": {"system": system, "value": value}} if system and value else None
+
+
+def _one_number(query: str) -> tuple[str, str]:
+    """System and value of a search by one identifier, two empty ones of any other.
+
+    >>> _one_number("identifier=urn%3Ax%7C1"), _one_number("identifier=urn:x"), _one_number("identifier=urn:x|1&active=true")
+    (('urn:x', '1'), ('', ''), ('', ''))
+    """
+    name, _, said = query.partition("=")
+    system, bar, value = unquote(said).partition("|")
+    return (system, value) if name == "identifier" and bar and "&" not in query else ("", "")
 
 
 def contents_of(tree: Mapping[str, Any]) -> dict[str, str]:

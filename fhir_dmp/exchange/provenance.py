@@ -4,7 +4,6 @@ https://hl7.org/fhir/R4/provenance.html
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fhir_dmp.audit.event import Disclosed, Trace
@@ -103,7 +102,7 @@ class Origins:
         """The context of an act of the source in the dossier of a patient. more: of the context."""
         enforcer = Enforcer(self._asking.request, self._asking.law)
         enforcer.ledger.patient = patient
-        return replace(self.context, enforcer=enforcer, request_id=self.job, **more)
+        return self.context.but(enforcer=enforcer, request_id=self.job, **more)
 
     def beside(self, stored: Sequence[Told]) -> list[Change]:
         """What goes with what one transaction stores: one trace for each patient, and the Provenances that several versions share."""
@@ -143,7 +142,7 @@ def _names(those: Iterable[Told]) -> dict[str, str]:
 
 def drawing(context: Context, draw: Callable[[int], bytes]) -> Context:
     """The same context, its ids and versions drawn from elsewhere."""
-    return replace(context, random=draw)
+    return context.but(random=draw)
 
 
 def _coded(system: str, code: str) -> dict:

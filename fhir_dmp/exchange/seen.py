@@ -56,11 +56,12 @@ class Seen:
 
     async def openers(self, dossiers: Iterable[int]) -> dict[int, Opener]:
         """As Reader.openers."""
-        wanted = set(dossiers)
-        if not wanted <= self._openers.keys():
+        wanted, openers = set(dossiers), self._openers
+        if not wanted <= openers.keys():
             self._dossiers |= wanted
-            self._openers = dict.fromkeys(self._dossiers) | await self._store.openers(self._dossiers)
-        return {one: found for one in wanted if (found := self._openers[one]) is not None}
+            missing = self._dossiers - openers.keys()
+            openers |= dict.fromkeys(missing) | await self._store.openers(missing)
+        return {one: found for one in wanted if (found := openers[one]) is not None}
 
     def will_be(self, changes: Sequence[Change]) -> None:
         """These are stored with whatever comes next."""

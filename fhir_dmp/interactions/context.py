@@ -4,8 +4,9 @@ https://hl7.org/fhir/R4/http.html
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -69,7 +70,17 @@ class Context:
 
     def inside(self, transaction: Transaction) -> "Context":
         """The same request, taking part in a transaction."""
-        return replace(self, transaction=transaction)
+        return self.but(transaction=transaction)
+
+    def but(self, **changes: Any) -> "Context":
+        """The same with some of it replaced; that of the library takes four times as long, and a deposit asks for it several times."""
+        made = Context(*_all_of(self))
+        for name, value in changes.items():
+            setattr(made, name, value)
+        return made
+
+
+_all_of = attrgetter(*(each.name for each in fields(Context)))
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -89,9 +89,11 @@ def check_value(context: Context, body: bytes, value: dict, type_name: str | Non
 
 
 def rebuilt(context: Context, checked: Checked, body: bytes, value: dict) -> Checked:
-    """The same resource with other members, by what keeps it valid (a reference that leads elsewhere, a keeper). value: of that body."""
+    """The same resource with other members, by what keeps it valid and its references as they are. value: of that body."""
     told = remembered.told(checked.type, value, json.members(body), context.store.vault.hash64, (context.base_url,))
-    return Checked(checked.type, body, value, told)
+    made = Checked(checked.type, body, value, told)
+    made.__dict__["_references"] = checked.references
+    return made
 
 
 def _check_images(value: object, place: str) -> None:

@@ -8,7 +8,7 @@ Identifiers collide within what one depositor sends, a person or a structure, an
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -50,7 +50,7 @@ async def once(context: Context, documents: Sequence[Mapping[str, Any]], content
     if line := next(iter((await ledger.known(names)).values()), None):
         return Once(context, again(line, version))
     receipt = Receipt(names, b"", DOCUMENT, Stored(version, version, 0, 0, 201))
-    return Once(replace(context, store=Recording(context.store, ledger, receipt, only=True)))
+    return Once(context.but(store=Recording(context.store, ledger, receipt, only=True)))
 
 
 def again(line: Line, version: int) -> tuple[Part, ...]:
