@@ -383,3 +383,21 @@ async def test_every_entry_of_a_transaction_is_told_of(importing, store):
         assert [(one.place.rpartition(" ")[2], one.status) for one in told] == [("entry[0]", 201), ("entry[1]", 200)]
     documents = [one for one in (await rows_of(store)).values() if one["resourceType"] == "DocumentReference"]
     assert sorted(one["status"] for one in documents) == ["current", "superseded"]
+
+
+async def test_who_is_named_by_his_number_need_not_come_himself(importing, store):
+    """A conditional reference, as transactions name professionals and structures that the receiver is to know."""
+    sent = whole(1)
+    (observed,) = [one["resource"] for one in sent["entry"] if one["resource"]["resourceType"] == "Observation"]
+    observed["performer"] = [
+        {"reference": f"Practitioner?identifier={RPPS}|10001234567"},
+        {"reference": "Organization?identifier=https%3A%2F%2Ffiness.esante.gouv.fr%7C750000001"},
+    ]
+    (told,) = await importing().run(items([sent]))
+    assert {one.status for one in told} == {200, 201}
+    body = next(one for one in (await rows_of(store)).values() if one["resourceType"] == "Observation")
+    numbers = [("Practitioner", RPPS, "10001234567"), ("Organization", "https://finess.esante.gouv.fr", "750000001")]
+    assert [(one["type"], one["identifier"]["system"], one["identifier"]["value"]) for one in body["performer"]] == numbers
+    observed["performer"] = [{"reference": "Practitioner?name=SCHRÖDER"}]
+    (told,) = await importing().run(items([sent]))
+    assert [one.status for one in told] == [400] and "one identifier" in told[0].issues[0].diagnostics
