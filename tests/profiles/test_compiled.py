@@ -14,6 +14,7 @@ from fhir_dmp.fhir.profile_codes import holds, members
 from fhir_dmp.fhir.profile_tree import definitions
 from fhir_dmp.fhir.profiles import (
     claimed,
+    deposit_errors,
     deposit_issues,
     deposit_profiles,
     faults,
@@ -235,6 +236,24 @@ def test_what_a_deposit_leaves_unsaid_is_an_error_where_the_rules_need_it():
     del consent["provision"]["period"]["end"]
     assert [i.severity for i in deposit_issues(consent, "patient")] == ["error"]
     assert {"DocumentReference.type", "DocumentReference.subject", "DocumentReference.content"} <= needed()
+
+
+def test_what_refuses_a_deposit_is_what_is_told_of_it_as_an_error():
+    for resource in [*(read(path) for path in GOOD), {"resourceType": "DocumentReference"}, good("Consent-mandat") | {"provision": {}}]:
+        for strict in (False, True):
+            told = deposit_issues(resource, "professional", strict=strict)
+            assert deposit_errors(resource, "professional", strict=strict) == [one for one in told if one.severity == "error"]
+
+
+def test_alone_a_bundle_tells_what_is_its_own():
+    bundle = next(read(path) for path in GOOD if path.name == "Bundle-depot-de-trois.json")
+    for entry in bundle["entry"]:
+        if entry["resource"]["resourceType"] == "DocumentReference":
+            entry["resource"]["docStatus"] = "final"
+        entry.pop("fullUrl", None)
+    (url,) = deposit_profiles(bundle, "professional")
+    every, own = faults(bundle, url), faults(bundle, url, alone=True)
+    assert own == [one for one in every if one.element.partition(".")[0].partition(":")[0] == "Bundle"] and len(own) < len(every)
 
 
 RESOURCES = [(read(path), url) for path in GOOD for url in claimed(read(path))]
