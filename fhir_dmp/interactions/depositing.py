@@ -3,8 +3,9 @@
 https://interop.esante.gouv.fr/ig/fhir/pdsm/ (ITI-65, ITI-105); CSP R1111-49; https://profiles.ihe.net/ITI/PCF/
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from fhir_dmp.consent import companions, labelling
@@ -78,9 +79,10 @@ async def decided(
         if one.checked.type == DOCUMENT:
             # Contents that an import brings by themselves have a place that is theirs alone.
             predecessors += await _document(context, met, one, () if resolved and len(items) == 1 else items, named, changed)
+    lineage = cache(lambda place: _lineage(context, met, items[place]))
     for one in items:
         if one.checked.type != DOCUMENT:
-            await _other(context, met, one, named, items)
+            await _other(context, met, one, items, lineage)
     await _whole(context, met, items, resolved=resolved)
     if context.transaction is None:
         await in_step()
@@ -185,8 +187,11 @@ def _apart(context: Context, met: Known, checked: Checked) -> Checked:
     return rebuilt(context, checked, body, value)
 
 
-async def _other(context: Context, met: Known, one: Item, named: Mapping[str, frozenset[str]], items: Sequence[Item]) -> None:
-    """What comes with documents shares their lineages; what comes alone is judged as the document that would carry it."""
+async def _other(context: Context, met: Known, one: Item, items: Sequence[Item], lineage: Callable[[int], Mapping[str, Any]]) -> None:
+    """What comes with documents shares their lineages; what comes alone is judged as the document that would carry it.
+
+    lineage: facts of a document among the items, by its place there.
+    """
     kind, request = one.checked.type, met.request
     if kind in companions.SEEN_AS or kind in enforcement.PUBLIC:
         raise enforcement.refused()
@@ -201,8 +206,8 @@ async def _other(context: Context, met: Known, one: Item, named: Mapping[str, fr
             settle(met.decide("replace", own))
             # In place only by its author: whoever is shown less than there is would write back less.
             settle(met.decide("withdraw", own))
-    carriers = [other for other in items if other.checked.type == DOCUMENT and _carries(context, other, one)]
-    lineages = [_lineage(context, met, other) for other in carriers]
+    carriers = [place for place, other in enumerate(items) if other.checked.type == DOCUMENT and _carries(context, other, one)]
+    lineages = [lineage(place) for place in carriers]
     if kind == "List":
         lineages += await _listed_before(context, met, one, items)
     authors = frozenset({identity.HOLDER} if request.kind in HOLDERS else {request.person} - {""})
