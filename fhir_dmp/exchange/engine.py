@@ -127,6 +127,8 @@ class _Run:
         self.draw = engine.context.random
         self.stamping = replace(engine.context, random=lambda size: self.draw(size))
         self.busy: set[bytes] = set()
+        # Names of what waits for something later: other versions of it wait behind it.
+        self.held: set[bytes] = set()
         self.size = 0
 
     async def run(self) -> None:
@@ -178,13 +180,18 @@ class _Run:
         except FhirError as error:
             if unit.type == DOCUMENT and error.status not in WORTH_ANOTHER_TRY:
                 self.engine.foreign.refused |= set(contents_of(unit.tree).values())
-            unit.done(refusal(unit.place, error))
+            self._refuse(unit, error)
         except Repeated as repetition:
             self._repeat(unit, repetition.line)
         except Kept as kept:
             unit.done(kept.result)
         except Exception as error:
             unit.done(self._unforeseen(unit, error))
+
+    def _refuse(self, unit: Unit, error: FhirError) -> None:
+        if error.status in WORTH_ANOTHER_TRY:
+            self.held.update(unit.keys)
+        unit.done(refusal(unit.place, error))
 
     def _unforeseen(self, unit: Unit, error: Exception) -> Result:
         """A resource is looked at before it is checked, in the words of its source: where it is not sound, that is what is wrong."""
@@ -199,6 +206,8 @@ class _Run:
     async def _one(self, unit: Unit) -> None:
         if not self.busy.isdisjoint(unit.keys):
             await self._flush()
+        if not self.engine.foreign.last and not self.held.isdisjoint(unit.keys):
+            raise FhirError("not-found", "what came of it before waits for something that has not come", unit.type)
         if line := self._line(unit):
             self._repeat(unit, line)
         elif unit.work == RESOURCE and not self.engine.rules.plain and unit.type in (PATIENT, *DIRECTORY):
@@ -427,7 +436,7 @@ class _Run:
             for name in hoped:
                 self.known.pop(name, None)
             for unit in (*(one for one, _, _ in people), *(ready.unit for ready in group)):
-                unit.done(refusal(unit.place, error))
+                self._refuse(unit, error)
             return
         self.engine.seen.decided()
         reached("after-commit")

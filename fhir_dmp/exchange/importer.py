@@ -69,6 +69,8 @@ class Importer:
         self.pool, self._told, self._consumed, self._people_first = pool, told, consumed, people_first
         self.counts = Counts()
         self._again: set[str] = set()
+        # What waits for something later in this round: what comes about the same waits behind it, so that versions keep their order.
+        self._held: set[str] = set()
         # Names of contents whose documents were refused, which are not kept either.
         self._refused: set[str] = set()
 
@@ -95,12 +97,14 @@ class Importer:
 
     async def _round(self, items: Iterable[Item], kept: list[list[Result]] | None = None, *, last: bool = False) -> None:
         under: deque[_Under] = deque()
+        self._held = set()
         try:
             for chosen, about in _runs(items):
                 # Two versions of one thing are stored in their order.
                 large = _large(chosen)
                 while under and (len(under) >= self.pool.at_once or any(one.about & about or (large and one.large) for one in under)):
                     await self._finish(under.popleft(), kept)
+                chosen = chosen if last else self._in_turn(chosen, kept)
                 under.append(_Under(asyncio.create_task(self.pool.run(chosen, last=last)), chosen, about))
                 await asyncio.sleep(0)
             while under:
@@ -116,12 +120,25 @@ class Importer:
                 self._refused |= _contents(item)
             if any(result.status in WORTH_ANOTHER_TRY for result in results):
                 self._again.add(item.place)
+                self._held |= {named} if (named := _name(item)) else set()
                 if kept is not None:
                     kept.append(results)
             else:
                 self._tell(results)
             if kept is None:
                 self._consumed(item.consumed)
+
+    def _in_turn(self, chosen: list[Item], kept: list[list[Result]] | None) -> list[Item]:
+        """These items without those before which another one about the same thing waits: they wait too."""
+        if not self._held:
+            return chosen
+        left = [item for item in chosen if _name(item) not in self._held]
+        for item in chosen:
+            if _name(item) in self._held:
+                self._again.add(item.place)
+                if kept is None:
+                    self._consumed(item.consumed)
+        return left
 
     def _alone(self, item: Item) -> Item:
         """An item in the last round: a content whose document was refused waits for nobody."""
@@ -134,6 +151,11 @@ class Importer:
         for result in results:
             self.counts.add(result)
             self._told(result)
+
+
+def _name(item: Item) -> str:
+    found = head(item.body)
+    return f"{found.resourceType}/{found.id}" if found.id else ""
 
 
 def _contents(item: Item) -> set[str]:
@@ -159,7 +181,7 @@ def _runs(items: Iterable[Item]) -> Iterator[tuple[list[Item], frozenset[str]]]:
             run, about, size = [], set(), 0
         run.append(item)
         size += len(item.body)
-        if (found := head(item.body)).id:
-            about.add(f"{found.resourceType}/{found.id}")
+        if named := _name(item):
+            about.add(named)
     if run:
         yield run, frozenset(about)

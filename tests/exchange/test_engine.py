@@ -12,10 +12,11 @@ from fhir_dmp.bench import mixed
 from fhir_dmp.bench.growth import open_dossiers
 from fhir_dmp.dmp.identity import RPPS
 from fhir_dmp.exchange import engine as engines
-from fhir_dmp.exchange import reviewing
+from fhir_dmp.exchange import importer, reviewing
 from fhir_dmp.exchange.engine import Engine
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.opening import context_of
+from fhir_dmp.exchange.pool import Here
 from fhir_dmp.exchange.provenance import SID
 from fhir_dmp.exchange.rules import HOST, Rules, Target
 from fhir_dmp.settings import Settings
@@ -401,3 +402,25 @@ async def test_who_is_named_by_his_number_need_not_come_himself(importing, store
     observed["performer"] = [{"reference": "Practitioner?name=SCHRÖDER"}]
     (told,) = await importing().run(items([sent]))
     assert [one.status for one in told] == [400] and "one identifier" in told[0].issues[0].diagnostics
+
+
+@pytest.mark.parametrize("size", [250, 1])
+async def test_versions_keep_their_order_when_the_first_one_waits_for_something(importing, store, data_dir, monkeypatch, size):
+    """It refers to what comes later: what was said of it afterwards is what counts, in one run of entries or in several."""
+    monkeypatch.setattr(importer, "RUN", size)
+    stay, first = visit(1, "1", valueInteger=61)
+    second = {name: part for name, part in first.items() if name != "encounter"} | {"meta": {"versionId": "2"}, "valueInteger": 62}
+    listed, told = items([first, second, stay, mixed.person(1)]), []
+    context = context_of(store, Settings(data=data_dir), RULES, "http://localhost/fhir")
+    work = importer.Importer(Here(context, RULES, "job"), told.append, lambda size: None, people_first=True)
+    counts = await work.run(lambda: iter(listed))
+    assert (counts.accepted, counts.refused) == (4, 0)
+    by_place = {one.place: (one.status, one.location.partition("/_history")[0]) for one in told}
+    assert by_place["a.ndjson:1"][0] == 201 and by_place["a.ndjson:2"] == (200, by_place["a.ndjson:1"][1])
+    assert (await rows_of(store))[by_place["a.ndjson:1"][1]]["valueInteger"] == 62
+    # What nothing comes for holds nobody up for ever.
+    alone = items([first | {"id": "b", "encounter": {"reference": "Encounter/none"}}, second | {"id": "b"}])
+    counts = await importer.Importer(Here(context, RULES, "two"), told.append, lambda size: None, people_first=True).run(
+        lambda: iter(alone)
+    )
+    assert (counts.accepted, counts.refused) == (1, 1)
