@@ -283,13 +283,15 @@ def test_in_doubt_about_a_person_somebody_looks_and_nothing_is_merged(load, comm
     assert world.holder(sender.dossier).get(f"DocumentReference?patient={sender.dossier.id}").json()["total"] == 1
 
 
-def test_rights_and_people_are_not_imported(load, world, sender):
+def test_rights_people_and_traces_are_not_imported(load, world, sender):
     world.consent(sender.dossier, "takeover")
     about = {"reference": f"Patient/p-{sender.tag}"}
     member = {"member": {"identifier": {"system": IDNPS, "value": sender.doctor.idnps}}}
     team = {"resourceType": "CareTeam", "id": f"t-{sender.tag}", "status": "active", "subject": about, "participant": [member]}
-    code, told, _ = load(sender.patient(), team)
-    assert code == 3 and [line["status"] for line in told] == [200, 403] and "set by its holder" in issues(told[1])
+    trace = {"resourceType": "AuditEvent", "id": f"a-{sender.tag}", "recorded": "2008-06-12T08:30:00+02:00", "type": {"code": "rest"}}
+    trace |= {"agent": [{"requestor": True, "who": about}], "source": {"observer": {"display": "pilot"}}, "entity": [{"what": about}]}
+    code, told, _ = load(sender.patient(), team, trace)
+    assert code == 3 and [line["status"] for line in told] == [200, 403, 403] and "set by its holder" in issues(told[1])
 
 
 def test_clinical_resources_arrive_with_links_between_them(load, world, sender):
