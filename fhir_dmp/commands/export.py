@@ -3,7 +3,9 @@
 See fhir_dmp/exchange/transfer.py and package.py.
 """
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,6 +19,8 @@ from fhir_dmp.interactions.context import Context
 from fhir_dmp.settings import Loaded
 
 SOME_REFUSED = 3
+# Dossiers whose export is traced before their packages are written: they wait for the journal once.
+AT_ONCE = 200
 RECEIPT = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -58,16 +62,21 @@ def command(
                 click.echo(f"{path}: {error}", err=True)
         named = [one async for one in transfer.dossiers(context)] if everything else [one.removeprefix("Patient/") for one in dossiers]
         with console.status("export") as status:
-            for number, patient in enumerate(named):
-                status.update(f"{number} of {len(named)} dossiers")
-                try:
-                    path = out / f"{patient}{transfer.SUFFIX}"
-                    context = transfer.as_host(plain, loaded.settings.data, recipient)
-                    manifest = await transfer.give(context, patient, recipient, path, reason)
-                    click.echo(f"{path}  {sum(manifest.counts.values())} resources")
-                except FhirError as error:
-                    refused += 1
-                    click.echo(f"Patient/{patient}: {error}", err=True)
+            for start in range(0, len(named), AT_ONCE):
+                announced = []
+                for patient in named[start : start + AT_ONCE]:
+                    with told(patient) as failed:
+                        await transfer.announce(transfer.as_host(plain, loaded.settings.data, recipient), patient, recipient)
+                        announced.append(patient)
+                    refused += len(failed)
+                for number, patient in enumerate(announced, start):
+                    status.update(f"{number} of {len(named)} dossiers")
+                    with told(patient) as failed:
+                        path = out / f"{patient}{transfer.SUFFIX}"
+                        context = transfer.as_host(plain, loaded.settings.data, recipient)
+                        manifest = await transfer.write(context, patient, recipient, path, reason)
+                        click.echo(f"{path}  {sum(manifest.counts.values())} resources")
+                    refused += len(failed)
         return refused
 
     try:
@@ -76,3 +85,14 @@ def command(
         raise Failed(f"{error.filename or 'export'}: {error.strerror or error}") from None
     if refused:
         sys.exit(SOME_REFUSED)
+
+
+@contextlib.contextmanager
+def told(patient: str) -> Iterator[list[FhirError]]:
+    """What cannot be done about one dossier is said, and the next one follows; the list holds it then."""
+    failed: list[FhirError] = []
+    try:
+        yield failed
+    except FhirError as error:
+        failed.append(error)
+        click.echo(f"Patient/{patient}: {error}", err=True)

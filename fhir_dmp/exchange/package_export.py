@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from fhir_dmp.audit.merger import Merger
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import hosts
 from fhir_dmp.exchange import package as form
@@ -211,7 +212,8 @@ async def _directory(context: Context, rows: Sequence[Row]) -> list[Row]:
 async def _proofs(context: Context, traces: Sequence[Version]) -> list[dict]:
     """The place of each trace in the signed journal, of what came with a joined dossier that of the original, which may be in the journal
     of a host before this one. What came from there with this dossier itself is proved by what that host left with it, which is in it. A
-    trace that no head covers yet is waited for.
+    trace that no head covers yet is waited for; where no server runs that would bring it into the journal, it is brought there now. 503
+    when it does not come.
     """
     found, tries = [], PROOF_TRIES
     vault, joined = context.store.vault, bool(await merged.sources(context.store, traces[0].row.dossier)) if traces else False
@@ -235,11 +237,23 @@ async def _proofs(context: Context, traces: Sequence[Version]) -> list[dict]:
                 found.append({"reference": reference, "proof": proof})
                 break
             except FhirError as error:
-                if error.kind != "transient" or tries <= 0:
+                if error.kind != "transient":
                     break
+                if tries <= 0:
+                    raise
                 tries -= 1
-                await asyncio.sleep(PROOF_SECONDS)
+                if not await _merged(context):
+                    await asyncio.sleep(PROOF_SECONDS)
     return found
+
+
+async def _merged(context: Context) -> bool:
+    """Bring what is written into the journal and sign it, where nobody else is about to; whether that was done."""
+    merger = Merger(context.store, Path(context.settings.data))
+    try:
+        return await merger.round() > 0
+    finally:
+        await merger.close()
 
 
 def _given(reference: str, body: bytes, left: Sequence[Origins]) -> dict | None:

@@ -42,10 +42,21 @@ async def dossiers(context: Context) -> AsyncIterator[str]:
 
 async def give(context: Context, patient: str, recipient: str, path: Path, reason: str = "") -> Manifest:
     """Write the package of one dossier, whole or not at all, and trace it. context: as_host, or of somebody who may export."""
+    await announce(context, patient, recipient)
+    return await write(context, patient, recipient, path, reason)
+
+
+async def announce(context: Context, patient: str, recipient: str) -> None:
+    """Ask the rules, and trace that a dossier is given. 403 when it may not be."""
     number = context.store.vault.dossier_of_patient(patient)
     met = await enforcement.known(context, number, patient=patient)
     enforcement.settle(met.decide("export"))
     await trace(context, patient, recipient)
+
+
+async def write(context: Context, patient: str, recipient: str, path: Path, reason: str = "") -> Manifest:
+    """Write the package of a dossier that was announced. Of many that were, only the first waits for their traces to be in the journal."""
+    number = context.store.vault.dossier_of_patient(patient)
     draft = path.with_suffix(".part")
     try:
         with private(draft) as file:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from fhir_dmp.audit import chain, checkpoint
-from fhir_dmp.audit.merger import Merger
 from fhir_dmp.audit.verify import Report
 from fhir_dmp.consent.acts import ACTS
 from fhir_dmp.consent.asking import asking
@@ -145,8 +144,6 @@ class Two:
         self.c = Settings(data=third, database=f"third_{os.getpid()}", base_url="http://third.test/fhir", **base)
         self.settings = self.a, self.b, self.c
         self.stores = self.runner.run(self._open())
-        # What the server of the first host does for its journal.
-        self.mergers = {place: Merger(self.stores[place], self.settings[place].data) for place in (1, 2)}
 
     async def _open(self):
         # Records of hosts and keys are those of the store that was opened last: of the server's.
@@ -232,8 +229,6 @@ class Two:
     async def give(self, giver, taker, patient):
         """The octets of a package."""
         context, file = self.giving(giver, taker), io.BytesIO()
-        if giver in self.mergers:
-            await self.mergers[giver].round()
         await package_export.write(context, context.store.vault.dossier_of_patient(patient), NAMES[taker], file)
         return file.getvalue()
 
