@@ -47,7 +47,8 @@ async def give(context: Context, patient: str, recipient: str, path: Path, reaso
 
 
 async def announce(context: Context, patient: str, recipient: str) -> None:
-    """Ask the rules, and trace that a dossier is given. 403 when it may not be."""
+    """Ask the rules, and trace that a dossier is given. 403 when it may not be, 422 for a host that is not known here."""
+    await hosts.card_of(recipient)
     number = context.store.vault.dossier_of_patient(patient)
     met = await enforcement.known(context, number, patient=patient)
     enforcement.settle(met.decide("export"))

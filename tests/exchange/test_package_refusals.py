@@ -7,9 +7,10 @@ import time
 import pytest
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import hosts
+from fhir_dmp.exchange import hosts, transfer
 from fhir_dmp.signing import box
 from fhir_dmp.store.records import Source
+from fhir_dmp.store.takeover import versions
 from tests.exchange.moving import Played
 
 
@@ -127,3 +128,16 @@ def test_who_may_not_export_is_refused(two, played):
     for asker in (played.anna, played.nurse, played.world.structure(), played.world.support(), played.world.operator()):
         assert asker.post(where, recipient("host-b")).status_code == 403, asker.kind
     assert played.world.holder(played.dossier).post(where, recipient("nobody")).status_code == 422
+
+
+def test_a_dossier_is_not_said_to_be_given_to_a_host_that_nobody_knows(two, played):
+    number = two.stores[0].vault.dossier_of_patient(played.dossier.id)
+
+    async def traces():
+        return sum([one.row.type == "AuditEvent" async for one in versions(two.stores[0], number)])
+
+    before = two.runner.run(traces())
+    error = refusal(two, transfer.announce(two.giving(0, 1), played.dossier.id, "nobody"))
+    assert (error.kind, two.runner.run(traces())) == ("business-rule", before)
+    two.runner.run(transfer.announce(two.giving(0, 1), played.dossier.id, "host-b"))
+    assert two.runner.run(traces()) == before + 1
