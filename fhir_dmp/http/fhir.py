@@ -32,6 +32,7 @@ from fhir_dmp.http.services import Services
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import batch, dispatch, enforcement, octets, search_access, tracing, transaction
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.pace import in_step
 
 BASE = "/fhir"
 WRITING = frozenset({"create", "update", "patch", "delete"})
@@ -72,6 +73,7 @@ class Fhir:
             await conformance.answer(request, send, self.services, path, query)
             return
         context = await self.context(request)
+        await in_step()
         asked = f"{path}?{query}" if query else path
         try:
             await self.answer(request, send, context, path, query, asked)
@@ -153,6 +155,7 @@ class Fhir:
         answer = await dispatch.run(context, asked)
         if answer.content is not None and shape.prefer not in ("minimal", "OperationOutcome"):
             answer = msgspec.structs.replace(answer, body=await octets.whole(context, answer.body, answer.content))
+        await in_step()
         await tracing.shown(context, name, sent)
         await send_answer(send, answer, shape, context.base_url, wrote=name in WRITING)
 

@@ -84,8 +84,7 @@ async def decided(
         if one.checked.type != DOCUMENT:
             await _other(context, met, one, items, lineage)
     await _whole(context, met, items, resolved=resolved)
-    if context.transaction is None:
-        await in_step()
+    await in_step(context.transaction)
     for one in items:  # who may not write it is not told what is wrong with it
         check_profiles(context, one.checked)
     return met, predecessors

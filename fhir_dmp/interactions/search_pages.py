@@ -13,6 +13,7 @@ from operator import eq
 from typing import Any
 
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.search_plan import Alternatives, Plan
 from fhir_dmp.interactions.search_rows import BATCH, Seen, codes_of, limits_of, matching, opened, public_id, shown
 from fhir_dmp.interactions.search_stretch import Stretch, of_each, place_in_time
@@ -120,6 +121,7 @@ async def by_rows(context: Context, query: Query, plan: Plan, shown_at: Shown, c
     """Where the index decides and rows show what the order goes by: only those of the page are opened. shown_at: see shown_by."""
     moment = Moment(cursor.moment if cursor else None)
     there = await shown(context, plan, limit=limits_of(context).candidates, moment=moment)
+    await in_step(context.transaction)
     places = [(shown_values(row.intervals, row.updated_ms, shown_at[row.type], query.sort), row) for row in there.rows]
     show, name = partial(_opened, context, plan, None if there.outside else there.opener), partial(_names, context)
     return replace(await cut(query, places, moment, cursor, show, name), decided="rows")

@@ -16,6 +16,7 @@ from fhir_dmp.fhir.bundle import Hit, searchset
 from fhir_dmp.fhir.references import is_id
 from fhir_dmp.interactions import appearing, facts, octets, search_derived, search_labels, search_shown, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.search_chains import resolved
 from fhir_dmp.interactions.search_contained import Held, by_containers
 from fhir_dmp.interactions.search_explain import explained
@@ -77,7 +78,9 @@ async def run(
     sight: Sight = UNRESTRICTED,
 ) -> Answer:
     """The searchset of one page, as bytes. Arguments as those of `search`."""
+    await in_step(context.transaction)
     result = await search(context, type_name, pairs, compartment=compartment, sight=sight)
+    await in_step(context.transaction)
     budget, plain = octets.Budget(context), not (result.query.summary or result.query.elements)
     hits = []
     for entry in result.entries:
@@ -138,7 +141,9 @@ async def search(
         asked, labelled = search_labels.apart(context, type_name, pairs, query, sight)
         alternatives = await alternatives_of(context, asked, compartment, sight)
         found = plan(context, alternatives, labelled)
+        await in_step(context.transaction)
         page = await _page(context, query, alternatives, found, cursor)
+        await in_step(context.transaction)
         identified = await shown.identified(context, sight, page.rows)
         rows = [row for row, _ in identified]
         matches = [Entry(row.type, id, row.body or b"", "match", row) for row, id in identified]

@@ -21,8 +21,7 @@ async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind
     """
     rows = [change for change, _ in changes]
     seals = sealing.of_writes(context, changes)
-    if context.transaction is None:
-        await in_step()
+    await in_step(context.transaction)
     everything = [*rows, *seals, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked)]
     touched = touching(context, [change.row for change in rows])
     withdrawn = sealing.following(context, changes)

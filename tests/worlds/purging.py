@@ -50,8 +50,6 @@ def _gone(play: Play, step: Step, asker: str, hidden: frozenset[int], watching: 
         return False
     if step.lineage is not None and step.lineage in hidden:
         return True
-    if step.lineage is not None and step.lineage >= play.lineages:
-        return not watching  # a deposit that was refused
     if watching:
         return False
     if step.kind in ("read", "search") or not step.done:
