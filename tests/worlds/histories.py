@@ -342,6 +342,8 @@ class Play:
         reply = await self.act(by, kind, self.call(by, "POST", "Consent", value), **more)
         if reply.status == 201:
             self.consents.append((reply.value(), more))
+        elif reply.status == 403:
+            self.steps[-1].lineage = None  # refused before anybody looked at what it names
 
     async def _revoke(self, deed: Deed, number: int) -> None:
         if self.consents:
