@@ -15,6 +15,7 @@ INVISIBLE_PATIENT and the months of reimbursements, are set anew at each moment 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from fhir_dmp.consent.asking import Request
@@ -26,6 +27,9 @@ from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp.lifecycle import majority_ms
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 
+FIELDS = tuple(each.name for each in fields(Dossier))
+INSTANTS = frozenset(name for name in FIELDS if name.endswith("_ms"))
+of_fields = attrgetter(*FIELDS)
 Judged = Callable[[Mapping[str, Any]], bool]
 # Askers in dossiers. Whoever comes first goes first: most have ended by then.
 KEPT = 4_096
@@ -123,13 +127,13 @@ def nobody(row: Mapping[str, Any]) -> bool:
 
 def instants(dossier: Dossier) -> Iterator[int]:
     """Every instant at which something in a policy begins or ends, and the majority of its holder; UTC ms."""
-    for each in fields(dossier):
-        value = getattr(dossier, each.name)
-        if each.name.endswith("_ms") and value is not None:
+    for name, value in zip(FIELDS, of_fields(dossier), strict=True):
+        if type(value) is tuple:
+            for one in value:
+                yield one.since_ms
+                yield one.until_ms
+        elif value is not None and name in INSTANTS:
             yield value
-        for one in value if isinstance(value, tuple) else ():
-            yield one.since_ms
-            yield one.until_ms
     try:
         yield majority_ms(dossier.birth_date)
     except ValueError:

@@ -53,7 +53,7 @@ def days_later_ms(ms: int, days: int) -> int:
     return _to_ms((here + timedelta(days=days)).replace(fold=0))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def birthday_ms(birth_date: str, age: int) -> int:
     """00:00 Europe/Paris of a birthday. birth_date: FHIR date; of a year or month only, its last day counts (nobody ages too early).
 
