@@ -82,7 +82,8 @@ def compared(options: Options, pair: Pair, worlds: dict[str, World], progress: C
                 for mode in worlds if repetition % 2 else reversed(worlds):
                     progress(f"{work} at {connections}", done, total)
                     if repetition == 1:
-                        warm(targets[mode], connections, options.seconds)
+                        # Most askers and dossiers are met again then, as by practice software.
+                        warm(targets[mode], connections, options.seconds, fully=True)
                     points[mode].append(measure(options.driver, targets[mode], connections, options.seconds, repetition))
                     done += 1
             yield line(work, connections, pair, points)

@@ -91,9 +91,9 @@ class Sampler(threading.Thread):
         asker.close()
 
 
-def warm(target: Target, connections: int, seconds: float) -> None:
-    """Load that is not measured."""
-    seconds = min(WARM_SECONDS, seconds / 3)
+def warm(target: Target, connections: int, seconds: float, *, fully: bool = False) -> None:
+    """Load that is not measured. seconds: of a measurement. fully: as long as that."""
+    seconds = seconds if fully else min(WARM_SECONDS, seconds / 3)
     SOCKETS.finish(SOCKETS.start(target.address, target.file, connections, seconds, 0), seconds)
 
 

@@ -23,7 +23,8 @@ from fhir_dmp.consent.decide import Decision, View, left_of, view_of
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import Law
 from fhir_dmp.consent.predicate import Hash64, Predicate, facts_of, judge, matches, moved, tick
-from fhir_dmp.consent.standing import Standing
+from fhir_dmp.consent.rules import HOLDERS_SIDE
+from fhir_dmp.consent.standing import ETREAT, Standing
 from fhir_dmp.dmp.lifecycle import majority_ms
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 
@@ -50,15 +51,32 @@ class Left(NamedTuple):
 class Stance:
     """One asker in one dossier, from since_ms to before until_ms: as long as `standing` holds. kept: it will be met again.
 
-    unrelated: a professional whom nothing lets into the whole of it.
+    unrelated: a professional whom nothing lets into the whole of it. regulating: nothing but the regulation of emergency calls does.
+    may_be_late: something of it may have been hidden from him before.
     """
 
-    __slots__ = ("_left", "_view", "dossier", "hash64", "kept", "law", "request", "since_ms", "standing", "unrelated", "until_ms")
+    __slots__ = (
+        "_left",
+        "_view",
+        "dossier",
+        "hash64",
+        "kept",
+        "law",
+        "may_be_late",
+        "regulating",
+        "request",
+        "since_ms",
+        "standing",
+        "unrelated",
+        "until_ms",
+    )
 
     def __init__(self, request: Request, dossier: Dossier, law: Law, hash64: Hash64, now_ms: int) -> None:
         self.request, self.dossier, self.law, self.hash64 = request, dossier, law, hash64
         self.standing = standing = Standing(request, dossier, now_ms, law)
         self.unrelated = standing.professional and not standing.related
+        self.regulating = standing.professional and standing.mode == ETREAT and standing.emergency and not standing.authorised
+        self.may_be_late = bool(dossier.lifted or dossier.masks or request.kind in HOLDERS_SIDE)
         self.since_ms, self.until_ms, self.kept = now_ms, now_ms + 1, False
         self._left: dict[str, Left] = {}
         self._view: View | None = None

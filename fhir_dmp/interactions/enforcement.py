@@ -23,7 +23,7 @@ from fhir_dmp.dmp.documents import JUDGED_AS, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
-from fhir_dmp.interactions import appearing, facts, policy, reviewing, standing_in
+from fhir_dmp.interactions import appearing, facts, policy, standing_in
 from fhir_dmp.interactions.reviewing import Pending
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.search import narrow
@@ -248,8 +248,7 @@ class Known(msgspec.Struct):
     @property
     def may_be_late(self) -> bool:
         """Whether anything of the dossier may have been hidden from him before."""
-        policy = self.policy
-        return policy is not None and bool(policy.lifted or policy.masks or self.request.kind in HOLDERS_SIDE)
+        return self.policy is not None and self.stance.may_be_late
 
     def left(self, type_name: str) -> Decision | Predicate:
         """What the rules leave of a type."""
@@ -360,7 +359,7 @@ async def known(
             author = hashed("author", met.request.person, context.store.vault.hash64)
             through = least_hidden([one for row in own for one in facts.listed(row)])
             enforcer.ledger.authored[found.patient] = {**through, LET_IN: author}
-        if reviewing.by_regulation(met):
+        if stance.regulating:
             enforcer.ledger.regulated[number] = met
         traitant = stance.standing.traitant
         enforcer.ledger.watched |= traitant and row is None

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fhir_dmp.consent.decide import Decision
-from fhir_dmp.consent.standing import ETREAT
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import MINUTE
 from fhir_dmp.store import outbox, reviews
@@ -49,12 +48,6 @@ def _pending(met: "Known", kind: str, resource: str, why: str) -> Pending:
         "why": why,
     }
     return Pending(met.number, met.now_ms, json.dump(told))
-
-
-def by_regulation(met: "Known") -> bool:
-    """Whether nothing but the regulation of emergency calls lets him in. Of a break-glass the act itself is looked at."""
-    standing = met.stance.standing
-    return standing.professional and standing.mode == ETREAT and standing.emergency and not standing.authorised
 
 
 async def of_reading(context: "Context") -> None:
