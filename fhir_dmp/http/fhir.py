@@ -4,7 +4,6 @@ https://hl7.org/fhir/R4/http.html
 """
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from fhir_dmp.consent.access import admit
+from fhir_dmp.consent.asking import Request as Asked
 from fhir_dmp.consent.asking import asking
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import bundle, json
@@ -211,8 +211,19 @@ class Fhir:
         await send_bytes(send, 200, [], answered, shape)
 
 
-# The same for as long as its token is kept.
-asked_by = lru_cache(4096)(asking)
+# What each actor asks as, the same for as long as his token is kept: by his number, with himself, so that no other has it.
+_asked: dict[int, tuple[Actor, Asked]] = {}
+MOST_ASKED = 4096
+
+
+def asked_by(actor: Actor) -> Asked:
+    """As `asking`: an actor is the same object as long as his token is kept."""
+    found = _asked.get(id(actor))
+    if found is None or found[0] is not actor:
+        if len(_asked) >= MOST_ASKED:
+            _asked.clear()
+        found = _asked[id(actor)] = actor, asking(actor)
+    return found[1]
 
 
 def explains(services: Services, actor: Actor) -> bool:

@@ -161,7 +161,8 @@ class Known(msgspec.Struct):
     @property
     def patient(self) -> str:
         """Logical id of the holder, "" where there is no dossier."""
-        return facts.patient_of(self.policy)
+        policy = self.policy
+        return policy.patient if policy is not None else ""
 
     def copying(self) -> None:
         """From now on what is asked is what the holder of a closed dossier keeps: a copy, by id or as a whole."""
@@ -450,7 +451,8 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
         if type_name != "Patient" and not row.deleted and met.policy is not None:
             context.enforcer.ledger.addressed[type_name, id] = None
         if met.reads(row) and (type_name != "Binary" or await _carried(context, met, id)):
-            note(context, row, id, met.patient)
+            if not row.deleted:
+                context.enforcer.ledger.note(met.patient, row, id)
             return row, met
         if met.request.kind in HOLDERS_SIDE:
             # His own journal tells him of it no more than the answer does.

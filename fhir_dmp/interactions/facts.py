@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fhir_dmp.consent import companions, directives, notices
-from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, facts_of, row_of
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import Facts
@@ -159,11 +158,6 @@ async def named_by(context: Context, texts: Iterable[str]) -> Mapping[str, froze
             by_identifier = identity.known_as([one["identifier"]]) if isinstance(one.get("identifier"), dict) else frozenset()
             found[text] = by_identifier or known.get(one.get("reference") or "", frozenset())
     return found
-
-
-def patient_of(policy: Dossier | None) -> str:
-    """Logical id of the holder, "" when the dossier is not known."""
-    return policy.patient if policy else ""
 
 
 def renamed(facts: Facts, **changes: Any) -> Facts:
