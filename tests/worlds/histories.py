@@ -283,8 +283,9 @@ class Play:
         kind = "replace" if replaces else "deposit"
         reply = await self.act(by.name, kind, call(), lineage=lineage, leads=leads, without=call if leads else None)
         if reply.status not in (200, 201):
-            if replaces is None:
-                self.steps[-1].lineage = None  # of a document that there never was; the next one takes its number
+            if replaces is None or reply.status == 403:
+                # Of a document that there never was, whose number the next one takes; or refused before anybody looked at what it names.
+                self.steps[-1].lineage = None
             return None
         self.lineages = max(self.lineages, lineage + 1)
         made = {}
