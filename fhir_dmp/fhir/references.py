@@ -50,6 +50,13 @@ class Ref:
         """`Type/id`, or "" where the text names none."""
         return f"{self.type}/{self.id}" if self.id else ""
 
+    @property
+    def perhaps_here(self) -> bool:
+        """Whether it may name a resource of this server, under whatever address a client once knew it by: ids of a real store say whose
+        they are.
+        """
+        return self.kind == "local" or (self.kind == "absolute" and self.id != "")
+
 
 def is_id(text: str) -> bool:
     """A logical id: 1 to 64 ASCII letters, digits, `-`, `.`.

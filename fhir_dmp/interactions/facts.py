@@ -108,7 +108,7 @@ def leads_inside(context: Context, texts: Iterable[str], dossier: int) -> bool:
     vault = context.store.vault
     for text in texts:
         said = parse_reference(text, (context.base_url,))
-        if said.kind == "local" and said.type not in ("Patient", *DIRECTORY) and dossier_in(vault.locate(said.type, said.id)) == dossier:
+        if said.perhaps_here and said.type not in ("Patient", *DIRECTORY) and dossier_in(vault.locate(said.type, said.id)) == dossier:
             return True
     return False
 

@@ -161,6 +161,8 @@ async def decision_on(context: Context, met: Known, target: Request, document: s
     if row is None or row.deleted or row.type != said.type or not met.reading(row).permits:
         raise read.absent()
     (own,) = facts.opened(context, row)
+    if other.request.authored_here and not await seen_of(context, met, target.person):
+        other.request = replace(other.request, authored_here=False)
     return other.decide(READ, own)
 
 

@@ -85,14 +85,14 @@ async def _readable(context: Context, rows: list[Row], ranked: list) -> list:
     if len(ranked) > MOST_JUDGED:
         raise FhirError("too-costly", "too many could be meant: tell more of the patient")
     ledger, found = context.enforcer.ledger, []
-    for place, match in ranked:
-        row = rows[place]
+    for one in ranked:
+        row = rows[one.place]
         before = ledger.patient, ledger.purposes
         met = await enforcement.known(context, row.dossier, row=row)
         ledger.patient, ledger.purposes = before
         if met.reading(row).permits:
             enforcement.note(context, row, shown.id_of(row.body), met.patient)
-            found.append((place, match))
+            found.append(one)
     return found
 
 

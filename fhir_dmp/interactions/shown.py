@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Where a reference that is gone takes with it what would tell that there was one.
 WHOLE = ("AuditEvent.entity", "List.entry", "DocumentReference.relatesTo", "Composition.relatesTo")
 LABELLED = "DocumentReference"
+# Of the trace of a request that was wrong in itself.
+FAULTY = b'"4"'
 LABELS = sum(LABEL_BITS[label] for label in VISIBILITY)
 NO_LABELS: frozenset[str] = frozenset()
 
@@ -49,7 +51,11 @@ async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -
 
 
 def without_queries(body: bytes) -> bytes:
-    """A trace without the words of its query: somebody may have asked by name for what its reader is not shown."""
+    """A trace without the words of its query and of what was wrong with it: somebody may have asked by name for what its reader is not
+    shown, or been told of it.
+    """
+    if b'"outcomeDesc"' in body and bytes(json.members(body).get("outcome", b"")) == FAULTY:  # a refusal says the same whatever is there
+        body = json.set_members(body, {"outcomeDesc": None})
     if b'"query"' not in body:
         return body
     kept = [one for one in json.parse_exact(bytes(json.members(body)["entity"]), object_only=False) if "query" not in one]
@@ -208,7 +214,7 @@ async def unseen(context: "Context", met: "Known", addresses: Collection[str]) -
 def _local(context: "Context", value: Any) -> Iterator[Ref]:
     for _, reference in references(value):
         said = parse_reference(reference["reference"], (context.base_url,))
-        if said.kind == "local":
+        if said.perhaps_here:
             yield replace(said, version="")
 
 
@@ -230,7 +236,7 @@ def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str]) -> 
     text = value.get("reference")
     if isinstance(text, str):
         said = parse_reference(text, (context.base_url,))
-        if said.kind == "local" and f"{said.type}/{said.id}" in gone:
+        if said.perhaps_here and f"{said.type}/{said.id}" in gone:
             return None, True
     left: dict[str, Any] = {}
     any_change = False

@@ -14,6 +14,7 @@ from tests.access.world import (
     INS,
     LABORATORY,
     LOINC,
+    RPPS,
     VISIBILITY,
     care_team,
     consent,
@@ -145,6 +146,7 @@ def test_a_professional_matches_among_those_he_reads(world):
     world.consent(dossier, "access", anna)
     found = anna.post("Patient/$match", parameters(resource=asked)).json()
     assert [entry["resource"]["id"] for entry in found["entry"]] == [dossier.id]
+    assert anna.post("Patient/$match", parameters(resource=asked, onlyCertainMatches=True)).status_code == 200
     assert world.holder(dossier).post("Patient/$match", asked).status_code == 403
     assert world.operator().post("Patient/$match", asked).json()["total"] == 1
 
@@ -321,3 +323,47 @@ def test_a_reference_by_identifier_tells_nothing_of_what_it_may_name(world):
         made = world.write(traitant, condition)
         shown.append(team.get(f"Condition/{made['id']}").json()["evidence"] == condition["evidence"])
     assert shown == [True, True]
+
+
+# ---- what tells of something hidden in other words
+
+
+def test_a_reference_under_another_address_of_the_host_is_one_too(world):
+    """Whoever asks by another name of the host is not shown what is hidden from him."""
+    traitant, team = world.professional(), world.professional()
+    dossier = world.open(traitant=traitant)
+    world.write(world.holder(dossier), care_team(dossier, team))
+    masked = world.deposit(dossier, traitant)
+    related = {"reference": f"{world.server.fhir}/DocumentReference/{masked['id']}"}
+    other = world.deposit(dossier, traitant, context={"related": [related]})
+    assert world.holder(dossier).patch(f"DocumentReference/{masked['id']}", MASK).status_code == 200
+    for host in ("", "localhost:1234", "elsewhere.example"):
+        team.extra = {"host": host} if host else {}
+        for path in (f"DocumentReference/{other['id']}", f"DocumentReference?patient={dossier.id}", f"{dossier.path}/$everything"):
+            answer = team.get(path)
+            assert answer.status_code == 200 and other["id"] in answer.text and masked["id"] not in answer.text, (host, path)
+
+
+def test_why_somebody_does_not_see_a_document_does_not_tell_that_he_wrote_another(world):
+    traitant, author, stranger = world.professional(), world.professional(), world.professional()
+    dossier = world.open(traitant=traitant)
+    world.deposit(dossier, author, labels=("INVISIBLE_PATIENT",))
+    reference = {"reference": f"DocumentReference/{world.deposit(dossier, traitant)['id']}"}
+    found = [
+        world.holder(dossier).run(f"{dossier.path}/$explain-access", professional=f"{RPPS}|{one.rpps}", document=reference).json()
+        for one in (author, stranger)
+    ]
+    assert found[0]["parameter"] and found[0] == found[1]
+
+
+def test_the_journal_of_the_holder_does_not_say_what_was_wrong_with_a_request(world):
+    """It may speak of what he does not see."""
+    traitant = world.professional()
+    dossier = world.open(traitant=traitant)
+    assert traitant.get(f"DocumentReference?patient={dossier.id}&nosuch=1").status_code == 400
+    failed = {
+        one.kind: [event for event in listed(one, dossier, "AuditEvent") if event["outcome"] == "4"]
+        for one in (world.holder(dossier), traitant)
+    }
+    assert failed["professional"][0]["outcomeDesc"].startswith("400")
+    assert failed["patient"] and all("outcomeDesc" not in event for event in failed["patient"])
