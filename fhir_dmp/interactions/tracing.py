@@ -40,7 +40,7 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     if ledger.regulated:
         await reviewing.of_reading(context)
     kind = _kind_of(kind)
-    single = kind in SINGLE and len(ledger.lineages) == 1
+    single = (kind in SINGLE or (kind == "operation" and _on_instance(asked))) and len(ledger.lineages) == 1
     lineage = next(iter(ledger.lineages.values())) if single else None if named else most_hidden(ledger.kept)
     query = "" if kind in SINGLE else asked
     queries = {patient: "\n".join(lines)[:LONGEST_QUERY] for patient, lines in ledger.asked.items()}
@@ -60,6 +60,16 @@ async def shown(context: Context, kind: str, asked: str) -> None:
         # Another primary was elected since: what was read may be older than a mask that it acknowledged.
         await context.recorder.record([one._replace(outcome=MAJOR, reason=NOT_GIVEN) for one in traces])
         raise unavailable()
+
+
+def _on_instance(asked: str) -> bool:
+    """Whether an operation is one on a single resource other than the Patient, who stands for his dossier.
+
+    >>> _on_instance("DocumentReference/a/$verify"), _on_instance("Patient/a/$everything"), _on_instance("DocumentReference/$docref?x=y")
+    (True, False, False)
+    """
+    type_name, _, rest = asked.partition("?")[0].partition("/")
+    return type_name != "Patient" and "/$" in rest
 
 
 async def refused(context: Context, name: str, asked: str, error: FhirError) -> None:

@@ -367,3 +367,12 @@ def test_the_journal_of_the_holder_does_not_say_what_was_wrong_with_a_request(wo
     }
     assert failed["professional"][0]["outcomeDesc"].startswith("400")
     assert failed["patient"] and all("outcomeDesc" not in event for event in failed["patient"])
+
+
+def test_an_operation_on_a_hidden_document_is_as_hidden_as_reading_it(world):
+    author, dossier = world.professional(), world.open()
+    id = world.deposit(dossier, author, labels=("INVISIBLE_PATIENT",))["id"]
+    before = len(listed(world.holder(dossier), dossier, "AuditEvent"))
+    for operation in ("$verify", "$meta"):
+        assert author.get(f"DocumentReference/{id}/{operation}").status_code == 200, operation
+    assert len(listed(world.holder(dossier), dossier, "AuditEvent")) == before + 1  # his own look at the journal
