@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from fhir_dmp.bench import floors, importing
+from fhir_dmp.bench import importing
 from fhir_dmp.bench.cost import Cost, measure_cost
 from fhir_dmp.bench.data import document
 from fhir_dmp.bench.driver import Driver, write_requests
@@ -24,6 +24,7 @@ from fhir_dmp.bench.host import MODES, Host, Mode, floor_server, plain, serving
 from fhir_dmp.bench.loading import loaded
 from fhir_dmp.bench.measuring import Point, Target, measure, warm
 from fhir_dmp.bench.workloads import RULED, SANDBOX, WORKLOADS, Workload, World, encoded
+from fhir_dmp.store import bare
 from fhir_dmp.store.embedded import find_mongod
 
 # Beside the size asked for, to see how the cost of a search grows.
@@ -116,7 +117,7 @@ def measure_workloads(findings: Findings, world: World, place: Path, mode: Mode,
         return
     author = f"Practitioner/{world.practitioners[0]}"
     body = encoded(document(0, 0, f"Patient/{world.patients[0]}", author))
-    findings.row_bytes = floors.row_bytes(host.uri, "fhir_dmp")
+    findings.row_bytes = bare.row_bytes(host.uri, "fhir_dmp")
     with floor_server(host, place, options.workers, body) as (address, pid):
         wanted = {"S", *(one.floor for one in workloads)}
         targets = [_floor(name, address, pid, host, place, body) for name in "SFI" if name in wanted]
@@ -164,7 +165,7 @@ def _floor(name: str, address: str, pid: int, host: Host, place: Path, body: byt
     if name == "S":
         requests = [f"GET /static HTTP/1.1\r\n{head}\r\n".encode()]
     elif name == "F":
-        numbers = (number * 7919 % floors.ROWS for number in range(5000))
+        numbers = (number * 7919 % bare.ROWS for number in range(5000))
         requests = [f"GET /find/{number} HTTP/1.1\r\n{head}\r\n".encode() for number in numbers]
     else:
         requests = [f"POST /insert HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode() + body]

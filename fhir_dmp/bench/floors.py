@@ -12,64 +12,28 @@ import socket
 import sys
 from functools import partial
 
-from bson import Binary
-from pymongo import AsyncMongoClient, MongoClient
-from pymongo.write_concern import WriteConcern
-
-DATABASE = "bench_floors"
-ROWS = 20_000
-MAJORITY = WriteConcern(w="majority", j=True)
-CONNECTIONS = 64
-
-
-def seed(uri: str, body: bytes) -> None:
-    """Rows for F: an id and a body, nothing else. body: as large as that of a stored resource."""
-    with MongoClient(uri) as client:
-        client.drop_database(DATABASE)
-        rows = client[DATABASE]["found"]
-        for first in range(0, ROWS, 1000):
-            rows.insert_many([{"_id": Binary(key(number)), "b": Binary(body)} for number in range(first, first + 1000)], ordered=False)
-
-
-def row_bytes(uri: str, database: str) -> int:
-    """Mean size of the rows of a store, the keys of dossiers left out."""
-    with MongoClient(uri) as client:
-        (found,) = client[database]["resources"].aggregate(
-            [
-                {"$match": {"t": {"$gt": ""}}},
-                {"$limit": 2000},
-                {"$group": {"_id": None, "mean": {"$avg": {"$bsonSize": "$$ROOT"}}}},
-            ]
-        )
-        return round(found["mean"])
-
-
-def key(number: int) -> bytes:
-    return (number * 0x9E3779B97F4A7C15 % (1 << 128)).to_bytes(16)
+from fhir_dmp.store.bare import Bare
 
 
 def create(uri: str, static: bytes):
     """The ASGI application of one worker."""
-    database = None
+    rows: Bare | None = None
 
     async def app(scope, receive, send) -> None:
-        nonlocal database
+        nonlocal rows
         if scope["type"] == "lifespan":
             await receive()
-            database = AsyncMongoClient(uri, maxPoolSize=CONNECTIONS)[DATABASE]
+            rows = Bare(uri)
             await send({"type": "lifespan.startup.complete"})
             await receive()
-            await database.client.close()
+            await rows.close()
             await send({"type": "lifespan.shutdown.complete"})
             return
         path, status, body = scope["path"], 200, static
         if path.startswith("/find/"):
-            row = await database["found"].find_one({"_id": Binary(key(int(path[6:])))})
-            body = row["b"]
+            body = await rows.find(int(path[6:]))
         elif path == "/insert":
-            received = await receive()
-            rows = database.get_collection("inserted", write_concern=MAJORITY)
-            await rows.insert_one({"_id": Binary(os.urandom(16)), "b": Binary(received["body"])})
+            await rows.insert((await receive())["body"])
             status, body = 201, b""
         headers = [(b"content-type", b"application/fhir+json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})

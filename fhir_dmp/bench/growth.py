@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from fhir_dmp.bench import data, floors, mixed, report
+from fhir_dmp.bench import data, mixed, report
 from fhir_dmp.bench.bench import Options, bulk, forget_dead
 from fhir_dmp.bench.host import MODES, plain
 from fhir_dmp.bench.importing import SAID
@@ -28,6 +28,7 @@ from fhir_dmp.exchange.opening import ADDRESS, context_of
 from fhir_dmp.exchange.rules import HOST, Rules
 from fhir_dmp.interactions.prepare import check, stamp
 from fhir_dmp.settings import Settings
+from fhir_dmp.store import bare
 from fhir_dmp.store.embedded import Embedded
 from fhir_dmp.store.resources import Store, Transaction
 
@@ -110,7 +111,7 @@ def run(options: Options, seconds: float, progress: Callable[[str, int, int], No
                 if not sandbox:
                     asyncio.run(_opened(mongod.uri, place / "data", numbers))
                 found.append(portion(mongod, place, numbers, sandbox, options.workers, seconds))
-                size = floors.row_bytes(mongod.uri, "fhir_dmp")
+                size = bare.row_bytes(mongod.uri, "fhir_dmp")
             return Found(found, size, options.mode, options.workers, start)
         finally:
             mongod.stop()
@@ -135,7 +136,7 @@ def portion(mongod: Embedded, place: Path, numbers: range, sandbox: bool, worker
         raise Failed(f"the import failed: {(said or out).strip()[-400:]}")
     entries = int(told[1])
     before, own = cpu_seconds(mongod.process.pid), _children()
-    rows = bulk(mongod.uri, floors.row_bytes(mongod.uri, "fhir_dmp"), seconds)
+    rows = bulk(mongod.uri, bare.row_bytes(mongod.uri, "fhir_dmp"), seconds)
     written = rows * seconds
     floor = (_children() - own + cpu_seconds(mongod.process.pid) - before) / written
     stored = numbers[0] * mixed.RESOURCES

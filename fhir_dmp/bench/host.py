@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from fhir_dmp.bench import floors
 from fhir_dmp.bench.data import COLLEAGUE, DOCTOR
 from fhir_dmp.bench.loading import Loaded
 from fhir_dmp.commands import Failed
+from fhir_dmp.store import bare
 from fhir_dmp.store.embedded import Embedded
 
 STOP_SECONDS = 40
@@ -92,7 +92,7 @@ def serving(loaded: Loaded, folder: Path, mode: Mode, workers: int) -> Iterator[
 @contextlib.contextmanager
 def floor_server(host: Host, folder: Path, workers: int, body: bytes) -> Iterator[tuple[str, int]]:
     """The server of the floors S, F and I on the MongoDB of a host: its address and process id. body: what a resource looks like."""
-    floors.seed(host.uri, body)
+    bare.seed(host.uri, body)
     command = [sys.executable, "-m", "fhir_dmp.bench.floors", host.uri, str(workers)]
     with (folder / "floors.log").open("wb") as log, started(command, folder, log, body.decode("utf-8")) as server:
         address = server.stdout.readline().strip()

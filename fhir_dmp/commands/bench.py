@@ -53,7 +53,7 @@ def numbers(context: click.Context, parameter: click.Parameter, given: str) -> t
 @click.option("--driver", "wanted", type=click.Choice(driver.NAMES), help="load driver; default wrk when it is installed")
 @click.option("--peers", "others", type=click.Path(path_type=Path, dir_okay=False), help="Markdown tables of other servers' figures")
 @click.option("--json", "machine", type=click.Path(path_type=Path, dir_okay=False), help="write every figure to this file too")
-@click.option("--write", is_flag=True, help="put the report into ig/performance.md of the current folder, with a plot beside it")
+@click.option("--write", is_flag=True, help="put the report into ig/performance.md of the current folder, and a plot of mode production")
 @with_settings("workers")
 def command(
     loaded: Loaded,

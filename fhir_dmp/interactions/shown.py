@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 # Where a reference that is gone takes with it what would tell that there was one.
 WHOLE = ("AuditEvent.entity", "List.entry", "DocumentReference.relatesTo", "Composition.relatesTo")
 LABELLED = "DocumentReference"
-# Of the trace of a request that was wrong in itself.
-FAULTY = b'"4"'
+# Of the trace of a request that was wrong in itself; a login that failed tells of no document.
+FAULTY, REQUEST = b'"4"', b'"rest"'
 LABELS = sum(LABEL_BITS[label] for label in VISIBILITY)
 NO_LABELS: frozenset[str] = frozenset()
 
@@ -54,8 +54,10 @@ def without_queries(body: bytes) -> bytes:
     """A trace without the words of its query and of what was wrong with it: somebody may have asked by name for what its reader is not
     shown, or been told of it.
     """
-    if b'"outcomeDesc"' in body and bytes(json.members(body).get("outcome", b"")) == FAULTY:  # a refusal says the same whatever is there
-        body = json.set_members(body, {"outcomeDesc": None})
+    if b'"outcomeDesc"' in body:
+        told = json.members(body)
+        if bytes(told["outcome"]) == FAULTY and REQUEST in bytes(told["type"]):  # a refusal says the same whatever is there
+            body = json.set_members(body, {"outcomeDesc": None})
     if b'"query"' not in body:
         return body
     kept = [one for one in json.parse_exact(bytes(json.members(body)["entity"]), object_only=False) if "query" not in one]

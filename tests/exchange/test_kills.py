@@ -88,8 +88,7 @@ class World:
             async for row in store.scan(batch=1000):
                 value = json.loads(row.body)
                 if row.type == "AuditEvent":
-                    references = [entity["what"].get("reference", "") for entity in value.get("entity", ()) if "what" in entity]
-                    named.update(reference for reference in references if "/_history/" in reference)
+                    named.update(versions_named(value))
                     continue
                 address = f"{row.type}/{value['id']}/_history/{value['meta']['versionId']}"
                 value["meta"].pop("lastUpdated")
@@ -103,10 +102,7 @@ class World:
                 written.add(address)
                 told.append(f"{address} {json.dumps(value, sort_keys=True)} {row.method}")
             history = {f"{row.key.hex()} {row.version}" for row in await store.history(limit=100_000)}
-            lines = [
-                (bytes(line["_id"]).hex(), bytes(line["k"]).hex(), line["t"], [(e["w"], e["h"], e["v"], e["s"]) for e in line["e"]])
-                async for line in store.connection.database["imports"].find(hint="_id_")
-            ]
+            lines = await ledger_lines(store)
         finally:
             await store.close()
         # Every version is told by one trace, whatever happened in between.
@@ -118,6 +114,20 @@ class World:
     def report(self, path: Path) -> list[str]:
         """Lines of a report, each with its place; what the database put off for a moment is told after the rest."""
         return sorted(path.read_text("utf-8").splitlines())
+
+
+def versions_named(trace: dict) -> list[str]:
+    """The versions that a trace names."""
+    references = [entity["what"].get("reference", "") for entity in trace.get("entity", ()) if "what" in entity]
+    return [reference for reference in references if "/_history/" in reference]
+
+
+async def ledger_lines(store: Store) -> list[tuple]:
+    """What the ledger of imports knows, without instants."""
+    return [
+        (bytes(line["_id"]).hex(), bytes(line["k"]).hex(), line["t"], [(e["w"], e["h"], e["v"], e["s"]) for e in line["e"]])
+        async for line in store.connection.database["imports"].find(hint="_id_")
+    ]
 
 
 @pytest.fixture(scope="module")

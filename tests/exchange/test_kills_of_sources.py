@@ -24,7 +24,7 @@ from fhir_dmp.settings import Settings
 from fhir_dmp.store.ledger import Ledger
 from fhir_dmp.store.resources import Store
 from tests.exchange.test_engine import put, visit
-from tests.exchange.test_kills import Whole, World, different, finish
+from tests.exchange.test_kills import Whole, World, different, finish, ledger_lines, versions_named
 from tests.interactions.making import dumped
 
 SOURCE, HOLDERS, SEED = "other-host", range(30), 20261122
@@ -62,8 +62,7 @@ class Registered(World):
             async for row in store.scan(batch=1000):
                 value = json.loads(row.body)
                 if row.type == "AuditEvent":
-                    references = [entity["what"].get("reference", "") for entity in value.get("entity", ()) if "what" in entity]
-                    named.update(reference for reference in references if "/_history/" in reference)
+                    named.update(versions_named(value))
                     continue
                 if row.type == "Provenance":
                     # The instant and the import are what differs; that the seal holds is for `verify`.
@@ -73,10 +72,7 @@ class Registered(World):
                 value.get("meta", {}).pop("lastUpdated", None)
                 told.append(f"{row.type} {json.dumps(value, sort_keys=True)} {row.method} {facts(row.visible)}")
             history = sorted(f"{row.key.hex()} {row.version}" for row in await store.history(limit=100_000) if row.type != "AuditEvent")
-            lines = [
-                (bytes(line["_id"]).hex(), bytes(line["k"]).hex(), line["t"], [(e["w"], e["h"], e["v"], e["s"]) for e in line["e"]])
-                async for line in store.connection.database["imports"].find(hint="_id_")
-            ]
+            lines = await ledger_lines(store)
             waiting = [one async for one in store.connection.database["quarantine"].find({}, {"_id": 1}, hint="source")]
         finally:
             await store.close()

@@ -85,11 +85,10 @@ def test_a_room_imports_only_the_rooms_it_may(path):
 @pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_the_store_knows_the_driver_and_only_http_the_framework(path):
     room, outside = room_of(path), {name.split(".")[0] for name in imports(path)}
-    # The benchmark measures what driver and server do when nothing else is done.
-    floor = path.parent.name == "bench" and path.name in ("floors.py", "bulk.py")
-    if room != "store" and not floor:
+    if room != "store":
         assert not outside & DRIVER
-    if room not in ("http", "app", "commands") and not floor:
+    # The floors of the benchmark are what the server does when nothing else is done.
+    if room not in ("http", "app", "commands") and path.relative_to(PACKAGE).as_posix() != "bench/floors.py":
         assert not outside & FRAMEWORK
 
 
