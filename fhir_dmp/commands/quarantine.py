@@ -30,7 +30,7 @@ def list_(loaded: Loaded, source: str) -> None:
 
     async def listed(context: Context) -> list[str]:
         lines = []
-        async for key, kind, held in reviewing.waiting_things(context, await sources.rules_of(context.store, source)):
+        async for key, kind, held in reviewing.waiting_things(context, await sources.rules_of(context.store, source, sends=False)):
             lines.append(f"{key} {kind:<8} {held.place}: {held.why}")
             for element, local, text, near in held.codes:
                 lines.append(f"    {element} {local} `{text}`")
@@ -67,7 +67,7 @@ def link(loaded: Loaded, source: str, key: str, patient: str) -> None:
     """Say that the Patient that waits under KEY is PATIENT of this host."""
 
     async def linked(context: Context) -> None:
-        await reviewing.link(context, await sources.rules_of(context.store, source), key, patient)
+        await reviewing.link(context, await sources.rules_of(context.store, source, sends=False), key, patient)
 
     on_store(loaded, source, linked)
 
@@ -80,7 +80,7 @@ def replay(loaded: Loaded, source: str) -> None:
 
     async def replayed(context: Context) -> Counts:
         counts, job = Counts(), f"replay-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        async for result in reviewing.replay(context, await sources.rules_of(context.store, source), job):
+        async for result in reviewing.replay(context, await sources.rules_of(context.store, source, sends=False), job):
             counts.add(result)
             if not result.accepted:
                 click.echo(f"  {result.place}: {result.status} {result.issues[0].diagnostics}", err=True)

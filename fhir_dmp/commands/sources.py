@@ -41,7 +41,7 @@ def on_store(loaded: Loaded, source: str, work: Callable[[Context], Awaitable[An
 
 @click.group()
 def command() -> None:
-    """List and register the sources of imports; learn what their codes mean."""
+    """List, register, disable and enable the sources of imports; learn what their codes mean."""
 
 
 @command.command("list")
@@ -80,7 +80,7 @@ def map_(loaded: Loaded, id: str, files: tuple[Path, ...]) -> None:
         read.append(value)
 
     async def learned(context: Context) -> int:
-        source = await sources.found(context.store, id)
+        source = await sources.registered(context.store, id)
         return sum([await sources.learn(source, value) for value in read])
 
     click.echo(f"{on_store(loaded, id, learned)} codes of {id} are known; `fhir-dmp quarantine replay` takes what waited for them")
@@ -120,3 +120,28 @@ def register(
         return sources.shown(await sources.register(context.store, id, systems=own, **told))
 
     click.echo(on_store(loaded, id, registered))
+
+
+@command.command("disable")
+@click.argument("id")
+@click.option("--reason", default="", help="kept with the record, for people of this host")
+@with_settings("sandbox")
+def disable(loaded: Loaded, id: str, reason: str) -> None:
+    """Take nothing more from a source. What it brought stays, what waits in quarantine may still be imported again."""
+    _switched(loaded, id, False, reason)
+
+
+@command.command("enable")
+@click.argument("id")
+@click.option("--reason", default="", help="kept with the record, for people of this host")
+@with_settings("sandbox")
+def enable(loaded: Loaded, id: str, reason: str) -> None:
+    """Let a source that was disabled send again."""
+    _switched(loaded, id, True, reason)
+
+
+def _switched(loaded: Loaded, id: str, enabled: bool, reason: str) -> None:
+    async def switched(context: Context) -> str:
+        return sources.shown(await sources.switch(context.store, id, enabled, context.now_ms(), reason))
+
+    click.echo(on_store(loaded, id, switched))

@@ -56,10 +56,18 @@ def may_send(context: Context, rules: Rules) -> None:
         raise FhirError("forbidden", REFUSED)
 
 
+async def sender(context: Context, source: str) -> Rules:
+    """The rules of a source, for who may send as it; that it was disabled is told to nobody else."""
+    one = await sources.registered(context.store, source)
+    rules = sources.rules(one)
+    may_send(context, rules)
+    sources.admit(one)
+    return rules
+
+
 async def start(context: Context, source: str, body: bytes, *, ndjson: bool, sealed: tuple[str, ...] = ()) -> str:
     """Keep what was sent and begin to import it; the id of the job. sealed: (signer, kid) of its seal, where that is beside it."""
-    rules = await sources.rules_of(context.store, source)
-    may_send(context, rules)
+    rules = await sender(context, source)
     if len(_running) >= AT_ONCE:
         raise FhirError("throttled", f"{AT_ONCE} imports are running, try again later", headers={"Retry-After": "30"})
     await _forget_old(context)
@@ -169,15 +177,11 @@ class _Work:
             "quarantined": counts.quarantined,
             "entries": counts.total,
         }
-        await self._say("done", detail, set__done=self.job.total, set__refused=counts.refused)
+        await _say(self.job, "done", detail, set__done=self.job.total, set__refused=counts.refused)
 
     async def _failed(self, problem: str, words: str) -> None:
         with contextlib.suppress(FhirError):
-            await self._say("failed", {"problem": problem, "words": words})
-
-    async def _say(self, state: str, detail: dict, **fields: object) -> None:
-        said = {f"set__detail__{name}": value for name, value in detail.items()}
-        await Job.objects(pk=self.job.id, state="running").update(set__state=state, set__finished=datetime.now(UTC), **said, **fields)
+            await _say(self.job, "failed", {"problem": problem, "words": words})
 
     async def _beat(self) -> None:
         while True:
@@ -188,6 +192,12 @@ class _Work:
                 )
             except Exception as error:
                 log.warning("an import could not tell its progress", exc_info=error)
+
+
+async def _say(job: Job, state: str, detail: dict, **fields: object) -> None:
+    """The end of a running job."""
+    said = {f"set__detail__{name}": value for name, value in detail.items()}
+    await Job.objects(pk=job.id, state="running").update(set__state=state, set__finished=datetime.now(UTC), **said, **fields)
 
 
 # What is asked about a job
@@ -214,6 +224,7 @@ async def state_of(context: Context, id: str) -> State:
     job = await job_of(context, id)
     if job.state == "running" and context.now_ms() - job.detail["beat"] > SILENCE_MS:
         await go_on(context, job)
+        job = await job_of(context, id)
     if job.state == "failed":
         raise FhirError(job.detail.get("problem", "exception"), job.detail.get("words", "the import failed: send it again"))
     told = [("state", "valueCode", "completed" if job.state == "done" else "in-progress"), ("source", "valueString", job.source)]
@@ -233,7 +244,12 @@ async def go_on(context: Context, job: Job) -> None:
     taken = await Job.objects(pk=job.id, state="running", detail__beat=silent).update(set__detail__beat=context.now_ms())
     if taken:
         await Ledger(context.store).end_abandoned()
-        _begin(context, job, await sources.rules_of(context.store, job.source))
+        try:
+            rules = await sources.rules_of(context.store, job.source)
+        except FhirError as error:  # the source was disabled meanwhile
+            await _say(job, "failed", {"problem": error.kind, "words": error.message})
+            return
+        _begin(context, job, rules)
 
 
 async def attend(store: Store, settings: Settings) -> None:

@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 from fhir_dmp.consent.access import REFUSED
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import hosts, package_export, package_import, sources, transfer
+from fhir_dmp.exchange import hosts, package_export, package_import, transfer
 from fhir_dmp.exchange.background import Background
-from fhir_dmp.exchange.import_job import may_send
+from fhir_dmp.exchange.import_job import sender
 from fhir_dmp.exchange.opening import context_of
 from fhir_dmp.exchange.package import Receipt
 from fhir_dmp.exchange.rules import HOST
@@ -66,8 +66,7 @@ async def take(context: Context, source: str, package: AsyncIterator[bytes]) -> 
     """Keep a package that another host sends, and begin to take its dossier over; the id of the job. Nothing is shown before all of it
     was verified and stored; one that was taken before brings nothing new.
     """
-    rules = await sources.rules_of(context.store, source)
-    may_send(context, rules)
+    rules = await sender(context, source)
     if rules.kind != HOST:
         raise FhirError("business-rule", f"source `{source[:64]}` is no host: packages of dossiers come from hosts")
     await hosts.card_of(rules.source)

@@ -31,7 +31,7 @@ async def map_code(context: Context, source: str, element: str, local: str, code
     target = next((one for one in targets(element) if one.code == code), None) if element in sources.ELEMENTS else None
     if target is None:
         raise FhirError("invalid", f"`{code[:64]}` is no code for {element[:32]} here")
-    await sources.decide(await sources.found(context.store, source), element, local, target)
+    await sources.decide(await sources.registered(context.store, source), element, local, target)
     return target
 
 

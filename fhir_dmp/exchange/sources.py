@@ -17,6 +17,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange.described import system_of
 from fhir_dmp.exchange.mapping import OID, targets
 from fhir_dmp.exchange.rules import CARE_RECORD, CONSENTS, EXPERIMENT, FEED, KINDS, SANDBOX, Rules, Target
+from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.store.records import Source
 from fhir_dmp.store.resources import Store
 
@@ -27,6 +28,9 @@ ELEMENTS = ("type", "practiceSetting", "facilityType")
 PLACES = "dmp-source-places"
 # The map that a source begins with which nobody knows.
 MAPS = {EXPERIMENT: "dmp-source-2007", CARE_RECORD: "dmp-source-care", FEED: "dmp-source-feed"}
+# In the rules of a source: [instant, "enabled" or "disabled", why] of each time that it was switched.
+SWITCHES = "switches"
+REASON = 200
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 
 
@@ -90,8 +94,8 @@ async def register(store: Store, id: str, **given: Any) -> Source:
     return source
 
 
-async def found(store: Store, source: str) -> Source:
-    """A registered source; refused when there is none, or it may no longer send. A sandbox has one of its own."""
+async def registered(store: Store, source: str) -> Source:
+    """A registered source, disabled or not; 404 when there is none. A sandbox has one of its own."""
     one = await Source.get(source)
     if one is None and source == SANDBOX and store.sandbox:
         with contextlib.suppress(FhirError):  # another import registers it at the same moment
@@ -99,14 +103,36 @@ async def found(store: Store, source: str) -> Source:
         one = await Source.get(source)
     if one is None:
         raise FhirError("not-found", f"source `{source[:64]}` is not registered in this store")
-    if not one.enabled:
-        raise FhirError("forbidden", f"source `{source}` may no longer send")
     return one
 
 
-async def rules_of(store: Store, source: str) -> Rules:
-    """The rules of a registered source."""
-    return rules(await found(store, source))
+def admit(source: Source) -> None:
+    """403 for a source that was disabled: nothing new is taken from it."""
+    if not source.enabled:
+        since = f" since {source.rules[SWITCHES][-1][0]}" if source.rules.get(SWITCHES) else ""
+        again = f"an operator of this host enables it with `fhir-dmp sources enable {source.id}`, then send it again"
+        raise FhirError("forbidden", f"source `{source.id}` is disabled{since}, nothing is taken from it: {again}")
+
+
+async def rules_of(store: Store, source: str, *, sends: bool = True) -> Rules:
+    """The rules of a registered source. sends: 403 when it was disabled; else for what it sent before that."""
+    one = await registered(store, source)
+    if sends:
+        admit(one)
+    return rules(one)
+
+
+async def switch(store: Store, id: str, enabled: bool, at_ms: int, reason: str = "") -> Source:
+    """Disable a source, or enable it again; 409 when it is so already. When and why stays with its record, the latest last.
+
+    What runs goes on to its end, what waits in quarantine stays and may be imported again, and what it brought stays as it is.
+    """
+    source = await registered(store, id)
+    if source.enabled == enabled:
+        raise FhirError("conflict", f"source `{id}` is {'enabled' if enabled else 'disabled'} already")
+    said = [to_instant(at_ms), "enabled" if enabled else "disabled", reason[:REASON]]
+    await source.update_fields(enabled=enabled, rules={**source.rules, SWITCHES: [*source.rules.get(SWITCHES, ()), said]})
+    return source
 
 
 def rules(source: Source) -> Rules:
@@ -156,4 +182,8 @@ async def _decided(source: Source, told: Sequence[tuple[str, str, Target]]) -> N
 def shown(source: Source | Mapping[str, Any]) -> str:
     """A source on one line, for people."""
     told = source if isinstance(source, Mapping) else {"id": source.id, "name": source.name, "kind": source.kind, **source.rules}
-    return f"{told['id']:<32} {told.get('kind', ''):<12} {told['name']}" + (f" ({told['host']})" if told.get("host") else "")
+    line = f"{told['id']:<32} {told.get('kind', ''):<12} {told['name']}" + (f" ({told['host']})" if told.get("host") else "")
+    if isinstance(source, Mapping) or source.enabled:
+        return line
+    since, _, reason = (told.get(SWITCHES) or [("", "", "")])[-1]
+    return f"{line}  disabled {since}" + (f": {reason}" if reason else "")

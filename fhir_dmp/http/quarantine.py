@@ -31,7 +31,7 @@ async def serve(request: Request, send: Send, context: Context, url: Url, body: 
     """Answer a request. body: of a POST."""
     given = operations.understood(context, request.method, url, body).given
     quarantine.admit(context)
-    rules = await sources.rules_of(context.store, given.one("source") or "")
+    rules = await sources.rules_of(context.store, given.one("source") or "", sends=False)
     told = await (_listed if url.tail == (LIST,) else _resolved)(context, rules, given)
     await tracing.shown(context, "operation", f"{url.tail[0]}?source={rules.source}")
     answer = json.dump({"resourceType": "Parameters", **({"parameter": told} if told else {})})
@@ -83,7 +83,7 @@ async def _resolved(context: Context, rules: Rules, given: Given) -> list[dict]:
         target = await reviewing.map_code(context, rules.source, element, local if "|" in local else f"|{local}", code)
         coding = {name: value for name, value in target._asdict().items() if value}
         told.append({"name": "mapped", "valueCoding": coding})
-        rules = await sources.rules_of(context.store, rules.source)
+        rules = await sources.rules_of(context.store, rules.source, sends=False)
     if id:
         patient = (given.one("patient") or "").removeprefix(f"{context.base_url}/").removeprefix("Patient/")
         linked = await reviewing.link(context, rules, id, patient)
