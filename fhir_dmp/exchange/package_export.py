@@ -210,17 +210,17 @@ async def _directory(context: Context, rows: Sequence[Row]) -> list[Row]:
 
 
 async def _proofs(context: Context, traces: Sequence[Version]) -> list[dict]:
-    """The place of each trace in the signed journal, of what came with a joined dossier that of the original, which may be in the journal
-    of a host before this one. What came from there with this dossier itself is proved by what that host left with it, which is in it. A
-    trace that no head covers yet is waited for; where no server runs that would bring it into the journal, it is brought there now. 503
-    when it does not come.
+    """The place of each trace in the signed journal, of what came with a joined dossier, or was given back by one, that of the original,
+    which may be in the journal of a host before this one. What came from there with this dossier itself is proved by what that host left
+    with it, which is in it. A trace that no head covers yet is waited for; where no server runs that would bring it into the journal, it is
+    brought there now. 503 when it does not come.
     """
     found, tries = [], PROOF_TRIES
-    vault, joined = context.store.vault, bool(await merged.sources(context.store, traces[0].row.dossier)) if traces else False
+    vault, relatives = context.store.vault, {}
     left: dict[int, list[Origins]] = {}
     for one in traces:
         reference = f"AuditEvent/{vault.seal_id(one.row.key)}"
-        original = None if one.journal else await _original(context, one.row.key) if joined else None
+        original = None if one.journal else await _original(context, one.row.key, relatives)
         if not one.journal and (original is None or original.body is None):
             continue
         if original is not None:
@@ -264,9 +264,9 @@ def _given(reference: str, body: bytes, left: Sequence[Origins]) -> dict | None:
     return None
 
 
-async def _original(context: Context, key: bytes) -> Row | None:
-    """The trace of which this row is a copy."""
-    there = await merged.original(context.store, key)
+async def _original(context: Context, key: bytes, relatives: dict[int, list[int]]) -> Row | None:
+    """The trace of which this row is a copy. relatives: see merged.original."""
+    there = await merged.original(context.store, key, relatives)
     return None if there is None else await context.store.load(there)
 
 

@@ -61,7 +61,7 @@ async def _kept(context: Context, row: Row, id: str, *, salted: bool) -> bytes |
             own = one.back.get(id, id) if joined is None else msgspec.json.decode(joined)["id"]
             named += [{"name": "host", "valueString": proof.get("host", one.host)}, {"name": "id", "valueString": own}]
             return msgspec.json.encode({"resourceType": "Parameters", "parameter": named})
-    # It came with a dossier that was joined to this one: it stands in a journal under the name it had there.
+    # It came with a dossier that was joined to this one, or back from it: it stands in a journal under the name it had there.
     there = await merged.original(context.reads, row.key)
     original = None if there is None else await context.reads.load(there)
     if original is None:

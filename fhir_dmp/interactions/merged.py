@@ -18,6 +18,7 @@ from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row
 
 REPLACED_BY, REPLACES = "replaced-by", "replaces"
+AT_ONCE = 50
 _MARK = b'"replaced-by"'
 
 
@@ -83,10 +84,36 @@ async def sources(reads: Reader, dossier: int) -> list[int]:
     return [reads.vault.dossier_of_patient(one) for one in named]
 
 
-async def original(reads: Reader, key: bytes) -> bytes | None:
-    """Key of the row of which the row of this key is a copy, the first one where it is a copy of a copy; None when it is none."""
-    for number in await sources(reads, dossier_in(key)):
+async def relatives(reads: Reader, dossier: int) -> list[int]:
+    """Numbers of the dossiers that rows of this one may be copies from: those that were joined to it, then those that it is, or once was,
+    joined to, which gave back what was told of it when they were parted.
+    """
+    found = await sources(reads, dossier)
+    rows = await reads.find(types=("Patient",), dossiers=(dossier,), limit=1)
+    place = None
+    while rows:
+        versions = await reads.history(key=rows[0].key, before=place, limit=AT_ONCE)
+        for row in versions:
+            named = linked(json.parse(row.body), REPLACED_BY) if row.body is not None and _MARK in row.body else ()
+            found += [reads.vault.dossier_of_patient(one) for one in named]
+        if len(versions) < AT_ONCE:
+            break
+        place = versions[-1].history_place
+    return list(dict.fromkeys(found))
+
+
+async def original(
+    reads: Reader, key: bytes, known: dict[int, list[int]] | None = None, passed: frozenset[int] = frozenset()
+) -> bytes | None:
+    """Key of the row of which the row of this key is a copy, the first one where it is a copy of a copy; None when it is none.
+
+    known: relatives that were found already, by dossier. passed: dossiers on the way here.
+    """
+    known, own = {} if known is None else known, dossier_in(key)
+    if own not in known:
+        known[own] = await relatives(reads, own)
+    for number in known[own]:
         there = dossier_row(number)[:8] + key[8:]
-        if await reads.load(there) is not None:
-            return await original(reads, there) or there
+        if number not in passed | {own} and await reads.load(there) is not None:
+            return await original(reads, there, known, passed | {own}) or there
     return None

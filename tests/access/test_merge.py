@@ -1,9 +1,11 @@
 """Two dossiers of one person become one, and are parted again: nothing is weakened, nothing is lost, nothing is silent."""
 
+import base64
 import time
 
 import pytest
 
+from fhir_dmp.audit import chain
 from tests.access.test_review_queue import queued
 from tests.access.world import INS, VISIBILITY, care_team, document, patient, related
 
@@ -156,6 +158,54 @@ def test_what_became_of_a_document_meanwhile_goes_back_with_it(world, admin, two
     assert [one["id"] for one in listed(two.anna, two.old, more="&status=superseded")] == [two.first["id"]]
 
 
+def proved(asker, trace):
+    """$proof of a trace, values by name, the path as a list; it is waited for until a signed head covers the trace."""
+    while (answer := asker.get(f"AuditEvent/{trace['id']}/$proof")).status_code == 503:
+        time.sleep(0.5)
+    assert answer.status_code == 200, answer.text
+    told = {"path": []}
+    for one in answer.json()["parameter"]:
+        if "valueString" in one:
+            told[one["name"]] = one["valueString"]
+        elif one["name"] == "path":
+            told["path"].append(base64.b64decode(one["valueBase64Binary"]))
+        else:
+            told[one["name"]] = base64.b64decode(one["valueBase64Binary"])
+    return told
+
+
+def included(told, committed):
+    leaf = chain.leaf_data(chain.Position(told["chain"], int(told["number"]), told["row"]), committed)
+    return chain.is_included(chain.leaf_hash(leaf), int(told["index"]), int(told["size"]), tuple(told["path"]), told["root"])
+
+
+def test_a_trace_that_goes_back_is_proved_where_it_stands(world, admin, two):
+    joined(admin, two.old, two.new)
+    (copy,) = [one for one in listed(two.anna, two.new) if one["description"] == "ancien"]
+    assert two.anna.get(f"DocumentReference/{copy['id']}").status_code == 200
+    there = [one["id"] for one in listed(two.holders[1], two.new, "AuditEvent")]
+    joined(admin, two.old, two.new, "$unmerge")
+    back, other = {}, []
+    for one in listed(two.holders[0], two.old, "AuditEvent"):
+        if f"DocumentReference/{two.first['id']}" in str(one):
+            told = proved(two.holders[0], one)
+            if "id" in told:
+                back[told["id"]] = one, told
+            else:
+                other.append((one, told))
+    # What was done here: with its salt, which shows what the trace says.
+    assert other
+    for one, told in other:
+        body = two.holders[0].get(f"AuditEvent/{one['id']}").content
+        assert included(told, chain.commitment(told["salt"], body)) and not included(told, chain.commitment(told["salt"], body + b" "))
+    # What was done there: its place in the journal, as it stood there, and nothing by which what it said there could be guessed.
+    assert back and set(back) <= set(there)
+    for one, told in back.values():
+        assert "salt" not in told and included(told, told["commitment"])
+        assert two.holders[0].get(f"AuditEvent/{told['id']}").status_code in (403, 404)
+        assert one["id"] != told["id"]
+
+
 def test_contents_and_seals_are_as_good_as_before(world, admin, two):
     large = document(two.old, two.anna, description="volumineux")
     large["content"][0]["attachment"]["data"] = "QUJD" * 100_000
@@ -180,11 +230,7 @@ def test_it_is_traced_told_and_in_doubt_looked_at(world, admin, two):
     acts = [one for one in traces if one["subtype"][0]["code"] == "operation"]
     assert len(acts) == 4 and sum("'operator'" in str(one) for one in acts) == 2  # two openings, the closing of one, the joining
     copied = next(one for one in traces if f"Patient/{two.new.id}" in str(one) and two.anna.rpps in str(one))
-    proof = two.holders[1].get(f"AuditEvent/{copied['id']}/$proof")
-    while proof.status_code == 503:
-        time.sleep(0.5)
-        proof = two.holders[1].get(f"AuditEvent/{copied['id']}/$proof")
-    assert {"commitment", "checkpoint", "id"} <= {one["name"] for one in proof.json()["parameter"]}
+    assert {"commitment", "checkpoint", "id"} <= proved(two.holders[1], copied).keys()
     notices = [one["payload"][0]["contentString"] for one in listed(two.holders[1], two.new, "Communication")]
     assert any("a été réuni" in one for one in notices)
     (waiting,) = queued(world.operator("physician", "T1"), two.new)
