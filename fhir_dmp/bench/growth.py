@@ -1,6 +1,6 @@
 """`fhir-dmp bench import`: mixed resources imported portion by portion, beside bare `insert_many` after each, as the collection grows.
 
-https://hl7.org/fhir/R4/nd-json.html ; the floor is that of bench/bulk.py, in rows as large as the stored ones
+https://hl7.org/fhir/R4/nd-json.html ; floor B is that of bench/bulk.py, in rows as large as the stored ones; floor C that of bench/ready.py
 """
 
 import asyncio
@@ -9,12 +9,13 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from fhir_dmp.bench import data, mixed, report
+from fhir_dmp.bench import data, mixed, ready, report
 from fhir_dmp.bench.bench import Options, bulk, forget_dead
 from fhir_dmp.bench.host import MODES, plain
 from fhir_dmp.bench.importing import SAID
@@ -38,14 +39,17 @@ TARGET = 0.25
 SIZES = {"tiny": 800, "small": 100_000, "medium": 400_000, "large": 1_000_000}
 PORTIONS = {"tiny": 2, "small": 5, "medium": 8, "large": 10}
 SOURCE = "bench-host"
-HEADS = ("stored before", "entries/s", "B rows/s", "ratio", "CPU µs an entry: import", "mongod", "ratio by CPU", "peak MiB")
+HEADS = (
+    *("stored before", "entries/s", "B rows/s", "C entries/s", "ratio to B", "to C", "C to B"),
+    *("CPU µs an entry: import", "mongod", "C", "B", "ratio to B by CPU", "to C", "peak MiB"),
+)
 
 
 class Portion(NamedTuple):
     """One import of `entries`. before: resources that were there. seconds: without the start of the program.
 
     rows: floor B beside it, rows per second. cpu, mongod: µs of CPU an entry. floor_cpu: µs a row of B, driver and database.
-    mib: most memory of the import's processes together (proportional set size). refused: entries not taken.
+    ready: floor C. mib: most memory of the import's processes together (proportional set size). refused: entries not taken.
     """
 
     before: int
@@ -55,6 +59,7 @@ class Portion(NamedTuple):
     cpu: float
     mongod: float
     floor_cpu: float
+    ready: ready.Ready
     mib: float
     refused: int
 
@@ -62,6 +67,21 @@ class Portion(NamedTuple):
     def ratio(self) -> float:
         """Entries per second by rows per second."""
         return self.entries / self.seconds / self.rows
+
+    @property
+    def ready_ratio(self) -> float:
+        """Entries per second by those of floor C."""
+        return self.entries / self.seconds / self.ready.rate
+
+    @property
+    def ready_floor(self) -> float:
+        """Floor C by floor B: the most that the ratio to B can come to."""
+        return self.ready.rate / self.rows
+
+    @property
+    def ready_cpu_ratio(self) -> float:
+        """The ratio to floor C by CPU time."""
+        return self.ready.cpu / (self.cpu + self.mongod)
 
     @property
     def cpu_ratio(self) -> float:
@@ -82,6 +102,26 @@ class Found(NamedTuple):
     def ratio(self) -> float:
         """The median."""
         return median(one.ratio for one in self.portions)
+
+    @property
+    def ready_ratio(self) -> float:
+        """The same to floor C."""
+        return median(one.ready_ratio for one in self.portions)
+
+    @property
+    def floor(self) -> float:
+        """Floor C by floor B."""
+        return median(one.ready_floor for one in self.portions)
+
+    @property
+    def rows_an_entry(self) -> float:
+        """That an import writes, see bench.ready."""
+        return median(one.ready.rows for one in self.portions)
+
+    @property
+    def bytes_an_entry(self) -> float:
+        """Of these rows."""
+        return median(one.ready.octets for one in self.portions)
 
     @property
     def growth(self) -> float:
@@ -126,7 +166,7 @@ def portion(mongod: Embedded, place: Path, numbers: range, sandbox: bool, worker
         out.writelines(encoded(one) + b"\n" for number in numbers for one in mixed.dossier(number))
     command = [sys.executable, "-m", "fhir_dmp", "import", str(file), "--data", str(place / "data"), "--workers", str(workers)]
     command += ["--sandbox"] if sandbox else ["--source", SOURCE]
-    before, own = cpu_seconds(mongod.process.pid), _children()
+    before, own, since_ms = cpu_seconds(mongod.process.pid), _children(), int(time.time() * 1000)
     process = subprocess.Popen(command, env=plain(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with process, watched(process.pid) as memory:
         out, said = process.communicate()
@@ -139,10 +179,11 @@ def portion(mongod: Embedded, place: Path, numbers: range, sandbox: bool, worker
     rows = bulk(mongod.uri, bare.row_bytes(mongod.uri, "fhir_dmp"), seconds)
     written = rows * seconds
     floor = (_children() - own + cpu_seconds(mongod.process.pid) - before) / written
+    made = ready.measure(mongod.uri, since_ms, mongod.process.pid)
     stored = numbers[0] * mixed.RESOURCES
     mib = max((one for _, one in memory), default=0.0)
     refused = entries - int(told[3])
-    return Portion(stored, entries, float(told[2]), rows, cpu / entries * 1e6, served / entries * 1e6, floor * 1e6, mib, refused)
+    return Portion(stored, entries, float(told[2]), rows, cpu / entries * 1e6, served / entries * 1e6, floor * 1e6, made, mib, refused)
 
 
 def _children() -> float:
@@ -190,8 +231,11 @@ def table(found: Found) -> list[tuple[str, ...]]:
     """Rows of text, the heads first."""
     rows = [HEADS]
     for one in found.portions:
-        speed = (f"{one.before:,}", f"{one.entries / one.seconds:,.0f}", f"{one.rows:,.0f}", f"{one.ratio:.3f}")
-        rows.append((*speed, f"{one.cpu:,.0f}", f"{one.mongod:,.0f}", f"{one.cpu_ratio:.3f}", f"{one.mib:,.0f}"))
+        speeds = (one.before, one.entries / one.seconds, one.rows, one.ready.rate)
+        used = (one.cpu, one.mongod, one.ready.cpu, one.floor_cpu)
+        cells = [*(f"{value:,.0f}" for value in speeds), *(f"{value:.3f}" for value in (one.ratio, one.ready_ratio, one.ready_floor))]
+        cells += [*(f"{value:,.0f}" for value in used), *(f"{value:.3f}" for value in (one.cpu_ratio, one.ready_cpu_ratio))]
+        rows.append((*cells, f"{one.mib:,.0f}"))
     return rows
 
 
@@ -201,9 +245,21 @@ def told(found: Found) -> report.Told:
     lines = [
         f"Ratio to B {found.ratio:.3f} (wanted {TARGET}); of the last third of the portions to the first {found.growth:.2f} (wanted 1).",
         f"{total:,} resources in mode {found.mode}, {found.workers} workers, {refused} refused; rows of {found.row_bytes:,} bytes.",
+        f"C, what the import wrote for an entry ({found.rows_an_entry:.1f} rows, {found.bytes_an_entry:,.0f} bytes together), ready made, "
+        f"inserted by itself with the indexes of the store: {found.floor:.3f} of B, which no import exceeds that stores these rows; "
+        f"ratio to C {found.ready_ratio:.3f}.",
         *found.start.lines,
     ]
-    portions = [{**one._asdict(), "ratio": one.ratio, "cpu_ratio": one.cpu_ratio} for one in found.portions]
+    ratios = ("ratio", "cpu_ratio", "ready_ratio", "ready_floor", "ready_cpu_ratio")
+    portions = [{**one._asdict(), "ready": one.ready._asdict(), **{name: getattr(one, name) for name in ratios}} for one in found.portions]
     shape = {"row_bytes": found.row_bytes, "mode": found.mode, "workers": found.workers}
-    value = {**found.start.value, **shape, "ratio": found.ratio, "growth": found.growth, "portions": portions}
+    value = {
+        **found.start.value,
+        **shape,
+        "ratio": found.ratio,
+        "growth": found.growth,
+        "ready_ratio": found.ready_ratio,
+        "ready_floor": found.floor,
+        "portions": portions,
+    }
     return report.Told(NAME, lines, table(found), value, f"{refused} resources were not taken" if refused else "")
