@@ -9,9 +9,9 @@ from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.fhir.instants import MINUTE
 
 
-def granted(person: str, grant_id: str, now_ms: int, law: Law = LAW) -> Right:
-    """A new grant of one professional, "ps:IDNPS", in one dossier."""
-    return Right(person, now_ms, now_ms + law.break_glass_minutes * MINUTE, grant_id)
+def granted(person: str, grant_id: str, now_ms: int, law: Law = LAW, *, secret: bool = False) -> Right:
+    """A new grant of one professional, "ps:IDNPS", in one dossier. secret: asked for in a minor's secret session."""
+    return Right(person, now_ms, now_ms + law.break_glass_minutes * MINUTE, grant_id, secret)
 
 
 def surviving(dossier: Dossier, organizations: dict[str, str], now_ms: int) -> tuple[Right, ...]:

@@ -71,6 +71,11 @@ CONSENTS = (
     Rule("masks-are-the-holders", HIDE, lambda s: when(False) if s.request.kind in HOLDERS_SIDE else TypeIn(MASK)),
     Rule("mandataire-manages-access-alone", HIDE, lambda s: Not(TypeIn(MANAGED)) if s.mandataire else when(False)),
     Rule("names-others", HIDE, lambda s: Not(named(s)) if s.professional else when(False)),
+    Rule(
+        "hidden-from-representatives",
+        HIDE,
+        lambda s: Labelled(SECRET_SESSION) if s.request.kind == "representative" else when(False),
+    ),
     permit("holder", lambda s: s.holder),
     permit("representative", lambda s: s.representative),
     permit("mandataire", lambda s: s.mandataire),

@@ -3,7 +3,7 @@
 https://profiles.ihe.net/ITI/PCF/ ; done in the transaction of whatever changes one of them
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,9 +32,11 @@ def compiled(
     epoch: int = 0,
     closed_ms: int | None = None,
     roots: Mapping[str, str] | None = None,
+    secret: Container[str] = (),
 ) -> Dossier:
     """The policy. consents: in order of lastUpdated. resolve: reference -> who it names. roots: address of a document named by a mask ->
-    address of the first document of its lineage; one that is not listed stands for itself.
+    address of the first document of its lineage; one that is not listed stands for itself. secret: ids of Consents written in a minor's
+    secret session.
     """
     directives = [one for consent in consents if (one := read(consent, resolve)) is not None]
     active = [one for one in directives if one.active]
@@ -49,7 +51,7 @@ def compiled(
         traitant=traitant_of(patient, resolve),
         assimilated=rights(active, "administrator"),
         team=tuple(team(care_teams, resolve)),
-        access=rights(active, "access"),
+        access=rights(active, "access", secret),
         blocks=rights(active, "block"),
         titles=(*parents(people.values()), *mandates(active, people)),
         regulation=emergencies["emergency-regulation"],
@@ -59,6 +61,7 @@ def compiled(
         masks=tuple(rooted(one, roots or {}) for one in active if one.mask is not None and not one.permits),
         permits=permits(active),
         epoch=epoch,
+        joined=any(link.get("type") == "replaced-by" for link in patient.get("link") or ()),
     )
 
 
@@ -83,10 +86,13 @@ def traitant_of(patient: Mapping[str, Any], resolve: Resolve) -> frozenset[str]:
     return frozenset(filter(is_professional, found))
 
 
-def rights(active: list[Directive], category: str) -> tuple[Right, ...]:
+def rights(active: list[Directive], category: str, secret: Container[str] = ()) -> tuple[Right, ...]:
     """Everybody a category names, with the period."""
     return tuple(
-        Right(name, one.since_ms, one.until_ms, one.id) for one in active if one.category == category for name in sorted(one.names)
+        Right(name, one.since_ms, one.until_ms, one.id, one.id in secret)
+        for one in active
+        if one.category == category
+        for name in sorted(one.names)
     )
 
 

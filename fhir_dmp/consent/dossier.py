@@ -3,7 +3,7 @@
 https://profiles.ihe.net/ITI/PCF/ ; the resources it is compiled from are the truth, this is their digest (consent.compiling).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -15,12 +15,16 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Somebody, from since_ms to before until_ms. who: "ps:IDNPS" or "org:IDNST". id: logical id of the resource that says it."""
+    """Somebody, from since_ms to before until_ms. who: "ps:IDNPS" or "org:IDNST". id: logical id of the resource that says it.
+
+    secret: given in a minor's secret session; it holds like any other, and representatives are not told of it.
+    """
 
     who: str
     since_ms: int = MIN_MS
     until_ms: int = MAX_MS
     id: str = ""
+    secret: bool = False
 
     def covers(self, names: frozenset[str], now_ms: int) -> bool:
         """Whether one of these names has it now."""
@@ -76,8 +80,8 @@ class Dossier:
 
     patient: logical id of the Patient. birth_date: FHIR date. deceased_ms: recorded instant of death. traitant: names of the declared
     médecin traitant ("ps:IDNPS", several spellings of one). regulation, break_glass, emergency_masked: True permits.
-    grants: open break-glass grants. lifted: something of it was hidden once and is not any more. epoch: bumped by every change of this
-    value.
+    grants: open break-glass grants. lifted: something of it was hidden once and is not any more. joined: it ended in another dossier of
+    the same person, which goes on. epoch: bumped by every change of this value.
     """
 
     patient: str
@@ -99,10 +103,16 @@ class Dossier:
     permits: tuple[Permit, ...] = ()
     lifted: bool = False
     epoch: int = 0
+    joined: bool = False
 
     def permitted(self, kind: str, now_ms: int) -> bool:
         """Whether the holder says yes to this use now."""
         return any(p.kind == kind and p.since_ms <= now_ms < p.until_ms for p in self.permits)
+
+    def without_secrets(self) -> "Dossier":
+        """As representatives are told of it: without what was given in a minor's secret session."""
+        access, grants = (tuple(one for one in those if not one.secret) for those in (self.access, self.grants))
+        return replace(self, access=access, grants=grants)
 
     @property
     def masked_in_emergency(self) -> bool:

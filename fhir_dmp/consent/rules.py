@@ -145,7 +145,8 @@ def deceased(s: Standing) -> Predicate:
 
 
 def closed(s: Standing) -> Predicate:
-    copied = s.request.copying and s.request.kind in HOLDERS_SIDE
+    # Of a dossier that was joined to another one there is no copy to keep: what is hidden in that one is not written back.
+    copied = s.request.copying and s.request.kind in HOLDERS_SIDE and not s.dossier.joined
     return when(s.closed and not s.host_physician and not copied)
 
 

@@ -319,8 +319,10 @@ class Foreign:
         acting = self.acting()
         whole = [item.checked.body for item in items]
         replaced = [documents.replaced(item.checked.value) if item.checked.type == DOCUMENT else () for item in items]
-        for item, targets in zip(items, replaced, strict=True):
+        before: dict[int, list[Stamped]] = {}
+        for place, (item, targets) in enumerate(zip(items, replaced, strict=True)):
             if targets:  # what a source replaces it brought itself: it need not see it
+                before[place] = await self._superseded(acting, item, targets, dossier)
                 item.checked = check(self.context, json.set_members(item.checked.body, {"relatesTo": None}), DOCUMENT)
         if items[0].checked.type == BINARY and len(items) == 1:
             await self._carried(items[0], dossier)
@@ -331,15 +333,13 @@ class Foreign:
                 raise FhirError("forbidden", await self._why(acting, dossier, items[0].checked.type)) from None
             raise
         made = []
-        for unit, item, targets, body in zip(units, items, replaced, whole, strict=True):
-            before: list[Stamped] = []
-            if targets:
-                before = await self._superseded(acting, item, targets, dossier)
+        for place, (unit, item, body) in enumerate(zip(units, items, whole, strict=True)):
+            if place in before:
                 related = bytes(json.members(body)["relatesTo"])
                 item.checked = check(self.context, json.set_members(item.checked.body, {"relatesTo": related}, after="author"), DOCUMENT)
             await in_step()
             stamped = await self._stamped(acting, unit, item, dossier)
-            made.append(Made(item.checked, stamped, before, item.row, met.patient))
+            made.append(Made(item.checked, stamped, before.get(place, []), item.row, met.patient))
         return made
 
     async def _carried(self, item: Item, dossier: int) -> None:
@@ -353,17 +353,17 @@ class Foreign:
             item.origin = (item.origin or Origin())._replace(lineage=lineages[-1])
 
     async def _superseded(self, acting: Context, item: Item, replaced: Sequence[str], dossier: int) -> list[Stamped]:
-        """What a document replaces. Its lineage, labels included, goes on."""
-        found = []
+        """What a document replaces. Its lineage, labels included, goes on in all that comes with it."""
+        found: list[Stamped] = []
+        lineages = []
         for text in replaced:
             said = parse_reference(text, (acting.base_url,))
             row = await acting.store.load(acting.store.vault.locate(DOCUMENT, said.id))
             if row is None or row.deleted or row.dossier != dossier:
                 raise FhirError("not-found", "the document it replaces has not come", f"{DOCUMENT}.relatesTo")
-            item.origin = item.origin._replace(lineage=row.visible)
-            if documents.status_of(json.parse(row.body)) != documents.SUPERSEDED:
-                body = json.set_members(row.body, {"status": json.dump(documents.SUPERSEDED)})
-                found.append(stamp(acting, check(acting, body, DOCUMENT), method="PATCH", id=said.id, current=row))
+            lineages.append(row.visible)
+            found += depositing.superseded(acting, row, said.id)
+        item.lineages = lineages
         return found
 
     async def _why(self, acting: Context, dossier: int, type_name: str) -> str:

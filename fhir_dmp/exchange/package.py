@@ -89,6 +89,7 @@ class Grant(msgspec.Struct, frozen=True):
     since_ms: int
     until_ms: int
     id: str
+    secret: bool = False
 
 
 class Policy(msgspec.Struct, frozen=True):

@@ -49,8 +49,13 @@ async def stop() -> None:
 
 
 async def package_of(context: Context, id: str) -> tuple[bytes, int, str] | None:
-    """(content, octets, patient) of a finished package; None while it is being made. One that failed is refused with the reason."""
+    """(content, octets, patient) of a finished package; None while it is being made. One that failed is refused with the reason.
+
+    403 for who may not have it exported any more.
+    """
     job = await making.done(context, id)
+    if job is not None:
+        await export_dossier.permitted(context, job.detail["patient"])
     return (bytes.fromhex(job.detail["content"]), job.detail["octets"], job.detail["patient"]) if job is not None else None
 
 

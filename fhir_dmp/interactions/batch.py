@@ -12,7 +12,7 @@ from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.http_types import http_date
 from fhir_dmp.interactions import dispatch, octets, operations, tracing
 from fhir_dmp.interactions.context import Answer, Context
-from fhir_dmp.interactions.enforcement import Ledger
+from fhir_dmp.interactions.enforcement import Enforcer, Ledger
 
 # Entries of one method go together, so that the store can gather them; more at a time would only queue.
 AT_ONCE = 64
@@ -23,14 +23,14 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
     gate = asyncio.Semaphore(AT_ONCE)
     answers: dict[int, bundle.Answer] = {}
     # Entries run side by side: each has a ledger of its own. They are told in their order, whichever ended first.
-    ledgers: dict[int, Ledger] = {}
+    enforcers: dict[int, Enforcer] = {}
 
     async def one(entry: bundle.Entry) -> None:
         async with gate:
             alone = context
             if context.enforcer is not None:
-                ledgers[entry.index] = Ledger()
-                alone = replace(context, enforcer=replace(context.enforcer, ledger=ledgers[entry.index]))
+                enforcers[entry.index] = replace(context.enforcer, ledger=Ledger())
+                alone = replace(context, enforcer=enforcers[entry.index])
             answers[entry.index] = await answer_of(alone, entry, prefer)
 
     # In the order of the entries: what a client puts first is done first, as far as it can tell.
@@ -42,16 +42,22 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
             for task in group:
                 task.cancel()
     entries = {entry.index: entry for entry in plan.entries}
-    for index, ledger in sorted(ledgers.items()):
-        # What was refused is traced by itself.
-        context.enforcer.ledger.add(ledger, worded(entries[index]) if answers[index].status < 400 else "")
+    for index, enforcer in sorted(enforcers.items()):
+        if answers[index].status < 400:
+            told(context, entries[index], enforcer.ledger)
+        else:  # traced by itself
+            context.enforcer.ledger.add(enforcer.ledger)
+            context.enforcer.ledger.told = True
     return bundle.batch_response(answers[index] for index in range(len(plan.entries)))
 
 
-def worded(entry: bundle.Entry) -> str:
-    """What an entry asked for, "" where what it showed tells it all: as in the trace of such a request alone."""
-    name = "" if entry.fault is not None else dispatch.name_of(entry.method, entry.target)
-    return "" if name in tracing.SINGLE else f"{entry.method} {entry.url}"
+def told(context: Context, entry: bundle.Entry, ledger: Ledger) -> None:
+    """Note for the trace what an entry was shown and did: of one resource by itself, else by its words."""
+    name = dispatch.name_of(entry.method, entry.target)
+    if tracing.is_single(name, entry.url, ledger):
+        context.enforcer.ledger.set_apart(ledger, name, entry.url)
+    else:
+        context.enforcer.ledger.add(ledger, f"{entry.method} {entry.url}")
 
 
 async def answer_of(context: Context, entry: bundle.Entry, prefer: str) -> bundle.Answer:

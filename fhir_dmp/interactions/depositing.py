@@ -35,7 +35,8 @@ NOWHERE = "the reference leads to no resource of this dossier"
 class Item:
     """One resource that is sent. id: given or to be given, None for one the store chooses. row: the version it replaces.
 
-    own: that version came from this very source, as the ledger of imports says.
+    own: that version came from this very source, as the ledger of imports says. lineages: facts of the documents it replaces, where the
+    sender need not see them; `relatesTo` then names none.
 
     Filled in by `decided`: checked: as it will be stored; origin: what its deposit fixes.
     """
@@ -45,6 +46,7 @@ class Item:
     row: Row | None = None
     origin: Origin | None = None
     own: bool = False
+    lineages: Sequence[Mapping[str, Any]] = ()
 
     @property
     def address(self) -> str:
@@ -64,6 +66,8 @@ async def decided(
     numbers, holders = {place.dossier for place in places}, {place.patient or "" for place in places}
     if dossier is not None:
         numbers |= {dossier}
+    for one in items:
+        intend(context, one.checked.value)
     if COMMON in numbers:
         deposit_faults.tell(deposit_faults.of_nobody(one.checked for one in items))
     if len(numbers) != 1 or COMMON in numbers:
@@ -88,6 +92,13 @@ async def decided(
     for one in items:  # who may not write it is not told what is wrong with it
         check_profiles(context, one.checked)
     return met, predecessors
+
+
+def intend(context: Context, value: Mapping[str, Any]) -> None:
+    """Note from whom a document that is sent would be hidden, whatever becomes of it."""
+    if value.get("resourceType") == DOCUMENT and context.enforcer is not None:
+        labels = labels_of(value.get("securityLabel") or ()) & frozenset(VISIBILITY)
+        enforcement.intend(context, labelling.deposited(context.enforcer.request, labels))
 
 
 async def refers(context: Context, met: Known, checked: Checked, id: str | None) -> None:
@@ -117,19 +128,36 @@ async def _document(
         raise FhirError.many("business-rule", faults)
     if items:
         _contents(context, one, items)
-    lineage, stamped = None, []
+    lineages, stamped = list(one.lineages), []
     for place, text in enumerate(documents.replaced(value)):
         row, id = await _predecessor(context, met, text, f"{DOCUMENT}.relatesTo[{place}].target")
-        lineage = row.visible
+        lineages.append(row.visible)
         if f"{DOCUMENT}/{id}" not in changed:
             if documents.status_of(json.parse(row.body)) == SUPERSEDED:
                 raise FhirError("conflict", "this document is superseded already", f"{DOCUMENT}.relatesTo[{place}].target")
-            # Written in the same transaction: a mask set meanwhile is then a conflict, and not missed by the new version.
-            body = json.set_members(row.body, {"status": json.dump(SUPERSEDED)})
-            stamped.append(stamp(context, check(context, body, DOCUMENT), method="PATCH", id=id, current=row))
-    one.origin = Origin(authors, request.organization, labels, lineage)
+            stamped += superseded(context, row, id)
+    one.origin = Origin(authors, request.organization, labels, _strictest(lineages))
     one.checked = _apart(context, met, one.checked)
     return stamped
+
+
+def superseded(context: Context, row: Row, id: str) -> list[Stamped]:
+    """The version of a document that says that it is replaced; none of one that is so already, or withdrawn: that it stays."""
+    if documents.status_of(json.parse(row.body)) in (SUPERSEDED, WITHDRAWN):
+        return []
+    # Written in the same transaction: a mask set meanwhile is then a conflict, and not missed by the new version.
+    body = json.set_members(row.body, {"status": json.dump(SUPERSEDED)})
+    return [stamp(context, check(context, body, DOCUMENT), method="PATCH", id=id, current=row)]
+
+
+def _strictest(lineages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The lineage that goes on in what replaces several documents: the most hidden one, with the labels of all."""
+    if not lineages:
+        return None
+    labels = 0
+    for one in lineages:
+        labels |= one["lb"]
+    return {**max(lineages, key=lambda one: one["lb"].bit_count()), "lb": labels}
 
 
 def _contents(context: Context, one: Item, items: Sequence[Item]) -> None:

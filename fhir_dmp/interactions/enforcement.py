@@ -66,7 +66,9 @@ class Ledger(msgspec.Struct):
     patient. reviews: what the act leaves for the host's physician, not yet stored. regulated: dossiers, by number, that nothing but the
     regulation of emergency calls opened. asked: patient -> what a Bundle asked for of him, in place of the Bundle itself.
     watched: the request names a dossier of which he sees all traces, hence also that this one was refused. authored: patient -> facts of
-    his own documents, where they alone let him in: whoever does not see them shall not be told that he was let in.
+    his own documents, where they alone let him in: whoever does not see them shall not be told that he was let in. alone: what is asked is
+    about one resource, though its address names another. apart: (kind, words, ledger) of parts of a Bundle that are told by themselves,
+    as they would be alone. told: every part that showed nothing has its trace.
     """
 
     disclosed: dict[str, dict[tuple[str, str, str], None]] = {}
@@ -83,6 +85,9 @@ class Ledger(msgspec.Struct):
     asked: dict[str, list[str]] = {}
     watched: bool = False
     authored: dict[str, Mapping[str, Any]] = {}
+    alone: bool = False
+    apart: "dict[tuple[object, ...], tuple[str, str, Ledger]]" = {}
+    told: bool = False
 
     def note(self, patient: str, row: Row, id: str) -> None:
         """A version is about to be shown."""
@@ -112,6 +117,20 @@ class Ledger(msgspec.Struct):
             self.disclosed.setdefault(patient, {}).update(those)
         self.patient = part.patient or self.patient
         self.lineages |= part.lineages
+        self.authored |= part.authored
+        self._did(part)
+
+    def set_apart(self, part: "Ledger", kind: str, asked: str) -> None:
+        """The same of a part about one resource, told by itself: whoever may not see that one is not told of the part, nor of the Bundle.
+
+        kind: of its interaction. asked: its words.
+        """
+        these = tuple([(patient, *those) for patient, those in part.disclosed.items()])
+        self.apart[kind, asked, these, part.patient] = kind, asked, part
+        self.told = True
+        self._did(part)
+
+    def _did(self, part: "Ledger") -> None:
         self.written |= part.written
         self.watched |= part.watched
         self.purposes = part.purposes or self.purposes
@@ -121,7 +140,6 @@ class Ledger(msgspec.Struct):
         for kind, keys in part.acts.items():
             self.acts[kind] = self.acts.get(kind, frozenset()) | keys
         self.regulated |= part.regulated
-        self.authored |= part.authored
 
 
 @dataclass(slots=True)
@@ -479,6 +497,12 @@ def keep(met: Known, row: Row) -> None:
     """
     if met.request.kind not in HOLDERS_SIDE:
         met.context.enforcer.ledger.kept += facts.listed(row)
+
+
+def intend(context: "Context", labels: Iterable[str]) -> None:
+    """Note which labels of visibility something is to get: from whom it would be hidden, it is hidden that it was refused."""
+    if context.enforcer is not None and (bits := sum(LABEL_BITS[label] for label in labels)):
+        context.enforcer.ledger.kept += ({"lb": bits},)
 
 
 def note(context: "Context", row: Row, id: str, patient: str) -> None:

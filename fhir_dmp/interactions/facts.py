@@ -60,6 +60,8 @@ def visible(
         if origin is not None:
             around = replace(around, authors=origin.authors, labels=origin.labels or frozenset())
         found = row_of(around, hash64)
+        if current is not None and isinstance(current.visible, dict):
+            found["lb"] |= current.visible.get("lb", 0)  # of a minor's secret session
     else:
         origin = origin or Origin(documents.authors_of(value, nobody))
         told = documents.facts_of(

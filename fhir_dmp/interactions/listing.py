@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fhir_dmp.consent import access_list, explain
-from fhir_dmp.consent.asking import READ, SEARCH, Request
+from fhir_dmp.consent.asking import READ, SEARCH, Request, author_here
 from fhir_dmp.consent.decide import Decision, residual
+from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.predicate import hashed
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.habilitation import profession
@@ -20,7 +21,7 @@ from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import enforcement, facts, read, search_match
 from fhir_dmp.interactions.context import Answer, Context, admit
-from fhir_dmp.interactions.enforcement import Enforcer, Known, settle
+from fhir_dmp.interactions.enforcement import Enforcer, Known, Ledger, settle
 from fhir_dmp.store.vault import dossier_in
 
 LIST_URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-access-list"
@@ -41,7 +42,7 @@ async def listed(context: Context, url: Url, given: Given) -> Answer:
         raise FhirError("not-supported", "who meets no rule has no list")
     met = await enforcement.of_patient(context, url.id)
     settle(met.decide("access-list"))
-    found = access_list.access_list(met.policy, met.now_ms)
+    found = access_list.access_list(_told(met, met.policy), met.now_ms)
     names = await known_as(context, (one.who for one in found))
     parts = [{"name": "professional", "part": _parts(one, names.get(one.who, ""))} for one in found]
     return Answer(200, json.dump({"resourceType": "Parameters", **({"parameter": parts} if parts else {})}))
@@ -113,7 +114,10 @@ async def explained(context: Context, url: Url, given: Given) -> Answer:
     who = _asked_about(given) or (met.request.person if met.request.kind == "professional" else "")
     settle(met.decide("explain", about=frozenset({who} - {""})))
     target = met.request if who in ("", met.request.person) else await request_of(context, who)
-    decision = await decision_on(context, met, target, given.one("document") or "")
+    document = given.one("document") or ""
+    if document:  # from here on as if it were read: told of in the dossier, and to those alone, who may read it
+        context.enforcer.ledger = Ledger(alone=True)
+    decision = await decision_on(context, met, target, document)
     said = [
         {"name": "effect", "valueCode": decision.effect},
         {"name": "rule", "valueCode": decision.rule},
@@ -148,22 +152,27 @@ async def request_of(context: Context, who: str) -> Request:
 async def decision_on(context: Context, met: Known, target: Request, document: str) -> Decision:
     """What the rules say when `target` asks. document: reference, "" for the dossier as a whole. 404 when `met` does not see it."""
     other = await enforcement.known(replace(context, enforcer=Enforcer(target, met.law)), met.number)
+    other.policy, other.request = _told(met, other.policy), replace(target)
+    if other.stance.unrelated and target.person and await seen_of(context, met, target.person):
+        other.request = author_here(other.request)
     if not document:
-        if other.request.authored_here and not await seen_of(context, met, target.person):
-            other.request = replace(other.request, authored_here=False)
         left = residual(other.request.doing(SEARCH), other.policy, other.now_ms, other.law)
         return left if isinstance(left, Decision) else other.decide("see-patient")
     said = parse_reference(document if "/" in document else f"DocumentReference/{document}", (context.base_url,))
     if said.kind != "local" or said.type != "DocumentReference":
         raise read.absent()
     key = context.store.vault.locate(said.type, said.id)
-    row = await context.reads.load(key) if dossier_in(key) == met.number else None
-    if row is None or row.deleted or row.type != said.type or not met.reading(row).permits:
+    row = await read.current(context, said.type, said.id) if dossier_in(key) == met.number else None
+    row, _ = await enforcement.readable(context, said.type, said.id, row)
+    if row is None or row.deleted:
         raise read.absent()
     (own,) = facts.opened(context, row)
-    if other.request.authored_here and not await seen_of(context, met, target.person):
-        other.request = replace(other.request, authored_here=False)
     return other.decide(READ, own)
+
+
+def _told(met: Known, policy: Dossier) -> Dossier:
+    """The policy as far as the asker is told of it."""
+    return policy.without_secrets() if met.request.kind == "representative" else policy
 
 
 async def seen_of(context: Context, met: Known, person: str) -> bool:

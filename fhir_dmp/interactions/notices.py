@@ -16,6 +16,7 @@ from fhir_dmp.consent.decide import Decision
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp import identity
+from fhir_dmp.dmp.documents import STATUSES, WITHDRAWN
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.dmp.paris import days_later_ms
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL
@@ -155,6 +156,10 @@ async def send(store: Store, sender: Sender | None) -> int:
 # ---- documents that wait for their announcement
 
 
+# What was withdrawn is announced no more.
+THERE = {"y.st": {"$ne": STATUSES.index(WITHDRAWN)}}
+
+
 async def announce(store: Store, settings: Settings) -> int:
     """Tell the holder, two weeks after the first deposit, that a document waits; once for each lineage. How many notices were written."""
     now_ms, written = store.clock(), 0
@@ -162,6 +167,7 @@ async def announce(store: Store, settings: Settings) -> int:
         "y.lb": {"$bitsAllSet": LABEL_BITS[INVISIBLE_PATIENT]},
         "y.fd": {"$lte": days_later_ms(now_ms, -WAITS_DAYS)},
         "y.rl": {"$gt": now_ms},
+        **THERE,
         "l": {"$gt": now_ms - LONGEST_DAYS * DAY},
     }
     async for row in store.scan(due, types=("DocumentReference",), hint="type", batch=AT_ONCE, bodies=False):
@@ -181,7 +187,7 @@ async def _announce(store: Store, settings: Settings, dossier: int, root: int) -
         policy = (await transaction.policies({dossier})).get(dossier)
         if policy is None or policy.status is not Status.OPEN or policy.deceased_ms is not None:
             return False
-        still = {"y.rt": root, "y.lb": {"$bitsAllSet": LABEL_BITS[INVISIBLE_PATIENT]}}
+        still = {"y.rt": root, "y.lb": {"$bitsAllSet": LABEL_BITS[INVISIBLE_PATIENT]}, **THERE}
         rows = await transaction.find(still, types=("DocumentReference",), dossiers=(dossier,), limit=1, bodies=False)
         if not rows or not await outbox.mark(transaction, claimed, dossier, store.clock()):
             return False

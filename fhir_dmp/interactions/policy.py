@@ -8,7 +8,7 @@ from dataclasses import replace
 from fhir_dmp.consent.break_glass import surviving
 from fhir_dmp.consent.compiling import compiled
 from fhir_dmp.consent.dossier import Dossier, Right
-from fhir_dmp.consent.predicate import LIFTED, to_mongo
+from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, SECRET_SESSION, to_mongo
 from fhir_dmp.consent.rules import meets
 from fhir_dmp.dmp.documents import replaced
 from fhir_dmp.dmp.lifecycle import Status
@@ -53,9 +53,12 @@ async def compile_now(
     rows = [row async for row in context.reads.scan(types=SOURCES, dossiers=(dossier,), batch=500)]
     rows.sort(key=lambda row: row.place)
     read: dict[str, list[dict]] = {name: [] for name in SOURCES}
+    secret = set()
     for row in rows:
         if row.body is not None:
-            read[row.type].append(json.parse(row.body))
+            read[row.type].append(value := json.parse(row.body))
+            if any(one["lb"] & LABEL_BITS[SECRET_SESSION] for one in facts.listed(row)):
+                secret.add(value.get("id"))
     if not read["Patient"]:
         return None
     patient = read["Patient"][-1]
@@ -70,6 +73,7 @@ async def compile_now(
         epoch=before.epoch + 1 if before else 1,
         closed_ms=closed_ms if closed_ms is not None else before.closed_ms if before else None,
         roots=await _roots(context, read["Consent"]),
+        secret=secret,
     )
     lifted = before.lifted if before is not None else await _anything_lifted(context, dossier)
     policy = replace(policy, lifted=lifted)

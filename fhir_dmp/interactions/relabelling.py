@@ -34,12 +34,13 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
     wanted = _wanted(form, json.parse_exact(seen), operations, row.type)
     patch.check_identity(wanted, row.type, id)
     check(context, json.dump(wanted), row.type)
+    shown_labels, wanted_labels = labels_of(view.get("securityLabel") or ()), labels_of(wanted.get("securityLabel") or ())
+    asked = visibility.change(shown_labels, wanted_labels)
+    enforcement.intend(context, asked.added & set(VISIBILITY))
     touched = {name for name in view.keys() | wanted.keys() if view.get(name) != wanted.get(name)}
     if touched - CHANGEABLE or _others(view) != _others(wanted):
         raise _unchangeable(row.type, touched - CHANGEABLE or touched)
     own = _facts(context, row)
-    shown_labels, wanted_labels = labels_of(view.get("securityLabel") or ()), labels_of(wanted.get("securityLabel") or ())
-    asked = visibility.change(shown_labels, wanted_labels)
     faults = visibility.unknown(_new(view, wanted)) or _foreign(_new(view, wanted)) or _unclear(view, wanted)
     if faults := faults or visibility.issues_of(asked.added, met.law.masked_and_invisible):
         raise FhirError.many("business-rule", faults)

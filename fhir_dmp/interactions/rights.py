@@ -11,6 +11,7 @@ from typing import Any
 
 from fhir_dmp.consent import directives
 from fhir_dmp.consent.directives import EMERGENCIES, INACTIVE, ONE_SPEAKS, WILLS, Directive
+from fhir_dmp.consent.predicate import SECRET_SESSION
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions import depositing, enforcement, facts, notices, rights_people, writing
@@ -138,7 +139,8 @@ async def consent(
         raise FhirError.many("business-rule", faults)
     await depositing.refers(inside, met, checked, id)
     names = new.names if new is not None else frozenset()
-    stamped = stamp(inside, checked, method=method, id=id, current=row, origin=Origin(authors=names))
+    labels = frozenset({SECRET_SESSION} if met.request.secret_session else ())
+    stamped = stamp(inside, checked, method=method, id=id, current=row, origin=Origin(authors=names, labels=labels))
     changes = [(stamped.change, stamped.id), *await _superseded(inside, met, new, stamped.id)]
     await writing.write(inside, changes, kind=KIND)
     await notices.of_act(inside, met, decision)

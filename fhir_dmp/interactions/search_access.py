@@ -11,12 +11,12 @@ from fhir_dmp.consent.asking import asking
 from fhir_dmp.consent.decide import Decision
 from fhir_dmp.fhir.bundle import Pairs, Url
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.fhir.references import parse_reference
-from fhir_dmp.interactions import enforcement, merged, search_match
+from fhir_dmp.fhir.references import is_id, parse_reference
+from fhir_dmp.interactions import enforcement, merged, read, search_match
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.store.rows import Row
-from fhir_dmp.store.vault import COMMON, dossier_in
+from fhir_dmp.store.vault import COMMON
 
 NAMING = frozenset({"patient", "subject"})
 PREFIXES = tuple(NAMING)
@@ -134,12 +134,17 @@ async def of_copy(context: Context, url: Url, given: Given) -> Sight:
 
 
 async def of_instance(context: Context, url: Url, given: Given) -> Sight:
-    """Of an operation on one resource, or on one that a parameter `id` names: what is not visible is not there."""
+    """Of an operation on one resource, or on one that a parameter `id` names: what may not be read is not there."""
     id = url.id or (given.one("id") or "").rpartition("/")[2]
-    if context.enforcer is None or not id:
-        return UNRESTRICTED if context.enforcer is None else _nothing()
-    number = dossier_in(context.store.vault.locate(url.type, id))
-    return (await enforcement.known(context, number)).sight if number != COMMON else public_sight()
+    if context.enforcer is None:
+        return UNRESTRICTED
+    if not is_id(id):
+        return _nothing()
+    row, met = await enforcement.readable(context, url.type, id, await read.current(context, url.type, id))
+    if row is None or met is None:
+        return _nothing() if row is None else public_sight()
+    # What was withdrawn is read by its id, and found by no search.
+    return Sight(met.filter, lambda one: one.key == row.key or met.sees(one), met)
 
 
 async def of_search(context: Context, url: Url, given: Given) -> Sight:

@@ -68,9 +68,13 @@ async def _seen(context: Context, type_name: str, criteria: Sequence[tuple[str, 
 
 
 async def _readable(context: Context, row: Row) -> bool:
-    """Whether he may read it. A dossier in which he sees nothing that meets the criteria is not the one that he named."""
+    """Whether he may read it. A dossier in which he sees nothing that meets the criteria is not the one that he named; that one does
+    is told to nobody it is hidden from.
+    """
     before = context.enforcer.ledger.patient
-    if (await enforcement.known(context, row.dossier, row=row)).reading(row).permits:
+    met = await enforcement.known(context, row.dossier, row=row)
+    if met.reading(row).permits:
+        enforcement.keep(met, row)
         return True
     context.enforcer.ledger.patient = before
     return False

@@ -14,6 +14,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 from fhir_dmp.interactions import reviewing, standing_in
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.enforcement import Ledger
 from fhir_dmp.store.failures import unavailable
 from fhir_dmp.store.rows import Change, NewRow, Row
 from fhir_dmp.store.vault import version_id
@@ -34,32 +35,47 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     if context.enforcer is None or context.recorder is None:
         return
     ledger = context.enforcer.ledger
-    named = {**{patient: {} for patient in ledger.asked}, **ledger.disclosed}
-    if ledger.written and not named:
+    parts = (*ledger.apart.values(), (kind, asked, ledger)) if ledger.apart else ((kind, asked, ledger),)
+    traces = [one for part in parts for one in _of_part(context, *part)]
+    if not traces:
         return
     if ledger.regulated:
         await reviewing.of_reading(context)
+    receipt = await context.recorder.record(traces)
+    if context.election is not None and receipt.election != context.election:
+        # Another primary was elected since: what was read may be older than a mask that it acknowledged.
+        await context.recorder.record([one._replace(outcome=MAJOR, reason=NOT_GIVEN) for one in traces])
+        raise unavailable()
+
+
+def _of_part(context: Context, kind: str, asked: str, ledger: Ledger) -> list[Trace]:
+    """Traces of what one part of a request was shown, or the whole; none where there are traces of it already."""
+    named = {**{patient: {} for patient in ledger.asked}, **ledger.disclosed}
+    if not named and (ledger.written or ledger.told):
+        return []
+    lineages = ledger.lineages if named and is_single(kind, asked, ledger) else None
     kind = _kind_of(kind)
-    single = (kind in SINGLE or (kind == "operation" and _on_instance(asked))) and len(ledger.lineages) == 1
-    lineage = next(iter(ledger.lineages.values())) if single else None if named else most_hidden(ledger.kept)
     query = "" if kind in SINGLE else asked
     queries = {patient: "\n".join(lines)[:LONGEST_QUERY] for patient, lines in ledger.asked.items()}
-    traces = [
+    # One that belongs to several documents is told once for each, hidden with that.
+    hidden = tuple(lineages.values()) if lineages else (None if named else most_hidden(ledger.kept),)
+    return [
         trace(
             context,
             kind,
             patient=patient,
             disclosed=tuple([Disclosed(*one) for one in those]),
             query=queries.get(patient, query),
-            facts=visible(context, ledger.authored.get(patient) or lineage),
+            facts=visible(context, facts),
         )
         for patient, those in (named or {ledger.patient: {}}).items()
+        for facts in ((ledger.authored[patient],) if patient in ledger.authored else hidden)
     ]
-    receipt = await context.recorder.record(traces)
-    if context.election is not None and receipt.election != context.election:
-        # Another primary was elected since: what was read may be older than a mask that it acknowledged.
-        await context.recorder.record([one._replace(outcome=MAJOR, reason=NOT_GIVEN) for one in traces])
-        raise unavailable()
+
+
+def is_single(kind: str, asked: str, ledger: Ledger) -> bool:
+    """Whether an interaction tells of one resource alone: whoever may not see that one is not told of it."""
+    return kind in SINGLE or (_kind_of(kind) == "operation" and (ledger.alone or _on_instance(asked)))
 
 
 def _on_instance(asked: str) -> bool:

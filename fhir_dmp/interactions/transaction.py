@@ -31,7 +31,7 @@ from fhir_dmp.interactions import (
     update,
     writing,
 )
-from fhir_dmp.interactions.batch import entry_answer, request_of, worded
+from fhir_dmp.interactions.batch import entry_answer, request_of, told
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.depositing import Item
 from fhir_dmp.interactions.facts import Origin
@@ -87,6 +87,8 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
     if context.enforcer is None:
         return bundle.transaction_response(await _run(context, plan, prefer))
     _well_formed(plan)
+    for entry in plan.entries:
+        depositing.intend(context, entry.resource or {})
     plan = await deposit_subject.named_in(context, plan)
     known = await received.once(context, *received.documents_of(plan))
     if known.parts:
@@ -269,7 +271,13 @@ async def _meant(context: Context, text: str, type_name: str, criteria: bundle.P
     if len(matches) != 1:
         said = "no resource meets" if not matches else "several resources meet"
         raise FhirError("multiple-matches" if matches else "precondition", f"{said} `{text[:200]}`; exactly one is needed")
-    return f"{type_name}/{matches[0].id}"
+    id = matches[0].id
+    # That there is one is told to who asks: as if he had read it. Of the holder the deposit itself is told.
+    if context.enforcer is not None and type_name != "Patient" and type_name not in enforcement.PUBLIC:
+        inner = _apart(context)
+        await enforcement.readable(inner, type_name, id, await read.current(inner, type_name, id))
+        context.enforcer.ledger.set_apart(inner.enforcer.ledger, "read", "")
+    return f"{type_name}/{id}"
 
 
 def _told(fault: FhirError) -> FhirError:
@@ -541,14 +549,19 @@ async def _read(context: Context, entry: bundle.Entry, request: dispatch.Request
     """What an entry reads, told in the trace by its own words, of whom it names."""
     if context.enforcer is None:
         return await dispatch.run(context, request)
-    ledger = enforcement.Ledger()
+    inner = _apart(context)
     try:
-        answer = await dispatch.run(replace(context, enforcer=replace(context.enforcer, ledger=ledger)), request)
+        answer = await dispatch.run(inner, request)
     except FhirError:
-        context.enforcer.ledger.add(ledger)
+        context.enforcer.ledger.add(inner.enforcer.ledger)
         raise
-    context.enforcer.ledger.add(ledger, worded(entry))
+    told(context, entry, inner.enforcer.ledger)
     return answer
+
+
+def _apart(context: Context) -> Context:
+    """With a ledger of its own."""
+    return replace(context, enforcer=replace(context.enforcer, ledger=enforcement.Ledger()))
 
 
 class _at:

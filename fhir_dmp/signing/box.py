@@ -4,6 +4,8 @@ JWE https://www.rfc-editor.org/rfc/rfc7516 ; ECDH-ES+A256KW https://www.rfc-edit
 piece by piece (STREAM, https://eprint.iacr.org/2015/189): no piece can be changed, moved, left out or cut off.
 
 Layout: MAGIC, the JWE of the key on one line, then pieces: length (4 octets), AES-256-GCM of up to 1 MiB; nonce = prefix || number || last.
+What is in it is followed by zeros, up to a size that many others have: whoever carries a box learns little by its weight (Padmé,
+https://doi.org/10.2478/popets-2019-0056; at most an eighth more, and never less than 1 MiB).
 """
 
 import json
@@ -53,7 +55,7 @@ class Closing:
 
     def __init__(self, file: BinaryIO, receiver: Mapping[str, str]) -> None:
         key, self._prefix = os.urandom(32), os.urandom(7)
-        self._file, self._key, self._number, self._waiting = file, AESGCM(key), 0, bytearray()
+        self._file, self._key, self._number, self._waiting, self._size = file, AESGCM(key), 0, bytearray(), 0
         header = {"alg": ALGORITHMS[0], "enc": ALGORITHMS[1], "kid": receiver["kid"]}
         receiver_key = jwk.import_key({name: receiver[name] for name in ("kty", "crv", "x", "y")}, "EC")
         told = jwe.encrypt_compact(header, key + self._prefix, receiver_key, algorithms=ALGORITHMS)
@@ -61,6 +63,7 @@ class Closing:
 
     def write(self, data: bytes) -> int:
         """As of a file."""
+        self._size += len(data)
         self._waiting += data
         while len(self._waiting) > PIECE:
             self._piece(bytes(self._waiting[:PIECE]), last=False)
@@ -68,7 +71,10 @@ class Closing:
         return len(data)
 
     def close(self) -> None:
-        """The last piece; without it the box does not open."""
+        """Zeros and the last piece; without it the box does not open."""
+        missing = padded(self._size) - self._size
+        for first in range(0, missing, PIECE):
+            self.write(bytes(min(PIECE, missing - first)))
         self._piece(bytes(self._waiting), last=True)
         self._waiting.clear()
 
@@ -129,6 +135,18 @@ class Opening:
             self._done = last
             return
         raise Broken("the package was changed")
+
+
+def padded(size: int) -> int:
+    """Octets of a box for so many within.
+
+    >>> padded(10), padded(PIECE), padded(PIECE + 1), padded(100 * PIECE + 1) / PIECE
+    (1048576, 1048576, 1081344, 102.0)
+    """
+    size = max(size, PIECE)
+    exponent = size.bit_length() - 1
+    step = 1 << (exponent - exponent.bit_length())
+    return -(-size // step) * step
 
 
 def _nonce(prefix: bytes, number: int, last: bool) -> bytes:

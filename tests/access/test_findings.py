@@ -240,14 +240,14 @@ def test_a_batch_is_told_in_the_order_of_its_entries(world):
     dossier, anna = world.open(), world.professional()
     made = [world.deposit(dossier, anna)["id"] for _ in range(3)]
     slow = f"Patient/{dossier.id}/$everything?_type=Provenance"
-    urls = [slow, *(f"DocumentReference/{id}" for id in reversed(made))]
+    urls = [slow, *(f"DocumentReference?patient={dossier.id}&_id={id}" for id in reversed(made))]
     entries = [{"request": {"method": "GET", "url": url}} for url in urls]
     told = anna.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries})
     assert [one["response"]["status"][:3] for one in told.json()["entry"]] == ["200"] * 4
     (trace,) = listed(world.holder(dossier), dossier, "AuditEvent", entity=f"DocumentReference/{made[0]}", subtype="batch")
     named = [one["what"].get("reference", "").partition("/_history")[0] for one in trace["entity"]]
-    assert [one for one in named if one.startswith("DocumentReference")] == urls[1:]
-    assert max(place for place, one in enumerate(named) if one.startswith("Provenance")) < named.index(urls[1])
+    assert [one for one in named if one.startswith("DocumentReference")] == [f"DocumentReference/{id}" for id in reversed(made)]
+    assert max(place for place, one in enumerate(named) if one.startswith("Provenance")) < named.index(f"DocumentReference/{made[-1]}")
 
 
 # ---- changes
@@ -369,10 +369,71 @@ def test_the_journal_of_the_holder_does_not_say_what_was_wrong_with_a_request(wo
     assert failed["patient"] and all("outcomeDesc" not in event for event in failed["patient"])
 
 
-def test_an_operation_on_a_hidden_document_is_as_hidden_as_reading_it(world):
+# ---- what a trace would tell of something hidden
+
+
+@pytest.fixture
+def hidden(world):
+    """A dossier, the author of what is hidden from its holder, that document, and how many traces the holder is told of since."""
     author, dossier = world.professional(), world.open()
     id = world.deposit(dossier, author, labels=("INVISIBLE_PATIENT",))["id"]
-    before = len(listed(world.holder(dossier), dossier, "AuditEvent"))
+    looks = [len(listed(world.holder(dossier), dossier, "AuditEvent"))]
+
+    def told() -> int:
+        looks.append(len(listed(world.holder(dossier), dossier, "AuditEvent")))
+        return looks[-1] - looks[-2] - 1  # without his own look at the journal
+
+    return dossier, author, id, told
+
+
+def batch(*urls: str, kind: str = "batch") -> dict:
+    return {"resourceType": "Bundle", "type": kind, "entry": [{"request": {"method": "GET", "url": url}} for url in urls]}
+
+
+def test_an_operation_on_a_hidden_document_is_as_hidden_as_reading_it(world, hidden):
+    dossier, author, id, told = hidden
     for operation in ("$verify", "$meta"):
         assert author.get(f"DocumentReference/{id}/{operation}").status_code == 200, operation
-    assert len(listed(world.holder(dossier), dossier, "AuditEvent")) == before + 1  # his own look at the journal
+    assert author.run(f"DocumentReference/{id}/$validate", mode="delete").status_code == 200
+    stranger = world.professional()
+    for mode in ("delete", "profile"):
+        assert stranger.post(f"DocumentReference/{id}/$validate", parameters(mode=mode)).status_code < 500
+    asked = {"professional": f"{RPPS}|{author.rpps}", "document": {"reference": f"DocumentReference/{id}"}}
+    assert author.run(f"{dossier.path}/$explain-access", **asked).status_code == 200
+    assert told() == 0
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_a_bundle_that_reads_a_hidden_document_alone_is_as_hidden_as_reading_it(world, hidden, kind):
+    dossier, author, id, told = hidden
+    answer = author.post(
+        "", batch(f"DocumentReference/{id}", f"DocumentReference/{id}/_history", f"DocumentReference/{id}/$meta", kind=kind)
+    )
+    assert [one["response"]["status"][:3] for one in answer.json()["entry"]] == ["200"] * 3
+    assert told() == 0
+    world.consent(dossier, "access", author)
+    told()
+    both = batch(f"DocumentReference/{id}", f"DocumentReference?patient={dossier.id}", kind=kind)
+    assert author.post("", both).status_code == 200
+    assert told() == 1
+    mine = [event["subtype"][0]["code"] for event in listed(author, dossier, "AuditEvent", entity=f"DocumentReference/{id}")]
+    assert sorted(mine) == sorted(["create", "read", "history-instance", "operation", "read", kind])
+
+
+def test_a_refusal_because_of_the_labels_asked_for_is_not_told_to_whom_they_would_hide_it_from(world):
+    dossier, author = world.open(), world.professional()
+    for labels, seen in ((("MASQUE_PS",), 1), (("INVISIBLE_PATIENT",), 0)):
+        before = len(listed(world.holder(dossier), dossier, "AuditEvent"))
+        value = document(dossier, world.professional(), labels=labels)
+        assert author.post("DocumentReference", value).status_code == 422  # the depositor is not among the authors
+        assert author.post("", submission(dossier, author, value)).status_code == 422
+        assert len(listed(world.holder(dossier), dossier, "AuditEvent")) == before + 1 + 2 * seen, labels
+
+
+def test_what_a_conditional_reference_finds_is_told_as_read(world):
+    dossier, author = world.open(), world.professional()
+    world.consent(dossier, "access", author)
+    found = world.deposit(dossier, world.professional())
+    value = document(dossier, author, context={"related": [{"reference": f"DocumentReference?_id={found['id']}&patient={dossier.id}"}]})
+    assert author.post("", submission(dossier, author, value)).status_code == 200
+    assert "read" in [event["subtype"][0]["code"] for event in journal(world.holder(dossier), dossier, found["id"])]

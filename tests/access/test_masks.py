@@ -160,3 +160,15 @@ def test_a_malformed_label_is_told(masking, value):
     _, made, holder, _, _ = masking
     answer = holder.patch(f"DocumentReference/{made['id']}", [{"op": "add", "path": "/securityLabel/-", "value": value}])
     assert answer.status_code in (400, 422), answer.text
+
+
+def test_what_was_withdrawn_stays_withdrawn_when_its_author_replaces_it(world):
+    dossier, anna, team = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    made = world.deposit(dossier, anna)
+    gone = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
+    assert anna.patch(f"DocumentReference/{made['id']}", gone).status_code == 200
+    newer = world.deposit(dossier, anna, relatesTo=[{"code": "replaces", "target": {"reference": f"DocumentReference/{made['id']}"}}])
+    assert not sees(team, dossier, made) and sees(team, dossier, newer)
+    assert team.get(f"DocumentReference?patient={dossier.id}&status=superseded").json()["total"] == 0
+    assert anna.get(f"DocumentReference/{made['id']}").json()["status"] == "entered-in-error"

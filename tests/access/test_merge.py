@@ -94,6 +94,17 @@ def test_what_was_in_both_is_found_in_one_and_restrictions_come_along(world, adm
     assert world.representative(two.old).get(f"DocumentReference?patient={two.new.id}").status_code == 403
 
 
+def test_what_is_hidden_in_the_one_that_goes_on_is_read_nowhere_else(world, admin, two):
+    """The rows of the dossier that ended are no copy to keep: what is hidden or withdrawn later is not written back there."""
+    holder, mother = two.holders[0], world.representative(two.old, two.old.people["MTH"])
+    paths = (f"DocumentReference/{two.first['id']}", f"{two.old.path}/$everything", two.first["content"][0]["attachment"]["url"])
+    assert all(holder.get(path).status_code == 200 for path in paths)
+    joined(admin, two.old, two.new)
+    assert {asker.get(path).status_code for asker in (holder, mother) for path in paths} == {403, 404}
+    joined(admin, two.old, two.new, "$unmerge")
+    assert all(holder.get(path).status_code == 200 for path in paths)
+
+
 def test_a_mask_holds_for_whoever_has_access_to_the_one_that_goes_on(world, admin, two):
     world.consent(two.old, "mask", code=[{"coding": [{"system": "http://loinc.org", "code": "34133-9"}]}])
     world.deposit(two.old, two.anna, description="par règle", type="34133-9")

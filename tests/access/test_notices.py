@@ -209,9 +209,12 @@ async def test_the_holder_is_told_at_two_weeks_once_and_learns_nothing_else(mong
     assert len(announcements(world, dossier)) == 1
 
 
-async def test_no_notice_of_what_was_announced_released_or_is_of_a_closed_dossier(mongod, world):
+async def test_no_notice_of_what_was_announced_withdrawn_or_is_of_a_closed_dossier(mongod, world):
     traitant = world.professional()
-    first, second, third = world.open(traitant=traitant), world.open(traitant=traitant), world.open(traitant=traitant)
+    first, second, third, fourth = (world.open(traitant=traitant) for _ in range(4))
+    withdrawn = world.deposit(fourth, traitant, labels=("INVISIBLE_PATIENT",))
+    gone = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
+    assert traitant.patch(f"DocumentReference/{withdrawn['id']}", gone).status_code == 200
     document = world.deposit(first, traitant, labels=("INVISIBLE_PATIENT",))
     seen = traitant.get(f"DocumentReference/{document['id']}").json()["securityLabel"]
     place = next(n for n, one in enumerate(seen) if one["coding"][0]["code"] == "INVISIBLE_PATIENT")
@@ -223,5 +226,5 @@ async def test_no_notice_of_what_was_announced_released_or_is_of_a_closed_dossie
     await announced(mongod, world, 33)
     await announced(mongod, world, 15)
     world.holder(third).run(f"{third.path}/$reactivate", reason="holder-request")
-    assert announcements(world, first) == [] and announcements(world, third) == []
+    assert announcements(world, first) == announcements(world, third) == announcements(world, fourth) == []
     assert len(announcements(world, second)) == 1

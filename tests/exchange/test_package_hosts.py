@@ -101,6 +101,27 @@ def moved_over_http(giver, taker, patient):
     assert asking.post("$export-dossier", done["receipt"].encode(), content_type="application/jose").status_code == 409
 
 
+def test_a_package_is_given_to_whoever_may_export_and_its_size_tells_nothing_of_a_small_one(hosts):
+    giver, taker = hosts
+    world = giver.world
+    sizes = []
+    for labels in ((), ("INVISIBLE_REPRESENTANTS_LEGAUX",)):
+        doctor = world.professional()
+        dossier = world.open(age=12, traitant=doctor, people=("MTH", "FTH"))
+        mother, father = (world.representative(dossier, dossier.people[code]) for code in ("MTH", "FTH"))
+        if labels:
+            made = world.professional(secret_session=True)
+            world.deposit(dossier, made)
+        answer = mother.run(f"{dossier.path}/$export-dossier", recipient={"value": taker.name})
+        package = ready(mother, answer)
+        assert package.status_code == 200, package.text
+        sizes.append(len(package.content))
+        own = father.get(f"RelatedPerson/{dossier.people['MTH']}").json()
+        assert father.put(f"RelatedPerson/{own['id']}", {**own, "active": False}).status_code == 200
+        assert mother.get(answer.headers["content-location"]).status_code == 403
+    assert sizes[0] == sizes[1]
+
+
 def at(host, asker, dossier_id):
     """The same person at another host."""
     claims = dict(asker.claims)

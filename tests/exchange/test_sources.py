@@ -186,6 +186,37 @@ def test_a_mask_comes_along_and_is_never_lost(load, world, sender):
         one["resource"]["status"] for one in world.holder(sender.dossier).get(f"{search}&status=current,superseded").json()["entry"]
     }
     assert statuses == {"current", "superseded"}
+    # Nor does what comes with it in one transaction.
+    here, target = "urn:uuid:0b5fe4ac-5b52-4a3b-9c2b-5b2f2a1a00", {"reference": f"DocumentReference/{second['id']}"}
+    third = sender.document("q", relatesTo=[{"code": "replaces", "target": target}])
+    third["content"][0]["attachment"]["url"] = f"{here}02"
+    size = {"code": {"coding": [{"system": LOINC, "code": "8302-2"}]}, "valueQuantity": {"value": 162, "unit": "cm"}}
+    subject = {"status": "final", "subject": third["subject"], "derivedFrom": [{"reference": f"{here}01"}]}
+    sent = [third, sender.binary("q"), {"resourceType": "Observation", **subject, **size}]
+    entries = [entry("POST", one["resourceType"], one, f"{here}{place:02}") for place, one in enumerate(sent, 1)]
+    code, told, said = load(bundle("transaction", *entries), name="bundle.json")
+    assert code == 0, told
+    searches = [f"{name}?patient={sender.dossier.id}" for name in ("DocumentReference", "Observation", "Provenance")]
+    assert [member.get(one).json()["total"] for one in searches] == [0, 0, 0]
+    assert [world.holder(sender.dossier).get(one).json()["total"] > 0 for one in searches] == [True] * 3
+
+
+def test_what_was_withdrawn_is_not_shown_again_by_what_replaces_it(load, world, sender):
+    world.consent(sender.dossier, "takeover")
+    world.consent(sender.dossier, "access", member := world.professional())
+    first = sender.document("w")
+    code, told, _ = load(sender.patient(), sender.practitioner(), first, sender.binary("w"))
+    assert code == 0, told
+    places = [line.get("location", "").partition("/_history")[0] for line in told]
+    (address,) = [place for place in places if place.startswith("DocumentReference")]
+    gone = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
+    assert sender.doctor.patch(address, gone).status_code == 200
+    newer = sender.document("x", relatesTo=[{"code": "replaces", "target": {"reference": f"DocumentReference/{first['id']}"}}])
+    assert load(newer, sender.binary("x"))[0] == 0
+    assert member.get(address).status_code == 404
+    assert [
+        member.get(f"DocumentReference?patient={sender.dossier.id}&status={one}").json()["total"] for one in ("current", "superseded")
+    ] == [1, 0]
 
 
 def test_one_identifier_one_content(load, world, sender):
