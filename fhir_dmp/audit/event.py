@@ -59,7 +59,8 @@ class Trace(NamedTuple):
     actor: None when nobody was recognised. purposes: (system, code), instead of those of the actor, e.g. of an open break-glass.
     patient: logical id, "" for none. disclosed: what left or was written. consents: ids of the Consents it was decided by.
     query: the request as sent, e.g. "DocumentReference?patient=x". request_id: X-Request-Id. client_address: IP or host name.
-    labels: (before, after) of an act of masking, visibility codes. visible: facts by which reading it is judged, as a row keeps them.
+    labels: (before, after) of an act of masking, visibility codes. visible: facts by which reading it is judged, as a row keeps
+    them; several, where it is seen as soon as one of those is.
     """
 
     kind: str
@@ -75,7 +76,7 @@ class Trace(NamedTuple):
     request_id: str = ""
     client_address: str = ""
     labels: tuple[tuple[str, ...], tuple[str, ...]] | None = None
-    visible: Mapping[str, object] | None = None
+    visible: "Mapping[str, object] | list[Mapping[str, object]] | None" = None
 
     @property
     def failed(self) -> bool:

@@ -15,7 +15,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.search.spelling import address_key
 from fhir_dmp.store.journal import Awaited, Receipt
 from fhir_dmp.store.resources import Store
-from fhir_dmp.store.rows import Change, NewRow
+from fhir_dmp.store.rows import Change, NewRow, Visible
 from fhir_dmp.store.vault import COMMON, version_id
 
 # Longer than a failover that goes well; a client is told to repeat rather than kept waiting.
@@ -110,8 +110,13 @@ class Recorder:
             body=body,
             method="POST",
             journal=True,
-            visible=None if dossier == COMMON or trace.visible is None else dict(trace.visible),
+            visible=None if dossier == COMMON else copied(trace.visible),
         )
+
+
+def copied(visible: Visible) -> Visible:
+    """Facts of a row of its own: acts change those of each."""
+    return [dict(one) for one in visible] if isinstance(visible, list) else dict(visible) if visible is not None else None
 
 
 def untraceable() -> FhirError:

@@ -110,10 +110,10 @@ NOTICES = (
     Rule("addressed-to-him", PERMIT, himself),
 )
 
-# The Patient, and those who stand around him: whoever has a relationship sees them; a mandataire sees whose rights he manages.
+# The Patient, and those who stand around him: whoever has a relationship sees them; a mandataire sees whose rights he manages. To have
+# deposited something is none: it lets nobody see more than that.
 AROUND = (
     *NOT_MANDATAIRE,
-    permit("author", lambda s: s.professional and s.request.authored_here),
     *(rule for rule in PERMITS if rule.name != "author"),
     permit("mandataire", lambda s: s.mandataire),
 )

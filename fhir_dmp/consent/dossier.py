@@ -17,7 +17,8 @@ FORMAT = 1
 class Right:
     """Somebody, from since_ms to before until_ms. who: "ps:IDNPS" or "org:IDNST". id: logical id of the resource that says it.
 
-    secret: given in a minor's secret session; it holds like any other, and representatives are not told of it.
+    secret: given in a minor's secret session; it holds like any other, and representatives are not told of it. organization: of a
+    break-glass grant, the structure from which it was asked for, "" for none.
     """
 
     who: str
@@ -25,6 +26,7 @@ class Right:
     until_ms: int = MAX_MS
     id: str = ""
     secret: bool = False
+    organization: str = ""
 
     def covers(self, names: frozenset[str], now_ms: int) -> bool:
         """Whether one of these names has it now."""

@@ -15,11 +15,14 @@ from fhir_dmp.fhir.instants import to_instant
 
 CODES = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-notice"
 EMERGENCY, AUTHORISATION, MANDATE, ANNOUNCEMENT = "emergency-access", "authorisation", "mandate-act", "announcement"
+# Told under the code of emergency access.
+REGULATION = "regulation"
 MERGE, UNMERGE = "dossiers-joined", "dossiers-parted"
 HOLDER, TRAITANT = "notify-holder", "notify-medecin-traitant"
-# Of whoever acts -> what the notice is about.
+# What a notice says.
 TEXTS = {
     EMERGENCY: "Accès en urgence au DMP (bris de glace) le {when} par {who}. Motif indiqué : {why}",
+    REGULATION: "Accès au DMP par la régulation médicale (SAMU) le {when} par {who}.",
     AUTHORISATION: "{who} s'est autorisé à accéder au DMP le {when}, en attestant de l'accord du titulaire.",
     MANDATE: "Le mandataire a modifié les droits d'accès au DMP le {when}.",
     MERGE: "Un second DMP ouvert à votre nom a été réuni à celui-ci le {when}. Les restrictions de chacun ont été conservées ; les accès "

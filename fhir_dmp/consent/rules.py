@@ -155,7 +155,8 @@ def rights_lost(s: Standing) -> Predicate:
 
 
 def regulation_opposed(s: Standing) -> Predicate:
-    return when(s.professional and (ETREAT in s.request.purposes or s.mode == ETREAT) and not s.dossier.regulation)
+    # While the glass is broken his requests are no regulation, whatever the token says: the two oppositions are independent.
+    return when(s.professional and ETREAT in s.request.purposes and not s.grant and not s.dossier.regulation)
 
 
 def break_glass_opposed(s: Standing) -> Predicate:

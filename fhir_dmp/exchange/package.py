@@ -90,6 +90,7 @@ class Grant(msgspec.Struct, frozen=True):
     until_ms: int
     id: str
     secret: bool = False
+    organization: str = ""
 
 
 class Policy(msgspec.Struct, frozen=True):

@@ -81,7 +81,7 @@ async def write(context: Context, dossier: int, recipient: str, file: BinaryIO, 
         _add(archive, draft, "proofs.ndjson", form.lines(proofs), len(proofs))
         law = choices.law(context.settings)
         told = {name: getattr(law, name) for name in law.__dataclass_fields__ if name != "matrix"}
-        grants = tuple(Grant(one.who, one.since_ms, one.until_ms, one.id, one.secret) for one in policy.grants)
+        grants = tuple(msgspec.convert(msgspec.to_builtins(one), Grant) for one in policy.grants)
         kept = Policy(policy.status.value, policy.epoch, grants, law.matrix.version, msgspec.to_builtins(told), policy.closed_ms)
         _add(archive, draft, "policy.json", msgspec.json.encode(kept), 1)
         manifest = Manifest(package, draft.told, dict(form.counted(draft.rows)), state_of(read))

@@ -388,7 +388,7 @@ class _Taking:
         """The Patient, the policy, what came along, and the trace: from now on the dossier is met."""
         kept, context = self.found.policy, self.context
         context.enforcer.ledger.patient = self.patient
-        grants = tuple(Right(one.who, one.since_ms, one.until_ms, self.ids.get(one.id, one.id), one.secret) for one in kept.grants)
+        grants = tuple(Right(**{**msgspec.to_builtins(one), "id": self.ids.get(one.id, one.id)}) for one in kept.grants)
         left = await self._origins()
 
         async def work(transaction) -> None:

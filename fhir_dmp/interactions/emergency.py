@@ -36,8 +36,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
     async def work(inside: Context) -> Answer:
         now = await enforcement.of_patient(inside, url.id)
         decision = settle(now.decide("break-glass", justification=justification))
-        secret = now.request.secret_session
-        grant = break_glass.granted(now.request.person, inside.random(16).hex(), now.now_ms, now.law, secret=secret)
+        grant = break_glass.granted(now.request, inside.random(16).hex(), now.now_ms, now.law)
         await policy.recompute(inside, now.number, grants=(*now.policy.grants, grant), at_ms=now.now_ms)
         await notices.of_act(inside, now, decision, code=EMERGENCY, why=justification)
         reviewing.noted(inside, now, decision, why=justification)

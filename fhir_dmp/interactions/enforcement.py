@@ -42,8 +42,8 @@ PUBLIC = facts.DIRECTORY | {
 }  # fmt: skip
 # What all he does is for, in the traces, while a break-glass grant of his is open.
 BROKEN_GLASS = ((ACT_REASON, "BTG"),)
-# A List has the facts of several documents, and so has what vouches for it.
-SEVERAL = ("List", "Provenance")
+# A List has the facts of several documents, and so has what vouches for it, and a trace of what tells of it.
+SEVERAL = ("List", "Provenance", "AuditEvent")
 DOCUMENT, DOCUMENTS = "document", "DocumentReference"
 # Documents that point to one Binary; nobody needs more.
 MOST_POINTING = 1_000
@@ -244,7 +244,7 @@ class Known(msgspec.Struct):
         if not self.untold:
             return self.untold is None
         own = self._own
-        return any(
+        return all(
             (one.get("rt") in self.untold or one.get(LET_IN) in self.unlet) and not own & set(one.get("au", ()))
             for one in facts.listed(row)
         )
@@ -280,7 +280,7 @@ class Known(msgspec.Struct):
         """The same as a filter over rows."""
         if type_name is not None:
             return self._filter(type_name)
-        named = (*companions.SEEN_AS, *SEVERAL, "Binary")
+        named = dict.fromkeys((*companions.SEEN_AS, *SEVERAL, "Binary"))
         parts = [{"$and": [{"t": name}, self._filter(name)]} for name in (*named, *sorted(PUBLIC))]
         others = {"$and": [{"t": {"$nin": [*named, *sorted(PUBLIC)]}}, self._filter(DOCUMENT)]}
         return {"$or": [*parts, others]}
@@ -288,15 +288,15 @@ class Known(msgspec.Struct):
     def _filter(self, type_name: str) -> dict:
         if type_name in PUBLIC:
             return {"$and": [{"d": COMMON}]}
-        act = type_name if type_name in SEVERAL else companions.SEEN_AS.get(type_name, DOCUMENT)
+        act = companions.SEEN_AS.get(type_name) or (type_name if type_name in SEVERAL else DOCUMENT)
         if act not in self.filters:
             left = self.left(type_name)
             if isinstance(left, Decision):
                 self.filters[act] = NOTHING
             else:
                 over = to_mongo(left, self.context.store.vault.hash64)
-                told = self._told() if type_name == TRACE else []
-                self.filters[act] = {"$and": [{"d": self.number}, of_any(over) if act in SEVERAL else over, *told]}
+                over = {"$and": [over, *self._told()]} if type_name == TRACE else over
+                self.filters[act] = {"$and": [{"d": self.number}, of_any(over) if type_name in SEVERAL else over]}
         return self.filters[act]
 
     def _told(self) -> list[dict]:

@@ -44,13 +44,13 @@ LOOK_SECONDS = 3600
 AT_ONCE = 100
 
 
-async def of_act(inside: Context, met: Known, decision: Decision, *, code: str = "", why: str = "") -> None:
-    """The notices that a decision obliges to, in the transaction of the act. code: of dmp-notice, "" by who acts."""
+async def of_act(inside: Context, met: Known, decision: Decision, *, code: str = "", words: str = "", why: str = "") -> None:
+    """The notices that a decision obliges to, in the transaction of the act. code: of dmp-notice, "" by who acts. words: key of TEXTS."""
     if not {notices.HOLDER, notices.TRAITANT} & set(decision.obligations):
         return
     request = met.request
     code = code or (notices.MANDATE if request.kind == "mandataire" else notices.AUTHORISATION)
-    said = notices.text(code, at_ms=met.now_ms, who=request.person, why=why)
+    said = notices.text(words or code, at_ms=met.now_ms, who=request.person, why=why)
     labels = frozenset({INVISIBLE_RL} if request.secret_session else ())
     if notices.HOLDER in decision.obligations:
         await to_holder(inside, met.policy, code, said, labels)

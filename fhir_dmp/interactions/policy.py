@@ -79,7 +79,7 @@ async def compile_now(
     policy = replace(policy, lifted=lifted)
     if policy.status is Status.OPEN and policy.closed_ms is not None:
         policy = replace(policy, closed_ms=None)
-    return replace(policy, grants=surviving(policy, {}, context.now_ms()))
+    return replace(policy, grants=surviving(policy, context.now_ms()))
 
 
 async def _anything_lifted(context: Context, dossier: int) -> bool:

@@ -8,11 +8,11 @@ from typing import Any
 
 from fhir_dmp.audit.event import MAJOR, MINOR, SERIOUS, SUCCESS, Disclosed, Trace
 from fhir_dmp.audit.kinds import KINDS
-from fhir_dmp.consent.companions import TRACE
+from fhir_dmp.consent.companions import SEEN_AS, TRACE
 from fhir_dmp.consent.predicate import LABEL_BITS, LET_IN, SECRET_SESSION, often
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
-from fhir_dmp.interactions import reviewing, standing_in
+from fhir_dmp.interactions import regulation, standing_in
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Ledger
 from fhir_dmp.store.failures import unavailable
@@ -24,6 +24,8 @@ SINGLE = frozenset({"read", "vread", "history-instance", "create", "update", "pa
 METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 # Answers by which the rules refuse; any other 4xx tells what is wrong with the request.
 DENIED = frozenset({403, 404})
+# The kind of what an import brings.
+IMPORT = "import"
 # Of a Bundle with thousands of entries.
 LONGEST_QUERY = 16_000
 NOT_GIVEN = "the answer that was traced just before was not given: MongoDB elected another primary meanwhile"
@@ -40,7 +42,7 @@ async def shown(context: Context, kind: str, asked: str) -> None:
     if not traces:
         return
     if ledger.regulated:
-        await reviewing.of_reading(context)
+        await regulation.of_reading(context, alone=is_single(kind, asked, ledger))
     receipt = await context.recorder.record(traces)
     if context.election is not None and receipt.election != context.election:
         # Another primary was elected since: what was read may be older than a mask that it acknowledged.
@@ -57,8 +59,8 @@ def _of_part(context: Context, kind: str, asked: str, ledger: Ledger) -> list[Tr
     kind = _kind_of(kind)
     query = "" if kind in SINGLE else asked
     queries = {patient: "\n".join(lines)[:LONGEST_QUERY] for patient, lines in ledger.asked.items()}
-    # One that belongs to several documents is told once for each, hidden with that.
-    hidden = tuple(lineages.values()) if lineages else (None if named else most_hidden(ledger.kept),)
+    # Of what belongs to several documents is told as soon as one of them is seen.
+    hidden = list(lineages.values()) if lineages else None if named else most_hidden(ledger.kept)
     return [
         trace(
             context,
@@ -66,10 +68,9 @@ def _of_part(context: Context, kind: str, asked: str, ledger: Ledger) -> list[Tr
             patient=patient,
             disclosed=tuple([Disclosed(*one) for one in those]),
             query=queries.get(patient, query),
-            facts=visible(context, facts),
+            facts=visible(context, ledger.authored.get(patient) or hidden),
         )
         for patient, those in (named or {ledger.patient: {}}).items()
-        for facts in ((ledger.authored[patient],) if patient in ledger.authored else hidden)
     ]
 
 
@@ -137,10 +138,12 @@ def of_writes(context: Context, written: Sequence[tuple[NewRow, str]], kind: str
         return []
     ledger = context.enforcer.ledger
     groups: dict[tuple[str, int, str], list[Disclosed]] = {}
-    lineages: dict[int, Mapping[str, Any]] = {}
+    lineages: dict[int, Mapping[str, Any] | list[Mapping[str, Any]]] = {}
+    if kind == IMPORT:  # one for all that came together, told as soon as something of it is seen
+        lineages[0] = _lineages(written)
     for row, id in written:
         one = _first(row) if not kind or kind in SINGLE else NO_LINEAGE
-        lineages[one.get("rt", 0)] = one
+        lineages.setdefault(one.get("rt", 0), one)
         patient = "" if not row.dossier else id if row.type == "Patient" else ledger.patient
         told = Disclosed(row.type, id, version_id(row.version))
         groups.setdefault((kind or METHODS[row.method], one.get("rt", 0), patient), []).append(told)
@@ -172,6 +175,16 @@ def of_act(context: Context, kind: str, row: Row, id: str, patient: str) -> list
     return context.recorder.changes([trace(context, kind, patient=patient, disclosed=(told,), labels=ledger.labels, facts=facts)])
 
 
+def _lineages(written: Sequence[tuple[NewRow, str]]) -> list[Mapping[str, Any]]:
+    """Facts of the documents among what is written, each once; of what is no document everybody is told who sees the journal."""
+    found: dict[int, Mapping[str, Any]] = {}
+    for row, _ in written:
+        several = row.visible if isinstance(row.visible, list) else (row.visible or NO_LINEAGE,)
+        for one in several if row.type not in SEEN_AS else (NO_LINEAGE,):
+            found[one.get("rt", 0)] = one
+    return [NO_LINEAGE] if 0 in found else list(found.values())
+
+
 def _first(row: NewRow) -> Mapping[str, Any]:
     facts = row.visible[0] if isinstance(row.visible, list) else row.visible
     return facts or NO_LINEAGE
@@ -187,7 +200,7 @@ def trace(
     outcome: str = SUCCESS,
     reason: str = "",
     labels: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
-    facts: dict[str, Any] | None = None,
+    facts: Any = None,
 ) -> Trace:
     """One trace of this request."""
     return Trace(
@@ -207,8 +220,14 @@ def trace(
     )
 
 
-def visible(context: Context, lineage: Mapping[str, Any] | None, *, own: bool = True) -> dict[str, Any]:
-    """Facts by which reading a trace is judged. lineage: of the document it tells of. own: it belongs to the journal of who acted."""
+def visible(context: Context, lineage: Mapping[str, Any] | list[Mapping[str, Any]] | None, *, own: bool = True) -> Any:
+    """Facts by which reading a trace is judged. lineage: of the document it tells of, or of several of which one that is seen is enough.
+
+    own: it belongs to the journal of who acted.
+    """
+    if type(lineage) is list:
+        found = [visible(context, one, own=own) for one in lineage]
+        return found if len(found) > 1 else found[0]
     request, hash64 = context.enforcer.request, context.store.vault.hash64
     of = lineage or NO_LINEAGE
     let_in = {LET_IN: of[LET_IN]} if LET_IN in of else {}

@@ -18,6 +18,7 @@ from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.interactions import merged, merging, writing
 from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.facts import listed
 from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES
 from fhir_dmp.interactions.merged_rows import RIGHTS, Copying, renamed, roots, versions_of
 from fhir_dmp.interactions.merging import Pair
@@ -145,7 +146,7 @@ async def _given_back(context: Context, pair: Pair, leaving: _Leaving) -> None:
 
 def _told_of(one: Version, leaving: _Leaving) -> bool:
     """Whether it is a trace of this host that tells of what leaves: it stays in this journal, and comes into the other as well."""
-    return one.journal and isinstance(one.row.visible, dict) and one.row.visible.get("rt") in leaving.lineages
+    return one.journal and any(facts.get("rt") in leaving.lineages for facts in listed(one.row))
 
 
 def _strictest(own: Any, other: Any) -> Any:

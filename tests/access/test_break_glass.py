@@ -4,7 +4,7 @@ import pytest
 
 from fhir_dmp.fhir.instants import from_instant
 from tests.access.test_consents import reads
-from tests.access.world import NURSE, listed, refused
+from tests.access.world import FINESS, NURSE, listed, refused
 from tests.interactions.making import issue
 
 
@@ -127,3 +127,35 @@ def test_regulation_and_break_glass_are_opposed_apart(world):
     assert not reads(samu, dossier) and breaks(anna, dossier).status_code == 200
     other = world.open(emergencyBreakGlass=False)
     assert reads(samu, other) and refused(breaks(world.professional(), other))
+
+
+def test_a_regulation_physician_breaks_the_glass_where_regulation_alone_is_opposed(world):
+    """While it is broken his requests count as that, whatever the token."""
+    samu, dossier = world.professional(regulation=True, purpose="ETREAT"), world.open(emergencyRegulation=False)
+    assert not reads(samu, dossier)
+    assert breaks(samu, dossier).status_code == 200 and reads(samu, dossier)
+
+
+def test_a_grant_that_a_block_of_the_structure_ended_stays_ended(world):
+    anna, dossier = world.professional(), world.open()
+    assert breaks(anna, dossier).status_code == 200 and reads(anna, dossier)
+    structure = {"identifier": {"system": FINESS, "value": anna.organization}}
+    block = world.consent(dossier, "block", structure)
+    assert not reads(anna, dossier)
+    world.revoke(world.holder(dossier), block)
+    assert not reads(anna, dossier)
+
+
+def test_of_an_access_by_regulation_holder_and_medecin_traitant_are_told_once_an_hour(world):
+    samu, traitant = world.professional(regulation=True, purpose="ETREAT"), world.professional()
+    dossier = world.open(traitant=traitant)
+    made = world.deposit(dossier, traitant)
+    # Of one document alone nothing is told: it may be hidden from the holder.
+    assert samu.get(f"DocumentReference/{made['id']}").status_code == 200
+    assert listed(traitant, dossier, "Communication") == []
+    for _ in range(2):
+        assert samu.get(f"DocumentReference?patient={dossier.id}&_summary=count").json()["total"] == 1
+    for asker in (world.holder(dossier), traitant):
+        told = [one["payload"][0]["contentString"] for one in listed(asker, dossier, "Communication")]
+        # Twice where the hour ends in between.
+        assert len(told) in (1, 2) and all("SAMU" in one and samu.idnps in one for one in told)

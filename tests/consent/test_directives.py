@@ -8,6 +8,7 @@ from copy import deepcopy
 import pytest
 
 from fhir_dmp.consent import break_glass
+from fhir_dmp.consent.asking import Request
 from fhir_dmp.consent.compiling import compiled
 from fhir_dmp.consent.directives import CATEGORY, EVIDENCE, SHAPES, read, validate
 from fhir_dmp.consent.dossier import Right, pack, unpack
@@ -243,13 +244,14 @@ def test_uses_are_permitted_only_by_an_active_yes():
 
 
 def test_a_grant_lasts_an_hour_and_never_survives_a_block_an_opposition_or_the_closing():
-    grant = break_glass.granted("ps:810000000009", "g", NOW)
+    asks = Request(kind="professional", person="ps:810000000009", organization="org:1750000001")
+    grant = break_glass.granted(asks, "g", NOW)
     assert (grant.since_ms, grant.until_ms) == (NOW, NOW + 60 * MINUTE)
-    assert break_glass.surviving(policy(grants=(grant,)), {}, NOW) == (grant,)
-    assert break_glass.surviving(policy(grants=(grant,)), {}, NOW + 60 * MINUTE) == ()
-    assert break_glass.surviving(policy(GOOD["block"], grants=(grant,)), {}, NOW) == ()
-    assert break_glass.surviving(policy(GOOD["emergency-break-glass"], grants=(grant,)), {}, NOW) == ()
+    assert break_glass.surviving(policy(grants=(grant,)), NOW) == (grant,)
+    assert break_glass.surviving(policy(grants=(grant,)), NOW + 60 * MINUTE) == ()
+    assert break_glass.surviving(policy(GOOD["block"], grants=(grant,)), NOW) == ()
+    assert break_glass.surviving(policy(GOOD["emergency-break-glass"], grants=(grant,)), NOW) == ()
     structure = consent("block", "deny", actor=[actor("750000001", FINESS)])
-    assert break_glass.surviving(policy(structure, grants=(grant,)), {"ps:810000000009": "org:1750000001"}, NOW) == ()
+    assert break_glass.surviving(policy(structure, grants=(grant,)), NOW) == ()
     closed = compiled(PATIENT, [], (), (), resolve, grants=(grant,))
-    assert break_glass.surviving(closed, {}, NOW) == ()
+    assert break_glass.surviving(closed, NOW) == ()
