@@ -15,11 +15,12 @@ from typing import NamedTuple
 from fhir_dmp.dmp.documents import replaced
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange import received
-from fhir_dmp.exchange.foreign import BINARY, DIRECTORY, DOCUMENT, PATIENT, Foreign, Kept, Links, Made, contents_of
 from fhir_dmp.exchange.foreign import CHANGED as DOCUMENT_CHANGED
+from fhir_dmp.exchange.foreign import Foreign, Kept, Made
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.provenance import Origins, Told, drawing
+from fhir_dmp.exchange.referring import BINARY, DIRECTORY, DOCUMENT, PATIENT, Links, contents_of
 from fhir_dmp.exchange.results import WORTH_ANOTHER_TRY, Result, refusal
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.seen import Seen
@@ -146,11 +147,17 @@ class _Run:
             foreign.absent = set()
             self.known |= await foreign.learn(names)
             await self.engine.seen.fetch({foreign.joined.here(line.key) for line in self.known.values() if line.key})
+            people = [unit for unit in waiting if unit.work == RESOURCE and unit.type == PATIENT]
+            await foreign.look(unit for unit in people if not any(key in self.known for key in unit.keys))
         own = {vault.locate(unit.type, unit.id) for unit in plain if unit.work == RESOURCE and isinstance(unit.id, str)}
         self.rows = await self.context.store.load_many(own) if own else {}
         reached("chunk-prepared")
         # INVARIANT: nothing is stored while a wave is prepared: what it was decided by holds for the transaction that it goes into.
+        contents = [] if plain else [unit for unit in waiting if unit.work == RESOURCE and unit.type == BINARY]
         for wave in waves(waiting, bool(plain), foreign.referred):
+            if contents and wave[0] is contents[0]:
+                await self._flush()
+                foreign.expect(contents)
             if not self.busy.isdisjoint(key for unit in wave for key in unit.keys):
                 await self._flush()
             await asyncio.gather(*[self._guarded(unit, self._one(unit)) for unit in wave])

@@ -6,17 +6,30 @@ https://interop.esante.gouv.fr/ig/fhir/pdsm/ ; what may be deposited is decided 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import unquote
 
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.identity import INS_SYSTEMS
 from fhir_dmp.dmp.visibility import labels_of
 from fhir_dmp.errors import FhirError, Issue
-from fhir_dmp.exchange import mapping, people, waiting
+from fhir_dmp.exchange import mapping, people, together, waiting
 from fhir_dmp.exchange.joined import Joined, at_home
 from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.provenance import SID, drawing
+from fhir_dmp.exchange.referring import (
+    BINARY,
+    DIRECTORY,
+    DOCUMENT,
+    PATIENT,
+    Links,
+    contents_of,
+    directory_number,
+    display_of,
+    one_number,
+    patient_name,
+    patient_names,
+    replaced_in,
+)
 from fhir_dmp.exchange.rules import FEED, Rules
 from fhir_dmp.exchange.units import Unit
 from fhir_dmp.exchange.waiting import CODE, IDENTITY, Held
@@ -30,15 +43,11 @@ from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, place_of, stamp
 from fhir_dmp.interactions.search_sight import UNRESTRICTED
-from fhir_dmp.search import narrow
-from fhir_dmp.search.predicate import AnyOf, Has, UriIs
 from fhir_dmp.store.ledger import Ledger, Line, Promise, Receipt, Stored
 from fhir_dmp.store.naming import master_name
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, dossier_in, seal, unseal, version_id
 
-DIRECTORY = frozenset({"Practitioner", "PractitionerRole", "Organization"})
-DOCUMENT, PATIENT, BINARY = "DocumentReference", "Patient", "Binary"
 CHANGED = "this document was received with another content: one id, one document; a new version has an id of its own and `replaces` it"
 OTHER_OCTETS = "this content was received with other octets: a new version of a document has an id of its own and `replaces` it"
 _STAND_IN = b"stand-in "
@@ -74,19 +83,6 @@ class _Read:
     people: set[bytes] = field(default_factory=set)
 
 
-@dataclass(slots=True)
-class Links:
-    """What the references of a resource become. stand_ins: text -> Reference. nameless: those of them that never came.
-
-    people: keys of the Patients that are named, as they were before their dossiers were joined to others.
-    """
-
-    texts: dict[str, str] = field(default_factory=dict)
-    stand_ins: dict[str, dict] = field(default_factory=dict)
-    nameless: list[str] = field(default_factory=list)
-    people: set[bytes] = field(default_factory=set)
-
-
 class Kept(Exception):
     """The unit waits in quarantine. result: what is said of it."""
 
@@ -107,6 +103,10 @@ class Foreign:
         self.absent: set[bytes] = set()
         # Names of contents whose documents were refused in this run: what nobody may bring is not kept either.
         self.refused: set[str] = set()
+        # Patients who have one of the numbers of those whom this run is about: number -> each with what he is.
+        self._numbered: dict[tuple[str, str], list[tuple[Row, Mapping[str, Any]]]] = {}
+        # Contents that come yet in this run: id -> number of the dossier.
+        self._coming: dict[str, int] = {}
         self._asking = judged(context, rules.origin)
 
     async def learn(self, names: Iterable[bytes]) -> dict[bytes, Line]:
@@ -126,12 +126,14 @@ class Foreign:
     async def person(self, unit: Unit, line: Line | None) -> tuple[Receipt, str]:
         """The receipt of a Patient who is found here, and his address; Kept when somebody must say who it is."""
         asked = json.parse(unit.body)
-        keys = tuple(dict.fromkeys((*unit.keys, *map(self.hashing.name, _patient_names(asked)))))
+        keys = tuple(dict.fromkeys((*unit.keys, *map(self.hashing.name, patient_names(asked)))))
         if line is not None and line.key:
             row = await self.context.store.load(line.key)
         else:
-            rows, goes_on = await self._alike(asked)
-            found = people.identify(asked, [json.parse(row.body) for row in rows], self.rules, goes_on)
+            rows, found = await self._by_numbers(asked)
+            if found is None or found.place is None:
+                rows, goes_on = await self._alike(asked)
+                found = people.identify(asked, [json.parse(row.body) for row in rows], self.rules, goes_on)
             if found.place is None:
                 seal_id = self.context.store.vault.seal_id
                 told = tuple((f"Patient/{seal_id(rows[one.place].key)}", one.score, one.grade, one.by) for one in found.candidates)
@@ -143,22 +145,45 @@ class Foreign:
         id, now = await merged.survivor(self.context, self.context.store.vault.seal_id(row.key), row)
         return Receipt(keys, row.key, PATIENT, stored), f"Patient/{id}/_history/{version_id(now.version)}"
 
+    async def look(self, units: Iterable[Unit]) -> None:
+        """Look for these Patients together, by their numbers."""
+        listed = [unit.tree for unit in units]
+        rows = await together.numbered(self.context.but(enforcer=None), self.rules, listed) if len(listed) > 1 else []
+        self._numbered = {}
+        for row in rows:
+            value = json.parse(row.body)
+            for number in people.numbers(value, self.rules):
+                self._numbered.setdefault(number, []).append((row, value))
+        await self.joined.learn(Line(row.key, PATIENT) for row in rows)
+
+    async def _by_numbers(self, asked: Mapping[str, Any]) -> tuple[list[Row], people.Found | None]:
+        """Who is meant as far as numbers tell, of those who were looked for together; the rows in which the place counts."""
+        there = {row.key: (row, value) for number in people.numbers(asked, self.rules) for row, value in self._numbered.get(number, ())}
+        if not there:
+            return [], None
+        rows, goes_on = await self._in_order([there[key][0] for key in sorted(there)])
+        return rows, people.identify(asked, [there[row.key][1] for row in rows], self.rules, goes_on)
+
     async def _alike(self, asked: Mapping[str, Any]) -> tuple[list[Row], list[str]]:
         """Patients who may be meant, and the logical id of the Patient that goes on for each; first those who go on themselves."""
-        plain, vault = self.context.but(enforcer=None), self.context.store.vault
+        plain = self.context.but(enforcer=None)
         try:
             rows = await match.candidates(plain, dict(people.current(asked)), UNRESTRICTED)
         except FhirError as error:
             if error.status == 400:  # too little is told to look for anybody
                 return [], []
             raise
+        return await self._in_order(rows)
+
+    async def _in_order(self, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+        vault = self.context.store.vault
         found = [(row, (await merged.survivor(self.context, vault.seal_id(row.key), row))[0]) for row in rows]
         found.sort(key=lambda one: vault.seal_id(one[0].key) != one[1])
         return [row for row, _ in found], [id for _, id in found]
 
     # The directory: it is kept by this host, so that a source adds nobody to it
 
-    async def listed(self, unit: Unit, inside: "Links | None" = None) -> Receipt:
+    async def listed(self, unit: Unit, inside: Links | None = None) -> Receipt:
         """The receipt of a professional or structure: from now on he is named by his identifier.
 
         One without a number that is known here stays what the source says, a number of its own and a name, and has no rights by that.
@@ -176,7 +201,7 @@ class Foreign:
         reference: dict[str, Any] = {"type": unit.type}
         if named := named or next((one for one in identifiers if one.get("value")), None):
             reference["identifier"] = {name: named[name] for name in ("system", "value") if name in named}
-        if display := _display(tree):
+        if display := display_of(tree):
             reference["display"] = display
         if len(reference) == 1:
             raise FhirError("business-rule", f"a {unit.type} without a number and a name is nobody", f"{unit.type}.identifier")
@@ -231,7 +256,7 @@ class Foreign:
             if found is not None and found.kind == waiting.CONTENT and (held := waiting.opened(found)).body:
                 yield key, held
 
-    async def together(self, parts: Sequence[Unit], lines: Sequence[Line | None], people: "Links") -> list[Made]:
+    async def together(self, parts: Sequence[Unit], lines: Sequence[Line | None], people: Links) -> list[Made]:
         """The resources of a transaction, e.g. of an ITI-65, deposited all or none. parts: its entries that bring something; lines: of each
         that came before. people: in it.
         """
@@ -271,7 +296,7 @@ class Foreign:
     def _id(self, unit: Unit, line: Line | None, dossier: int) -> str:
         return self._new_id(unit, dossier) if line is None else self.context.store.vault.seal_id(self.joined.here(line.key))
 
-    async def _translated(self, unit: Unit, tree: Mapping[str, Any], inside: Mapping[str, str], people: "Links | None" = None) -> _Read:
+    async def _translated(self, unit: Unit, tree: Mapping[str, Any], inside: Mapping[str, str], people: Links | None = None) -> _Read:
         """The resource in words of this host. inside: references that its own Bundle will resolve. people: who comes with it."""
         people = people or Links()
         unknown: list = []
@@ -280,6 +305,7 @@ class Foreign:
         elsewhere = {text for text in unit.references if text not in inside}
         listed = sorted(elsewhere - people.texts.keys() - people.stand_ins.keys())
         contents = {text: name for text, name in contents_of(tree).items() if text not in inside}
+        self._ours({*elsewhere, *contents}, unit)
         links = await self._links(listed, unit, contents)
         if unknown:
             raise Kept(await self._hold(unit, CODE, "a code nobody knows", codes=waiting.codes_of(unknown)))
@@ -287,7 +313,7 @@ class Foreign:
         links.stand_ins |= people.stand_ins
         links.people |= people.people
         left = {text: name for text, name in contents.items() if text not in links.texts}
-        return _Read(_replaced(tree, links, unit.body), left, links.nameless, links.people)
+        return _Read(replaced_in(tree, links, unit.body), left, links.nameless, links.people)
 
     def _checked(self, read: _Read, type_name: str) -> Checked:
         return check(self.context, json.set_members(json.dump(read.tree), {"id": None}), type_name)
@@ -344,13 +370,24 @@ class Foreign:
 
     async def _carried(self, item: Item, dossier: int) -> None:
         """A content that comes by itself belongs to the documents that point to it: it is seen as they are, by the strictest of them."""
-        vault = self.context.store.vault
-        pointing = AnyOf(tuple(Has("location", UriIs(f"{base}{BINARY}/{item.id}")) for base in ("", f"{self.context.base_url}/")))
-        where = narrow.to_mongo(pointing, DOCUMENT, vault.hash64, vault.locate).filter
-        rows = await self.context.store.find(where, types=(DOCUMENT,), dossiers=(dossier,), limit=1000, bodies=False)
+        rows = await self._carriers(item.id, dossier)
         lineages = sorted((row.visible for row in rows if isinstance(row.visible, dict)), key=lambda one: one["lb"].bit_count())
         if lineages:
             item.origin = (item.origin or Origin())._replace(lineage=lineages[-1])
+
+    def expect(self, contents: Iterable[Unit]) -> None:
+        """These contents come one after the other, and nothing else before them."""
+        lines = [self.known[unit.keys[0]] for unit in contents if unit.keys and unit.keys[0] in self.known]
+        keys = [self.joined.here(line.key) for line in lines if line.key and not line.versions]
+        self._coming = {self.context.store.vault.seal_id(key): dossier_in(key) for key in keys}
+
+    async def _carriers(self, id: str, dossier: int) -> list[Row]:
+        """Documents that point to a content; read together with those of the contents that come next."""
+        seen = self.context.store
+        if id not in seen.carriers and len(self._coming) > 1 and id in self._coming:
+            seen.carriers |= await together.pointing(self.context, self._coming)
+        self._coming.pop(id, None)
+        return seen.carriers[id] if id in seen.carriers else await together.pointing_to_one(self.context, id, dossier)
 
     async def _superseded(self, acting: Context, item: Item, replaced: Sequence[str], dossier: int) -> list[Stamped]:
         """What a document replaces. Its lineage, labels included, goes on in all that comes with it."""
@@ -403,7 +440,7 @@ class Foreign:
         names: dict[str, str] = dict(contents or {})
         found, missing = Links(), []
         for text in listed:
-            if (somebody := _numbered(text)) is not None:
+            if (somebody := directory_number(text)) is not None:
                 found.stand_ins[text] = somebody
             elif name := self._name(text, unit):
                 names[text] = name
@@ -450,7 +487,7 @@ class Foreign:
         if said.kind == "local" or (said.kind == "absolute" and said.relative and self._own(said.base)):
             return said.relative
         if said.kind == "conditional":
-            system, value = _one_number(said.query)
+            system, value = one_number(said.query)
             if value and said.type in (PATIENT, DOCUMENT):
                 return patient_name(system, value) if said.type == PATIENT else master_name(system, value)
             if quiet:
@@ -460,6 +497,13 @@ class Foreign:
         if said.kind == "urn" and not quiet:
             raise FhirError("not-found", f"`{text[:100]}` is the fullUrl of no entry", unit.type)
         return ""
+
+    def _ours(self, texts: Iterable[str], unit: Unit) -> None:
+        """Refuse addresses of this host, whatever is there: a source refers to what it brought, and by its own names."""
+        for text in sorted(texts):
+            said = parse_reference(text, (self.context.base_url,)) if ":" in text else None
+            if said is not None and said.kind == "local" and parse_reference(text, self.rules.base_urls).kind != "local":
+                raise FhirError("not-found", f"`{text[:100]}` has not come from this source", unit.type)
 
     def _own(self, base: str) -> bool:
         return base.rstrip("/") in {one.rstrip("/") for one in self.rules.base_urls}
@@ -495,86 +539,6 @@ class Foreign:
 def _told(read: _Read) -> tuple[Issue, ...]:
     said = "`{}` has not come from this source: it stays a name"
     return tuple(Issue("warning", "incomplete", said.format(text[:100])) for text in read.nameless)
-
-
-def patient_name(system: str, value: str) -> str:
-    """Name of a patient by one of his numbers."""
-    return f"Patient?identifier={system}|{value}"
-
-
-def _patient_names(patient: Mapping[str, Any]) -> list[str]:
-    listed = patient.get("identifier")
-    told = [one for one in (listed if isinstance(listed, list) else ()) if isinstance(one, dict)]
-    return [patient_name(one["system"], one["value"]) for one in told if one.get("system") and one.get("value")]
-
-
-def _display(tree: Mapping[str, Any]) -> str:
-    name = tree.get("name")
-    if isinstance(name, str):
-        return name
-    for one in name if isinstance(name, list) else ():
-        if isinstance(one, dict):
-            given = [part for part in one.get("given") or () if isinstance(part, str)]
-            return one.get("text") or " ".join((*given, one.get("family") or "")).strip()
-    return ""
-
-
-def _numbered(text: str) -> dict[str, Any] | None:
-    """What a reference becomes that names somebody of the directory by his number; None for any other.
-
-    >>> _numbered("Practitioner?identifier=urn:oid:1.2.250.1.71.4.2.1|810001234567")
-    {'type': 'Practitioner', 'identifier': {'system': 'urn:oid:1.2.250.1.71.4.2.1', 'value': '810001234567'}}
-    """
-    said = parse_reference(text)
-    system, value = _one_number(said.query) if said.kind == "conditional" and said.type in DIRECTORY else ("", "")
-    return {"type": said.type, "identifier": {"system": system, "value": value}} if system and value else None
-
-
-def _one_number(query: str) -> tuple[str, str]:
-    """System and value of a search by one identifier, two empty ones of any other.
-
-    >>> _one_number("identifier=urn%3Ax%7C1"), _one_number("identifier=urn:x"), _one_number("identifier=urn:x|1&active=true")
-    (('urn:x', '1'), ('', ''), ('', ''))
-    """
-    name, _, said = query.partition("=")
-    system, bar, value = unquote(said).partition("|")
-    return (system, value) if name == "identifier" and bar and "&" not in query else ("", "")
-
-
-def contents_of(tree: Mapping[str, Any]) -> dict[str, str]:
-    """Binaries a document points to: url -> name."""
-    found, listed = {}, tree.get("content")
-    for content in listed if isinstance(listed, list) else ():
-        attachment = content.get("attachment") if isinstance(content, dict) else None
-        url = attachment.get("url") if isinstance(attachment, dict) else None
-        said = parse_reference(url) if isinstance(url, str) else None
-        if said is not None and said.type == BINARY and said.id:
-            found[url] = said.relative
-    return found
-
-
-def _replaced(tree: Mapping[str, Any], links: Links, body: bytes) -> Mapping[str, Any]:
-    """References of the source by references of ours; people of the directory by their identifiers.
-
-    body: JSON of it, codes apart: a member whose bytes have none of the texts is not gone through.
-    """
-    texts = [text.encode() for text in (*links.texts, *links.stand_ins)]
-    raw = {name: bytes(value) for name, value in json.members(body).items()}
-    said = {name: tree[name] for name, part in raw.items() if name in tree and (b"\\" in part or any(text in part for text in texts))}
-    if not said:
-        return tree
-
-    def walked(value: Any) -> Any:
-        if isinstance(value, dict):
-            text = value.get("reference")
-            if isinstance(text, str) and text in links.stand_ins:
-                kept = {name: part for name, part in value.items() if name not in ("reference", "type", "identifier")}
-                return {**links.stand_ins[text], **kept}
-            return {name: walked(part) for name, part in value.items()}
-        return [walked(part) for part in value] if isinstance(value, list) else value
-
-    said = {"resourceType": tree["resourceType"], **said}
-    return {**tree, **rewrite(walked(said) if links.stand_ins else said, links.texts)}
 
 
 def _as_strong(stamped: Stamped, before: Row | None) -> Stamped:

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import msgspec
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange.foreign import BINARY, DOCUMENT, contents_of
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.pool import Pool
+from fhir_dmp.exchange.referring import BINARY, DOCUMENT, contents_of
 from fhir_dmp.exchange.results import REFUSED, WORTH_ANOTHER_TRY, Counts, Result
 from fhir_dmp.fhir import json
 

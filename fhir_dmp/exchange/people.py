@@ -69,16 +69,26 @@ def identify(asked: Mapping[str, Any], known: Sequence[Mapping[str, Any]], rules
     return Found(None, "no number in common, only traits", candidates)
 
 
+def numbers(patient: Mapping[str, Any], rules: Rules) -> set[tuple[str, str]]:
+    """(system, value) of the numbers by which somebody is found as one whom a source names."""
+    return _identifiers(current(patient), {*INS_SYSTEMS, INS_C, NIS, *rules.systems.values()})
+
+
 def current(patient: Mapping[str, Any]) -> Mapping[str, Any]:
     """A Patient whose NIS and INS-C count: they are kept as outdated identifiers, and are what the old dossiers know him by."""
     listed = patient.get("identifier")
     if not isinstance(listed, list):
         return patient
     told = [
-        {name: value for name, value in one.items() if name != "use"} if isinstance(one, dict) and one.get("system") in OLD_SYSTEMS else one
+        {name: value for name, value in one.items() if name != "use"} if isinstance(one, dict) and _system(one) in OLD_SYSTEMS else one
         for one in listed
     ]
     return {**patient, "identifier": told}
+
+
+def _system(identifier: Mapping[str, Any]) -> str:
+    found = identifier.get("system")
+    return found if isinstance(found, str) else ""
 
 
 def _identifiers(patient: Mapping[str, Any], systems: set[str] | frozenset[str]) -> set[tuple[str, str]]:
@@ -88,7 +98,7 @@ def _identifiers(patient: Mapping[str, Any], systems: set[str] | frozenset[str])
         (one["system"], one["value"])
         for one in (found if isinstance(found, list) else ())
         if isinstance(one, dict)
-        and one.get("system") in systems
+        and _system(one) in systems
         and isinstance(one.get("value"), str)
         and one["value"]
         and one.get("use") != "old"

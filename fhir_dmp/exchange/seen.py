@@ -25,6 +25,8 @@ class Seen:
         self._rows: dict[bytes, Row] = {}
         self._dossiers: set[int] = set()
         self._openers: dict[int, Opener | None] = {}
+        # Documents that point to each of some contents, by the id of the content: as good as a policy that was read.
+        self.carriers: dict[str, list[Row]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -72,8 +74,8 @@ class Seen:
 
     def decided(self) -> None:
         """A transaction has ended: policies are read anew for the next one."""
-        self._openers = {}
+        self._openers, self.carriers = {}, {}
 
     def forget(self) -> None:
         """Something was not as it was seen."""
-        self._rows, self._openers = {}, {}
+        self._rows, self._openers, self.carriers = {}, {}, {}
