@@ -20,7 +20,7 @@ from fhir_dmp.exchange.foreign import Foreign, Kept, Made
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.provenance import Origins, Told, drawing
-from fhir_dmp.exchange.referring import BINARY, DIRECTORY, DOCUMENT, PATIENT, Links, contents_of
+from fhir_dmp.exchange.referring import BINARY, DIRECTORY, DOCUMENT, PATIENT, Links, contents_of, items_of
 from fhir_dmp.exchange.results import WORTH_ANOTHER_TRY, Result, refusal
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.seen import Seen
@@ -147,8 +147,7 @@ class _Run:
             foreign.absent = set()
             self.known |= await foreign.learn(names)
             await self.engine.seen.fetch({foreign.joined.here(line.key) for line in self.known.values() if line.key})
-            people = [unit for unit in waiting if unit.work == RESOURCE and unit.type == PATIENT]
-            await foreign.look(unit for unit in people if not any(key in self.known for key in unit.keys))
+            await foreign.look(waiting)
         own = {vault.locate(unit.type, unit.id) for unit in plain if unit.work == RESOURCE and isinstance(unit.id, str)}
         self.rows = await self.context.store.load_many(own) if own else {}
         reached("chunk-prepared")
@@ -373,7 +372,7 @@ class _Run:
                 contents.update(url for one in part.tree["content"] if (url := one["attachment"].get("url")))
         for part in parts:
             came = part.type == BINARY and not contents.isdisjoint(part.aliases)
-            came = came or (part.type == "List" and bool(items := _items(part.tree)) and items <= known)
+            came = came or (part.type == "List" and bool(items := items_of(part.tree)) and items <= known)
             if came and part.place not in found:
                 found[part.place] = Result(part.place, 200), None
         return found
@@ -571,11 +570,6 @@ def _in_order(unit: Unit, answers: Mapping[str, tuple[Result, Part | None]]) -> 
     """Results of a transaction, one for each entry; what marks a document as superseded was done by what replaces it."""
     places = [f"{unit.place} entry[{entry.index}]" for entry in unit.plan.entries]
     return tuple(answers[place][0] if place in answers else Result(place, 200) for place in places)
-
-
-def _items(tree: Mapping) -> set[str]:
-    """What a List lists."""
-    return {(one.get("item") or {}).get("reference", "") for one in tree.get("entry") or () if isinstance(one, dict)}
 
 
 def _version(line: Line, unit: Unit) -> Stored | None:

@@ -31,7 +31,7 @@ from fhir_dmp.exchange.referring import (
     replaced_in,
 )
 from fhir_dmp.exchange.rules import FEED, Rules
-from fhir_dmp.exchange.units import Unit
+from fhir_dmp.exchange.units import RESOURCE, Unit
 from fhir_dmp.exchange.waiting import CODE, IDENTITY, Held
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference, rewrite
@@ -146,8 +146,9 @@ class Foreign:
         return Receipt(keys, row.key, PATIENT, stored), f"Patient/{id}/_history/{version_id(now.version)}"
 
     async def look(self, units: Iterable[Unit]) -> None:
-        """Look for these Patients together, by their numbers."""
-        listed = [unit.tree for unit in units]
+        """Look together for the Patients among these units who did not come before, by their numbers."""
+        named = (unit for unit in units if unit.work == RESOURCE and unit.type == PATIENT)
+        listed = [unit.tree for unit in named if not any(key in self.known for key in unit.keys)]
         rows = await together.numbered(self.context.but(enforcer=None), self.rules, listed) if len(listed) > 1 else []
         self._numbered = {}
         for row in rows:

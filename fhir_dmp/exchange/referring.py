@@ -86,6 +86,11 @@ def contents_of(tree: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def items_of(tree: Mapping[str, Any]) -> set[str]:
+    """What a List lists."""
+    return {(one.get("item") or {}).get("reference", "") for one in tree.get("entry") or () if isinstance(one, dict)}
+
+
 def replaced_in(tree: Mapping[str, Any], links: Links, body: bytes) -> Mapping[str, Any]:
     """References of the source by references of ours; people of the directory by their identifiers.
 
