@@ -7,6 +7,7 @@ Whoever may read the resource may verify it. What is compared is what is stored,
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +36,8 @@ URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-verify"
 DOCUMENT, BINARY = "DocumentReference", "Binary"
 MOST_PROOFS, MOST_OCTETS = 200, 32 * 1024 * 1024
 IDNPS_OF_RPPS = "8"
+# A large or broken PDF may take seconds: one after the other, so that whoever asks for many takes no more than a thread.
+_JUDGES = ThreadPoolExecutor(1, "author")
 
 
 async def run(context: Context, url: Url, given: Given) -> Answer:
@@ -141,8 +144,8 @@ async def author(context: Context, row: Row, id: str, proofs: Sequence[dict], se
         if octets is None:
             verdicts.append(failed("the content is gone"))
         else:
-            # In a thread of its own: a signed PDF may take a while.
-            verdicts.append(await asyncio.to_thread(_judged, trusted, announced, moment, (octets, kind, beside)))
+            signed = (octets, kind, beside)
+            verdicts.append(await asyncio.get_running_loop().run_in_executor(_JUDGES, _judged, trusted, announced, moment, signed))
     return together(verdicts) if verdicts else indeterminate("the document has no content kept here")
 
 

@@ -6,6 +6,7 @@ PAdES https://www.etsi.org/deliver/etsi_en/319100_319199/31914201/, XAdES https:
 
 import binascii
 import io
+import logging
 from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
@@ -18,8 +19,9 @@ from joserfc import jwk
 from joserfc.errors import JoseError
 from pyhanko.pdf_utils.misc import PdfError
 from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.ades.report import AdESIndeterminate
 from pyhanko.sign.general import SigningError
-from pyhanko.sign.validation import async_validate_detached_cms, async_validate_pdf_signature
+from pyhanko.sign.validation import EmbeddedPdfSignature, async_validate_detached_cms, async_validate_pdf_signature
 from pyhanko.sign.validation.errors import SignatureValidationError
 from pyhanko.sign.validation.generic_cms import async_validate_cms_signature
 from pyhanko.sign.validation.settings import KeyUsageConstraints
@@ -27,13 +29,19 @@ from pyhanko.sign.validation.status import StandardCMSSignatureStatus
 
 from fhir_dmp.identity.issuers import fits
 from fhir_dmp.signing import jws, xml
-from fhir_dmp.signing.authorities import UNASKED, USES, Authorities, names, subject
+from fhir_dmp.signing.authorities import UNASKED, USES, WEAK, Authorities, names, strong, subject
 from fhir_dmp.signing.verdict import Verdict, failed, indeterminate, passed, together
 
 CMS_TYPES = frozenset({"application/pkcs7-mime", "application/pkcs7-signature", "application/x-pkcs7-mime", "application/cms"})
 KINDS = {"EC": ec.EllipticCurvePublicKey, "RSA": rsa.RSAPublicKey, "OKP": ed25519.Ed25519PublicKey}
 MOST = 32 * 1024 * 1024
+_WEAK = {AdESIndeterminate.CRYPTO_CONSTRAINTS_FAILURE, AdESIndeterminate.CRYPTO_CONSTRAINTS_FAILURE_NO_POE}
 _USAGE = KeyUsageConstraints(key_usage=USES, match_all_key_usages=False)
+
+
+# What they write of a signature that does not hold names its author; the verdict says it to whoever asked.
+for _library in ("pyhanko", "pyhanko_certvalidator"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 
 class Signed(NamedTuple):
@@ -95,6 +103,8 @@ async def _jws(text: str, octets: bytes | None, judge: Judge) -> Verdict:
         if not header.certificates:
             return indeterminate("the JWS does not say by which certificate (x5c) it is to be verified")
         certificate, *others = [x509.Certificate.load(one, strict=True) for one in header.certificates]
+        if not strong(certificate):
+            return together([indeterminate(f"the signature of {subject(certificate)} {WEAK}"), judge.announced(certificate)])
         key = _key(header.certificates[0])
         if not fits(key, header.alg):
             return failed(f"the algorithm {header.alg} is not that of the certificate")
@@ -124,6 +134,10 @@ async def _cms(signature: bytes, octets: bytes | None, judge: Judge) -> Verdict:
         if content["content_type"].native != "signed_data":
             return indeterminate("the CMS message is not one of signed data")
         data = content["content"]
+        if len(data["signer_infos"]) != 1:
+            return indeterminate(
+                "the CMS message carries several signatures" if len(data["signer_infos"]) else "the CMS message is not signed"
+            )
         context = judge.authorities.context(judge.moment)
         if octets is not None:
             status = await async_validate_detached_cms(octets, data, context, key_usage_settings=_USAGE)
@@ -134,6 +148,8 @@ async def _cms(signature: bytes, octets: bytes | None, judge: Judge) -> Verdict:
                 data, StandardCMSSignatureStatus, validation_context=context, key_usage_settings=_USAGE
             )
     except (SignatureValidationError, SigningError, ValueError, TypeError, KeyError, binascii.Error) as error:
+        if getattr(error, "ades_subindication", None) is AdESIndeterminate.NO_SIGNING_CERTIFICATE_FOUND:
+            return indeterminate("the CMS signature does not carry the certificate that it is to be verified by")
         return failed(f"the CMS signature cannot be read: {error}")
     return _status(status, judge)
 
@@ -149,9 +165,15 @@ async def _pdf(octets: bytes, judge: Judge) -> Verdict:
     except (SignatureValidationError, SigningError, PdfError, ValueError, TypeError, KeyError, RecursionError) as error:
         return failed(f"the signature of the PDF cannot be read: {error}")
     verdicts = [_status(one, judge) for one in found]
-    if any(one.status == "passed" for one in verdicts) and not found[-1].bottom_line:
+    if (any(one.status == "passed" for one in verdicts) and not found[-1].bottom_line) or _added(octets, signatures[-1]):
         verdicts.append(failed("the PDF was changed after it was signed"))
     return together(verdicts)
+
+
+def _added(octets: bytes, last: EmbeddedPdfSignature) -> bool:
+    """Whether anything follows the last signature that is no revision of the PDF: readers disagree about what that means."""
+    end = int(last.byte_range[2]) + int(last.byte_range[3])
+    return last.signed_revision == last.reader.xrefs.total_revisions - 1 and bool(octets[end:].strip())
 
 
 def _status(status: StandardCMSSignatureStatus, judge: Judge) -> Verdict:
@@ -166,15 +188,24 @@ def _status(status: StandardCMSSignatureStatus, judge: Judge) -> Verdict:
     if not judge.authorities.roots:
         return together([indeterminate(f"no authority is trusted here that could vouch for {name}"), judge.announced(status.signing_cert)])
     if not status.trusted:
-        why = status.trust_problem_indic
-        said = f"the certificate of {name} leads to no authority that is trusted here" + (f" ({why.standard_name})" if why else "")
-        return together([indeterminate(said), judge.announced(status.signing_cert)])
+        return together([indeterminate(_untrusted(status, judge.moment)), judge.announced(status.signing_cert)])
     return together([passed(f"the certificate of {name} leads to an authority; {UNASKED}"), judge.announced(status.signing_cert)])
+
+
+def _untrusted(status: StandardCMSSignatureStatus, moment: datetime) -> str:
+    """Why nobody vouches for a signature that fits."""
+    certificate, why = status.signing_cert, status.trust_problem_indic
+    name = subject(certificate)
+    if why in _WEAK:
+        return f"the signature of {name} {WEAK}"
+    if not certificate.not_valid_before <= moment <= certificate.not_valid_after:
+        return f"the certificate of {name} was not valid then: it was over, or had not begun"
+    return f"the certificate of {name} leads to no authority that is trusted here" + (f" ({why.standard_name})" if why else "")
 
 
 async def _xml(octets: bytes, judge: Judge) -> Verdict:
     try:
-        certificates = xml.verified(octets, judge.moment)
+        certificates = xml.verified(octets)
     except xml.Broken as error:
         return failed(f"the signature of the XML document does not hold: {error}")
     except xml.Unknown as error:

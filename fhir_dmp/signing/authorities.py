@@ -10,13 +10,23 @@ from pathlib import Path
 
 from asn1crypto import pem, x509
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
-from pyhanko_certvalidator.errors import PathError, PathValidationError, ValidationError
+from pyhanko_certvalidator.errors import (
+    DisallowedAlgorithmError,
+    ExpiredError,
+    NotYetValidError,
+    PathError,
+    PathValidationError,
+    ValidationError,
+)
 from pyhanko_certvalidator.path import ValidationPath
 
 from fhir_dmp.settings import SettingError
 from fhir_dmp.signing.verdict import Verdict, failed, indeterminate, passed
 
 USES = {"digital_signature", "non_repudiation"}
+WEAK = "is made by an algorithm, or with a key, that is too weak to prove anything"
+# Kinds of keys that prove something, from how many bits on; 0 where they have one length.
+LEAST_BITS = {"rsa": 2048, "rsassa_pss": 2048, "ec": 256, "ed25519": 0, "ed448": 0}
 UNASKED = "whether the certificate was revoked was not asked"
 
 
@@ -40,11 +50,18 @@ class Authorities:
     async def vouch(self, certificate: x509.Certificate, others: Sequence[x509.Certificate], moment: datetime) -> Verdict:
         """Whether a certificate leads to an authority and was valid at a moment."""
         name = subject(certificate)
+        if not strong(certificate):
+            return indeterminate(f"the signature of {name} {WEAK}")
         if not self.roots:
             return indeterminate(f"no authority is trusted here that could vouch for {name}")
         try:
             validator = CertificateValidator(certificate, others, validation_context=self.context(moment, others))
             path: ValidationPath = await validator.async_validate_usage(set(), extended_optional=True)
+        except (ExpiredError, NotYetValidError) as error:
+            # Perhaps it was signed in time: nobody here knows.
+            return indeterminate(f"the certificate of {name} was not valid then: {error}")
+        except DisallowedAlgorithmError as error:
+            return indeterminate(f"the certificate of {name} {WEAK}: {error}")
         except PathValidationError as error:
             return failed(f"the certificate of {name} was not valid: {error}")
         except (PathError, ValidationError) as error:
@@ -76,6 +93,16 @@ def _certificates(path: Path) -> list[x509.Certificate]:
 def subject(certificate: x509.Certificate) -> str:
     """The subject in words."""
     return certificate.subject.human_friendly
+
+
+def strong(certificate: x509.Certificate) -> bool:
+    """Whether the key of a certificate is of a kind and length that proves anything."""
+    try:
+        key = certificate.public_key
+        least = LEAST_BITS.get(key.algorithm)
+        return least is not None and (not least or key.bit_size >= least)
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def names(certificate: x509.Certificate) -> frozenset[str]:

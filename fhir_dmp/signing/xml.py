@@ -4,7 +4,6 @@ https://www.w3.org/TR/xmldsig-core1/ ; https://www.w3.org/TR/xmldsig-bestpractic
 """
 
 import base64
-from datetime import datetime
 
 from cryptography.x509 import Certificate, load_der_x509_certificate
 from lxml import etree
@@ -16,7 +15,8 @@ DSIG = "http://www.w3.org/2000/09/xmldsig#"
 XADES = b"http://uri.etsi.org/01903/"
 _CERTIFICATES = f".//{{{DSIG}}}X509Certificate"
 _SIGNATURE = f".//{{{DSIG}}}Signature"
-_SAMPLE = 512 * 1024
+# The end of the names of algorithms that prove nothing any more.
+_WEAK = {"sha1", "md5", "ripemd160"}
 
 
 class Broken(ValueError):
@@ -32,10 +32,8 @@ def is_signed(octets: bytes) -> bool:
     return octets.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and DSIG.encode() in octets
 
 
-def verified(octets: bytes, moment: datetime) -> list[bytes]:
-    """The certificates (DER) a document was signed with, that of the signer first; whoever issued them is not asked here.
-
-    moment: at which the certificate must have been valid.
+def verified(octets: bytes) -> list[bytes]:
+    """The certificates (DER) a document was signed with, that of the signer first; who issued them, and for when, is not asked here.
 
     Broken when the signature does not hold, or covers only a part of the document.
     """
@@ -57,15 +55,27 @@ def verified(octets: bytes, moment: datetime) -> list[bytes]:
         signer = load_der_x509_certificate(certificates[0])
     except ValueError as error:
         raise Broken(f"its certificate cannot be read: {error}") from None
-    covered = _signed(octets, signer, moment)
+    if weak := next((one for one in _algorithms(signatures[0]) if one.rpartition("#")[2].rpartition("-")[2] in _WEAK), None):
+        raise Unknown(f"the XML signature is made by `{weak[:80]}`, which is too weak to prove anything")
+    covered = _signed(octets, signer)
     document = _unsigned(root, signatures[0])
     if not any(_canonical(one) == document for one in covered):
         raise Broken("it covers a part of the document only")
+    if any(isinstance(one, etree._ProcessingInstruction) for one in (*root.itersiblings(preceding=True), *root.itersiblings())):
+        raise Unknown("an instruction beside the document, e.g. for its presentation, is not covered by the XML signature")
     return certificates
 
 
-def _signed(octets: bytes, signer: Certificate, moment: datetime) -> list[etree._Element]:
+def _algorithms(signature: etree._Element) -> list[str]:
+    """By which the signature, and the digests that it signs, are made."""
+    nodes = [signature.find(f"{{{DSIG}}}SignedInfo/{{{DSIG}}}SignatureMethod"), *signature.iterfind(f".//{{{DSIG}}}DigestMethod")]
+    return [node.get("Algorithm", "") for node in nodes if node is not None]
+
+
+def _signed(octets: bytes, signer: Certificate) -> list[etree._Element]:
     """The parts of a document that its signature covers."""
+    # Whether the certificate was valid when it matters is judged with those who issued it.
+    moment = signer.not_valid_before_utc
     try:
         if XADES in octets:
             config = XAdESSignatureConfiguration(require_x509=True, location=".//", expect_references=True, verification_time=moment)

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asn1crypto import cms
 from asn1crypto import keys as asn1_keys
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
@@ -31,9 +32,9 @@ NOW = datetime.now(UTC)
 class Someone:
     """Who can sign. name: as the certificate names him."""
 
-    def __init__(self, name, issuer=None, *, days=30, begun=1, kind="rsa", usage=True):
+    def __init__(self, name, issuer=None, *, days=30, begun=1, kind="rsa", usage=True, bits=2048):
         self.key = (
-            rsa.generate_private_key(public_exponent=65537, key_size=2048) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
+            rsa.generate_private_key(public_exponent=65537, key_size=bits) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
         )
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         authority = issuer is None
@@ -80,17 +81,22 @@ class Someone:
         builder = pkcs7.PKCS7SignatureBuilder().set_data(octets).add_signer(self.certificate, self.key, hashes.SHA256())
         return builder.sign(Encoding.DER, options)
 
+    async def message(self, digest):
+        """CMS around TEXT, with any digest."""
+        return (await self._signer().async_sign_general_data(TEXT, digest, detached=False)).dump()
+
+    def _signer(self):
+        own = asn1_keys.PrivateKeyInfo.load(self.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+        return signers.SimpleSigner(asn1_x509.Certificate.load(self.der), own, SimpleCertificateStore())
+
     def xml(self, octets):
         tree = etree.fromstring(octets)
         signer = XAdESSigner(signature_algorithm="rsa-sha256" if isinstance(self.key, rsa.RSAPrivateKey) else "ecdsa-sha256")
         return etree.tostring(signer.sign(tree, key=self.key, cert=self.pem.decode()))
 
     async def pdf(self, octets):
-        own = asn1_keys.PrivateKeyInfo.load(self.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
-        signer = signers.SimpleSigner(asn1_x509.Certificate.load(self.der), own, SimpleCertificateStore())
-        out = await signers.async_sign_pdf(
-            IncrementalPdfFileWriter(io.BytesIO(octets)), signers.PdfSignatureMetadata(field_name="auteur", md_algorithm="sha256"), signer
-        )
+        told = signers.PdfSignatureMetadata(field_name="auteur", md_algorithm="sha256")
+        out = await signers.async_sign_pdf(IncrementalPdfFileWriter(io.BytesIO(octets)), told, self._signer())
         return out.getvalue()
 
 
@@ -182,9 +188,58 @@ async def test_a_document_changed_after_it_was_signed_fails(form, anna, judge):
 
 
 @every_form
-async def test_a_certificate_that_was_over_when_the_document_arrived_does_not_pass(form, anna, judge):
-    found = await verify(await signed_by(form, anna), judge._replace(moment=NOW + timedelta(days=60)))
-    assert found.status in ("failed", "indeterminate"), found
+@pytest.mark.parametrize("days", [-60, 60])
+async def test_whether_it_was_signed_while_the_certificate_was_valid_is_not_known(form, anna, judge, days):
+    found = await verify(await signed_by(form, anna), judge._replace(moment=NOW + timedelta(days=days)))
+    assert found.status == "indeterminate", found
+    assert any("was not valid then" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_short_key_proves_nothing(form, authority, judge):
+    found = await verify(await signed_by(form, Someone(f"8{RPPS}", authority, bits=1024)), judge)
+    assert found.status == "indeterminate", found
+    assert any("too weak" in reason for reason in found.reasons)
+
+
+async def test_a_broken_digest_proves_nothing(anna, judge):
+    found = await verify(Signed(await anna.message("sha1"), "application/pkcs7-mime"), judge)
+    assert found.status == "indeterminate" and any("too weak" in reason for reason in found.reasons), found
+    old = anna.xml(CDA).replace(b"http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", b"http://www.w3.org/2000/09/xmldsig#rsa-sha1")
+    found = await verify(Signed(old, "text/xml"), judge)
+    assert found.status == "indeterminate" and any("#rsa-sha1`" in reason for reason in found.reasons), found
+
+
+@pytest.mark.parametrize(
+    ("signers", "certificates", "said"), [(0, 1, "not signed"), (2, 1, "several signatures"), (1, 0, "does not carry the certificate")]
+)
+async def test_a_message_that_nobody_or_several_signed_cannot_be_judged(anna, judge, signers, certificates, said):
+    message = cms.ContentInfo.load(await anna.message("sha256"))
+    data = message["content"]
+    data["signer_infos"] = cms.SignerInfos([data["signer_infos"][0]] * signers)
+    data["certificates"] = cms.CertificateSet([one.chosen for one in data["certificates"]][:certificates])
+    found = await verify(Signed(message.dump(force=True), "application/pkcs7-mime"), judge)
+    assert found.status == "indeterminate" and said in found.reasons[0], found
+
+
+async def test_how_a_document_is_presented_is_signed_too_or_nothing_is_said(anna, judge):
+    signed = anna.xml(CDA)
+    for before, after in ((b'<?xml-stylesheet href="other.xsl"?>', b""), (b"", b"<?other?>")):
+        found = await verify(Signed(before + signed + after, "text/xml"), judge)
+        assert found.status == "indeterminate" and "beside the document" in found.reasons[0], found
+    assert (await verify(Signed(b"<!-- printed -->" + signed, "text/xml"), judge)).status == "passed"
+
+
+@pytest.mark.parametrize("added", [b"%other\n", b"%PDF-1.7\n1 0 obj<<>>endobj\n%%EOF\n"])
+async def test_what_follows_a_signed_pdf_and_is_no_version_of_it_fails(anna, judge, added):
+    signed = await anna.pdf(pdf())
+    assert (await verify(Signed(signed + b"\r\n", "application/pdf"), judge)).status == "passed"
+    assert (await verify(Signed(signed + added, "application/pdf"), judge)).status == "failed"
+
+
+async def test_nothing_of_an_author_is_logged(anna, judge, caplog):
+    await verify(await signed_by("cms", anna), judge._replace(moment=NOW + timedelta(days=60)))
+    assert RPPS not in caplog.text
 
 
 @every_form
