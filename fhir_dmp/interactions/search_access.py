@@ -119,7 +119,7 @@ async def of_patient(context: Context, url: Url, given: Given) -> Sight:
 
 
 def _of(met: enforcement.Known) -> Sight:
-    if isinstance(met.left(enforcement.DOCUMENTS), Decision):
+    if any(isinstance(met.left(name), Decision) for name in (enforcement.DOCUMENTS, "Patient")):
         raise enforcement.refused()
     return met.sight
 
