@@ -3,15 +3,20 @@
 Code de la santé publique L1111-14 to L1111-19; https://hl7.org/fhir/R5/patient-operation-merge.html
 
 Who was let into one of the two was not let into both: he is let in by the dossier that goes on, or asks the holder again. Who was kept
-out of one is kept out of both.
+out of one is kept out of both; and who is kept out while they are one is kept out of both when they are parted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from fhir_dmp.consent.directives import INACTIVE, ONE_SPEAKS, WILLS, read
+from fhir_dmp.consent.compiling import team
+from fhir_dmp.consent.directives import INACTIVE, ONE_SPEAKS, WILLS, Directive, Resolve, read
+from fhir_dmp.fhir.instants import MIN_MS
 
-ALONG = frozenset({"block", "mask", WILLS})
+RESTRICTING = frozenset({"block", "mask"})
+ALONG = RESTRICTING | {WILLS}
+LETTING = frozenset({"access", "administrator", "mandate"})
+TEAM = "team"
 
 
 class Carried(NamedTuple):
@@ -44,3 +49,45 @@ def carried(resource: Mapping[str, Any]) -> Carried:
 
 def _ended(resource: Mapping[str, Any], name: str, value: object) -> Carried:
     return Carried({**resource, name: value}, True)
+
+
+def restricts(directive: Directive) -> bool:
+    """Whether a Consent keeps somebody out: a block, a mask, an opposition.
+
+    >>> restricts(Directive(id="", category="feed", active=True, permits=False))
+    True
+    """
+    return directive.active and (directive.category in RESTRICTING or (directive.category in ONE_SPEAKS and not directive.permits))
+
+
+def lets(resource: Mapping[str, Any], resolve: Resolve, since_ms: int = MIN_MS) -> frozenset[tuple[str, str]]:
+    """Whom a CareTeam or a Consent lets in at since_ms or later: (category, name or logical id), (category, "") for a use.
+
+    resolve: reference -> who it names.
+    """
+    if resource["resourceType"] == "CareTeam":
+        return frozenset((TEAM, one.who) for one in team([resource], resolve) if one.until_ms > since_ms)
+    one = read(resource, resolve)
+    if one is None or not one.active or not one.permits or one.until_ms <= since_ms:
+        return frozenset()
+    if one.category in LETTING:
+        return frozenset((one.category, who) for who in one.names | one.related)
+    return frozenset({(one.category, "")} if one.category in ONE_SPEAKS else ())
+
+
+def without(resource: Mapping[str, Any], gone: frozenset[tuple[str, str]], resolve: Resolve) -> Mapping[str, Any] | None:
+    """The same without those who are let in no longer; None where it lets in none of them. gone, resolve: as of `lets`."""
+    if lets(resource, resolve).isdisjoint(gone):
+        return None
+
+    def left(listed: Any, alone: Callable[[Any], Mapping[str, Any]]) -> list[Any]:
+        return [one for one in listed or () if lets(alone(one), resolve).isdisjoint(gone)]
+
+    if resource["resourceType"] == "CareTeam":
+        members = left(resource.get("participant"), lambda one: {**resource, "participant": [one]})
+        return {**resource, "participant": members} if members else {**resource, "status": INACTIVE}
+    provision = resource["provision"]
+    actors = left(provision.get("actor"), lambda one: {**resource, "provision": {**provision, "actor": [one]}})
+    if not actors:
+        return {**resource, "status": INACTIVE}
+    return {**resource, "provision": {**provision, "actor": actors}}

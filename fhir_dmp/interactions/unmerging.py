@@ -4,7 +4,7 @@ https://hl7.org/fhir/R5/patient-operation-merge.html (the reverse is this projec
 
 The dossier that had ended opens again as it was. What became of its documents meanwhile goes back with them: new versions, what replaced
 them, and masks that were set; none is taken off. What sources sent meanwhile for its holder goes there too, as the ledger of imports says.
-Rights that were given meanwhile stay where they were given.
+What was forbidden meanwhile is forbidden in both (parted_rights); rights that were given meanwhile stay where they were given.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from fhir_dmp.interactions.facts import listed
 from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES
 from fhir_dmp.interactions.merged_rows import RIGHTS, Copying, renamed, roots, versions_of
 from fhir_dmp.interactions.merging import Pair
+from fhir_dmp.interactions.parted_rights import Parting
 from fhir_dmp.store import joining, takeover
 from fhir_dmp.store.ledger import Ledger
 from fhir_dmp.store.rows import Change, NewRow, Row
@@ -165,7 +166,7 @@ def _relabelled(row: Row, visible: Any) -> NewRow:
 
 
 async def _parted(inside: Context, pair: Pair, leaving: _Leaving) -> Row | None:
-    """Take the copies away, open the dossier that had ended, and undo both links; the Patient that went on.
+    """Take the copies away, open the dossier that had ended under what was forbidden since, and undo both links; the Patient that went on.
 
     None when something came since it was looked at what leaves: that is to be given back first.
     """
@@ -173,19 +174,33 @@ async def _parted(inside: Context, pair: Pair, leaving: _Leaving) -> Row | None:
     now = await _belonging(inside, pair, leaving.rows)
     if set(now.keys) != set(leaving.keys) or await joining.state(inside.transaction, leaving.keys) != leaving.state:
         return None
+    parting = Parting(inside, pair.ids, frozenset(leaving.keys), await _since_ms(inside, ended, pair))
+    forbidden, forbidden_there = await parting.changes()
     await joining.drop(inside.transaction, leaving.keys)
     asked = f"Patient/{pair.target}/$unmerge?{pair.asked}"
     value = _unlinked(ended, REPLACED_BY, pair.target)
     changes = [merging.changed_patient(inside, ended, pair.source, {**value, "active": True})]
-    changes += await merging.opening_switched(inside, pair.ids.source, True)
+    changes += [*await merging.opening_switched(inside, pair.ids.source, True), *forbidden]
     inside.enforcer.ledger.patient = pair.source
     await writing.write(inside, changes, kind="operation", asked=asked)
     await merging.told_holder(inside, pair.ids.source, notices.UNMERGE)
     changed = merging.changed_patient(inside, goes_on, pair.target, _unlinked(goes_on, REPLACES, pair.source))
     inside.enforcer.ledger.patient = pair.target
-    await writing.write(inside, [changed], kind="operation", asked=asked)
+    await writing.write(inside, [changed, *forbidden_there], kind="operation", asked=asked)
     await merging.told_holder(inside, pair.ids.target, notices.UNMERGE)
     return (await pair.patients(inside))[1]
+
+
+async def _since_ms(inside: Context, ended: Row, pair: Pair) -> int:
+    """When the dossier that ended was joined: of the first of its Patient's latest versions that say so, UTC."""
+    since_ms, place = ended.updated_ms, None
+    while versions := await inside.reads.history(key=ended.key, before=place, limit=merged.AT_ONCE):
+        for row in versions:
+            if merged.linked(json.parse(row.body or b"{}"), REPLACED_BY) != [pair.target]:
+                return since_ms
+            since_ms = row.updated_ms
+        place = versions[-1].history_place
+    return since_ms
 
 
 def _unlinked(row: Row, kind: str, other: str) -> dict[str, Any]:

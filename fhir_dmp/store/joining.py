@@ -16,6 +16,8 @@ from fhir_dmp.store.vault import Vault
 
 STAGED = "z"
 AT_ONCE = 1_000
+# A trace that was given back is in both: here it has its place in the journal, there it is a copy.
+COPIED = {"j": {"$exists": False}}
 # What is not copied as it is, or comes all the time.
 UNLIKE = ["Patient", "AuditEvent", "Consent", "CareTeam", "RelatedPerson"]
 
@@ -35,11 +37,12 @@ async def reveal(transaction: Transaction, dossier: int) -> None:
 
 @translated
 async def hide(transaction: Transaction, keys: Iterable[bytes]) -> None:
-    """Stage current rows again."""
+    """Stage current rows again, but for what stands in the journal."""
     rows = transaction._store.connection.database["resources"]
     steps = [{"$set": {STAGED: "$y"}}, {"$unset": "y"}]
     for part in _parts(keys):
-        await rows.update_many({"_id": {"$in": part}, "y": {"$exists": True}}, steps, hint="_id_", session=transaction._session)
+        where = {"_id": {"$in": part}, "y": {"$exists": True}, **COPIED}
+        await rows.update_many(where, steps, hint="_id_", session=transaction._session)
 
 
 @translated
@@ -103,10 +106,10 @@ async def behind(transaction: Transaction, source: int, target: int, *, shown: b
 
 @translated
 async def drop(transaction: Transaction, keys: Iterable[bytes]) -> None:
-    """Remove rows with all their versions. Their contents, which nothing names any more, are swept later."""
+    """Remove rows with all their versions, but for what stands in the journal. Contents that nothing names any more are swept later."""
     database = transaction._store.connection.database
     for part in _parts(keys):
-        await database["resources"].delete_many({"_id": {"$in": part}}, hint="_id_", session=transaction._session)
+        await database["resources"].delete_many({"_id": {"$in": part}, **COPIED}, hint="_id_", session=transaction._session)
         await database["versions"].delete_many({"k": {"$in": part}}, hint="instance", session=transaction._session)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fhir_dmp.audit import chain
 from tests.access.test_review_queue import queued
-from tests.access.world import INS, VISIBILITY, care_team, document, patient, related
+from tests.access.world import INS, NURSE, VISIBILITY, care_team, category, document, patient, related
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +169,109 @@ def test_what_became_of_a_document_meanwhile_goes_back_with_it(world, admin, two
     assert [one["id"] for one in listed(two.anna, two.old, more="&status=superseded")] == [two.first["id"]]
 
 
+def of_category(asker, dossier, name):
+    """Consents of a category that are in force."""
+    return [one for one in listed(asker, dossier, "Consent", "&status=active") if category(one) == name]
+
+
+def instances(*documents):
+    return [{"meaning": "instance", "reference": {"reference": f"DocumentReference/{one['id']}"}} for one in documents]
+
+
+def opposes(world, dossier):
+    """Who is not let in by an emergency: that of a call, that of whoever breaks the glass."""
+    samu, stranger = world.professional(purpose="ETREAT", regulation=True), world.professional()
+    asked = samu.get(f"DocumentReference?patient={dossier.id}"), stranger.run(f"{dossier.path}/$break-glass", justification="urgence")
+    return [one.status_code == 403 for one in asked]
+
+
+def test_what_is_forbidden_while_they_are_one_is_forbidden_in_both(world, admin, two):
+    thea, nora = world.professional(), world.professional(profession=NURSE)
+    holder, holder_there = two.holders
+    for dossier, by in ((two.old, holder), (two.new, holder_there)):
+        world.write(by, care_team(dossier, thea, nora))
+    mother = world.write(holder_there, {**related("MTH"), "patient": {"reference": two.new.path}})
+    world.deposit(two.old, two.anna, description="par règle", type="34133-9")
+    world.deposit(two.old, two.anna, description="libre")
+    world.deposit(two.new, two.bruno, description="libre aussi")
+    for dossier in (two.old, two.new):
+        for one in ("emergency-regulation", "emergency-break-glass"):
+            world.consent(dossier, one)
+    assert titles(thea, two.old) == ["ancien", "libre", "par règle"] == titles(nora, two.old)
+    joined(admin, two.old, two.new)
+    (copy,) = [one for one in listed(holder_there, two.new) if one["description"] == "ancien"]
+    world.consent(two.new, "mask", data=instances(copy, two.recent))
+    world.consent(two.new, "mask", data=instances(two.recent))
+    world.consent(two.new, "mask", code=[{"coding": [{"system": "http://loinc.org", "code": "34133-9"}]}])
+    world.consent(two.new, "block", nora, performer={"reference": f"RelatedPerson/{mother['id']}"})
+    for one in ("emergency-regulation", "emergency-break-glass"):
+        world.consent(two.new, one, permit=False)
+    world.consent(two.new, "access", late := world.professional())
+    joined(admin, two.old, two.new, "$unmerge")
+    # In the dossier that opens again, under its own ids, sealed and traced.
+    assert titles(thea, two.old) == ["libre"]
+    assert thea.get(f"DocumentReference/{two.first['id']}").status_code == 404
+    assert titles(nora, two.old) is None
+    assert opposes(world, two.old) == [True, True]
+    assert titles(late, two.old) is None
+    masks, (block,) = of_category(holder, two.old, "mask"), of_category(holder, two.old, "block")
+    assert len(masks) == 2
+    assert [one["provision"]["data"] for one in masks if "data" in one["provision"]] == [instances(two.first)]
+    assert block["performer"] == [{"display": "of the other dossier"}]
+    (said,) = of_category(holder, two.old, "emergency-regulation")
+    assert said["provision"]["type"] == "deny"
+    told = str(listed(holder, two.old, "AuditEvent"))
+    for one in (*masks, block, said):
+        assert two.new.id not in str(one) and one["patient"] == {"reference": two.old.path}
+        parts = {part["name"]: part.get("valueCode") for part in holder.get(f"Consent/{one['id']}/$verify").json()["parameter"]}
+        assert parts["seal"] == "passed"
+        assert f"Consent/{one['id']}" in told
+    # And in the one that went on, as it was said there.
+    assert titles(thea, two.new) == ["libre aussi"]
+    assert titles(nora, two.new) is None
+    assert opposes(world, two.new) == [True, True]
+    assert titles(late, two.new) == ["libre aussi"]
+    # Revoked in one, it is revoked there; what it had ended does not speak again, the default does.
+    world.revoke(holder, said)
+    assert opposes(world, two.old) == [False, True] and opposes(world, two.new) == [True, True]
+
+
+def test_who_is_let_in_no_longer_is_so_by_neither(world, admin, two):
+    """Access and teams, of the dossier that goes on or of a copy; blocks that were set again in a copy, or lifted there."""
+    holder, holder_there = two.holders
+    both, copied, member, kept, blocked, freed = (world.professional() for _ in range(6))
+    world.consent(two.old, "access", both, kept)
+    world.consent(two.old, "access", copied)
+    world.write(holder, care_team(two.old, member, kept))
+    team = world.write(holder_there, care_team(two.new, member, kept))
+    own = world.consent(two.new, "access", both)
+    for one in (two.old, two.new):
+        world.consent(one, "access", blocked, freed)
+    world.revoke(holder, world.consent(two.old, "block", blocked))
+    world.consent(two.old, "block", freed)
+    joined(admin, two.old, two.new)
+    copies = {category(one) + actor["reference"]["identifier"]["value"]: one
+              for one in listed(holder_there, two.new, "Consent") for actor in one["provision"].get("actor", ())}  # fmt: skip
+    world.revoke(holder_there, own)
+    world.revoke(holder_there, copies["access" + copied.rpps])
+    assert holder_there.put(f"CareTeam/{team['id']}", {**team, "participant": team["participant"][1:]}).status_code == 200
+    again = copies["block" + blocked.rpps]
+    assert holder_there.put(f"Consent/{again['id']}", {**again, "status": "active"}).status_code == 200
+    world.revoke(holder_there, copies["block" + freed.rpps])
+    assert titles(freed, two.new) is not None and titles(blocked, two.new) is None
+    joined(admin, two.old, two.new, "$unmerge")
+    for one in (both, copied, member, blocked, freed):
+        assert titles(one, two.old) is None
+    for one in (both, member, blocked):
+        assert titles(one, two.new) is None
+    assert titles(kept, two.old) == ["ancien"] and titles(kept, two.new) == ["récent"] == titles(freed, two.new)
+    # Joined and parted once more, nothing of it is lost.
+    joined(admin, two.old, two.new)
+    assert titles(blocked, two.new) is None
+    joined(admin, two.old, two.new, "$unmerge")
+    assert titles(blocked, two.old) is None and titles(blocked, two.new) is None
+
+
 def proved(asker, trace):
     """$proof of a trace, values by name, the path as a list; it is waited for until a signed head covers the trace."""
     while (answer := asker.get(f"AuditEvent/{trace['id']}/$proof")).status_code == 503:
@@ -215,6 +318,18 @@ def test_a_trace_that_goes_back_is_proved_where_it_stands(world, admin, two):
         assert "salt" not in told and included(told, told["commitment"])
         assert two.holders[0].get(f"AuditEvent/{told['id']}").status_code in (403, 404)
         assert one["id"] != told["id"]
+
+
+def test_a_trace_that_went_back_stays_where_it_was_made_however_often_they_are_joined(world, admin, two):
+    joined(admin, two.old, two.new)
+    (copy,) = [one for one in listed(two.anna, two.new) if one["description"] == "ancien"]
+    assert two.anna.get(f"DocumentReference/{copy['id']}").status_code == 200
+    told = [one["id"] for one in listed(two.holders[1], two.new, "AuditEvent") if f"DocumentReference/{copy['id']}" in str(one)]
+    journal = [one for one in told if "id" not in proved(two.holders[1], {"id": one})]
+    assert journal
+    for operation in ("$unmerge", "$merge", "$unmerge"):
+        joined(admin, two.old, two.new, operation)
+        assert {one["id"] for one in listed(two.holders[1], two.new, "AuditEvent")} >= set(journal), operation
 
 
 def test_contents_and_seals_are_as_good_as_before(world, admin, two):
