@@ -43,9 +43,11 @@ class Signers:
 
         speaks_for: identifiers of his structure or host. 422 when a seal is there and wrong, or absent and required.
         """
-        text, octets = (header, body) if header else bundle_seal(body) if is_bundle and b'"signature"' in body else ("", body)
         if not self.trusted:
             return Message(digest(body))
+        # Its name may be written with escapes.
+        within = is_bundle and (b'"signature"' in body or b"\\u" in body)
+        text, octets = (header, body) if header else bundle_seal(body) if within else ("", body)
         if not text:
             if kind in self.required:
                 raise wrong("this sender seals his messages, and this one has no seal")

@@ -14,6 +14,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.signing.jws import Signer
 from fhir_dmp.signing.keys import new_key, public
 from fhir_dmp.signing.message import Signers, bundle_seal
+from fhir_dmp.signing.seal import digest
 from tests.access.world import INS, World, document, number
 from tests.exchange.test_sources import ended
 from tests.serving import serving
@@ -117,10 +118,19 @@ def test_the_signature_of_a_bundle_is_its_last_member(sealing, keys):
 
     assert bundle_seal(unsigned[:-1] + signed(keys, unsigned))[1] == unsigned
     assert refused(anna.post("", unsigned[:-1] + signed(keys, unsigned + b" ")))
+    # However its name is spelled, it is looked at.
+    assert refused(anna.post("", unsigned[:-1] + signed(keys, unsigned + b" ").replace(b'"signature"', b'"\\u0073ignature"', 1)))
     answer = anna.post("", unsigned[:-1] + signed(keys, unsigned))
     assert answer.status_code == 200, answer.text
     where = answer.json()["entry"][0]["response"]["location"].partition("/fhir/")[2].partition("/_history")[0]
     assert verified(anna, where)[0]["message"] == "passed"
+
+
+async def test_where_nobody_is_trusted_no_seal_is_judged():
+    sent = b'{"signature": {"sigFormat": "application/jose", "data": "AAAA"}, "resourceType": "Bundle"}'
+    for header in ("", "x..y"):
+        found = await Signers(None).check(header, sent, True, kind="host", speaks_for=(), now_ms=0)
+        assert (found.digest, found.signer) == (digest(sent), "")
 
 
 async def test_who_may_seal_for_whom(signers, keys, tmp_path):
