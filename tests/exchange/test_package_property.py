@@ -239,10 +239,17 @@ def test_a_merge_that_was_cut_off_shows_nothing_half_and_is_gone_on_with(two):
     author, id = cut.ends.reports[1]
     replacing = {"relatesTo": [{"code": "replaces", "target": {"reference": f"DocumentReference/{cut.pair.ids.get(id)}"}}]}
     two.world.deposit(cut.goes_on.dossier, author, **replacing)
+    cut.goes_on.consent("block", "carla")
     two.runner.run(cut.hide())
     assert (cut.documents(cut.ends), cut.documents(cut.goes_on)) == (None, other)
+    # What is forbidden between the steps is forbidden in both as well.
+    cut.goes_on.emergency("emergency-regulation", False)
+    two.runner.run(cut.hide())
     cut.ask("$unmerge")
     assert (cut.documents(cut.ends), cut.documents(cut.goes_on)) == (own + 1, other)
+    policies = two.runner.run(cut.store.policies({cut.pair.ids.source, cut.pair.ids.target}))
+    for policy in policies.values():
+        assert f"ps:{cut.goes_on.carla.idnps}" in {one.who for one in policy.blocks} and not policy.regulation and not policy.joined
 
 
 @pytest.mark.parametrize("parted", [False, True])
