@@ -57,6 +57,8 @@ async def _joined(inside: Context, pair: Pair) -> tuple[Row, Row]:
     ended, goes_on = await pair.patients(inside)
     if merged.linked(json.parse(ended.body), REPLACED_BY) != [pair.target]:
         raise FhirError("conflict", "the two dossiers are not joined")
+    if merged.linked(json.parse(goes_on.body), REPLACED_BY):
+        raise FhirError("conflict", "the one that went on was joined to another dossier since: those two are parted first")
     return ended, goes_on
 
 

@@ -272,6 +272,29 @@ def test_who_is_let_in_no_longer_is_so_by_neither(world, admin, two):
     assert titles(blocked, two.old) is None and titles(blocked, two.new) is None
 
 
+def test_three_that_were_joined_are_parted_from_the_last_and_restrictions_go_all_the_way(world, admin, two):
+    third, dan = world.open(), world.professional()
+    for dossier in (two.old, two.new, third):
+        world.consent(dossier, "access", dan)
+    joined(admin, two.old, two.new)
+    joined(admin, two.new, third)
+    copies = [one for one in listed(world.holder(third), third) if one["description"] in ("ancien", "récent")]
+    assert len(copies) == 2
+    world.consent(third, "mask", data=instances(*copies))
+    world.consent(third, "emergency-break-glass", permit=False)
+    between = {"source-patient": {"reference": two.old.path}}
+    assert admin.run(f"{two.new.path}/$unmerge", **between).status_code == 409
+    assert admin.run(f"{two.new.path}/$unmerge", **between, preview=True).status_code == 409
+    joined(admin, two.new, third, "$unmerge")
+    joined(admin, two.old, two.new, "$unmerge")
+    for dossier, shown in ((two.old, two.first), (two.new, two.recent), (third, None)):
+        assert titles(dan, dossier) == []
+        stranger = world.professional()
+        assert stranger.run(f"{dossier.path}/$break-glass", justification="urgence").status_code == 403
+        masks = of_category(world.holder(dossier), dossier, "mask")
+        assert [one["provision"]["data"] for one in masks] == [instances(shown)] if shown else [instances(*copies)]
+
+
 def proved(asker, trace):
     """$proof of a trace, values by name, the path as a list; it is waited for until a signed head covers the trace."""
     while (answer := asker.get(f"AuditEvent/{trace['id']}/$proof")).status_code == 503:
