@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from fhir_dmp.dmp import documents
 from fhir_dmp.fhir import json
@@ -40,6 +41,13 @@ IDNPS_OF_RPPS = "8"
 _JUDGES = ThreadPoolExecutor(1, "author")
 
 
+class Proof(NamedTuple):
+    """A Provenance, and its row."""
+
+    value: dict
+    row: Row
+
+
 async def run(context: Context, url: Url, given: Given) -> Answer:
     """Parameters `seal`, `message`, `author` (code) and `reason` (string, each begins with what it is about)."""
     admit(context, url.type, "r")
@@ -58,20 +66,20 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
     return Answer(200, json.dump({"resourceType": "Parameters", "parameter": listed}))
 
 
-async def provenances(context: Context, row: Row, id: str) -> list[dict]:
+async def provenances(context: Context, row: Row, id: str) -> list[Proof]:
     """Everything that vouches for a version, or for the resource whatever its version, newest first; whoever sees it."""
     vault = context.store.vault
     about = narrow.to_mongo(Has("target", ReferenceIs(row.type, id)), "Provenance", vault.hash64, vault.locate).filter
     rows = await context.reads.find(about, types=("Provenance",), dossiers=(row.dossier,), limit=MOST_PROOFS)
     version = f"{row.type}/{id}/_history/{version_id(row.version)}"
     named = {version, f"{row.type}/{id}", f"{context.base_url}/{version}", f"{context.base_url}/{row.type}/{id}"}
-    values = [json.parse(one.body) for one in rows if one.body is not None]
-    return [one for one in values if any(target.get("reference") in named for target in one.get("target") or ())]
+    found = [Proof(json.parse(one.body), one) for one in rows if one.body is not None]
+    return [one for one in found if any(target.get("reference") in named for target in one.value.get("target") or ())]
 
 
-async def host_seal(context: Context, row: Row, id: str, proofs: Sequence[dict]) -> tuple[Verdict, Opened | None]:
+async def host_seal(context: Context, row: Row, id: str, proofs: Sequence[Proof]) -> tuple[Verdict, Opened | None]:
     """Whether the stored version is the one that the host sealed, and what the seal says."""
-    texts = [text for one in proofs for form, text in signatures(one) if form == jws.FORM and is_seal(text)]
+    texts = [text for one in proofs for form, text in signatures(one.value) if form == jws.FORM and is_seal(text)]
     if not texts:
         where = "in the directory, which is not sealed" if row.dossier == COMMON else "kept without a seal"
         return indeterminate(f"the resource is {where}"), None
@@ -121,7 +129,7 @@ async def digest_of_row(contents: Contents, row: Row) -> str:
 # ---- level 3
 
 
-async def author(context: Context, row: Row, id: str, proofs: Sequence[dict], sealed: tuple[Verdict, Opened | None]) -> Verdict:
+async def author(context: Context, row: Row, id: str, proofs: Sequence[Proof], sealed: tuple[Verdict, Opened | None]) -> Verdict:
     """The signatures of its author that a document carries, and those that came beside it."""
     value = json.parse(row.body or b"{}")
     if row.type == BINARY:
@@ -136,15 +144,16 @@ async def author(context: Context, row: Row, id: str, proofs: Sequence[dict], se
     # What was here, signed, while the certificate was valid stays signed when the certificate has expired.
     at_ms = from_instant(statement.at) if statement is not None and sealed[0].status == PASSED else context.now_ms()
     moment, trusted = datetime.fromtimestamp(at_ms / 1000, UTC), context.settings.authorities
-    apart = [(form, text) for one in proofs for form, text in signatures(one) if not is_seal(text) and _by_author(one)]
+    beside = [one.value for one in proofs if _by_author(one.value) and (context.enforcer is None or _with(one.row, row))]
+    apart = [(form, text) for one in beside for form, text in signatures(one) if not is_seal(text)]
     verdicts = []
     for part, kind in parts:
         octets = await _octets(context, part)
-        beside = tuple(apart) if part is parts[0][0] else ()
+        own = tuple(apart) if part is parts[0][0] else ()
         if octets is None:
             verdicts.append(failed("the content is gone"))
         else:
-            signed = (octets, kind, beside)
+            signed = (octets, kind, own)
             verdicts.append(await asyncio.get_running_loop().run_in_executor(_JUDGES, _judged, trusted, announced, moment, signed))
     return together(verdicts) if verdicts else indeterminate("the document has no content kept here")
 
@@ -162,6 +171,11 @@ def _by_author(provenance: dict) -> bool:
     """Whether a Provenance does not hold the seal of a message."""
     codings = (provenance.get("activity") or {}).get("coding") or ()
     return not any(one.get("code") == "message" for one in codings)
+
+
+def _with(proof: Row, row: Row) -> bool:
+    """Whether a Provenance came with a document, and has its lineage: what others say beside it neither proves nor disproves anything."""
+    return not {one["rt"] for one in facts.listed(proof)}.isdisjoint(one["rt"] for one in facts.listed(row))
 
 
 async def _contents(context: Context, row: Row, value: dict) -> list[tuple[Row, str]]:

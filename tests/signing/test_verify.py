@@ -1,9 +1,12 @@
 """$verify: three levels of proof, each passed, indeterminate or failed, with reasons."""
 
+import base64
 import json
 
 from fhir_dmp.signing.keys import SealKeys
+from tests.access.test_deposits import posted, stored, submission
 from tests.access.world import VISIBILITY, document
+from tests.signing.test_author import Someone
 
 
 def verified(by, where):
@@ -27,6 +30,41 @@ def test_what_was_deposited_is_verified_by_whoever_reads_it(world):
         assert "message: the message that brought it was not sealed by its sender" in reasons
         assert "author: the document carries no signature of its author" in reasons
     assert verified(anna, report["content"][0]["attachment"]["url"])[0]["seal"] == "passed"
+
+
+def signed_beside(dossier, by, value, octets, *targets):
+    """A deposit with a signature beside it. octets: the JWS. targets: what else it says that it signs."""
+    signature = {
+        "type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.1"}],
+        "when": "2026-11-22T10:00:00Z",
+        "who": by.reference,
+        "sigFormat": "application/jose",
+        "data": base64.b64encode(octets).decode(),
+    }
+    named = ("urn:uuid:00000000-0000-4000-8000-00000000d000", *targets, dossier.path)
+    proof = {"resourceType": "Provenance", "target": [{"reference": one} for one in named], "recorded": "2026-11-22T10:00:00Z"}
+    proof |= {"agent": [{"who": by.reference}], "signature": [signature]}
+    sent = submission(dossier, by, value, more=(posted(proof, "urn:uuid:00000000-0000-4000-8000-00000000e000"),))
+    (id,) = stored(by.post("", sent), "DocumentReference")
+    return f"DocumentReference/{id}"
+
+
+def test_a_signature_beside_a_document_counts_where_it_came_with_it(world):
+    anna, bruno = world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    world.consent(dossier, "access", bruno)
+    value = document(dossier, anna)
+    signer = Someone(f"8{anna.rpps}")
+    signature = signer.jws(base64.b64decode(value["content"][0]["attachment"]["data"]), detached=True)
+    where = signed_beside(dossier, anna, value, signature)
+    found, reasons = verified(anna, where)
+    assert found["author"] == "indeterminate" and any("no authority is trusted here" in reason for reason in reasons)
+    assert any("an author of the document" in reason for reason in reasons)
+    # What a colleague says of it beside a document of his own neither proves nor disproves anything.
+    own = signed_beside(dossier, bruno, document(dossier, bruno), signature, where)
+    assert verified(anna, where) == (found, reasons)
+    found, reasons = verified(bruno, own)
+    assert found["author"] == "failed" and "author: the JWS does not hold: the signature does not fit the octets" in reasons
 
 
 def test_who_may_not_read_may_not_verify(world):
