@@ -11,7 +11,7 @@ from fhir_dmp.dmp import spaces
 from fhir_dmp.dmp.documents import WITHDRAWN
 from fhir_dmp.dmp.habilitation import FEED, PATIENT, WRITE
 from fhir_dmp.dmp.lifecycle import GESTIONNAIRE_REASONS, step
-from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT
+from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL
 
 # ---- conditions used by several acts
 
@@ -96,7 +96,7 @@ DEPOSIT_RULES = (
     refuse("dossier-closed", lambda s: s.closed and not s.deceased),
     refuse("rights-lost", lambda s: s.rights_lost and not s.deceased),
     refuse("holder-deceased", lambda s: s.deceased and not (s.professional or s.request.kind in MACHINES)),
-    refuse("structure-blocked", lambda s: s.request.kind == "structure" and s.blocked),
+    refuse("structure-blocked", lambda s: s.request.kind in MACHINES and s.blocked),
     refuse("purpose-is-not-care", lambda s: s.professional and bool(s.request.purposes) and not s.request.purposes & s.law.care_purposes),
     refuse("no-import-without-permit", lambda s: s.request.kind == "host" and s.request.source != "transfer" and not imports(s)),
     Rule("never-by-certificate", REFUSE, lambda s: not_for_structures(s) if s.request.kind == "structure" else when(False)),
@@ -105,6 +105,7 @@ DEPOSIT_RULES = (
         REFUSE,
         lambda s: when(False) if s.professional or s.request.kind in MACHINES else Labelled(INVISIBLE_PATIENT),
     ),
+    Rule("hides-from-himself", REFUSE, lambda s: Labelled(INVISIBLE_RL) if s.request.kind == "representative" else when(False)),
     Rule("not-writable", REFUSE, lambda s: Not(writable(s)) if s.professional or s.request.kind == "feed" else when(False)),
     permit("professional", lambda s: s.professional),
     permit("structure", lambda s: s.request.kind == "structure"),

@@ -44,6 +44,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "Le titre de parent ou de tuteur n'est pas valable à cet instant.",
         "The title of parent or guardian is not valid at this instant.",
     ),
+    "hides-from-himself": (
+        "Un représentant légal ne cache rien aux représentants légaux.",
+        "A legal representative hides nothing from legal representatives.",
+    ),
     "unrelated": (
         "Aucune relation de soin, aucun accord, aucun accès d'urgence.",
         "No care relationship, no consent, no emergency access.",

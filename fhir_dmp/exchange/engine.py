@@ -345,7 +345,8 @@ class _Run:
         rows = tuple(row for part in every if (row := answers[part.place][1]) is not None)
         first = made[0].stamped.row
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
-        entry = Entry(changes, Receipt(unit.keys, made[0].key, first.type, stored), tuple(entry.receipt for entry, _ in built))
+        others = tuple(entry.receipt for entry, _ in built)
+        entry = Entry(changes, Receipt(unit.keys, made[0].key, first.type, stored), others, covered=made[0].covered)
         return Ready(unit, entry, every_told, _in_order(unit, answers))
 
     def _came_before(self, parts: Sequence[Unit], lines: Mapping[str, Line | None], links: Links) -> dict[str, tuple[Result, Part | None]]:
@@ -413,7 +414,8 @@ class _Run:
         stored = Stored(unit.version, unit.digest, row.version, self.engine.job, 201 if created else 200)
         told = (own, *(Told(one.row, one.id, made.patient) for one in made.superseded))
         joined = self.engine.foreign.joined.passed(dossier_in(made.key)) if made.key and dossier_in(made.key) != row.dossier else ()
-        return Entry(changes, Receipt(unit.keys, made.key or row.key, row.type, stored, made.promises, joined=joined)), told
+        receipt = Receipt(unit.keys, made.key or row.key, row.type, stored, made.promises, joined=joined)
+        return Entry(changes, receipt, covered=made.covered), told
 
     async def _flush_if_full(self) -> None:
         if max(len(self.group), len(self.people)) >= GROUP or self.size >= GROUP_BYTES:

@@ -4,13 +4,12 @@ https://interop.esante.gouv.fr/ig/fhir/pdsm/ ; what may be deposited is decided 
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp import documents, identity
+from fhir_dmp.dmp.documents import STATUSES
 from fhir_dmp.dmp.identity import INS_SYSTEMS
-from fhir_dmp.dmp.visibility import labels_of
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange import mapping, people, together, waiting
 from fhir_dmp.exchange.joined import Joined, at_home
@@ -35,7 +34,7 @@ from fhir_dmp.exchange.units import RESOURCE, Unit
 from fhir_dmp.exchange.waiting import CODE, IDENTITY, Held
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference, rewrite
-from fhir_dmp.interactions import depositing, enforcement, match, merged, octets
+from fhir_dmp.interactions import covering, depositing, enforcement, match, merged, octets
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.depositing import Item
 from fhir_dmp.interactions.enforcement import Enforcer
@@ -57,7 +56,7 @@ _STAND_IN = b"stand-in "
 class Made:
     """A unit ready to be stored. stamped: itself first, then what it supersedes. promises: of contents it points to. issues: to tell.
 
-    key: by which the ledger knows it, None for that of its row.
+    key: by which the ledger knows it, None for that of its row. covered: lineages that it, or what comes with it, hides, see covering.
     """
 
     checked: Checked
@@ -68,6 +67,7 @@ class Made:
     promises: tuple[Promise, ...] = ()
     issues: tuple[Issue, ...] = ()
     key: bytes | None = None
+    covered: tuple[tuple[int, int, int, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -359,6 +359,8 @@ class Foreign:
             if error.kind == "forbidden":
                 raise FhirError("forbidden", await self._why(acting, dossier, items[0].checked.type)) from None
             raise
+        hidden = covering.taken(acting)
+        self.context.store.changed(one.after for one in hidden)
         made = []
         for place, (unit, item, body) in enumerate(zip(units, items, whole, strict=True)):
             if place in before:
@@ -367,14 +369,16 @@ class Foreign:
             await in_step()
             stamped = await self._stamped(acting, unit, item, dossier)
             made.append(Made(item.checked, stamped, before.get(place, []), item.row, met.patient))
+        made[0].covered = tuple(one.relabelled(met.now_ms) for one in hidden)
         return made
 
     async def _carried(self, item: Item, dossier: int) -> None:
         """A content that comes by itself belongs to the documents that point to it: it is seen as they are, by the strictest of them."""
         rows = await self._carriers(item.id, dossier)
-        lineages = sorted((row.visible for row in rows if isinstance(row.visible, dict)), key=lambda one: one["lb"].bit_count())
+        lineages = [row.visible for row in rows if isinstance(row.visible, dict)]
         if lineages:
-            item.origin = (item.origin or Origin())._replace(lineage=lineages[-1])
+            strictest = max(lineages, key=lambda one: (one["st"] == STATUSES.index(documents.WITHDRAWN), one["lb"].bit_count()))
+            item.origin = (item.origin or Origin())._replace(lineage=strictest)
 
     def expect(self, contents: Iterable[Unit]) -> None:
         """These contents come one after the other, and nothing else before them."""
@@ -393,15 +397,15 @@ class Foreign:
     async def _superseded(self, acting: Context, item: Item, replaced: Sequence[str], dossier: int) -> list[Stamped]:
         """What a document replaces. Its lineage, labels included, goes on in all that comes with it."""
         found: list[Stamped] = []
-        lineages = []
+        rows = []
         for text in replaced:
             said = parse_reference(text, (acting.base_url,))
             row = await acting.store.load(acting.store.vault.locate(DOCUMENT, said.id))
             if row is None or row.deleted or row.dossier != dossier:
                 raise FhirError("not-found", "the document it replaces has not come", f"{DOCUMENT}.relatesTo")
-            lineages.append(row.visible)
+            rows.append((row, said.id))
             found += depositing.superseded(acting, row, said.id)
-        item.lineages = lineages
+        item.replaced = rows
         return found
 
     async def _why(self, acting: Context, dossier: int, type_name: str) -> str:
@@ -423,8 +427,7 @@ class Foreign:
         given = {"method": "POST" if item.row is None else "PUT", "id": item.id, "current": item.row, "content": content}
         own = dossier if checked.type == BINARY else None
         draw = self.hashing.random(*unit.seed)
-        stamped = stamp(drawing(acting, draw), checked, dossier=own, origin=item.origin, **given)
-        return _as_strong(stamped, item.row)
+        return stamp(drawing(acting, draw), checked, dossier=own, origin=item.origin, **given)
 
     # References
 
@@ -540,14 +543,3 @@ class Foreign:
 def _told(read: _Read) -> tuple[Issue, ...]:
     said = "`{}` has not come from this source: it stays a name"
     return tuple(Issue("warning", "incomplete", said.format(text[:100])) for text in read.nameless)
-
-
-def _as_strong(stamped: Stamped, before: Row | None) -> Stamped:
-    """Labels of the new version beside those of the one before: an import weakens none, and hides what it says is hidden."""
-    row = stamped.row
-    if before is None or not isinstance(row.visible, dict) or not isinstance(before.visible, dict):
-        return stamped
-    own = labels_of(json.parse(row.body).get("meta", {}).get("security") or ())
-    bits = sum(LABEL_BITS[label] for label in own if label in LABEL_BITS)
-    visible = {**row.visible, "lb": row.visible.get("lb", 0) | before.visible.get("lb", 0) | bits}
-    return replace(stamped, change=stamped.change._replace(row=row._replace(visible=visible)))

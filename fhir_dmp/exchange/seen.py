@@ -72,6 +72,10 @@ class Seen:
             kept = (new.key, new.dossier, new.type, new.version, new.updated_ms, new.method, new.deleted, new.body, new.content)
             self._rows[new.key] = Row(*kept, self64=new.self64, visible=new.visible)
 
+    def changed(self, rows: Iterable[Row]) -> None:
+        """What is stored next makes these rows so."""
+        self._rows |= {row.key: row for row in rows}
+
     def decided(self) -> None:
         """A transaction has ended: policies are read anew for the next one."""
         self._openers, self.carriers = {}, {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from fhir_dmp.consent.decide import Decision
 from fhir_dmp.dmp import documents, spaces
+from fhir_dmp.dmp.visibility import VISIBILITY, labels_of
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir.tables import compartment, element
 from fhir_dmp.interactions.prepare import Checked
@@ -52,6 +53,14 @@ def of_contents(value: Mapping[str, Any], sent: Mapping[str, Mapping[str, Any]])
         if "hash" in attachment and "".join(attachment["hash"].split()) != digest:
             faults.append(Issue("error", "business-rule", f"the SHA-1 of the content is `{digest}`, not what `hash` says", f"{place}.hash"))
     return faults
+
+
+def of_labels(value: Mapping[str, Any]) -> list[Issue]:
+    """Labels of visibility where they would mean nothing: they stand on documents, and what is deposited with one shares its labels."""
+    kind, said = value["resourceType"], (value.get("meta") or {}).get("security") or ()
+    found = sorted(labels_of([{"coding": said}]) & frozenset(VISIBILITY))
+    where = f"`{DOCUMENT}.securityLabel`" if kind == DOCUMENT else f"`{DOCUMENT}.securityLabel` of the document it is deposited with"
+    return [Issue("error", "business-rule", f"`{label}` is said in {where}", f"{kind}.meta.security") for label in found]
 
 
 def tell(faults: list[Issue]) -> None:

@@ -9,15 +9,15 @@ from functools import cache
 from typing import Any
 
 from fhir_dmp.consent import companions, labelling
-from fhir_dmp.consent.predicate import DepositedBy, facts_of, matches
+from fhir_dmp.consent.predicate import LABEL_BITS, DepositedBy, facts_of, matches
 from fhir_dmp.consent.rules import MACHINES
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import SUPERSEDED, WITHDRAWN, Facts
-from fhir_dmp.dmp.visibility import VISIBILITY, labels_of, unknown
+from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, VISIBILITY, labels_of, unknown
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference, references
-from fhir_dmp.interactions import deposit_faults, enforcement, facts, reviewing, shown
+from fhir_dmp.interactions import covering, deposit_faults, enforcement, facts, reviewing, shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
@@ -35,8 +35,8 @@ NOWHERE = "the reference leads to no resource of this dossier"
 class Item:
     """One resource that is sent. id: given or to be given, None for one the store chooses. row: the version it replaces.
 
-    own: that version came from this very source, as the ledger of imports says. lineages: facts of the documents it replaces, where the
-    sender need not see them; `relatesTo` then names none.
+    own: that version came from this very source, as the ledger of imports says. replaced: the documents it replaces, by their ids, where
+    the sender need not see them; `relatesTo` then names none.
 
     Filled in by `decided`: checked: as it will be stored; origin: what its deposit fixes.
     """
@@ -46,7 +46,7 @@ class Item:
     row: Row | None = None
     origin: Origin | None = None
     own: bool = False
-    lineages: Sequence[Mapping[str, Any]] = ()
+    replaced: Sequence[tuple[Row, str]] = ()
 
     @property
     def address(self) -> str:
@@ -77,7 +77,7 @@ async def decided(
     if met.policy is None:
         raise enforcement.refused()
     named = await facts.named_by(context, [text for one in items for text in one.checked.references])
-    reviewing.taken(context)  # of an attempt before this one
+    reviewing.taken(context), covering.taken(context)  # of an attempt before this one
     predecessors: list[Stamped] = []
     for one in items:
         if one.checked.type == DOCUMENT:
@@ -86,7 +86,7 @@ async def decided(
     lineage = cache(lambda place: _lineage(context, met, items[place]))
     for one in items:
         if one.checked.type != DOCUMENT:
-            await _other(context, met, one, items, lineage)
+            await _other(context, met, one, items, lineage, resolved=resolved)
     await _whole(context, met, items, resolved=resolved)
     await in_step(context.transaction)
     for one in items:  # who may not write it is not told what is wrong with it
@@ -121,22 +121,29 @@ async def _document(
     told = _facts(met, value, authors, labels)
     told_all = replace(told, labels=told.labels | labels_of(value.get("securityLabel") or ()))
     decision = met.decide("deposit", told)
-    deposit_faults.tell(deposit_faults.of_type(decision, value))
+    deposit_faults.tell([*deposit_faults.of_type(decision, value), *deposit_faults.of_labels(value)])
     settle(decision)
     reviewing.noted(context, met, decision, resource=one.address)
     if faults := [*unknown(value.get("securityLabel") or ()), *labelling.faults_of_deposit(request, told_all, met.law)]:
         raise FhirError.many("business-rule", faults)
     if items:
         _contents(context, one, items)
-    lineages, stamped = list(one.lineages), []
+    before, stamped = list(one.replaced), []
     for place, text in enumerate(documents.replaced(value)):
         row, id = await _predecessor(context, met, text, f"{DOCUMENT}.relatesTo[{place}].target")
-        lineages.append(row.visible)
+        before.append((row, id))
         if f"{DOCUMENT}/{id}" not in changed:
             if documents.status_of(json.parse(row.body)) == SUPERSEDED:
                 raise FhirError("conflict", "this document is superseded already", f"{DOCUMENT}.relatesTo[{place}].target")
             stamped += superseded(context, row, id)
-    one.origin = Origin(authors, request.organization, labels, _strictest(lineages))
+    lineage = _strictest([row.visible for row, _ in before])
+    if lineage is not None and lineage["rl"] <= met.now_ms:  # a month after the first deposit nothing is hidden from the holder any more
+        labels -= {INVISIBLE_PATIENT}
+    bits = sum(LABEL_BITS[label] for label in labels) | (lineage["lb"] if lineage is not None else 0)
+    for row, id in before:
+        if more := bits & ~row.visible["lb"]:
+            context.enforcer.ledger.covered.append(covering.Covered(row, id, met.patient, more))
+    one.origin = Origin(authors, request.organization, labels, lineage)
     one.checked = _apart(context, met, one.checked)
     return stamped
 
@@ -214,10 +221,12 @@ def _apart(context: Context, met: Known, checked: Checked) -> Checked:
     return rebuilt(context, checked, body, value)
 
 
-async def _other(context: Context, met: Known, one: Item, items: Sequence[Item], lineage: Callable[[int], Mapping[str, Any]]) -> None:
+async def _other(
+    context: Context, met: Known, one: Item, items: Sequence[Item], lineage: Callable[[int], Mapping[str, Any]], *, resolved: bool
+) -> None:
     """What comes with documents shares their lineages; what comes alone is judged as the document that would carry it.
 
-    lineage: facts of a document among the items, by its place there.
+    lineage: facts of a document among the items, by its place there. resolved: as in `decided`.
     """
     kind, request = one.checked.type, met.request
     if kind in companions.SEEN_AS or kind in enforcement.PUBLIC:
@@ -235,8 +244,10 @@ async def _other(context: Context, met: Known, one: Item, items: Sequence[Item],
             settle(met.decide("withdraw", own))
     carriers = [place for place, other in enumerate(items) if other.checked.type == DOCUMENT and _carries(context, other, one)]
     lineages = [lineage(place) for place in carriers]
+    if not lineages and one.row is None and kind != "Binary" and (around := _around(items, one)):
+        lineages = [_strictest([lineage(place) for place in around])]
     if kind == "List":
-        lineages += await _listed_before(context, met, one, items)
+        lineages += await _listed_before(context, met, one, items, resolved=resolved)
     authors = frozenset({identity.HOLDER} if request.kind in HOLDERS else {request.person} - {""})
     if lineages:
         of = {"of": lineages} if kind == "List" else _one_of(lineages, kind)
@@ -249,6 +260,23 @@ async def _other(context: Context, met: Known, one: Item, items: Sequence[Item],
         decision = settle(met.decide("deposit", judged))
         reviewing.noted(context, met, decision, resource=one.address)
         one.origin = Origin(authors, request.organization, labels, carrier)
+    deposit_faults.tell(deposit_faults.of_labels(one.checked.value))
+
+
+def _around(items: Sequence[Item], one: Item) -> list[int]:
+    """Places of the documents with which something comes that none of them names: those it leads to over others, either way, else all."""
+    documents_ = [place for place, other in enumerate(items) if other.checked.type == DOCUMENT]
+    if len(documents_) < 2:
+        return documents_
+    near, reached = {one.address}, [one]
+    while reached:
+        at = reached.pop()
+        for other in items:
+            if other.address not in near and (other.address in at.checked.references or at.address in other.checked.references):
+                near.add(other.address)
+                if other.checked.type not in (DOCUMENT, "List", "Binary"):
+                    reached.append(other)
+    return [place for place in documents_ if items[place].address in near] or documents_
 
 
 def _one_of(lineages: list[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:
@@ -258,7 +286,7 @@ def _one_of(lineages: list[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:
 
 
 def _carries(context: Context, document: Item, one: Item) -> bool:
-    """Whether a document and a resource sent with it belong together: one leads to the other, or there is no other document."""
+    """Whether a document and a resource sent with it belong together: one leads to the other."""
     if one.checked.type == "Binary":
         urls = (content.get("attachment", {}).get("url", "") for content in document.checked.value.get("content") or ())
         return any(url.removeprefix(context.base_url + "/") == one.address for url in urls)
@@ -274,7 +302,7 @@ def _lineage(context: Context, met: Known, document: Item) -> Mapping[str, Any]:
     return found
 
 
-async def _listed_before(context: Context, met: Known, one: Item, items: Sequence[Item]) -> list[Mapping[str, Any]]:
+async def _listed_before(context: Context, met: Known, one: Item, items: Sequence[Item], *, resolved: bool) -> list[Mapping[str, Any]]:
     """Facts of the documents a List names that were there before."""
     new = {other.address for other in items}
     found = []
@@ -282,7 +310,7 @@ async def _listed_before(context: Context, met: Known, one: Item, items: Sequenc
         said = parse_reference(reference["reference"], (context.base_url,))
         if said.kind == "local" and said.type == DOCUMENT and said.relative not in new:
             row = await context.reads.load(context.store.vault.locate(DOCUMENT, said.id))
-            if row is None or row.deleted or row.dossier != met.number or not met.reading(row).permits:
+            if row is None or row.deleted or row.dossier != met.number or not (resolved or _met(met, row)):
                 if row is not None and row.dossier == met.number:
                     enforcement.keep(met, row)
                 raise FhirError("business-rule", NOWHERE, place)

@@ -68,7 +68,8 @@ class Ledger(msgspec.Struct):
     watched: the request names a dossier of which he sees all traces, hence also that this one was refused. authored: patient -> facts of
     his own documents, where they alone let him in: whoever does not see them shall not be told that he was let in. alone: what is asked is
     about one resource, though its address names another. apart: (kind, words, ledger) of parts of a Bundle that are told by themselves,
-    as they would be alone. told: every part that showed nothing has its trace.
+    as they would be alone. told: every part that showed nothing has its trace. covered: documents that what replaces them hides, see
+    covering.Covered; not yet stored.
     """
 
     disclosed: dict[str, dict[tuple[str, str, str], None]] = {}
@@ -88,6 +89,7 @@ class Ledger(msgspec.Struct):
     alone: bool = False
     apart: "dict[tuple[object, ...], tuple[str, str, Ledger]]" = {}
     told: bool = False
+    covered: "list[Any]" = []
 
     def note(self, patient: str, row: Row, id: str) -> None:
         """A version is about to be shown."""

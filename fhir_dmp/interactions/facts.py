@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from fhir_dmp.consent import companions, directives, notices
 from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, facts_of, row_of
 from fhir_dmp.dmp import documents, identity
-from fhir_dmp.dmp.documents import Facts
+from fhir_dmp.dmp.documents import STATUSES, WITHDRAWN, Facts
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference, reference_texts
 from fhir_dmp.interactions.context import Context
@@ -75,6 +75,8 @@ def visible(
             found["lb"] |= sum(LABEL_BITS[label] for label in told.labels)
             if kind != "DocumentReference":
                 found |= {name: origin.lineage[name] for name in ("ty", "au", "og")}
+                if origin.lineage["st"] == STATUSES.index(WITHDRAWN):  # a content that comes after its document was withdrawn
+                    found["st"] = origin.lineage["st"]
         if current is not None and isinstance(current.visible, dict):
             found |= {name: current.visible[name] for name in FIXED if name in current.visible}
     if leads_inside(context, reference_texts(value) if texts is None else texts(), dossier):

@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/http.html#create ; IHE BALP; consent.compiling
 
 from collections.abc import Sequence
 
-from fhir_dmp.interactions import policy, reviewing, sealing, tracing
+from fhir_dmp.interactions import covering, policy, reviewing, sealing, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.store.rows import Change, NewRow
@@ -25,19 +25,21 @@ async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind
     everything = [*rows, *seals, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked)]
     touched = touching(context, [change.row for change in rows])
     withdrawn = sealing.following(context, changes)
-    reviews = reviewing.taken(context)
+    reviews, covered = reviewing.taken(context), covering.taken(context)
     if context.transaction is not None:
         await context.transaction.write(everything)
         context.store.still(context.election)
         await sealing.follow(context, withdrawn)
+        await covering.cover(context, covered)
         await recompute(context, touched)
         await reviewing.store(context, reviews)
-    elif touched or withdrawn or reviews:
+    elif touched or withdrawn or reviews or covered:
 
         async def work(transaction) -> None:
             await transaction.write(everything)
             context.store.still(context.election)
             await sealing.follow(context.inside(transaction), withdrawn)
+            await covering.cover(context.inside(transaction), covered)
             await recompute(context.inside(transaction), touched)
             await reviewing.store(context.inside(transaction), reviews)
 

@@ -107,12 +107,16 @@ class Receipt(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """Changes that are stored together, with their receipt. others: of the things in it. only: no other version of it may have come."""
+    """Changes that are stored together, with their receipt. others: of the things in it. only: no other version of it may have come.
+
+    covered: (dossier, root, bits, instant) of labels that lineages get with it, see Transaction.relabel.
+    """
 
     changes: Sequence[Change]
     receipt: Receipt
     others: tuple[Receipt, ...] = ()
     only: bool = False
+    covered: tuple[tuple[int, int, int, int], ...] = ()
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
@@ -234,6 +238,8 @@ class Ledger:
                     outcomes[place] = outcome
                 stored = [place for place in fresh if outcomes[place] is None]
                 await self._write([one for place in stored for one in entries[place].receipts], lines, session)
+                for dossier, root, add, at_ms in [one for place in stored for one in entries[place].covered]:
+                    await Transaction(self.store, session, turn).relabel(dossier, root, add=add, remove=0, at_ms=at_ms)
                 if stored and (changes := traces(stored)):
                     await apply(self._connection, session, [await self.store._prepare(changes)], turn, look=look)
             self.store.still(election)

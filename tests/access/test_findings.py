@@ -238,6 +238,7 @@ def test_a_refusal_within_a_batch_is_traced(world):
 def test_a_batch_is_told_in_the_order_of_its_entries(world):
     """Whichever ends first: two hosts with one history keep one journal."""
     dossier, anna = world.open(), world.professional()
+    world.consent(dossier, "access", anna)
     made = [world.deposit(dossier, anna)["id"] for _ in range(3)]
     slow = f"Patient/{dossier.id}/$everything?_type=Provenance"
     urls = [slow, *(f"DocumentReference?patient={dossier.id}&_id={id}" for id in reversed(made))]

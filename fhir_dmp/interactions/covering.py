@@ -1,0 +1,57 @@
+"""Labels cover a whole lineage: what replaces a document and hides more than it hides all of it, in the transaction that stores it.
+
+CSP R1111-49, R1111-50; access-rules: labels cover the whole `replaces` lineage of the document
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from fhir_dmp.consent.predicate import LABEL_BITS
+from fhir_dmp.dmp.visibility import VISIBILITY
+from fhir_dmp.interactions import tracing
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.facts import listed
+from fhir_dmp.store.rows import Row
+
+
+class Covered(NamedTuple):
+    """A document that is replaced. row: as it was. id, patient: logical ids, of it and of the holder. add: bits of labels it gets."""
+
+    row: Row
+    id: str
+    patient: str
+    add: int
+
+    @property
+    def after(self) -> Row:
+        """The document with these labels."""
+        (own,) = listed(self.row)
+        return self.row.but(visible={**own, "lb": own["lb"] | self.add})
+
+    def relabelled(self, now_ms: int) -> tuple[int, int, int, int]:
+        """(dossier, root of the lineage, bits, instant) of the act, see Transaction.relabel."""
+        return self.row.dossier, listed(self.row)[0]["rt"], self.add, max(now_ms, self.row.acted_ms + 1)
+
+
+def taken(context: Context) -> list[Covered]:
+    """What was decided on, to be covered now."""
+    if context.enforcer is None:
+        return []
+    found, context.enforcer.ledger.covered = context.enforcer.ledger.covered, []
+    return found
+
+
+async def cover(inside: Context, covered: Iterable[Covered]) -> None:
+    """Give the labels to everything of the lineages, each told as the act that it is. inside: the context of the transaction."""
+    ledger = inside.enforcer.ledger
+    for one in covered:
+        dossier, root, add, at_ms = one.relabelled(inside.now_ms())
+        keys = await inside.transaction.relabel(dossier, root, add=add, remove=0, at_ms=at_ms)
+        ledger.labels = _labels(one.row), _labels(one.after)
+        await inside.transaction.write(tracing.of_act(inside, "mask", one.after, one.id, one.patient))
+        ledger.labels = None
+        ledger.acts = {**ledger.acts, "mask": ledger.acts.get("mask", frozenset()) | frozenset(keys)}
+
+
+def _labels(row: Row) -> tuple[str, ...]:
+    return tuple(sorted(label for label in VISIBILITY if LABEL_BITS[label] & listed(row)[0]["lb"]))

@@ -1,0 +1,100 @@
+"""What is deposited with a hidden document, or replaces one, is hidden with it: whatever is linked to what, and whoever replaced.
+
+CSP R1111-49, R1111-50; IHE MHD Provide Document Bundle [ITI-65]
+"""
+
+import pytest
+
+from tests.access.test_deposits import posted, stored, submission
+from tests.access.test_findings import observed, reported
+from tests.access.world import VISIBILITY, document, listed
+
+URN = "urn:uuid:00000000-0000-4000-8000-0000000000"
+MASK = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
+AROUND = ("Encounter", "Observation", "DiagnosticReport", "AllergyIntolerance")
+
+
+def around(dossier, bundle: dict) -> dict:
+    """A submission with what is linked to its document over something else, or not at all."""
+    (source,) = [entry["fullUrl"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "DocumentReference"]
+    kept = {"status": "finished", "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}}
+    encounter = {"resourceType": "Encounter", **kept, "subject": {"reference": dossier.path}}
+    seen = {**observed(dossier, "vital-signs"), "derivedFrom": [{"reference": source}]}
+    told = {**reported(dossier, "OTH"), "result": [{"reference": f"{URN}e2"}]}
+    pollen = {"resourceType": "AllergyIntolerance", "patient": {"reference": dossier.path}, "code": {"text": "pollen"}}
+    pollen["clinicalStatus"] = {
+        "coding": [{"system": "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical", "code": "active"}]
+    }
+    pollen["encounter"] = {"reference": f"{URN}e1"}
+    bundle["entry"] += [posted(one, f"{URN}e{place}") for place, one in enumerate((encounter, seen, told, pollen), 1)]
+    return bundle
+
+
+@pytest.mark.parametrize("labels", [(), ("MASQUE_PS",), ("INVISIBLE_PATIENT",)])
+def test_what_is_deposited_with_a_document_is_hidden_with_it_whatever_leads_to_it(world, labels):
+    dossier, anna, team = world.open(traitant=world.professional()), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    holder = world.holder(dossier)
+    answer = anna.post("", around(dossier, submission(dossier, anna, document(dossier, anna, labels=labels))))
+    (id,) = stored(answer, "DocumentReference")
+    blind = holder if "INVISIBLE_PATIENT" in labels else team
+    if not labels:
+        assert all(len(listed(team, dossier, name)) == 1 for name in AROUND)
+        assert holder.patch(f"DocumentReference/{id}", MASK).status_code == 200
+    for name in (*AROUND, "List", "Provenance"):
+        assert listed(blind, dossier, name) == [], name
+        for one in stored(answer, name):
+            assert blind.get(f"{name}/{one}").status_code == 404
+    assert "pollen" not in blind.get(f"{dossier.path}/$everything?_count=1000").text
+
+
+def test_of_two_documents_what_belongs_to_neither_is_hidden_with_the_more_hidden_one(world):
+    dossier, anna, team = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    both = [posted(document(dossier, anna, labels=labels), f"{URN}d{place}") for place, labels in enumerate(((), ("MASQUE_PS",)))]
+    loose = posted(observed(dossier, "vital-signs"), f"{URN}e0")
+    linked = posted({**observed(dossier, "social-history"), "derivedFrom": [{"reference": f"{URN}d0"}]}, f"{URN}e1")
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [*both, loose, linked]}
+    answer = anna.post("", bundle)
+    assert len(listed(team, dossier, "DocumentReference")) == 1
+    assert [one["id"] for one in listed(team, dossier, "Observation")] == stored(answer, "Observation")[1:]
+
+
+@pytest.mark.parametrize("how", ["ITI-105", "ITI-65"])
+@pytest.mark.parametrize("label", ["MASQUE_PS", "INVISIBLE_PATIENT"])
+def test_what_replaces_a_document_and_hides_more_hides_all_of_it(world, how, label):
+    dossier, anna, team = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    made, other = world.deposit(dossier, anna), world.deposit(dossier, anna)
+    blind = world.holder(dossier) if label == "INVISIBLE_PATIENT" else team
+    assert len(listed(blind, dossier, "DocumentReference")) == 2
+    related = [{"code": "replaces", "target": {"reference": f"DocumentReference/{made['id']}"}}]
+    value = document(dossier, anna, labels=(label,), relatesTo=related)
+    answer = anna.post("DocumentReference", value) if how == "ITI-105" else anna.post("", submission(dossier, anna, value))
+    assert answer.status_code in (200, 201), answer.text
+    assert [one["id"] for one in listed(blind, dossier, "DocumentReference", status="current,superseded")] == [other["id"]]
+    assert blind.get(f"DocumentReference/{made['id']}").status_code == 404
+    assert blind.get(made["content"][0]["attachment"]["url"]).status_code == 404
+    sealed = listed(blind, dossier, "Provenance")
+    assert sealed and made["id"] not in str(sealed)
+    masked = listed(anna, dossier, "AuditEvent", subtype="mask")
+    assert len(masked) == 1
+
+
+def test_a_label_stands_on_a_document_and_nowhere_else(world):
+    dossier, anna = world.open(), world.professional()
+    security = {"meta": {"security": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}
+    for value in (document(dossier, anna), observed(dossier, "vital-signs")):
+        kind = value["resourceType"]
+        answer = anna.post(kind, {**value, **security})
+        assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (422, [f"{kind}.meta.security"])
+
+
+def test_a_structure_lists_what_it_deposited_before(world):
+    dossier, structure = world.open(), world.structure()
+    author = world.professional(organization=structure.organization)
+    (first,) = stored(structure.post("", submission(dossier, author, document(dossier, author))), "DocumentReference")
+    bundle = submission(dossier, author, document(dossier, author))
+    (lists,) = [entry["resource"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "List"]
+    lists["entry"].append({"item": {"reference": f"DocumentReference/{first}"}})
+    assert len(stored(structure.post("", bundle), "List")) == 1
