@@ -15,6 +15,7 @@ from fhir_dmp.exchange.inputs import LARGEST, Input, Item, items
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.settings import Settings
+from fhir_dmp.signing import jws
 from fhir_dmp.signing.message import Signers, wrong
 from fhir_dmp.signing.seal import Message
 
@@ -78,6 +79,8 @@ async def _verified(context: Context, rules: Rules, path: Path, beside: Path) ->
 def _read(path: Path, beside: Path) -> tuple[bytes, str]:
     if path.stat().st_size > LARGEST:
         raise wrong(f"a file with a seal may take {LARGEST} bytes")
+    if beside.stat().st_size > jws.MOST:
+        raise wrong("not a compact JWS")
     return path.read_bytes(), beside.read_text("ascii", "replace").strip()
 
 

@@ -225,7 +225,8 @@ def test_a_file_may_have_its_seal_beside_it(sending, keys):
     code, told = sending.load(body, "scelle.json", Signer(keys["trusted"]).detached(body))
     assert code == 0 and sending.proved(told[0]) == "passed"
     other = sending.bundle()
-    for wrong in (Signer(keys["trusted"]).detached(body), Signer(keys["other"]).detached(other), ""):
+    huge = Signer(keys["trusted"]).detached(other) + " " * 70_000
+    for wrong in (Signer(keys["trusted"]).detached(body), Signer(keys["other"]).detached(other), "", huge):
         code, told = sending.load(other, "scelle.json", wrong)
         assert code == 3 and len(told) == 1 and held(told)
 
