@@ -6,7 +6,7 @@ Code de la santé publique L1111-14, L1111-18, R1111-40; the ten years begin wit
 from collections.abc import Mapping
 
 from fhir_dmp.consent import founding
-from fhir_dmp.consent.directives import category_of
+from fhir_dmp.consent.directives import ACTIVE, category_of
 from fhir_dmp.dmp.lifecycle import Status, step
 from fhir_dmp.dmp.paris import span
 from fhir_dmp.errors import FhirError
@@ -85,16 +85,25 @@ async def _changes(inside: Context, number: int, patient: str, target: Status, d
     if died:
         members |= {"deceasedDateTime": json.dump(died), "deceasedBoolean": None, "_deceasedDateTime": None, "_deceasedBoolean": None}
     stamped = stamp(inside, check(inside, json.set_members(row.body, members), "Patient"), method="PUT", id=patient, current=row)
-    changes = [(stamped.change, patient)]
-    async for consent in inside.reads.scan(types=("Consent",), dossiers=(number,), batch=500):
-        value = json.parse_exact(consent.body or b"{}")
+    return [(stamped.change, patient), *await opening_switched(inside, number, target is not Status.CLOSED)]
+
+
+async def opening_switched(inside: Context, dossier: int, open: bool) -> list[tuple[Change, str]]:
+    """New versions of opening Consents where they say otherwise: of each in force, when it closes, or of the one that was ended last.
+
+    A dossier that another one was joined to has a copy of that one's beside its own, which was ended when they were joined.
+    """
+    found = []
+    async for row in inside.reads.scan(types=("Consent",), dossiers=(dossier,), batch=500):
+        value = json.parse_exact(row.body or b"{}")
         if category_of(value) == "opening":
-            switched = founding.switched(value, target is not Status.CLOSED)
-            if switched["status"] != value.get("status"):
-                body = json.dump(switched)
-                stamped = stamp(inside, check(inside, body, "Consent"), method="PUT", id=value["id"], current=consent)
-                changes.append((stamped.change, value["id"]))
-            break
+            found.append((row, value))
+    found.sort(key=lambda one: one[0].place)
+    active = [one for one in found if one[1].get("status") == ACTIVE]
+    changes = []
+    for row, value in active if not open else [] if active else found[-1:]:
+        checked = check(inside, json.dump(founding.switched(value, open)), "Consent")
+        changes.append((stamp(inside, checked, method="PUT", id=value["id"], current=row).change, value["id"]))
     return changes
 
 

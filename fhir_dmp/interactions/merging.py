@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_dmp.consent import founding, notices
-from fhir_dmp.consent.directives import category_of
+from fhir_dmp.consent import notices
 from fhir_dmp.dmp import matching
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError, Issue, outcome_value
@@ -19,7 +18,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.references import parse_reference
-from fhir_dmp.interactions import enforcement, merged, policy, writing
+from fhir_dmp.interactions import closing, enforcement, merged, policy, writing
 from fhir_dmp.interactions import notices as telling
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES, Renaming
@@ -159,7 +158,7 @@ async def _closed(inside: Context, pair: Pair, doubts: list[Issue]) -> int:
     value = json.parse_exact(ends.body)
     link = {"other": {"reference": f"Patient/{pair.target}"}, "type": REPLACED_BY}
     changed = changed_patient(inside, ends, pair.source, {**value, "active": False, "link": [*(value.get("link") or ()), link]})
-    changes = [changed, *await opening_switched(inside, pair.ids.source, False)]
+    changes = [changed, *await closing.opening_switched(inside, pair.ids.source, False)]
     inside.enforcer.ledger.patient = pair.source
     if CERTAIN not in doubts:
         told = {"kind": "merge-in-doubt", "patient": pair.target, "resource": f"Patient/{pair.source}", "why": doubts[0].diagnostics}
@@ -197,19 +196,6 @@ async def _shown(inside: Context, pair: Pair) -> Row | None:
 def changed_patient(inside: Context, row: Row, id: str, value: Mapping[str, Any]) -> tuple[Change, str]:
     """A new version of a Patient."""
     return stamp(inside, check(inside, json.dump(value), "Patient"), method="PUT", id=id, current=row).change, id
-
-
-async def opening_switched(inside: Context, dossier: int, open: bool) -> list[tuple[Change, str]]:
-    """A new version of the opening Consent, where it says otherwise."""
-    async for row in inside.reads.scan(types=("Consent",), dossiers=(dossier,), batch=500):
-        value = json.parse_exact(row.body or b"{}")
-        if category_of(value) == "opening":
-            switched = founding.switched(value, open)
-            if switched["status"] == value.get("status"):
-                return []
-            stamped = stamp(inside, check(inside, json.dump(switched), "Consent"), method="PUT", id=value["id"], current=row)
-            return [(stamped.change, value["id"])]
-    return []
 
 
 async def told_holder(inside: Context, dossier: int, code: str) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fhir_dmp.consent import notices
+from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.interactions import merged, merging, writing
+from fhir_dmp.interactions import closing, merged, merging, policy, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.facts import listed
 from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES
@@ -170,7 +171,7 @@ def _relabelled(row: Row, visible: Any) -> NewRow:
 async def _parted(inside: Context, pair: Pair, leaving: _Leaving) -> Row | None:
     """Take the copies away, open the dossier that had ended under what was forbidden since, and undo both links; the Patient that went on.
 
-    None when something came since it was looked at what leaves: that is to be given back first.
+    None when something came since it was looked at what leaves: that is to be given back first. What was closed meanwhile stays closed.
     """
     ended, goes_on = await _joined(inside, pair)
     now = await _belonging(inside, pair, leaving.rows)
@@ -181,10 +182,14 @@ async def _parted(inside: Context, pair: Pair, leaving: _Leaving) -> Row | None:
     await joining.drop(inside.transaction, leaving.keys)
     asked = f"Patient/{pair.target}/$unmerge?{pair.asked}"
     value = _unlinked(ended, REPLACED_BY, pair.target)
-    changes = [merging.changed_patient(inside, ended, pair.source, {**value, "active": True})]
-    changes += [*await merging.opening_switched(inside, pair.ids.source, True), *forbidden]
+    there = (await policy.of_dossiers(inside, {pair.ids.target}))[pair.ids.target]
+    open = there is not None and there.status is not Status.CLOSED
+    changes = [merging.changed_patient(inside, ended, pair.source, {**value, "active": open and there.status is Status.OPEN})]
+    changes += [*await closing.opening_switched(inside, pair.ids.source, open), *forbidden]
     inside.enforcer.ledger.patient = pair.source
     await writing.write(inside, changes, kind="operation", asked=asked)
+    if not open and not inside.sandbox:
+        await policy.recompute(inside, pair.ids.source, closed_ms=there.closed_ms if there is not None else None, at_ms=inside.now_ms())
     await merging.told_holder(inside, pair.ids.source, notices.UNMERGE)
     changed = merging.changed_patient(inside, goes_on, pair.target, _unlinked(goes_on, REPLACES, pair.source))
     inside.enforcer.ledger.patient = pair.target

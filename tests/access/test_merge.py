@@ -272,6 +272,20 @@ def test_who_is_let_in_no_longer_is_so_by_neither(world, admin, two):
     assert titles(blocked, two.old) is None and titles(blocked, two.new) is None
 
 
+def test_what_was_closed_while_they_were_one_stays_closed(world, admin, two):
+    joined(admin, two.old, two.new)
+    for operation in ("$close", "$reactivate"):
+        assert two.holders[1].run(f"{two.new.path}/{operation}", reason="holder-request").status_code == 200
+    joined(admin, two.old, two.new, "$unmerge")
+    assert titles(two.carla, two.old) == ["ancien"] and titles(two.dora, two.new) == ["récent"]
+    joined(admin, two.old, two.new)
+    assert two.holders[1].run(f"{two.new.path}/$close", reason="holder-request").status_code == 200
+    joined(admin, two.old, two.new, "$unmerge")
+    assert [titles(one, two.old) for one in (two.anna, two.carla, two.bruno)] == [None] * 3
+    assert two.holders[0].run(f"{two.old.path}/$reactivate").status_code == 200
+    assert titles(two.carla, two.old) == ["ancien"] and titles(two.dora, two.new) is None
+
+
 def test_three_that_were_joined_are_parted_from_the_last_and_restrictions_go_all_the_way(world, admin, two):
     third, dan = world.open(), world.professional()
     for dossier in (two.old, two.new, third):
