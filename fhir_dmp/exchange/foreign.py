@@ -400,7 +400,7 @@ class Foreign:
         rows = []
         for text in replaced:
             said = parse_reference(text, (acting.base_url,))
-            row = await acting.store.load(acting.store.vault.locate(DOCUMENT, said.id))
+            row = await acting.store.load(acting.store.vault.locate(DOCUMENT, said.id)) if said.kind == "local" else None
             if row is None or row.deleted or row.dossier != dossier:
                 raise FhirError("not-found", "the document it replaces has not come", f"{DOCUMENT}.relatesTo")
             rows.append((row, said.id))
@@ -506,7 +506,10 @@ class Foreign:
         """Refuse addresses of this host, whatever is there: a source refers to what it brought, and by its own names."""
         for text in sorted(texts):
             said = parse_reference(text, (self.context.base_url,)) if ":" in text else None
-            if said is not None and said.kind == "local" and parse_reference(text, self.rules.base_urls).kind != "local":
+            if said is None or said.type in (PATIENT, *DIRECTORY) or parse_reference(text, self.rules.base_urls).kind == "local":
+                continue
+            # This host has other names too; its ids are its own.
+            if said.kind == "local" or (said.id and self.context.store.vault.open_id(said.id) is not None):
                 raise FhirError("not-found", f"`{text[:100]}` has not come from this source", unit.type)
 
     def _own(self, base: str) -> bool:

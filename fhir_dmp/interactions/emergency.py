@@ -21,7 +21,7 @@ PARAMETERS = (Parameter("justification", "text"),)
 
 async def run(context: Context, url: Url, given: Given) -> Answer:
     """Parameters `expires` and `grant`. 422 without justification, 403 for who may not or is opposed, 409 for who has access already."""
-    admit(context, "Patient", "r")
+    admit(context, "Patient", "u")
     if context.enforcer is None:
         raise FhirError("not-supported", "who meets no rule breaks no glass")
     justification = (given.one("justification") or "").strip()

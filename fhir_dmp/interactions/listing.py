@@ -37,7 +37,8 @@ PROFESSIONS = "https://mos.esante.gouv.fr/NOS/TRE_G15-ProfessionSante/FHIR/TRE-G
 
 async def listed(context: Context, url: Url, given: Given) -> Answer:
     """Parameters: one `professional` for each who has a right now, or is blocked."""
-    admit(context, "Patient", "r")
+    for type_name in ("Patient", "Consent"):
+        admit(context, type_name, "r")
     if context.enforcer is None:
         raise FhirError("not-supported", "who meets no rule has no list")
     met = await enforcement.of_patient(context, url.id)
@@ -107,7 +108,8 @@ async def directory(context: Context, type_name: str, who: str) -> list[dict]:
 
 async def explained(context: Context, url: Url, given: Given) -> Answer:
     """Parameters `effect`, `rule`, `text`. 404 for a document the asker does not see: nothing is told of it."""
-    admit(context, "Patient", "r")
+    for type_name in ("Patient", "Consent"):
+        admit(context, type_name, "r")
     if context.enforcer is None:
         raise FhirError("not-supported", "who meets no rule has nothing explained")
     met = await enforcement.of_patient(context, url.id)
@@ -172,7 +174,7 @@ async def decision_on(context: Context, met: Known, target: Request, document: s
 
 def _told(met: Known, policy: Dossier) -> Dossier:
     """The policy as far as the asker is told of it."""
-    return policy.without_secrets() if met.request.kind == "representative" else policy
+    return policy.without_secrets() if met.standing.kept_from else policy
 
 
 async def seen_of(context: Context, met: Known, person: str) -> bool:

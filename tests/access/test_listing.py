@@ -121,3 +121,15 @@ def test_the_professional_is_one(world, value):
     dossier = world.open()
     answer = world.holder(dossier).run(f"{dossier.path}/$explain-access", professional={"system": IDNPS, "value": value or "-"})
     assert answer.status_code == 422
+
+
+def test_scopes_narrow_what_gives_rights_or_everything_away(world):
+    """A token that may read the Patient alone gets no new credentials, no package, no list of who has access, and breaks no glass."""
+    dossier, anna = world.open(), world.professional(scope="user/Patient.r")
+    holder = world.again(world.holder(dossier), scope="patient/Patient.r")
+    assert holder.get(dossier.path).status_code == 200
+    assert holder.run(f"{dossier.path}/$access-sheet").status_code == 403
+    assert holder.run(f"{dossier.path}/$export-dossier", recipient={"value": "nobody"}).status_code == 403
+    for operation in ("$access-list", "$explain-access"):
+        assert holder.get(f"{dossier.path}/{operation}").status_code == 403
+    assert anna.run(f"{dossier.path}/$break-glass", justification="inconscient").status_code == 403

@@ -219,6 +219,75 @@ def test_what_was_withdrawn_is_not_shown_again_by_what_replaces_it(load, world, 
     ] == [1, 0]
 
 
+def test_a_source_refers_to_nothing_by_addresses_of_this_host(load, world, sender):
+    """It can neither replace nor bind what others deposited, nor learn of it."""
+    world.consent(sender.dossier, "takeover")
+    made = world.deposit(sender.dossier, world.professional())
+    holder, base = world.holder(sender.dossier), world.server.fhir
+    assert load(sender.patient(), sender.practitioner())[0] == 0
+    for place, address in enumerate((base, "http://an.other.name/fhir")):
+        target = {"reference": f"{address}/DocumentReference/{made['id']}"}
+        content = [{"attachment": {"contentType": "text/plain", "url": f"{address}/{made['content'][0]['attachment']['url']}"}}]
+        for name, told in (
+            ("replaces", {"relatesTo": [{"code": "replaces", "target": target}]}),
+            ("appends", {"relatesTo": [{"code": "appends", "target": target}]}),
+            ("related", {"context": {"related": [target]}}),
+            ("content", {"content": content}),
+        ):
+            code, (line,), _ = load(sender.document(f"{name}{place}", **told))
+            assert (code, line["status"]) == (3, 404) and "has not come from this source" in issues(line), (name, line)
+    assert holder.get(f"DocumentReference/{made['id']}").json()["status"] == "current"
+
+
+def test_a_structure_that_is_blocked_brings_nothing(load, command, world, sender):
+    source, finess = f"cabinet-{sender.tag}", f"75{number() % 10**7:07d}"
+    assert command("sources", "register", source, "--name", "Cabinet", "--kind", "care-record", "--organization", finess)[0] == 0
+    world.consent(sender.dossier, "feed")
+    type = {"coding": [{"system": LOINC, "code": "11488-4"}]}
+    assert load(sender.patient(), sender.practitioner(), sender.document("y", type=type), sender.binary("y"), source=source)[0] == 0
+    structure = {"identifier": {"system": "https://finess.esante.gouv.fr", "value": finess}}
+    world.consent(sender.dossier, "block", structure)
+    code, told, _ = load(sender.document("z", type=type), source=source)
+    assert code == 3 and told[0]["status"] == 403
+
+
+def test_what_comes_late_of_a_withdrawn_document_is_withdrawn_and_told_to_nobody(load, world, sender):
+    world.consent(sender.dossier, "takeover")
+    world.consent(sender.dossier, "access", member := world.professional())
+    code, told, _ = load(sender.patient(), sender.practitioner(), sender.document("l"))
+    assert code == 0, told
+    places = [line.get("location", "").partition("/_history")[0] for line in told]
+    (address,) = [place for place in places if place.startswith("DocumentReference")]
+    searches = [f"{name}?patient={sender.dossier.id}&_summary=count" for name in ("Provenance", "DocumentReference")]
+    gone = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
+    assert sender.doctor.patch(address, gone).status_code == 200
+    before = [member.get(search).json()["total"] for search in searches]
+    assert load(sender.binary("l"))[0] == 0
+    assert [member.get(search).json()["total"] for search in searches] == before == [0, 0]
+
+
+@pytest.mark.parametrize("label", ["MASQUE_PS", "INVISIBLE_PATIENT"])
+def test_what_replaces_a_document_and_hides_more_hides_all_of_it(load, world, sender, label):
+    world.consent(sender.dossier, "takeover")
+    world.consent(sender.dossier, "access", member := world.professional())
+    blind = world.holder(sender.dossier) if label == "INVISIBLE_PATIENT" else member
+    first = sender.document("f")
+    assert load(sender.patient(), sender.practitioner(), first, sender.binary("f"))[0] == 0
+    searches = [f"{name}?patient={sender.dossier.id}" for name in ("DocumentReference", "Provenance")]
+    assert all(blind.get(search).json()["total"] for search in searches)
+    traces = f"AuditEvent?patient={sender.dossier.id}&subtype=receive&_summary=count"
+    told = blind.get(traces).json()["total"]
+    target = {"reference": f"DocumentReference/{first['id']}"}
+    newer = sender.document("g", labels=(label,), relatesTo=[{"code": "replaces", "target": target}])
+    assert load(newer, sender.binary("g"))[0] == 0
+    assert [blind.get(f"{search}&status=current,superseded" if "Doc" in search else search).json()["total"] for search in searches] == [
+        0,
+        0,
+    ]
+    if label == "INVISIBLE_PATIENT":  # what was told of its import is told no more
+        assert told and blind.get(traces).json()["total"] < told
+
+
 def test_one_identifier_one_content(load, world, sender):
     world.consent(sender.dossier, "takeover")
     document = sender.document("d")
