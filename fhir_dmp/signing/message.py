@@ -14,9 +14,10 @@ from pathlib import Path
 
 import jiter
 import msgspec
+from joserfc import jwk
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.identity.issuers import ALGORITHMS, FileIssuer, Issuer, RemoteIssuer
+from fhir_dmp.identity.issuers import ALGORITHMS, RETRY_SECONDS, FileIssuer, Issuer, RemoteIssuer
 from fhir_dmp.settings import SettingError
 from fhir_dmp.signing import jws
 from fhir_dmp.signing.seal import Message, digest
@@ -56,16 +57,7 @@ class Signers:
             said = jws.header_of(text)
         except jws.Refused as error:
             raise wrong(str(error)) from None
-        for signer in self.trusted:
-            if said.alg in signer.algorithms:
-                if signer.key(said.kid, said.alg) is None:
-                    await signer.refresh(now_ms, said.kid)
-                elif isinstance(signer, FileIssuer):
-                    await signer.refresh(now_ms)
-                if (key := signer.key(said.kid, said.alg)) is not None:
-                    break
-        else:
-            raise wrong(f"nobody who is trusted here has the key `{said.kid[:80]}`")
+        signer, key = await self._signer(said, now_ms)
         if signer.organizations and not set(signer.organizations) & set(speaks_for):
             raise wrong("its signer does not speak for who sends it")
         try:
@@ -74,6 +66,21 @@ class Signers:
             raise wrong(str(error)) from None
         first, _, last = text.split(".")
         return Message(digest(octets), signer.issuer, said.kid, f"{first}..{last}")
+
+    async def _signer(self, said: jws.Header, now_ms: int) -> tuple[Issuer, jwk.Key]:
+        """Who has the key that a seal names, as his keys are now. 422 when nobody has; 503 when it may be one whose keys cannot be fetched."""
+        silent = False
+        able = [one for one in self.trusted if said.alg in one.algorithms]
+        for signer in sorted(able, key=lambda one: one.key(said.kid, said.alg) is None):
+            try:
+                await signer.refresh(now_ms, "" if signer.key(said.kid, said.alg) is not None else said.kid)
+            except FhirError:
+                silent = True
+            if (key := signer.key(said.kid, said.alg)) is not None:
+                return signer, key
+        if silent:
+            raise FhirError("transient", "the keys of a signer of messages cannot be fetched", headers={"Retry-After": str(RETRY_SECONDS)})
+        raise wrong(f"nobody who is trusted here has the key `{said.kid[:80]}`")
 
 
 def bundle_seal(body: bytes) -> tuple[str, bytes]:

@@ -11,6 +11,7 @@ from pymongo import MongoClient
 
 from fhir_dmp.cli import cli
 from fhir_dmp.errors import FhirError
+from fhir_dmp.identity import issuers
 from fhir_dmp.signing.jws import Signer
 from fhir_dmp.signing.keys import new_key, public
 from fhir_dmp.signing.message import Signers, bundle_seal
@@ -142,6 +143,38 @@ async def test_who_may_seal_for_whom(signers, keys, tmp_path):
     assert (await bound.check(seal, b"x", False, speaks_for=("1750000001",), **about)).signer == SOFTWARE
     with pytest.raises(FhirError, match="does not speak for"):
         await bound.check(seal, b"x", False, speaks_for=("1750000002",), **about)
+
+
+async def test_a_signer_whose_keys_are_fetched_stands_in_nobodys_way_and_takes_keys_back(keys, tmp_path, monkeypatch):
+    """The network is what is not real here: it is silent, then gives keys, then other keys."""
+    given: list[bytes] = []
+
+    def fetched(url):
+        if not given:
+            raise OSError("silent")
+        return given[-1]
+
+    monkeypatch.setattr(issuers, "fetch", fetched)
+    (tmp_path / "software.json").write_text(json.dumps({"keys": [public(keys["trusted"])]}))
+    rows = [("urn:away", "https://jwks.example.org/keys"), (SOFTWARE, "software.json")]
+    (tmp_path / "signers.json").write_text(json.dumps([{"signer": one, "jwks": where, "algorithms": ["ES256"]} for one, where in rows]))
+    signers = Signers(tmp_path / "signers.json", jwks_seconds=600)
+
+    async def by(name, minutes):
+        found = await signers.check(Signer(keys[name]).detached(b"{}"), b"{}", False, kind="host", speaks_for=(), now_ms=minutes * 60_000)
+        return found.signer
+
+    assert await by("trusted", 0) == SOFTWARE
+    with pytest.raises(FhirError) as refused:
+        await by("other", 1)
+    assert refused.value.status == 503
+    given.append(json.dumps({"keys": [public(keys["other"])]}).encode())
+    assert await by("other", 10) == "urn:away" and await by("trusted", 11) == SOFTWARE
+    given.append(json.dumps({"keys": [public(new_key("ES256"))]}).encode())
+    assert await by("other", 12) == "urn:away"
+    with pytest.raises(FhirError) as refused:
+        await by("other", 21)
+    assert refused.value.status == 422
 
 
 def test_keys_are_of_the_kinds_that_are_published(keys):
