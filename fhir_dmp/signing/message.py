@@ -68,7 +68,7 @@ class Signers:
         return Message(digest(octets), signer.issuer, said.kid, f"{first}..{last}")
 
     async def _signer(self, said: jws.Header, now_ms: int) -> tuple[Issuer, jwk.Key]:
-        """Who has the key that a seal names, as his keys are now. 422 when nobody has; 503 when it may be one whose keys cannot be fetched."""
+        """Who has the key that a seal names, as his keys are now. 422 when nobody has, 503 when keys cannot be fetched."""
         silent = False
         able = [one for one in self.trusted if said.alg in one.algorithms]
         for signer in sorted(able, key=lambda one: one.key(said.kid, said.alg) is None):
