@@ -12,7 +12,7 @@ from fhir_dmp.consent import labelling
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp import documents, visibility
 from fhir_dmp.dmp.documents import IS_ARCHIVED, WITHDRAWN, Facts
-from fhir_dmp.dmp.visibility import CONFIDENTIALITY, VISIBILITY, labels_of
+from fhir_dmp.dmp.visibility import CONFIDENTIALITY, INVISIBLE_PATIENT, VISIBILITY, labels_of
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions import enforcement, facts, patch, policy, read, shown, tracing, writing
@@ -21,13 +21,14 @@ from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.prepare import check, stamp
 from fhir_dmp.store.rows import Row
 
+OVER = "the month after the first deposit is over: nothing is hidden from the holder any more"
 CHANGEABLE = frozenset({"status", "securityLabel", "extension"})
 
 
 async def patched(context: Context, met: Known, row: Row, id: str, form: str, operations: dict | list) -> Answer:
     """The document after an accepted change, as the asker sees it then. form, operations: the patch, see patch.apply_tree.
 
-    405 for any other element, 403 for an act that is not his, 422 for labels that do not go together.
+    405 for any other element, 403 for an act that is not his, 422 for labels that do not go together, or come too late.
     """
     (seen,) = await shown.bodies(context, met, [row])
     view = json.parse_exact(seen)
@@ -47,6 +48,9 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
     for act in (*labelling.acts_of(asked), *_acts(view, wanted)):
         for one in own:
             settle(met.decide(act, one))
+    if INVISIBLE_PATIENT in asked.added and any(one.release_ms <= met.now_ms for one in own):
+        # It would hide nothing, and the end of the month would still be told as when the document came to the holder.
+        raise FhirError("business-rule", OVER, f"{row.type}.securityLabel")
     body = _stored(row, wanted, asked.added & set(CONFIDENTIALITY))
     checked = check(context, body, row.type) if body != row.body else None
     add = sum(LABEL_BITS[label] for label in asked.added & set(VISIBILITY))
