@@ -14,7 +14,6 @@ from fhir_dmp.dmp.documents import Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, MASKED
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS, to_instant
-from fhir_dmp.interactions import policy
 from fhir_dmp.store.rows import Row
 
 if TYPE_CHECKING:
@@ -62,11 +61,30 @@ async def lateness(met: "Known | None") -> None:
     """Note in `late` whether anything he sees came to him later than it was deposited: then searches by time ask each row."""
     if met is None or not met.may_be_late:
         return
-    ended = [rule for rule in met.policy.masks if rule.until_ms <= met.now_ms]
-    released = {"y.lb": {"$bitsAllSet": LABEL_BITS[INVISIBLE_PATIENT]}, "y.rl": {"$lte": met.now_ms}}
-    parts = [policy.ONCE_HIDDEN] if met.policy.lifted else []
-    parts += [released] if met.request.kind in HOLDERS_SIDE else []
-    parts += [to_mongo(meets(rule), met.context.store.vault.hash64) for rule in ended]
-    if parts:
+    if parts := _once_hidden(met, MIN_MS):
         rows = await met.context.reads.find({"$or": parts}, dossiers=(met.number,), limit=MOST, bodies=False)
         met.late = len(rows) == MOST or any(met.appeared(row) > row.updated_ms for row in rows if met.reading(row).permits)
+        met.once_hidden = tuple(rows) if len(rows) < MOST else None
+
+
+async def keys_since(met: "Known", since_ms: int) -> frozenset[bytes]:
+    """Keys of what came to him after an instant, UTC ms, though it was deposited before. Once `lateness` was noted."""
+    if not met.may_be_late:
+        return frozenset()
+    rows = met.once_hidden
+    if rows is None:
+        if not (parts := _once_hidden(met, since_ms)):
+            return frozenset()
+        rows = [row async for row in met.context.reads.scan({"$or": parts}, dossiers=(met.number,), bodies=False)]
+    return frozenset(row.key for row in rows if met.came(row) > since_ms)
+
+
+def _once_hidden(met: "Known", since_ms: int) -> list[dict]:
+    """Filters one of which every row meets that was hidden from somebody and is so no more, since an instant."""
+    parts: list[dict] = []
+    if met.policy.lifted:
+        parts += [{f"y.{field}": {"$gt": max(0, since_ms)}} for field in LIFTED.values()]
+    if met.request.kind in HOLDERS_SIDE:
+        parts.append({"y.lb": {"$bitsAllSet": LABEL_BITS[INVISIBLE_PATIENT]}, "y.rl": {"$gt": since_ms, "$lte": met.now_ms}})
+    ended = [rule for rule in met.policy.masks if since_ms < rule.until_ms <= met.now_ms]
+    return [*parts, *(to_mongo(meets(rule), met.context.store.vault.hash64) for rule in ended)]

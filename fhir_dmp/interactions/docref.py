@@ -8,7 +8,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.bundle import Hit, Url, searchset
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.references import is_id
-from fhir_dmp.interactions import care_dates, octets, search_shown, sets, shown
+from fhir_dmp.interactions import care_dates, octets, search_shown, search_walk, sets, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_pages import by_decision, by_index
 from fhir_dmp.interactions.search_plan import plan
@@ -39,20 +39,20 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
         raise FhirError("not-supported", "this server keeps documents and makes none on demand: leave `on-demand` out")
     pairs = _criteria(given) + [(name, text) for name, text in given.pairs if name == "_count"]
     query = understood(context, TYPE, pairs, False)
-    cursor = sets.opened_cursor(context, url, given.pairs)
+    walk = sets.opened_walk(context, url, given.pairs, sight)
     alternatives = [(name, simplified(All((part, _wanted(given))))) for name, part in await alternatives_of(context, query, None, sight)]
-    found = plan(context, alternatives, sight)
+    found = plan(context, alternatives, await search_walk.sight_of(walk, sight))
     if found.exact and not search_shown.depends(sight, alternatives):
-        page = await by_index(context, query, found, cursor)
+        page = await by_index(context, query, found, walk.cursor)
     else:
-        page = await by_decision(context, query, alternatives, found, cursor)
+        page = await by_decision(context, query, alternatives, found, walk.cursor)
     budget = octets.Budget(context)
     entries = [entry_of(row, "match") for row in await shown.rows(context, sight, page.rows)]
     hits = [Hit(f"{context.base_url}/{TYPE}/{entry.id}", await sets.hit_body(budget, entry.row)) for entry in entries]
     links = [("self", sets.address(context, url, given.pairs, given.one(CURSOR)))]
     for relation, place in (("next", page.next), ("previous", page.previous)):
         if place is not None:
-            links.append((relation, sets.address(context, url, given.pairs, sets.sealed(context, url, given.pairs, place))))
+            links.append((relation, sets.address(context, url, given.pairs, sets.sealed(context, url, given.pairs, walk, place))))
     return Answer(200, searchset(hits, total=page.total, links=links))
 
 

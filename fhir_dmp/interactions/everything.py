@@ -13,7 +13,7 @@ from fhir_dmp.fhir.bundle import Hit, Url, searchset
 from fhir_dmp.fhir.instants import from_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.tables import compartment, known_type
-from fhir_dmp.interactions import appearing, care_dates, octets, read, search_shown, sets, shown
+from fhir_dmp.interactions import appearing, care_dates, octets, read, search_shown, search_walk, sets, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import patients_named
 from fhir_dmp.interactions.search_pages import Page, by_decision, by_index
@@ -75,8 +75,8 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     admit(context, "Patient", "r")
     await _check_patient(context, url.id, sight)
     await appearing.lateness(sight.met)
-    work = _asked(context, url.id, given, sight)
-    cursor = sets.opened_cursor(context, url, given.pairs)
+    walk = sets.opened_walk(context, url, given.pairs, sight)
+    work, cursor = _asked(context, url.id, given, await search_walk.sight_of(walk, sight)), walk.cursor
     most = context.settings.max_count
     count = min(given.number("_count", most), most)
     found = await (_before(work, count, cursor) if cursor and cursor.back and _outside_place(cursor) else _from(work, count, cursor))
@@ -87,7 +87,7 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     links = [("self", sets.address(context, url, given.pairs, given.one(CURSOR)))]
     for relation, place in (("next", found.next), ("previous", found.previous)):
         if place is not None:
-            links.append((relation, sets.address(context, url, given.pairs, sets.sealed(context, url, given.pairs, place))))
+            links.append((relation, sets.address(context, url, given.pairs, sets.sealed(context, url, given.pairs, walk, place))))
     return Answer(200, searchset(hits, total=found.page.total, links=links))
 
 

@@ -14,7 +14,7 @@ from fhir_dmp.errors import FhirError, Issue, outcome
 from fhir_dmp.fhir import summary
 from fhir_dmp.fhir.bundle import Hit, searchset
 from fhir_dmp.fhir.references import is_id
-from fhir_dmp.interactions import appearing, facts, octets, search_derived, search_labels, search_shown, shown
+from fhir_dmp.interactions import appearing, facts, octets, search_derived, search_labels, search_shown, search_walk, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.search_chains import resolved
@@ -25,7 +25,7 @@ from fhir_dmp.interactions.search_pages import Page, by_decision, by_index, by_r
 from fhir_dmp.interactions.search_plan import Alternatives, Compartment, Plan, inside, plan
 from fhir_dmp.interactions.search_rows import id_in, limits_of
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
-from fhir_dmp.search import paging, sentences
+from fhir_dmp.search import sentences
 from fhir_dmp.search.paging import Cursor
 from fhir_dmp.search.query import CURSOR, Query
 from fhir_dmp.search.sorting import shown_by
@@ -127,9 +127,10 @@ async def search(
         admit(context, compartment.type, "s")
     query = understood(context, type_name, pairs, context.lenient if lenient is None else lenient, contained=True)
     scope = "/".join(compartment) if compartment else ""
-    cursor = None
+    walk = search_walk.begun(context, sight)
     if query.cursor:
-        cursor = paging.decode(query.cursor, context.store.vault.open_token, query.digest(scope), reader_digest(context))
+        walk = search_walk.opened(context, query.cursor, query.digest(scope), reader_digest(context))
+    cursor = walk.cursor
     if query.contained and context.enforcer is not None:
         raise FhirError(
             "not-supported", "search parameter `_contained` is not served here: contained resources are found by their containers"
@@ -140,7 +141,7 @@ async def search(
     else:
         asked, labelled = search_labels.apart(context, type_name, pairs, query, sight)
         alternatives = await alternatives_of(context, asked, compartment, sight)
-        found = plan(context, alternatives, labelled)
+        found = plan(context, alternatives, await search_walk.sight_of(walk, labelled))
         await in_step(context.transaction)
         page = await _page(context, query, alternatives, found, cursor)
         await in_step(context.transaction)
@@ -158,7 +159,7 @@ async def search(
         links.append(("first", address))
         for relation, place in (("next", page.next), ("previous", page.previous)):
             if place is not None:
-                sealed = paging.encode(place, context.store.vault.seal_token, query.digest(scope), reader_digest(context))
+                sealed = search_walk.sealed(context, walk, place, query.digest(scope), reader_digest(context))
                 links.append((relation, _with_cursor(address, sealed)))
         bounded(context, links)
     told = await explained(context, query, found, cursor, page) if context.explain else None

@@ -11,13 +11,13 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.references import parse_reference, references
 from fhir_dmp.fhir.tables import known_type
-from fhir_dmp.interactions import octets
+from fhir_dmp.interactions import octets, search_walk
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, plan
 from fhir_dmp.interactions.search_rows import candidates, limits_of, matching
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.interactions.search_type import reader_digest
-from fhir_dmp.search import paging
+from fhir_dmp.interactions.search_walk import Walk
 from fhir_dmp.search.paging import Cursor
 from fhir_dmp.search.query import CURSOR
 from fhir_dmp.store.reading import Moment
@@ -32,17 +32,17 @@ def address(context: Context, url: Url, pairs: Iterable[tuple[str, str]], cursor
     return "/".join(parts) + (f"?{query}" if query else "")
 
 
-def sealed(context: Context, url: Url, pairs: Sequence[tuple[str, str]], cursor: Cursor) -> str:
+def sealed(context: Context, url: Url, pairs: Sequence[tuple[str, str]], walk: Walk, cursor: Cursor) -> str:
     """A cursor for this request and this reader alone."""
-    return paging.encode(cursor, context.store.vault.seal_token, _digest(url, pairs), reader_digest(context))
+    return search_walk.sealed(context, walk, cursor, _digest(url, pairs), reader_digest(context))
 
 
-def opened_cursor(context: Context, url: Url, pairs: Sequence[tuple[str, str]]) -> Cursor | None:
-    """The cursor among the pairs; refused when it was made for another request or reader."""
+def opened_walk(context: Context, url: Url, pairs: Sequence[tuple[str, str]], sight: Sight) -> Walk:
+    """That of the cursor among the pairs, refused when it was made for another request or reader; without one a walk begins."""
     text = next((text for name, text in pairs if name == CURSOR), None)
     if text is None:
-        return None
-    return paging.decode(text, context.store.vault.open_token, _digest(url, pairs), reader_digest(context))
+        return search_walk.begun(context, sight)
+    return search_walk.opened(context, text, _digest(url, pairs), reader_digest(context))
 
 
 def _digest(url: Url, pairs: Sequence[tuple[str, str]]) -> bytes:

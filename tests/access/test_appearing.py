@@ -133,6 +133,35 @@ def test_what_a_rule_masked_comes_late_when_the_rule_ends(world, way):
         assert scene.updated(scene.team) > before and scene.team.get(f"DocumentReference/{scene.other}").status_code == 404
 
 
+@pytest.mark.parametrize("way", ["rule", "label"])
+def test_what_is_unmasked_between_two_pages_is_in_no_later_one(world, way):
+    scene = Scene(world)
+    last = world.deposit(scene.dossier, scene.author)["id"]
+    if way == "rule":
+        fields = {"data": [{"meaning": "instance", "reference": {"reference": f"DocumentReference/{scene.id}"}}]}
+        rule = world.write(scene.holder, consent(scene.dossier, "mask", **fields))
+    else:
+        scene.mask()
+    firsts = {}
+    for criteria in ("", "&_sort=-date", "&relatesto:missing=true"):
+        firsts[criteria] = scene.team.get(f"DocumentReference?patient={scene.dossier.id}&_count=1{criteria}").json()
+    if way == "rule":
+        world.revoke(scene.holder, rule)
+    else:
+        scene.unlabel(scene.holder, "MASQUE_PS")
+    for criteria, first in firsts.items():
+        found, bundle = [], first
+        while True:
+            found += [entry["resource"]["id"] for entry in bundle["entry"]]
+            assert bundle["total"] == 2
+            link = next((one["url"] for one in bundle["link"] if one["relation"] == "next"), None)
+            if link is None:
+                break
+            bundle = scene.team.get(link.partition("/fhir/")[2]).json()
+        assert sorted(found) == sorted((scene.other, last)), criteria
+    assert len(scene.team.get(f"DocumentReference?patient={scene.dossier.id}").json()["entry"]) == 3
+
+
 def test_a_mask_that_is_still_there_moves_nothing(world):
     """Neither for those who see through it nor, once something else was shown late, for those who do not."""
     scene = Scene(world)
