@@ -43,8 +43,8 @@ def taken(context: Context) -> list[Covered]:
 
 async def cover(inside: Context, covered: Iterable[Covered]) -> None:
     """Give the labels to everything of the lineages, each told as the act that it is. inside: the context of the transaction."""
-    ledger = inside.enforcer.ledger
     for one in covered:
+        ledger = inside.enforcer.ledger
         dossier, root, add, at_ms = one.relabelled(inside.now_ms())
         keys = await inside.transaction.relabel(dossier, root, add=add, remove=0, at_ms=at_ms)
         ledger.labels = _labels(one.row), _labels(one.after)
