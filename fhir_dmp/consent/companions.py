@@ -66,16 +66,15 @@ def addressed(s: Standing) -> Predicate:
     return AuthoredBy(frozenset({identity.HOLDER})) if s.request.kind in HOLDERS_SIDE else himself(s)
 
 
+# What was given in a minor's secret session is told to no representative, nor to whom he appoints.
+SECRETS = Rule("hidden-from-representatives", HIDE, lambda s: Labelled(SECRET_SESSION) if s.kept_from else when(False))
+
 CONSENTS = (
     *NOT_MANDATAIRE,
     Rule("masks-are-the-holders", HIDE, lambda s: when(False) if s.request.kind in HOLDERS_SIDE else TypeIn(MASK)),
     Rule("mandataire-manages-access-alone", HIDE, lambda s: Not(TypeIn(MANAGED)) if s.mandataire else when(False)),
     Rule("names-others", HIDE, lambda s: Not(named(s)) if s.professional else when(False)),
-    Rule(
-        "hidden-from-representatives",
-        HIDE,
-        lambda s: Labelled(SECRET_SESSION) if s.request.kind == "representative" else when(False),
-    ),
+    SECRETS,
     permit("holder", lambda s: s.holder),
     permit("representative", lambda s: s.representative),
     permit("mandataire", lambda s: s.mandataire),
@@ -114,6 +113,7 @@ NOTICES = (
 # deposited something is none: it lets nobody see more than that.
 AROUND = (
     *NOT_MANDATAIRE,
+    SECRETS,
     *(rule for rule in PERMITS if rule.name != "author"),
     permit("mandataire", lambda s: s.mandataire),
 )

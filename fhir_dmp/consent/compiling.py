@@ -35,8 +35,8 @@ def compiled(
     secret: Container[str] = (),
 ) -> Dossier:
     """The policy. consents: in order of lastUpdated. resolve: reference -> who it names. roots: address of a document named by a mask ->
-    address of the first document of its lineage; one that is not listed stands for itself. secret: ids of Consents written in a minor's
-    secret session.
+    address of the first document of its lineage; one that is not listed stands for itself. secret: addresses of Consents and CareTeams
+    written in a minor's secret session.
     """
     directives = [one for consent in consents if (one := read(consent, resolve)) is not None]
     active = [one for one in directives if one.active]
@@ -50,7 +50,7 @@ def compiled(
         deceased_ms=deceased_ms(patient),
         traitant=traitant_of(patient, resolve),
         assimilated=rights(active, "administrator"),
-        team=tuple(team(care_teams, resolve)),
+        team=tuple(team(care_teams, resolve, secret)),
         access=rights(active, "access", secret),
         blocks=rights(active, "block"),
         titles=(*parents(people.values()), *mandates(active, people)),
@@ -89,7 +89,7 @@ def traitant_of(patient: Mapping[str, Any], resolve: Resolve) -> frozenset[str]:
 def rights(active: list[Directive], category: str, secret: Container[str] = ()) -> tuple[Right, ...]:
     """Everybody a category names, with the period."""
     return tuple(
-        Right(name, one.since_ms, one.until_ms, one.id, one.id in secret)
+        Right(name, one.since_ms, one.until_ms, one.id, f"Consent/{one.id}" in secret)
         for one in active
         if one.category == category
         for name in sorted(one.names)
@@ -116,17 +116,18 @@ def rooted(directive: Directive, roots: Mapping[str, str]):
     return replace(mask, roots=frozenset(roots.get(one, one) for one in mask.roots))
 
 
-def team(care_teams: Iterable[Mapping[str, Any]], resolve: Resolve):
+def team(care_teams: Iterable[Mapping[str, Any]], resolve: Resolve, secret: Container[str] = ()):
     """Members by name of the active teams; an organisation in a team adds nobody."""
     for care_team in care_teams:
         if care_team.get("status") != "active":
             continue
         since, until = _window(care_team.get("period"))
         inside = {f"#{one.get('id')}": one for one in care_team.get("contained") or ()}
+        id = care_team.get("id", "")
         for participant in care_team.get("participant") or ():
             begins, ends = _window(participant.get("period"))
             for name in sorted(filter(is_professional, named(participant.get("member") or {}, inside, resolve))):
-                yield Right(name, max(since, begins), min(until, ends), care_team.get("id", ""))
+                yield Right(name, max(since, begins), min(until, ends), id, f"CareTeam/{id}" in secret)
 
 
 def parents(people: Iterable[Mapping[str, Any]]):

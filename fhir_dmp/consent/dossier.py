@@ -111,10 +111,15 @@ class Dossier:
         """Whether the holder says yes to this use now."""
         return any(p.kind == kind and p.since_ms <= now_ms < p.until_ms for p in self.permits)
 
+    @property
+    def secrets(self) -> bool:
+        """Whether anything was given in a minor's secret session."""
+        return any(one.secret for those in (self.team, self.access, self.grants) for one in those)
+
     def without_secrets(self) -> "Dossier":
         """As representatives are told of it: without what was given in a minor's secret session."""
-        access, grants = (tuple(one for one in those if not one.secret) for those in (self.access, self.grants))
-        return replace(self, access=access, grants=grants)
+        team, access, grants = (tuple(one for one in those if not one.secret) for those in (self.team, self.access, self.grants))
+        return replace(self, team=team, access=access, grants=grants)
 
     @property
     def masked_in_emergency(self) -> bool:

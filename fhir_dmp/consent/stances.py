@@ -51,8 +51,9 @@ class Left(NamedTuple):
 class Stance:
     """One asker in one dossier, from since_ms to before until_ms: as long as `standing` holds. kept: it will be met again.
 
-    unrelated: a professional whom nothing lets into the whole of it. regulating: nothing but the regulation of emergency calls does.
-    may_be_late: something of it may have been hidden from him before.
+    unrelated: a professional whom nothing lets into the whole of it. regulating: nothing but the regulation of emergency calls does, as
+    far as representatives are told. secretly: nothing but what was given in a minor's secret session does. may_be_late: something of it
+    may have been hidden from him before.
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Stance:
         "may_be_late",
         "regulating",
         "request",
+        "secretly",
         "since_ms",
         "standing",
         "unrelated",
@@ -75,7 +77,11 @@ class Stance:
         self.request, self.dossier, self.law, self.hash64 = request, dossier, law, hash64
         self.standing = standing = Standing(request, dossier, now_ms, law)
         self.unrelated = standing.professional and not standing.related
-        self.regulating = standing.professional and standing.mode == ETREAT and standing.emergency and not standing.authorised
+        told = standing
+        if standing.professional and standing.related and dossier.secrets:
+            told = Standing(request, dossier.without_secrets(), now_ms, law)
+        self.secretly = told is not standing and not told.related and not standing.blocked
+        self.regulating = told.professional and told.mode == ETREAT and told.emergency and not told.authorised
         self.may_be_late = bool(dossier.lifted or dossier.masks or request.kind in HOLDERS_SIDE)
         self.since_ms, self.until_ms, self.kept = now_ms, now_ms + 1, False
         self._left: dict[str, Left] = {}

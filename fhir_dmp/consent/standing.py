@@ -122,6 +122,11 @@ class Standing:
         """A mandataire within his mandate."""
         return self.request.kind == "mandataire" and self.title is not None
 
+    @property
+    def kept_from(self) -> bool:
+        """What was given in a minor's secret session is kept from him: he acts for the minor, or is appointed by who does."""
+        return self.request.kind == "representative" or (self.request.kind == "mandataire" and self.minor)
+
     @once
     def under_guardianship(self) -> bool:
         """An adult whose guardian acts for him."""

@@ -13,7 +13,7 @@ from fhir_dmp.consent import companions, stances
 from fhir_dmp.consent.access import REFUSED
 from fhir_dmp.consent.asking import ACT_REASON, READ, SEARCH, Request, author_here, copier, knowing
 from fhir_dmp.consent.decide import NO_DOSSIER, Decision, View, decide, judged, view
-from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.consent.dossier import Dossier, Right
 from fhir_dmp.consent.law import LAW, Law
 from fhir_dmp.consent.predicate import LABEL_BITS, LET_IN, STATUSES, Predicate, hashed, to_mongo
 from fhir_dmp.consent.rules import HOLDERS_SIDE
@@ -68,8 +68,9 @@ class Ledger(msgspec.Struct):
     watched: the request names a dossier of which he sees all traces, hence also that this one was refused. authored: patient -> facts of
     his own documents, where they alone let him in: whoever does not see them shall not be told that he was let in. alone: what is asked is
     about one resource, though its address names another. apart: (kind, words, ledger) of parts of a Bundle that are told by themselves,
-    as they would be alone. told: every part that showed nothing has its trace. covered: documents that what replaces them hides, see
-    covering.Covered; not yet stored.
+    as they would be alone. told: every part that showed nothing has its trace. secretly: patients into whose dossiers nothing but what was
+    given in a minor's secret session lets him. secret_purposes: of those traces alone that no representative is told of. covered: documents
+    that what replaces them hides, see covering.Covered; not yet stored.
     """
 
     disclosed: dict[str, dict[tuple[str, str, str], None]] = {}
@@ -89,6 +90,8 @@ class Ledger(msgspec.Struct):
     alone: bool = False
     apart: "dict[tuple[object, ...], tuple[str, str, Ledger]]" = {}
     told: bool = False
+    secretly: frozenset[str] = frozenset()
+    secret_purposes: tuple[tuple[str, str], ...] | None = None
     covered: "list[Any]" = []
 
     def note(self, patient: str, row: Row, id: str) -> None:
@@ -103,6 +106,13 @@ class Ledger(msgspec.Struct):
                 self.lineages[root] = visible
         else:
             self.lineages |= {one["rt"]: one for one in visible or () if one.get("rt")}
+
+    def broken(self, grant: Right) -> None:
+        """The glass is broken: what all of this is for."""
+        if grant.secret:
+            self.secret_purposes = BROKEN_GLASS
+        else:
+            self.purposes = BROKEN_GLASS
 
     def add(self, part: "Ledger", asked: str = "") -> None:
         """What one part of the request was shown and did.
@@ -135,6 +145,8 @@ class Ledger(msgspec.Struct):
     def _did(self, part: "Ledger") -> None:
         self.written |= part.written
         self.watched |= part.watched
+        self.secretly |= part.secretly
+        self.secret_purposes = part.secret_purposes or self.secret_purposes
         self.purposes = part.purposes or self.purposes
         self.kept += part.kept
         self.addressed |= part.addressed
@@ -219,6 +231,17 @@ class Known(msgspec.Struct):
         if request is self.request and self.policy is not None:
             return judged(self.standing, document)
         return decide(request, self.policy, document, self.now_ms, self.law)
+
+    def secret(self, action: str, **about: Any) -> bool:
+        """Whether no representative is told of an act on the dossier that was permitted: it is done in a minor's secret session, or nothing
+        but what was given in one permits it.
+        """
+        if self.request.secret_session:
+            return True
+        if self.policy is None or not self.policy.secrets:
+            return False
+        request = self.request.doing(action, **about)
+        return not decide(request, self.policy.without_secrets(), None, self.now_ms, self.law).permits
 
     def reading(self, row: Row) -> Decision:
         """The decision on reading one resource of this dossier by its id."""
@@ -373,9 +396,12 @@ async def known(
         standing_in.refused(Known(context, number, met.request, standing_in.POLICY, met.now_ms, met.law))
     if found is not None:
         enforcer.ledger.patient = found.patient
-        if found.grants and any(grant.covers(frozenset({met.request.person}), met.now_ms) for grant in found.grants):
-            enforcer.ledger.purposes = BROKEN_GLASS
         stance = met.stance
+        if stance.secretly:
+            enforcer.ledger.secretly |= {found.patient}
+        for grant in found.grants:
+            if grant.covers(frozenset({met.request.person}), met.now_ms):
+                enforcer.ledger.broken(grant)
         own = await _authored(context, number, met.request.person) if authored and stance.unrelated and met.request.person else ()
         if own:
             met.request = author_here(met.request)

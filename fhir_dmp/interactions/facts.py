@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fhir_dmp.consent import companions, directives, notices
-from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, facts_of, row_of
+from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, SECRET_SESSION, facts_of, row_of
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import STATUSES, WITHDRAWN, Facts
 from fhir_dmp.fhir import json
@@ -121,6 +121,11 @@ def listed(row: Row | Unopened) -> tuple[Mapping[str, Any], ...]:
     """The facts of a row; several for a List, none for a row without."""
     visible = row.visible
     return tuple(visible) if isinstance(visible, list) else (visible,) if visible else ()
+
+
+def secret(row: Row | Unopened) -> bool:
+    """Whether a Consent or CareTeam was written in a minor's secret session: no representative is told of it."""
+    return any(one.get("lb", 0) & LABEL_BITS[SECRET_SESSION] for one in listed(row))
 
 
 def opened(context: Context, row: Row | Unopened) -> tuple[Facts, ...]:

@@ -44,14 +44,19 @@ LOOK_SECONDS = 3600
 AT_ONCE = 100
 
 
-async def of_act(inside: Context, met: Known, decision: Decision, *, code: str = "", words: str = "", why: str = "") -> None:
-    """The notices that a decision obliges to, in the transaction of the act. code: of dmp-notice, "" by who acts. words: key of TEXTS."""
+async def of_act(
+    inside: Context, met: Known, decision: Decision, *, code: str = "", words: str = "", why: str = "", secret: bool = False
+) -> None:
+    """The notices that a decision obliges to, in the transaction of the act. code: of dmp-notice, "" by who acts. words: key of TEXTS.
+
+    secret: what it is about is told to no representative, as in a minor's secret session.
+    """
     if not {notices.HOLDER, notices.TRAITANT} & set(decision.obligations):
         return
     request = met.request
     code = code or (notices.MANDATE if request.kind == "mandataire" else notices.AUTHORISATION)
     said = notices.text(words or code, at_ms=met.now_ms, who=request.person, why=why)
-    labels = frozenset({INVISIBLE_RL} if request.secret_session else ())
+    labels = frozenset({INVISIBLE_RL} if secret or request.secret_session else ())
     if notices.HOLDER in decision.obligations:
         await to_holder(inside, met.policy, code, said, labels)
     if notices.TRAITANT in decision.obligations and (recipients := notices.medecin_traitant(met.policy)):

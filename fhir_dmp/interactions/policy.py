@@ -8,7 +8,7 @@ from dataclasses import replace
 from fhir_dmp.consent.break_glass import surviving
 from fhir_dmp.consent.compiling import compiled
 from fhir_dmp.consent.dossier import Dossier, Right
-from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, SECRET_SESSION, to_mongo
+from fhir_dmp.consent.predicate import LIFTED, to_mongo
 from fhir_dmp.consent.rules import meets
 from fhir_dmp.dmp.documents import replaced
 from fhir_dmp.dmp.lifecycle import Status
@@ -57,8 +57,8 @@ async def compile_now(
     for row in rows:
         if row.body is not None:
             read[row.type].append(value := json.parse(row.body))
-            if any(one["lb"] & LABEL_BITS[SECRET_SESSION] for one in facts.listed(row)):
-                secret.add(value.get("id"))
+            if facts.secret(row):
+                secret.add(f"{row.type}/{value.get('id')}")
     if not read["Patient"]:
         return None
     patient = read["Patient"][-1]

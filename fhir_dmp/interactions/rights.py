@@ -130,6 +130,8 @@ async def consent(
     old = directives.read(before, resolve) if before else None
     new = directives.read(value, resolve)
     decision = _decided(met, before, old, value, new, resolve)
+    if row is not None:
+        rights_people.keep_from_all(met.request.secret_session, row)
     himself = met.request.person if met.request.kind == "professional" else ""
     faults = directives.validate(value, resolve, himself=himself, days=met.law.self_authorisation_days)
     if old is not None and new is not None and (old.category != new.category or old.mask is not None and new.mask is None):
@@ -143,7 +145,7 @@ async def consent(
     stamped = stamp(inside, checked, method=method, id=id, current=row, origin=Origin(authors=names, labels=labels))
     changes = [(stamped.change, stamped.id), *await _superseded(inside, met, new, stamped.id)]
     await writing.write(inside, changes, kind=KIND)
-    await notices.of_act(inside, met, decision)
+    await notices.of_act(inside, met, decision, secret=facts.secret(stamped.row))
     return written(stamped, 201 if row is None else 200)
 
 

@@ -9,12 +9,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from fhir_dmp.consent.compiling import team, traitant_of
+from fhir_dmp.consent.predicate import SECRET_SESSION
 from fhir_dmp.dmp import identification, identity
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions import enforcement, facts, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
+from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.prepare import Checked, stamp, written
 from fhir_dmp.store.rows import Row
 
@@ -24,12 +26,14 @@ TITLE = ("relationship", "period", "active", "identifier")
 
 async def create(inside: Context, met: Known, checked: Checked, id: str | None = None) -> Answer:
     """A new CareTeam or RelatedPerson. id: the one it gets, None to draw it."""
+    origin = None
     if checked.type == "CareTeam":
-        await _care_team(inside, met, checked, None)
+        secret = await _care_team(inside, met, checked, None)
+        origin = Origin(labels=frozenset({SECRET_SESSION})) if secret else None
     else:
         settle(met.decide("edit-related-persons"))
         _related_person(checked.value)
-    stamped = stamp(inside, checked, method="POST", id=id)
+    stamped = stamp(inside, checked, method="POST", id=id, origin=origin)
     await writing.write(inside, [(stamped.change, stamped.id)])
     return written(stamped, 201)
 
@@ -40,7 +44,7 @@ async def update(inside: Context, met: Known, checked: Checked, id: str, row: Ro
     if checked.type == "Patient":
         await _patient(inside, met, before, checked.value)
     elif checked.type == "CareTeam":
-        await _care_team(inside, met, checked, before)
+        keep_from_all(await _care_team(inside, met, checked, before), row)
     else:
         settle(met.decide("edit-related-persons"))
         if met.request.related_person == id and any(before.get(name) != checked.value.get(name) for name in TITLE):
@@ -51,6 +55,13 @@ async def update(inside: Context, met: Known, checked: Checked, id: str, row: Ro
     answer = written(stamped, 200)
     # The feed writes what it does not read.
     return replace(answer, body=None) if met.request.kind == "feed" else answer
+
+
+def keep_from_all(secret: bool, row: Row) -> None:
+    """In a minor's secret session nothing is changed of what everybody sees: it would show itself. row: the version to be replaced."""
+    if secret and not facts.secret(row):
+        said = "in a minor's secret session what everybody sees is not changed: write something new, or change it in an ordinary session"
+        raise FhirError("business-rule", said, row.type)
 
 
 async def _patient(inside: Context, met: Known, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
@@ -86,12 +97,16 @@ def _renewed(before: Mapping[str, Any], after: Mapping[str, Any], now_ms: int) -
     return faults
 
 
-async def _care_team(inside: Context, met: Known, checked: Checked, before: Mapping[str, Any] | None) -> None:
-    """Members are written by the gestionnaire, the médecin traitant or a member, who never adds himself."""
+async def _care_team(inside: Context, met: Known, checked: Checked, before: Mapping[str, Any] | None) -> bool:
+    """Members are written by the gestionnaire, the médecin traitant or a member, who never adds himself. Whether no representative is
+    told of it, see `Known.secret`.
+    """
     values = [checked.value, *([before] if before else [])]
     named = await facts.names(inside, values)
     added = _members(named, checked.value) - _members(named, before)
-    settle(met.decide("edit-care-team", about=frozenset(who for who, _, _ in added)))
+    about = frozenset(who for who, _, _ in added)
+    settle(met.decide("edit-care-team", about=about))
+    return met.secret("edit-care-team", about=about)
 
 
 def _members(named: Mapping[str, frozenset[str]], value: Mapping[str, Any] | None) -> frozenset[tuple[str, int, int]]:

@@ -3,7 +3,7 @@
 IHE BALP https://profiles.ihe.net/ITI/BALP/ ; R1111-43 CSP; a trace is durable before the first byte of the answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fhir_dmp.audit.event import MAJOR, MINOR, SERIOUS, SUCCESS, Disclosed, Trace
@@ -15,6 +15,7 @@ from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 from fhir_dmp.interactions import regulation, standing_in
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Ledger
+from fhir_dmp.interactions.facts import secret
 from fhir_dmp.store.failures import unavailable
 from fhir_dmp.store.rows import Change, NewRow, Row
 from fhir_dmp.store.vault import version_id
@@ -61,6 +62,7 @@ def _of_part(context: Context, kind: str, asked: str, ledger: Ledger) -> list[Tr
     queries = {patient: "\n".join(lines)[:LONGEST_QUERY] for patient, lines in ledger.asked.items()}
     # Of what belongs to several documents is told as soon as one of them is seen.
     hidden = list(lineages.values()) if lineages else None if named else most_hidden(ledger.kept)
+    by_right = not (context.enforcer.ledger.secretly and lineages and _is_his(context, named, lineages))
     return [
         trace(
             context,
@@ -68,10 +70,22 @@ def _of_part(context: Context, kind: str, asked: str, ledger: Ledger) -> list[Tr
             patient=patient,
             disclosed=tuple([Disclosed(*one) for one in those]),
             query=queries.get(patient, query),
-            facts=visible(context, ledger.authored.get(patient) or hidden),
+            facts=visible(context, ledger.authored.get(patient) or hidden, patient=patient if by_right else ""),
         )
         for patient, those in (named or {ledger.patient: {}}).items()
     ]
+
+
+def _is_his(context: Context, named: Mapping[str, Iterable[tuple[str, str, str]]], lineages: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Whether what is shown is, in part, a document of his own: that he reads whatever else lets him in."""
+    documents = all(one[0] not in SEEN_AS for those in named.values() for one in those)
+    return documents and any(_wrote(context, one) for one in lineages.values())
+
+
+def _wrote(context: Context, facts: Mapping[str, Any]) -> bool:
+    """Whether who asks is an author of a document. facts: of its row."""
+    person = context.enforcer.request.person
+    return bool(person) and often("author", person, context.store.vault.hash64) in facts.get("au", ())
 
 
 def is_single(kind: str, asked: str, ledger: Ledger) -> bool:
@@ -108,7 +122,7 @@ async def refused(context: Context, name: str, asked: str, error: FhirError) -> 
     lineage = most_hidden((*ledger.kept, *ledger.lineages.values(), *own))
     if lineage is not None and own:
         lineage = {**lineage, LET_IN: own[0][LET_IN]}
-    facts = visible(context, lineage, own=ledger.watched)
+    facts = visible(context, lineage, own=ledger.watched, patient=ledger.patient)
     kind, outcome = ("refusal", SERIOUS) if denied else (_kind_of(name), MINOR)
     told = {"patient": ledger.patient, "disclosed": addressed, "query": asked, "outcome": outcome, "reason": reason, "facts": facts}
     await context.recorder.record([trace(context, kind, **told)])
@@ -137,16 +151,21 @@ def of_writes(context: Context, written: Sequence[tuple[NewRow, str]], kind: str
     if context.enforcer is None or context.recorder is None or not written:
         return []
     ledger = context.enforcer.ledger
-    groups: dict[tuple[str, int, str], list[Disclosed]] = {}
-    lineages: dict[int, Mapping[str, Any] | list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, tuple[int, int], str], list[Disclosed]] = {}
+    lineages: dict[tuple[int, int], Mapping[str, Any] | list[Mapping[str, Any]]] = {}
+    # Where no right but that to deposit is used, or the rows themselves say who is told of it.
+    by_right: dict[tuple[int, int], bool] = {}
     if kind == IMPORT:  # one for all that came together, told as soon as something of it is seen
-        lineages[0] = _lineages(written)
+        lineages[0, 0] = _lineages(written)
     for row, id in written:
-        one = _first(row) if not kind or kind in SINGLE else NO_LINEAGE
-        lineages.setdefault(one.get("rt", 0), one)
+        one = _of_write(row, kind)
+        place = one.get("rt", 0), one.get("lb", 0) & LABEL_BITS[SECRET_SESSION]
+        lineages.setdefault(place, one)
+        free = row.type in SEEN_AS or row.method == "POST" or (bool(ledger.secretly) and _wrote(context, one))
+        by_right[place] = by_right.get(place, True) and not free
         patient = "" if not row.dossier else id if row.type == "Patient" else ledger.patient
         told = Disclosed(row.type, id, version_id(row.version))
-        groups.setdefault((kind or METHODS[row.method], one.get("rt", 0), patient), []).append(told)
+        groups.setdefault((kind or METHODS[row.method], place, patient), []).append(told)
     ledger.written = True
     traces = [
         trace(
@@ -156,9 +175,9 @@ def of_writes(context: Context, written: Sequence[tuple[NewRow, str]], kind: str
             disclosed=tuple(those),
             query=asked,
             labels=ledger.labels,
-            facts=visible(context, lineages[root]),
+            facts=visible(context, lineages[place], patient=patient if by_right[place] else ""),
         )
-        for (name, root, patient), those in groups.items()
+        for (name, place, patient), those in groups.items()
     ]
     return context.recorder.changes(traces)
 
@@ -171,7 +190,7 @@ def of_act(context: Context, kind: str, row: Row, id: str, patient: str) -> list
         return []
     told = Disclosed(row.type, id, version_id(row.version))
     lineage = row.visible[0] if isinstance(row.visible, list) else row.visible
-    facts = visible(context, lineage)
+    facts = visible(context, lineage, patient="" if lineage and _wrote(context, lineage) else patient)
     return context.recorder.changes([trace(context, kind, patient=patient, disclosed=(told,), labels=ledger.labels, facts=facts)])
 
 
@@ -183,6 +202,13 @@ def _lineages(written: Sequence[tuple[NewRow, str]]) -> list[Mapping[str, Any]]:
         for one in several if row.type not in SEEN_AS else (NO_LINEAGE,):
             found[one.get("rt", 0)] = one
     return [NO_LINEAGE] if 0 in found else list(found.values())
+
+
+def _of_write(row: NewRow, kind: str) -> Mapping[str, Any]:
+    """Facts by which the trace of a written row is judged, where it has its own; of a right that is told to no representative always."""
+    if not kind or kind in SINGLE:
+        return _first(row)
+    return {**NO_LINEAGE, "lb": LABEL_BITS[SECRET_SESSION]} if kind != IMPORT and row.type in SEEN_AS and secret(row) else NO_LINEAGE
 
 
 def _first(row: NewRow) -> Mapping[str, Any]:
@@ -203,37 +229,45 @@ def trace(
     facts: Any = None,
 ) -> Trace:
     """One trace of this request."""
+    ledger, told = context.enforcer.ledger, facts if facts is not None else visible(context, None, patient=patient)
     return Trace(
         kind=kind,
         at_ms=context.now_ms(),
         outcome=outcome,
         reason=reason,
         actor=context.actor,
-        purposes=context.enforcer.ledger.purposes,
+        purposes=(ledger.secret_purposes if _is_secret(told) else None) or ledger.purposes,
         patient=patient,
         disclosed=disclosed,
         query=query,
         request_id=context.request_id,
         client_address=context.client_address,
         labels=labels,
-        visible=facts if facts is not None else visible(context, None),
+        visible=told,
     )
 
 
-def visible(context: Context, lineage: Mapping[str, Any] | list[Mapping[str, Any]] | None, *, own: bool = True) -> Any:
+def _is_secret(facts: Any) -> bool:
+    """Whether no representative is told of a trace. facts: by which it is judged."""
+    return all(one["lb"] & LABEL_BITS[SECRET_SESSION] for one in (facts if type(facts) is list else (facts,)))
+
+
+def visible(context: Context, lineage: Mapping[str, Any] | list[Mapping[str, Any]] | None, *, own: bool = True, patient: str = "") -> Any:
     """Facts by which reading a trace is judged. lineage: of the document it tells of, or of several of which one that is seen is enough.
 
-    own: it belongs to the journal of who acted.
+    own: it belongs to the journal of who acted. patient: whose dossier it needed a right to, "" for none: what is done by nothing but a
+    right that was given in a minor's secret session is told as if done in one.
     """
     if type(lineage) is list:
-        found = [visible(context, one, own=own) for one in lineage]
+        found = [visible(context, one, own=own, patient=patient) for one in lineage]
         return found if len(found) > 1 else found[0]
     request, hash64 = context.enforcer.request, context.store.vault.hash64
+    secretly = request.secret_session or (bool(patient) and patient in context.enforcer.ledger.secretly)
     of = lineage or NO_LINEAGE
     let_in = {LET_IN: of[LET_IN]} if LET_IN in of else {}
     return {
         **let_in,
-        "lb": of.get("lb", 0) | (LABEL_BITS[SECRET_SESSION] if request.secret_session else 0),
+        "lb": of.get("lb", 0) | (LABEL_BITS[SECRET_SESSION] if secretly else 0),
         "ty": often("type", TRACE, hash64),
         "au": [often("author", request.person, hash64)] if own and request.person else [],
         "og": 0,

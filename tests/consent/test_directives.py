@@ -210,6 +210,28 @@ def test_a_care_team_adds_people_never_organisations_and_only_while_active():
     assert (made.team[0].since_ms, made.team[0].until_ms) == window("2026-11-01", "2026-11-30")
 
 
+def test_what_was_written_in_a_secret_session_gives_secret_rights_and_leaves_them_out_of_what_is_told():
+    def team(id, rpps):
+        member = {"member": {"identifier": {"system": RPPS, "value": rpps}}}
+        return {"resourceType": "CareTeam", "id": id, "status": "active", "participant": [member]}
+
+    consents = [consent("access", id=id, actor=[actor(rpps)]) for id, rpps in (("x", "10000000006"), ("y", "10000000008"))]
+    teams = [team("x", "10000000005"), team("y", "10000000009")]
+    asks = Request(kind="professional", person="ps:810000000012", secret_session=True)
+    grant = break_glass.granted(asks, "g", NOW)
+    made = policy(*consents, teams=teams, secret={"Consent/x", "CareTeam/y"}, grants=(grant,))
+    assert [(right.who, right.secret) for right in (*made.access, *made.team, *made.grants)] == [
+        ("ps:810000000006", True),
+        ("ps:810000000008", False),
+        ("ps:810000000005", False),
+        ("ps:810000000009", True),
+        ("ps:810000000012", True),
+    ]
+    told = made.without_secrets()
+    assert made.secrets and not told.secrets and unpack(pack(made)) == made
+    assert [right.who for right in (*told.access, *told.team, *told.grants)] == ["ps:810000000008", "ps:810000000005"]
+
+
 def test_titles():
     def person(id, code, **more):
         return {"resourceType": "RelatedPerson", "id": id, "relationship": [{"coding": [{"code": code}]}], **more}

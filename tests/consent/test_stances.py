@@ -29,7 +29,10 @@ from tests.consent.worlds import hash64
 ACTIONS = (READ, SEARCH, *sorted(set(SEEN_AS.values())))
 near = st.integers(-3, 3).map(lambda minutes: NOW + minutes * MINUTE // 2)
 periods = st.tuples(st.just(MIN_MS) | near, st.just(MAX_MS) | near)
-rights = st.lists(st.builds(lambda who, period: Right(who, *period), st.sampled_from(PEOPLE[:2]), periods), max_size=2).map(tuple)
+rights = st.lists(
+    st.builds(lambda who, period, secret: Right(who, *period, secret=secret), st.sampled_from(PEOPLE[:2]), periods, st.booleans()),
+    max_size=2,
+).map(tuple)
 # Policies of which most begins or ends within a few minutes, majorities among it.
 worlds = st.builds(
     replace,
@@ -84,6 +87,8 @@ def test_what_is_kept_says_what_would_be_said_anew(data, asker, dossier, found):
         assert [(kept.labels(one), kept.warnings(one)) for one in found] == [(fresh.labels(one), fresh.warnings(one)) for one in found]
         assert [kept.searched(label) for label in VISIBILITY] == [fresh.searched(label) for label in VISIBILITY]
         assert known(stance.standing.at(now_ms)) == known(Standing(request, dossier, now_ms, LAW))
+        anew = stances.Stance(request, dossier, LAW, hash64, now_ms)
+        assert (stance.unrelated, stance.secretly, stance.regulating) == (anew.unrelated, anew.secretly, anew.regulating)
 
 
 ASKED = [name for name in vars(Standing) if not name.startswith("_") and name not in ("doing", "at", "now_ms", "request")]
@@ -203,6 +208,33 @@ def test_at_the_instant_at_which_something_begins_or_ends_it_does(request_, acti
         assert asked(dossier, request_, now_ms).judge(action, now_ms)(row) == (before if beside < 0 else after)
     kept = at_ms - 1 if before else at_ms
     assert asked(dossier, request_, kept).permits(action, row, kept) and asked(dossier, request_, kept).kept
+
+
+SECRET = Right(DOCTOR.person, secret=True)
+REGULATOR = replace(DOCTOR, purposes=frozenset({"ETREAT"}), regulation=True)
+
+
+@pytest.mark.parametrize(
+    ("request_", "rights", "secretly", "regulating"),
+    [
+        (DOCTOR, {"team": (SECRET,)}, True, False),
+        (DOCTOR, {"access": (SECRET,)}, True, False),
+        (DOCTOR, {"grants": (SECRET,)}, True, False),
+        (DOCTOR, {"access": (SECRET, Right(DOCTOR.person))}, False, False),
+        (DOCTOR, {"grants": (SECRET,), "team": (Right(DOCTOR.person),)}, False, False),
+        (DOCTOR, {"team": (SECRET,), "traitant": frozenset({DOCTOR.person})}, False, False),
+        (DOCTOR, {"team": (SECRET,), "blocks": (Right(DOCTOR.person),)}, False, False),
+        (DOCTOR, {"team": (Right(PEOPLE[1], secret=True),)}, False, False),
+        # Who regulates is told of as if he had no other right.
+        (REGULATOR, {"access": (SECRET,)}, False, True),
+        (REGULATOR, {"access": (Right(DOCTOR.person),)}, False, False),
+        (REGULATOR, {"access": (SECRET,), "regulation": False}, True, False),
+        (PARENT, {"team": (SECRET,)}, False, False),
+    ],
+)
+def test_whom_nothing_but_a_secret_right_lets_in(request_, rights, secretly, regulating):
+    stance = asked(replace(STRANGE, **rights), request_)
+    assert (stance.secretly, stance.regulating) == (secretly, regulating)
 
 
 def test_what_waits_for_the_holder_ends_to_the_millisecond():
