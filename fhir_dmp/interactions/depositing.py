@@ -136,7 +136,10 @@ async def _document(
             if documents.status_of(json.parse(row.body)) == SUPERSEDED:
                 raise FhirError("conflict", "this document is superseded already", f"{DOCUMENT}.relatesTo[{place}].target")
             stamped += superseded(context, row, id)
-    lineage = _strictest([row.visible for row, _ in before])
+    if len({row.visible["rt"] for row, _ in before}) > 1:
+        # It would carry on what two documents say, and could be hidden with one of them alone.
+        raise FhirError("business-rule", "a document replaces one document, or versions of one", f"{DOCUMENT}.relatesTo")
+    lineage = _strictest([row.visible for row, _ in before]) if before else None
     if lineage is not None and lineage["rl"] <= met.now_ms:  # a month after the first deposit nothing is hidden from the holder any more
         labels -= {INVISIBLE_PATIENT}
     bits = sum(LABEL_BITS[label] for label in labels) | (lineage["lb"] if lineage is not None else 0)
@@ -157,10 +160,8 @@ def superseded(context: Context, row: Row, id: str) -> list[Stamped]:
     return [stamp(context, check(context, body, DOCUMENT), method="PATCH", id=id, current=row)]
 
 
-def _strictest(lineages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The lineage that goes on in what replaces several documents: the most hidden one, with the labels of all."""
-    if not lineages:
-        return None
+def _strictest(lineages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The lineage of what belongs to several, one at least: the most hidden one, with the labels of all."""
     labels = 0
     for one in lineages:
         labels |= one["lb"]

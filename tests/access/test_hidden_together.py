@@ -81,6 +81,20 @@ def test_what_replaces_a_document_and_hides_more_hides_all_of_it(world, how, lab
     assert len(masked) == 1
 
 
+def test_a_document_replaces_one_document_or_versions_of_one(world):
+    """One that carried on two could be hidden with one of them alone."""
+    dossier, anna = world.open(), world.professional()
+    first, other = world.deposit(dossier, anna), world.deposit(dossier, anna)
+
+    def replacing(*those: dict) -> dict:
+        named = [{"code": "replaces", "target": {"reference": f"DocumentReference/{one['id']}"}} for one in those]
+        return document(dossier, anna, relatesTo=named)
+
+    answer = anna.post("DocumentReference", replacing(first, other))
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (422, ["DocumentReference.relatesTo"])
+    assert anna.post("DocumentReference", replacing(first)).status_code == 201
+
+
 def test_a_label_stands_on_a_document_and_nowhere_else(world):
     dossier, anna = world.open(), world.professional()
     security = {"meta": {"security": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}
