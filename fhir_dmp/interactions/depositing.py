@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from fhir_dmp.consent import companions, labelling
-from fhir_dmp.consent.predicate import LABEL_BITS, DepositedBy, facts_of, matches
+from fhir_dmp.consent.predicate import LABEL_BITS, AuthoredBy, DepositedBy, facts_of, matches
 from fhir_dmp.consent.rules import MACHINES
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import SUPERSEDED, WITHDRAWN, Facts
@@ -145,6 +145,9 @@ async def _document(
     bits = sum(LABEL_BITS[label] for label in labels) | (lineage["lb"] if lineage is not None else 0)
     for row, id in before:
         if more := bits & ~row.visible["lb"]:
+            if not _hides(met, row):
+                said = "it would hide the document it replaces, which only its author, or the structure that deposited it, may"
+                raise FhirError("business-rule", said, f"{DOCUMENT}.securityLabel")
             context.enforcer.ledger.covered.append(covering.Covered(row, id, met.patient, more))
     one.origin = Origin(authors, request.organization, labels, lineage)
     one.checked = _apart(context, met, one.checked)
@@ -158,6 +161,14 @@ def superseded(context: Context, row: Row, id: str) -> list[Stamped]:
     # Written in the same transaction: a mask set meanwhile is then a conflict, and not missed by the new version.
     body = json.set_members(row.body, {"status": json.dump(SUPERSEDED)})
     return [stamp(context, check(context, body, DOCUMENT), method="PATCH", id=id, current=row)]
+
+
+def _hides(met: Known, row: Row) -> bool:
+    """Whether somebody may hide a document by what replaces it: its author, the structure that deposited it, the source that brought it."""
+    request = met.request
+    names = frozenset({identity.HOLDER} if request.kind in HOLDERS else {request.person} - {""})
+    by = DepositedBy(request.organization) if request.kind == "structure" else AuthoredBy(names)
+    return request.kind in ("host", "feed") or any(matches(by, one) for one in facts.opened(met.context, row))
 
 
 def _strictest(lineages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

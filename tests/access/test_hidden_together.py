@@ -81,6 +81,19 @@ def test_what_replaces_a_document_and_hides_more_hides_all_of_it(world, how, lab
     assert len(masked) == 1
 
 
+@pytest.mark.parametrize("how", ["MASQUE_PS", "INVISIBLE_PATIENT", "secret session"])
+def test_nobody_hides_the_document_of_somebody_else_by_replacing_it(world, how):
+    dossier, anna = world.open(age=14, people=("MTH",)), world.professional()
+    made, other = world.deposit(dossier, anna), world.professional(secret_session=how == "secret session")
+    world.consent(dossier, "access", other, by=world.representative(dossier, dossier.people["MTH"]))
+    related = [{"code": "replaces", "target": {"reference": f"DocumentReference/{made['id']}"}}]
+    labels = () if other.claims.get("secret_session") else (how,)
+    answer = other.post("DocumentReference", document(dossier, other, labels=labels, relatesTo=related))
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (422, ["DocumentReference.securityLabel"])
+    if not other.claims.get("secret_session"):
+        assert other.post("DocumentReference", document(dossier, other, relatesTo=related)).status_code == 201
+
+
 def test_a_document_replaces_one_document_or_versions_of_one(world):
     """One that carried on two could be hidden with one of them alone."""
     dossier, anna = world.open(), world.professional()
