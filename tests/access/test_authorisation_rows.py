@@ -38,7 +38,9 @@ def opened(world):
 
 def test_b07_what_a_body_says_of_the_server_is_not_believed(world, opened):
     dossier, _, _, author = opened
-    meta = {"versionId": "1", "lastUpdated": "2001-01-01T00:00:00Z", "security": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}
+    meta = {"versionId": "1", "lastUpdated": "2001-01-01T00:00:00Z"}
+    labelled = {**meta, "security": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}
+    assert author.post("DocumentReference", {**making.document(dossier, author), "meta": labelled}).status_code == 422
     found = world.deposit(dossier, author, meta=meta, id="mine")
     assert found["id"] != "mine" and found["meta"]["versionId"] != "1" and found["meta"]["lastUpdated"] > "2026"
     another = world.professional()
