@@ -46,26 +46,30 @@ async def asked_for(context: Context, url: Url, given: Given) -> Sheet:
     """The sheet that a request asks for, issued when the asker may."""
     for letter in "ru":  # who has the sheet has everything
         admit(context, None, letter)
-    await may_issue(context, url.id)
-    return await access_sheet(context, url.id, given.one("relatedPerson") or "")
+    first = await may_issue(context, url.id)
+    return await access_sheet(context, url.id, given.one("relatedPerson") or "", first=first)
 
 
-async def may_issue(context: Context, patient_id: str) -> None:
-    """Refuse (403) who may not have a sheet of this dossier issued: it is for the gestionnaire, and within 24 hours for who opened it."""
+async def may_issue(context: Context, patient_id: str) -> bool:
+    """Refuse (403) who may not have a sheet of this dossier issued: it is for the gestionnaire, and within 24 hours for who opened it.
+
+    Whether it is the latter, who hands over the first one alone.
+    """
     if context.enforcer is None:
-        return
+        return False
     met = await enforcement.of_patient(context, patient_id)
     if met.policy is not None and context.actor.kind in ("professional", "structure"):
         names = frozenset({met.request.person, met.request.organization} - {""})
         met.request = replace(met.request, opener=await opening.opened_by(context, met.number, names))
-    enforcement.settle(met.decide("access-sheet"))
+    return enforcement.settle(met.decide("access-sheet")).rule == "opener"
 
 
-async def access_sheet(context: Context, patient_id: str, related_person: str = "") -> Sheet:
+async def access_sheet(context: Context, patient_id: str, related_person: str = "", *, first: bool = False) -> Sheet:
     """Issue new credentials and give the sheet that says them; whether the asker may was decided before.
 
     related_person: logical id or reference of the representative it is for. Without one: a representative who asks gets his own; of a
-    minor or protected holder the one person who acts for him; else the holder. Durable when it returns.
+    minor or protected holder the one person who acts for him; else the holder. first: 403 once one was used, or was had by who acts for the
+    dossier: whoever opened it would log in as him. Durable when it returns.
     """
     row = await read.current(context, "Patient", patient_id)
     if row is None or row.deleted or row.body is None:
@@ -73,6 +77,8 @@ async def access_sheet(context: Context, patient_id: str, related_person: str = 
     patient = json.parse(row.body)
     people = await related_people(context, patient_id)
     owner = Owner(patient_id, whose(context, patient, people, related_person.removeprefix("RelatedPerson/")))
+    if first and await Credentials(context.store).taken(owner):
+        raise enforcement.refused()
     person = people[owner.related_person] if owner.related_person else patient
     random = context.random
     identifier, password = secrets.word(random, secrets.IDENTIFIER_LETTERS), secrets.word(random, secrets.PASSWORD_LETTERS)
@@ -81,7 +87,7 @@ async def access_sheet(context: Context, patient_id: str, related_person: str = 
     credentials = Credentials(context.store)
     kept = await secrets.passwords(context.store.vault.subkey("passwords")).hashed(password)
     factor = Factor(secret, email_of(person))
-    await credentials.issue(owner, identifier=identifier, password=kept, factor=factor, codes=codes, now_ms=now_ms)
+    await credentials.issue(owner, identifier=identifier, password=kept, factor=factor, codes=codes, now_ms=now_ms, taken=not first)
     return Sheet(
         identifier=secrets.grouped(identifier),
         password=secrets.grouped(password),

@@ -23,6 +23,7 @@ from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_profiles, place_of, rebuilt, stamp
+from fhir_dmp.interactions.relabelling import OVER
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, dossier_in
 
@@ -140,7 +141,9 @@ async def _document(
         # It would carry on what two documents say, and could be hidden with one of them alone.
         raise FhirError("business-rule", "a document replaces one document, or versions of one", f"{DOCUMENT}.relatesTo")
     lineage = _strictest([row.visible for row, _ in before]) if before else None
-    if lineage is not None and lineage["rl"] <= met.now_ms:  # a month after the first deposit nothing is hidden from the holder any more
+    if lineage is not None and INVISIBLE_PATIENT in labels and lineage["rl"] <= met.now_ms:
+        if request.kind not in ("host", "feed"):
+            raise FhirError("business-rule", OVER, f"{DOCUMENT}.securityLabel")
         labels -= {INVISIBLE_PATIENT}
     bits = sum(LABEL_BITS[label] for label in labels) | (lineage["lb"] if lineage is not None else 0)
     for row, id in before:

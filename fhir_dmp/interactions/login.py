@@ -145,6 +145,7 @@ async def finish(desk: Desk, challenge: str, code: str, caller: Caller) -> tuple
         raise refused()
     if (await desk.credentials.count(desk.credentials.hashed("spent", nonce), desk.now_ms(), life_ms)).times > 1:
         raise refused()
+    await desk.credentials.take(credential)
     token, actor = await desk.issued(*told(desk, credential))
     await desk.trace(caller, credential, "", actor)
     await desk.credentials.forget(desk.credentials.hashed("failures", opened.login))

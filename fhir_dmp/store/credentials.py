@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from bson import Binary
 from mongoengine import NotUniqueError
-from mongomotor.fields import BinaryField, DateTimeField, ListField, LongField, StringField
+from mongomotor.fields import BinaryField, BooleanField, DateTimeField, ListField, LongField, StringField
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
@@ -54,7 +54,8 @@ class Credential(HostRecord):
 
     id: keyed hash of the owner. login: keyed hash of the identifier. dossier: its number. owner: sealed Owner. password: Argon2id.
     factor: Factor, sealed under the key of the dossier and gone with it. codes: keyed hashes of the codes of the sheet that are left.
-    step: the last time step whose TOTP code was taken.
+    step: the last time step whose TOTP code was taken. taken: they are in the hands of who acts for the dossier, who logged in or had them
+    issued himself.
     """
 
     id = StringField(primary_key=True, max_length=32)
@@ -66,6 +67,7 @@ class Credential(HostRecord):
     codes = ListField(StringField(max_length=32))
     step = LongField(default=0)
     issued = DateTimeField(required=True)
+    taken = BooleanField(default=False)
     meta = {"collection": "host.credentials", "db_alias": ALIAS, "auto_create_index": False}
 
 
@@ -87,10 +89,12 @@ class Credentials:
     # Credentials
 
     @translated
-    async def issue(self, owner: Owner, *, identifier: str, password: str, factor: Factor, codes: tuple[str, ...], now_ms: int) -> None:
+    async def issue(
+        self, owner: Owner, *, identifier: str, password: str, factor: Factor, codes: tuple[str, ...], now_ms: int, taken: bool = False
+    ) -> None:
         """Give an owner new credentials; the former ones stop working with the same write, and stay dead after a restore.
 
-        password: its Argon2id hash.
+        password: its Argon2id hash. taken: see Credential.
         """
         id, login = self.hashed("owner", *owner), self.hashed("login", identifier)
         dossier = self._store.vault.dossier_of_patient(owner.patient)
@@ -104,6 +108,7 @@ class Credentials:
             "codes": [self.hashed("code", login, code) for code in codes],
             "step": 0,
             "issued": datetime.fromtimestamp(now_ms / 1000, UTC),
+            **({"taken": True} if taken else {}),
         }
         for _ in range(TRIES):
             try:
@@ -122,6 +127,17 @@ class Credentials:
     async def find(self, login: str) -> Credential | None:
         """The credentials whose identifier has this keyed hash."""
         return await Credential.objects(login=login).first()
+
+    @translated
+    async def taken(self, owner: Owner) -> bool:
+        """Whether credentials of an owner are, or were, in his hands."""
+        return await Credential.objects(pk=self.hashed("owner", *owner), taken=True).first() is not None
+
+    @translated
+    async def take(self, credential: Credential) -> None:
+        """Somebody has logged in with them."""
+        if not credential.taken:
+            await Credential.objects(pk=credential.id).modify(set__taken=True)
 
     def owner(self, credential: Credential) -> Owner:
         """Whose they are."""

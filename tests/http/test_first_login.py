@@ -133,6 +133,17 @@ def test_a_professional_who_opened_is_an_opener(server, token):
     assert sheet(server, patient, colleague).status_code == 403
 
 
+def test_who_opened_hands_over_the_first_sheet_alone(server, structure):
+    """Once it was used, whoever opened the dossier would log in as its holder."""
+    patient = opened(server, structure, "2880375123456", "1988-03-04")
+    assert sheet(server, patient, structure).status_code == 200
+    text = sheet(server, patient, structure).text  # the first one was lost
+    headers = logged_in(server, text)
+    assert sheet(server, patient, structure).status_code == 403
+    assert sheet(server, patient, headers).status_code == 200
+    assert sheet(server, patient, structure).status_code == 403
+
+
 def test_a_parent_logs_in_for_a_child(server, structure, token):
     born = date.today().replace(day=1, month=1).replace(year=date.today().year - 6).isoformat()
     child = opened(server, structure, "2200175123456", born, parent("MTH"))
