@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from fhir_dmp.consent import companions, labelling
-from fhir_dmp.consent.predicate import LABEL_BITS, AuthoredBy, DepositedBy, facts_of, matches
+from fhir_dmp.consent.predicate import LABEL_BITS, AuthoredBy, DepositedBy, facts_of, hashed, matches
 from fhir_dmp.consent.rules import MACHINES
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import SUPERSEDED, WITHDRAWN, Facts
@@ -274,7 +274,9 @@ async def _other(
         judged = facts_of(carrier, context.store.vault.hash64) if carrier else _facts(met, one.checked.value, authors, labels)
         decision = settle(met.decide("deposit", judged))
         reviewing.noted(context, met, decision, resource=one.address)
-        one.origin = Origin(authors, request.organization, labels, carrier)
+        beside = None if carrier or kind == "Binary" else await _named_before(context, met, items, one)
+        # What a machine brings has no author of its own.
+        one.origin = Origin(authors, request.organization, labels, carrier or beside, beside is not None and bool(authors))
     deposit_faults.tell(deposit_faults.of_labels(one.checked.value))
 
 
@@ -283,15 +285,35 @@ def _around(items: Sequence[Item], one: Item) -> list[int]:
     documents_ = [place for place, other in enumerate(items) if other.checked.type == DOCUMENT]
     if len(documents_) < 2:
         return documents_
-    near, reached = {one.address}, [one]
-    while reached:
-        at = reached.pop()
-        for other in items:
-            if other.address not in near and (other.address in at.checked.references or at.address in other.checked.references):
-                near.add(other.address)
-                if other.checked.type not in (DOCUMENT, "List", "Binary"):
-                    reached.append(other)
+    near = {other.address for other in _linked(items, one)}
     return [place for place in documents_ if items[place].address in near] or documents_
+
+
+def _linked(items: Sequence[Item], one: Item) -> list[Item]:
+    """What one of the items leads to or from, itself first; over others, but not over documents, lists and contents."""
+    found, near = [one], {one.address}
+    for at in found:
+        if at is one or at.checked.type not in (DOCUMENT, "List", "Binary"):
+            for other in items:
+                if other.address not in near and (other.address in at.checked.references or at.address in other.checked.references):
+                    near.add(other.address)
+                    found.append(other)
+    return found
+
+
+async def _named_before(context: Context, met: Known, items: Sequence[Item], one: Item) -> Mapping[str, Any] | None:
+    """The lineage of a document that was there before and that something names, itself or over others; None where it names none."""
+    vault, sent = context.store.vault, {other.address for other in items}
+    said = {parse_reference(text, (context.base_url,)) for other in _linked(items, one) for text in other.checked.references}
+    around = {*companions.SEEN_AS, *enforcement.PUBLIC}
+    named = {vault.locate(ref.type, ref.id): ref.relative for ref in said if ref.kind == "local" and ref.type not in around}
+    keys = [key for key, address in named.items() if address not in sent and dossier_in(key) == met.number]
+    rows = await context.reads.load_many(keys) if keys else {}
+    lineages = []
+    for key, row in rows.items():
+        own = hashed("root", named[key], vault.hash64)  # of what belongs to no document
+        lineages += [one for one in facts.listed(row) if not row.deleted and (row.type == DOCUMENT or one["rt"] != own)]
+    return _strictest(lineages) if lineages else None
 
 
 def _one_of(lineages: list[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:

@@ -30,12 +30,14 @@ class Origin(NamedTuple):
     """What a deposit says beside its body. authors: "ps:IDNPS" and identity.HOLDER. organization: "org:IDNST" of the token.
 
     labels: visibility labels, None for those of the body. lineage: facts, as stored, of the document that it replaces or belongs to.
+    beside: it only names that document: it is hidden with it, and has a type and authors of its own.
     """
 
     authors: frozenset[str] = frozenset()
     organization: str = ""
     labels: frozenset[str] | None = None
     lineage: Mapping[str, Any] | None = None
+    beside: bool = False
 
 
 def visible(
@@ -74,7 +76,8 @@ def visible(
             found |= {name: origin.lineage[name] for name in FIXED if name not in ("au", "og") and name in origin.lineage}
             found["lb"] |= sum(LABEL_BITS[label] for label in told.labels)
             if kind != "DocumentReference":
-                found |= {name: origin.lineage[name] for name in ("ty", "au", "og")}
+                if not origin.beside:
+                    found |= {name: origin.lineage[name] for name in ("ty", "au", "og")}
                 if origin.lineage["st"] == STATUSES.index(WITHDRAWN):  # a content that comes after its document was withdrawn
                     found["st"] = origin.lineage["st"]
         if current is not None and isinstance(current.visible, dict):

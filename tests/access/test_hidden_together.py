@@ -60,6 +60,27 @@ def test_of_two_documents_what_belongs_to_neither_is_hidden_with_the_more_hidden
     assert [one["id"] for one in listed(team, dossier, "Observation")] == stored(answer, "Observation")[1:]
 
 
+@pytest.mark.parametrize("hiding", ["before", "after", "withdrawn"])
+def test_what_names_a_document_that_was_there_before_is_hidden_with_it(world, hiding):
+    """Itself, or over something else: how the software cut its messages makes no difference."""
+    dossier, anna, team = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    made = world.deposit(dossier, anna, labels=("MASQUE_PS",) if hiding == "before" else ())
+    value = world.write(anna, {**observed(dossier, "vital-signs"), "derivedFrom": [{"reference": f"DocumentReference/{made['id']}"}]})
+    told = world.write(anna, {**reported(dossier, "OTH"), "result": [{"reference": f"Observation/{value['id']}"}]})
+    beside = world.write(anna, observed(dossier, "vital-signs"))
+    path = f"DocumentReference/{made['id']}"
+    if hiding == "after":
+        assert world.holder(dossier).patch(path, MASK).status_code == 200
+    if hiding == "withdrawn":
+        gone = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
+        assert anna.patch(path, gone).status_code == 200
+    assert [one["id"] for one in listed(team, dossier, "Observation")] == [beside["id"]]
+    assert listed(team, dossier, "DiagnosticReport") == []
+    assert team.get(f"DiagnosticReport/{told['id']}").status_code == 404
+    assert anna.get(f"Observation/{value['id']}").status_code == 200
+
+
 @pytest.mark.parametrize("how", ["ITI-105", "ITI-65"])
 @pytest.mark.parametrize("label", ["MASQUE_PS", "INVISIBLE_PATIENT"])
 def test_what_replaces_a_document_and_hides_more_hides_all_of_it(world, how, label):

@@ -288,6 +288,24 @@ def test_what_replaces_a_document_and_hides_more_hides_all_of_it(load, world, se
         assert told and blind.get(traces).json()["total"] < told
 
 
+def test_what_names_a_hidden_document_in_one_file_is_hidden_with_it(load, world, sender):
+    world.consent(sender.dossier, "takeover")
+    document = sender.document("v", labels=("INVISIBLE_PATIENT",))
+    subject = {"status": "final", "subject": document["subject"], "code": {"text": "x"}}
+    seen = {
+        "resourceType": "Observation",
+        "id": f"v-{sender.tag}",
+        **subject,
+        "derivedFrom": [{"reference": f"DocumentReference/{document['id']}"}],
+    }
+    told = {"resourceType": "DiagnosticReport", "id": f"v-{sender.tag}", **subject, "result": [{"reference": f"Observation/{seen['id']}"}]}
+    code, lines, _ = load(sender.patient(), sender.practitioner(), document, sender.binary("v"), seen, told)
+    assert code == 0, lines
+    for name in ("Observation", "DiagnosticReport", "Provenance"):
+        search = f"{name}?patient={sender.dossier.id}&_summary=count"
+        assert (world.holder(sender.dossier).get(search).json()["total"], sender.doctor.get(search).json()["total"] > 0) == (0, True)
+
+
 def test_one_identifier_one_content(load, world, sender):
     world.consent(sender.dossier, "takeover")
     document = sender.document("d")
