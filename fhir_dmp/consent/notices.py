@@ -15,14 +15,12 @@ from fhir_dmp.fhir.instants import to_instant
 
 CODES = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-notice"
 EMERGENCY, AUTHORISATION, MANDATE, ANNOUNCEMENT = "emergency-access", "authorisation", "mandate-act", "announcement"
-# Told under the code of emergency access.
 REGULATION = "regulation"
 MERGE, UNMERGE = "dossiers-joined", "dossiers-parted"
 HOLDER, TRAITANT = "notify-holder", "notify-medecin-traitant"
 # What a notice says.
 TEXTS = {
     EMERGENCY: "Accès en urgence au DMP (bris de glace) le {when} par {who}. Motif indiqué : {why}",
-    REGULATION: "Accès au DMP par la régulation médicale (SAMU) le {when} par {who}.",
     AUTHORISATION: "{who} s'est autorisé à accéder au DMP le {when}, en attestant de l'accord du titulaire.",
     MANDATE: "Le mandataire a modifié les droits d'accès au DMP le {when}.",
     MERGE: "Un second DMP ouvert à votre nom a été réuni à celui-ci le {when}. Les restrictions de chacun ont été conservées ; les accès "
@@ -31,6 +29,8 @@ TEXTS = {
     # Decided: it carries no fact of the document, not even a date.
     ANNOUNCEMENT: "Un document du DMP attend une consultation d'annonce. Parlez-en à un professionnel de santé.",
 }
+# Told under a code of another.
+WORDS = {REGULATION: "Accès au DMP par la régulation médicale (SAMU) le {when} par {who}."}
 MAIL_SUBJECT = "Votre DMP : un nouvel avis"
 MAIL_TEXT = "Un nouvel avis vous attend dans votre DMP. Connectez-vous pour le lire : {address}\n"
 
@@ -39,7 +39,7 @@ def text(code: str, *, at_ms: int, who: str = "", why: str = "") -> str:
     """What a notice says. at_ms: of the act. who: of a professional, "ps:IDNPS". why: his justification."""
     when = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(PARIS).strftime("%d/%m/%Y à %H:%M")
     named = f"le professionnel {who.removeprefix('ps:')}" if who else "un professionnel"
-    said = TEXTS[code].format(when=when, who=named, why=why.strip())
+    said = (TEXTS.get(code) or WORDS[code]).format(when=when, who=named, why=why.strip())
     return said[0].upper() + said[1:]
 
 

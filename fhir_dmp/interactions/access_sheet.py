@@ -77,7 +77,7 @@ async def access_sheet(context: Context, patient_id: str, related_person: str = 
     patient = json.parse(row.body)
     people = await related_people(context, patient_id)
     owner = Owner(patient_id, whose(context, patient, people, related_person.removeprefix("RelatedPerson/")))
-    if first and await Credentials(context.store).taken(owner):
+    if first and await Credentials(context.store).taken(patient_id):
         raise enforcement.refused()
     person = people[owner.related_person] if owner.related_person else patient
     random = context.random

@@ -37,9 +37,10 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     if row is None or row.type != "AuditEvent" or row.deleted or row.erased or not sight.sees(row):
         raise read.absent()
     (seen,) = await shown.rows(context, sight, [row])
-    if (kept := await _kept(context, row, url.id, salted=seen.body == row.body)) is not None:
+    salted = seen.body == row.body and not shown.narrowed(sight.met, row.body or b"")
+    if (kept := await _kept(context, row, url.id, salted=salted)) is not None:
         return Answer(200, kept)
-    return Answer(200, parameters(await proof_of(context.store, url.id), salted=seen.body == row.body))
+    return Answer(200, parameters(await proof_of(context.store, url.id), salted=salted))
 
 
 async def _kept(context: Context, row: Row, id: str, *, salted: bool) -> bytes | None:

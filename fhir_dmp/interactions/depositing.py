@@ -145,13 +145,13 @@ async def _document(
         if request.kind not in ("host", "feed"):
             raise FhirError("business-rule", OVER, f"{DOCUMENT}.securityLabel")
         labels -= {INVISIBLE_PATIENT}
-    bits = sum(LABEL_BITS[label] for label in labels) | (lineage["lb"] if lineage is not None else 0)
-    for row, id in before:
-        if more := bits & ~row.visible["lb"]:
-            if not _hides(met, row):
-                said = "it would hide the document it replaces, which only its author, or the structure that deposited it, may"
-                raise FhirError("business-rule", said, f"{DOCUMENT}.securityLabel")
-            context.enforcer.ledger.covered.append(covering.Covered(row, id, met.patient, more))
+    bits = sum(LABEL_BITS[label] for label in labels)
+    for row, id in before if bits else ():
+        # Whatever it is hidden by already: that may be kept from him.
+        if not _hides(met, row):
+            said = "it would hide the document it replaces, which only its author, or the structure that deposited it, may"
+            raise FhirError("business-rule", said, f"{DOCUMENT}.securityLabel")
+        context.enforcer.ledger.covered.append(covering.Covered(row, id, met.patient, bits))
     one.origin = Origin(authors, request.organization, labels, lineage)
     one.checked = _apart(context, met, one.checked)
     return stamped
@@ -257,6 +257,9 @@ async def _other(
             settle(met.decide("replace", own))
             # In place only by its author: whoever is shown less than there is would write back less.
             settle(met.decide("withdraw", own))
+        named = await _named_before(context, met, items, one)
+        if named is not None and named["rt"] not in {own["rt"] for own in facts.listed(one.row)}:
+            raise FhirError("business-rule", f"a {kind} that names a document belongs to it from its deposit on: deposit a new one", kind)
     carriers = [place for place, other in enumerate(items) if other.checked.type == DOCUMENT and _carries(context, other, one)]
     lineages = [lineage(place) for place in carriers]
     if not lineages and one.row is None and kind != "Binary" and (around := _around(items, one)):

@@ -23,6 +23,10 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
         answer = await vread.run(context, url.type, url.id, url.tail[1])
     else:
         answer = await read.run(context, url.type, url.id)
+    row = await read.current(context, url.type, url.id)
+    # Whoever may not see the resource as it is now sees nothing of its versions.
+    if row is not None and not row.deleted and not sight.sees(row):
+        raise read.absent()
     members = json.members(answer.body or b"{}")
     return Answer(200, _parameters(bytes(members["meta"]) if "meta" in members else b"{}"), answer.version, answer.updated_ms)
 

@@ -47,7 +47,7 @@ AT_ONCE = 100
 async def of_act(
     inside: Context, met: Known, decision: Decision, *, code: str = "", words: str = "", why: str = "", secret: bool = False
 ) -> None:
-    """The notices that a decision obliges to, in the transaction of the act. code: of dmp-notice, "" by who acts. words: key of TEXTS.
+    """The notices that a decision obliges to, in the transaction of the act. code: of dmp-notice, "" by who acts. words: key of WORDS.
 
     secret: what it is about is told to no representative, as in a minor's secret session.
     """

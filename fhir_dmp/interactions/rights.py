@@ -11,9 +11,11 @@ from typing import Any
 
 from fhir_dmp.consent import directives
 from fhir_dmp.consent.directives import EMERGENCIES, INACTIVE, ONE_SPEAKS, WILLS, Directive
-from fhir_dmp.consent.predicate import SECRET_SESSION
+from fhir_dmp.consent.predicate import SECRET_SESSION, hashed
+from fhir_dmp.dmp.documents import JUDGED_AS
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
+from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import depositing, enforcement, facts, notices, rights_people, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
@@ -37,6 +39,9 @@ ACTS = {
     WILLS: "wills",
 }
 KIND = "consent"
+DOCUMENT = "DocumentReference"
+# What a mask by rule may name.
+MASKABLE = frozenset({DOCUMENT, *JUDGED_AS})
 
 
 async def on_create(context: Context, checked: Checked, id: str | None = None) -> Answer:
@@ -140,6 +145,8 @@ async def consent(
     if faults:
         raise FhirError.many("business-rule", faults)
     await depositing.refers(inside, met, checked, id)
+    if new is not None and new.mask is not None:
+        await _maskable(inside, met, value)
     names = new.names if new is not None else frozenset()
     labels = frozenset({SECRET_SESSION} if met.request.secret_session else ())
     stamped = stamp(inside, checked, method=method, id=id, current=row, origin=Origin(authors=names, labels=labels))
@@ -179,6 +186,22 @@ async def _related_faults(inside: Context, met: Known, new: Directive | None) ->
             said = "the actor of a mandate is a RelatedPerson of this dossier"
             faults.append(Issue("error", "business-rule", said, "Consent.provision.actor"))
     return faults
+
+
+async def _maskable(inside: Context, met: Known, value: Mapping[str, Any]) -> None:
+    """422 where a mask names what it would not hide: something of another dossier, or what is hidden with a document and not by itself."""
+    for place, data in enumerate(value["provision"].get("data") or ()):
+        text = (data.get("reference") or {}).get("reference") or ""
+        if data.get("meaning") != "instance" or not text:
+            continue
+        said, where = parse_reference(text, (inside.base_url,)), f"Consent.provision.data[{place}].reference"
+        key = inside.store.vault.locate(said.type, said.id) if said.kind == "local" else None
+        row = await inside.reads.load(key) if key is not None and said.type in MASKABLE else None
+        if row is None or row.dossier != met.number:
+            raise FhirError("business-rule", "a mask names a document of this dossier, by its address", where)
+        own = hashed("root", said.relative, inside.store.vault.hash64)
+        if said.type != DOCUMENT and any(one["rt"] != own for one in facts.listed(row)):
+            raise FhirError("business-rule", f"this {said.type} belongs to a document: what masks that masks it", where)
 
 
 async def _superseded(inside: Context, met: Known, new: Directive | None, id: str) -> list[tuple[Change, str]]:

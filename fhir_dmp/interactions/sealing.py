@@ -171,13 +171,16 @@ def following(context: "Context", changes: Written) -> list[tuple[NewRow, str]]:
 async def follow(inside: "Context", documents: Sequence[tuple[NewRow, str]]) -> None:
     """What came with a document is seen as long as the document is: that a content, a list or a Provenance is there would tell of it.
 
-    Of a lineage with other documents that stay, only what leads to this one or that it leads to. inside: of the transaction.
+    Of a lineage with other documents that stay, only what leads to this one or that it leads to. What somebody else wrote and that only
+    names the document stays: it is not its author's to withdraw. inside: of the transaction.
     """
     for row, id in documents:
         status, root = row.visible["st"], row.visible["rt"]
         stay = {"$and": [{"y.rt": root}, {"y.st": {"$ne": STATUSES.index(WITHDRAWN)}}, {"_id": {"$ne": row.key}}]}
         alone = not await inside.reads.count(stay, types=(DOCUMENT,), dossiers=(row.dossier,), limit=1)
-        await inside.transaction.restate(row.dossier, root, status, where=None if alone else _about(inside, row, id))
+        authors = row.visible["au"]
+        his = {"y.au": {"$in": authors} if authors else []}
+        await inside.transaction.restate(row.dossier, root, status, where=his if alone else {"$and": [his, _about(inside, row, id)]})
 
 
 def _about(context: "Context", row: NewRow, id: str) -> dict[str, Any]:

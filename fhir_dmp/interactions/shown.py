@@ -13,7 +13,7 @@ import msgspec
 
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.consent.rules import HOLDERS_SIDE
-from fhir_dmp.dmp.visibility import VISIBILITY, concept, label_of, labels_of
+from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL, MASKED, VISIBILITY, concept, label_of, labels_of
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import Ref, parse_reference, references
 from fhir_dmp.fhir.tables import element
@@ -32,6 +32,9 @@ WHOLE = ("AuditEvent.entity", "List.entry", "DocumentReference.relatesTo", "Comp
 LABELLED = "DocumentReference"
 # Of the trace of a request that was wrong in itself; a login that failed tells of no document.
 FAULTY, REQUEST = b'"4"', b'"rest"'
+# Labels before and after an act, in its trace.
+CHANGES, NONE = ("label-before", "label-after"), "none"
+CHANGED = b'"label-before"'
 LABELS = sum(LABEL_BITS[label] for label in VISIBILITY)
 NO_LABELS: frozenset[str] = frozenset()
 
@@ -45,9 +48,38 @@ async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -
     for place, row in enumerate(rows):
         if row.type == LABELLED:
             found[place] = labelled(met, row, found[place])
-        elif row.type == "AuditEvent" and met.request.kind in HOLDERS_SIDE:
-            found[place] = without_queries(found[place])
+        elif row.type == "AuditEvent":
+            found[place] = _trace(met, found[place])
     return found
+
+
+def _trace(met: "Known", body: bytes) -> bytes:
+    """A trace as somebody sees it who may see it."""
+    if met.request.kind in HOLDERS_SIDE:
+        body = without_queries(body)
+    return without_labels(body, kept_from(met)) if narrowed(met, body) else body
+
+
+def narrowed(met: "Known | None", body: bytes) -> bool:
+    """Whether the trace of an act on labels is told without some of them, whether there were any or not."""
+    return met is not None and CHANGED in body and bool(kept_from(met))
+
+
+def kept_from(met: "Known") -> frozenset[str]:
+    """Labels of which an asker is told on no document: that of an act he finds in a trace may not tell him either."""
+    if met.request.kind in HOLDERS_SIDE:
+        return frozenset({INVISIBLE_PATIENT} | ({INVISIBLE_RL} if met.request.kind == "representative" else set()))
+    standing = met.standing
+    return NO_LABELS if standing.traitant or standing.assimilated else frozenset({MASKED})
+
+
+def without_labels(body: bytes, labels: Collection[str]) -> bytes:
+    """The trace of an act on labels without some of them, before and after it."""
+    entities = json.parse_exact(bytes(json.members(body)["entity"]), object_only=False)
+    for detail in (one for entity in entities for one in entity.get("detail") or () if one["type"] in CHANGES):
+        said = [label for label in detail["valueString"].split() if label not in labels]
+        detail["valueString"] = " ".join(said) or NONE
+    return json.set_members(body, {"entity": json.dump(entities)})
 
 
 def without_queries(body: bytes) -> bytes:

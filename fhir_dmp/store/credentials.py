@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from bson import Binary
 from mongoengine import NotUniqueError
-from mongomotor.fields import BinaryField, BooleanField, DateTimeField, ListField, LongField, StringField
+from mongomotor.fields import BinaryField, DateTimeField, ListField, LongField, StringField
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PURPOSE = "credential owner"
 # In the row of a dossier: id of credentials -> instant of their latest issue, in ms.
 LATEST = "cr"
+# There too: somebody who acts for the dossier has credentials, so that who opened it issues none any more.
+TAKEN = "ct"
 # Two first attempts at the same moment may both try to write the counter.
 TRIES = 4
 
@@ -54,8 +56,7 @@ class Credential(HostRecord):
 
     id: keyed hash of the owner. login: keyed hash of the identifier. dossier: its number. owner: sealed Owner. password: Argon2id.
     factor: Factor, sealed under the key of the dossier and gone with it. codes: keyed hashes of the codes of the sheet that are left.
-    step: the last time step whose TOTP code was taken. taken: they are in the hands of who acts for the dossier, who logged in or had them
-    issued himself.
+    step: the last time step whose TOTP code was taken.
     """
 
     id = StringField(primary_key=True, max_length=32)
@@ -67,7 +68,6 @@ class Credential(HostRecord):
     codes = ListField(StringField(max_length=32))
     step = LongField(default=0)
     issued = DateTimeField(required=True)
-    taken = BooleanField(default=False)
     meta = {"collection": "host.credentials", "db_alias": ALIAS, "auto_create_index": False}
 
 
@@ -94,7 +94,7 @@ class Credentials:
     ) -> None:
         """Give an owner new credentials; the former ones stop working with the same write, and stay dead after a restore.
 
-        password: its Argon2id hash. taken: see Credential.
+        password: its Argon2id hash. taken: who has them issued acts for the dossier.
         """
         id, login = self.hashed("owner", *owner), self.hashed("login", identifier)
         dossier = self._store.vault.dossier_of_patient(owner.patient)
@@ -108,7 +108,6 @@ class Credentials:
             "codes": [self.hashed("code", login, code) for code in codes],
             "step": 0,
             "issued": datetime.fromtimestamp(now_ms / 1000, UTC),
-            **({"taken": True} if taken else {}),
         }
         for _ in range(TRIES):
             try:
@@ -120,7 +119,8 @@ class Credentials:
             raise unavailable()
         # The dossier remembers which issue is the last, and the journal of protective acts remembers it outside of the database.
         row = Binary(dossier_row(dossier))
-        await self._rows.update_one({"_id": row}, {"$max": {f"{LATEST}.{id}": now_ms, "a": now_ms}})
+        hands = {"$set": {TAKEN: True}} if taken else {}
+        await self._rows.update_one({"_id": row}, {"$max": {f"{LATEST}.{id}": now_ms, "a": now_ms}, **hands})
         await self._store.acts.keep("credentials", [row], now_ms)
 
     @translated
@@ -129,15 +129,15 @@ class Credentials:
         return await Credential.objects(login=login).first()
 
     @translated
-    async def taken(self, owner: Owner) -> bool:
-        """Whether credentials of an owner are, or were, in his hands."""
-        return await Credential.objects(pk=self.hashed("owner", *owner), taken=True).first() is not None
+    async def taken(self, patient: str) -> bool:
+        """Whether anybody who acts for a dossier has logged in, or had credentials issued. patient: logical id."""
+        place = Binary(dossier_row(self._store.vault.dossier_of_patient(patient)))
+        return await self._rows.find_one({"_id": place, TAKEN: True}, {"_id": 1}) is not None
 
     @translated
     async def take(self, credential: Credential) -> None:
         """Somebody has logged in with them."""
-        if not credential.taken:
-            await Credential.objects(pk=credential.id).modify(set__taken=True)
+        await self._rows.update_one({"_id": Binary(dossier_row(credential.dossier))}, {"$set": {TAKEN: True}})
 
     def owner(self, credential: Credential) -> Owner:
         """Whose they are."""

@@ -7,7 +7,7 @@ import pytest
 
 from tests.access.test_deposits import posted, stored, submission
 from tests.access.test_findings import observed, reported
-from tests.access.world import VISIBILITY, document, listed
+from tests.access.world import VISIBILITY, consent, document, listed
 
 URN = "urn:uuid:00000000-0000-4000-8000-0000000000"
 MASK = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
@@ -81,6 +81,38 @@ def test_what_names_a_document_that_was_there_before_is_hidden_with_it(world, hi
     assert anna.get(f"Observation/{value['id']}").status_code == 200
 
 
+def test_what_somebody_else_wrote_about_a_document_is_not_withdrawn_with_it(world):
+    dossier, anna, team = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    made = world.deposit(dossier, anna)
+    named = {"derivedFrom": [{"reference": f"DocumentReference/{made['id']}"}]}
+    theirs = world.write(team, {**observed(dossier, "vital-signs"), **named})
+    alone = world.write(team, observed(dossier, "vital-signs"))
+    gone = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
+    assert anna.patch(f"DocumentReference/{made['id']}", gone).status_code == 200
+    assert len(listed(team, dossier, "Observation")) == 2 and theirs["id"] != alone["id"]
+    # Later it is not made to belong to one.
+    other = world.deposit(dossier, anna)
+    named = {"derivedFrom": [{"reference": f"DocumentReference/{other['id']}"}]}
+    assert team.put(f"Observation/{alone['id']}", {**alone, **named}).status_code == 422
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_that_somebody_hides_by_replacing_does_not_tell_of_a_mask(world, masked):
+    """A colleague in charge is not told whether the holder masked it; nor is its author, by what is traced."""
+    dossier, anna = world.open(), world.professional()
+    colleague = world.professional(organization=anna.organization)
+    world.consent(dossier, "access", colleague)
+    made = world.deposit(dossier, anna)
+    if masked:
+        assert world.holder(dossier).patch(f"DocumentReference/{made['id']}", MASK).status_code == 200
+    related = [{"code": "replaces", "target": {"reference": f"DocumentReference/{made['id']}"}}]
+    answer = colleague.post("DocumentReference", document(dossier, colleague, labels=("MASQUE_PS",), relatesTo=related))
+    assert answer.status_code == 422
+    world.deposit(dossier, anna, labels=("MASQUE_PS",), relatesTo=related)
+    assert len(listed(anna, dossier, "AuditEvent", subtype="mask")) == 1
+
+
 @pytest.mark.parametrize("how", ["ITI-105", "ITI-65"])
 @pytest.mark.parametrize("label", ["MASQUE_PS", "INVISIBLE_PATIENT"])
 def test_what_replaces_a_document_and_hides_more_hides_all_of_it(world, how, label):
@@ -146,3 +178,33 @@ def test_a_structure_lists_what_it_deposited_before(world):
     (lists,) = [entry["resource"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "List"]
     lists["entry"].append({"item": {"reference": f"DocumentReference/{first}"}})
     assert len(stored(structure.post("", bundle), "List")) == 1
+
+
+def test_a_mask_names_what_it_hides(world):
+    """What belongs to a document is masked with that; a mask that hid nothing would be acknowledged for nothing."""
+    dossier, anna, team = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    answer = anna.post("", around(dossier, submission(dossier, anna, document(dossier, anna))))
+    alone = world.write(anna, observed(dossier, "vital-signs"))["id"]
+    named = [f"{name}/{stored(answer, name)[0]}" for name in ("Binary", "List", "Encounter")]
+    for reference in (*named, "DocumentReference?identifier=x", "http://elsewhere.test/fhir/DocumentReference/x"):
+        data = [{"meaning": "instance", "reference": {"reference": reference}}]
+        assert world.holder(dossier).post("Consent", consent(dossier, "mask", data=data)).status_code == 422, reference
+    for reference in (f"Observation/{alone}", f"DocumentReference/{stored(answer, 'DocumentReference')[0]}"):
+        world.consent(dossier, "mask", data=[{"meaning": "instance", "reference": {"reference": reference}}])
+        assert team.get(reference).status_code == 404
+    assert team.get(named[2]).status_code == 404
+
+
+def test_the_trace_of_a_label_tells_its_author_of_no_mask(world):
+    dossier, anna = world.open(), world.professional()
+    found = []
+    for masked in (True, False):
+        id = world.deposit(dossier, anna)["id"]
+        if masked:
+            assert world.holder(dossier).patch(f"DocumentReference/{id}", MASK).status_code == 200
+        hide = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "INVISIBLE_PATIENT"}]}}]
+        assert anna.patch(f"DocumentReference/{id}", hide).status_code == 200
+        (trace,) = listed(anna, dossier, "AuditEvent", entity=f"DocumentReference/{id}", subtype="mask")
+        found.append([detail for entity in trace["entity"] for detail in entity.get("detail", ())])
+    assert found[0] == found[1] and [one["valueString"] for one in found[0]] == ["none", "INVISIBLE_PATIENT"]

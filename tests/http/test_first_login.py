@@ -144,6 +144,21 @@ def test_who_opened_hands_over_the_first_sheet_alone(server, structure):
     assert sheet(server, patient, structure).status_code == 403
 
 
+def test_once_one_parent_logged_in_the_other_is_given_no_sheet_by_who_opened(server, structure, token):
+    born = date.today().replace(day=1, month=1).replace(year=date.today().year - 6).isoformat()
+    child = opened(server, structure, "2200275123456", born, parent("MTH"), parent("FTH"))
+    physician = token("operator", role="physician", ticket="T1")
+    found = server.client.get(f"/fhir/RelatedPerson?patient={child}", headers=physician).json()["entry"]
+
+    def given(related: str):
+        said = {"resourceType": "Parameters", "parameter": [{"name": "relatedPerson", "valueString": related}]}
+        return server.client.post(f"/fhir/Patient/{child}/$access-sheet", json=said, headers=structure)
+
+    first, other = (one["resource"]["id"] for one in found)
+    assert logged_in(server, given(first).text)
+    assert given(other).status_code == 403
+
+
 def test_a_parent_logs_in_for_a_child(server, structure, token):
     born = date.today().replace(day=1, month=1).replace(year=date.today().year - 6).isoformat()
     child = opened(server, structure, "2200175123456", born, parent("MTH"))
