@@ -550,11 +550,11 @@ class Transaction(Reader):
         return [one["_id"] for one in found if not isinstance(one["y"], list)], several
 
     async def _documents(self, keys: tuple[bytes, ...]) -> dict[bytes, dict]:
-        # Keys of dossiers as they are now: one that was made for this transaction is younger than its snapshot.
-        dossiers = tuple(key for key in keys if is_dossier_row(key))
-        others = tuple(key for key in keys if not is_dossier_row(key))
-        found = await self._store._documents(dossiers)
-        return found | await self._by_id("resources", others) if others else found
+        # Policies as this transaction sees them: a read outside may be older than what an act that it waited for has done.
+        found = await self._by_id("resources", keys)
+        # The key of a dossier that was made for this transaction is younger than its snapshot.
+        made = tuple(key for key in keys if key not in found and is_dossier_row(key))
+        return found | await self._store._documents(made) if made else found
 
 
 def nothing_stored(error: BaseException) -> bool:
