@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fhir_dmp.dmp.paris import PARIS
 from fhir_dmp.dmp.spaces import PROFILES, types
 from tests.access.world import INS, day
 from tests.exchange.test_sources import Sender, command, load, server, world  # noqa: F401  fixtures
@@ -99,10 +100,11 @@ def test_who_is_asked_for_and_from_when(feeding, command):  # noqa: F811
     feed = feeding.feed()
     first = asked(feed, day(days=-5))
     now = datetime.now(UTC)
-    assert first[new.ins][:7] == f"{now.year - 2}-{now.month:02d}" and closed.ins not in first
+    start, today = datetime.fromisoformat(first[new.ins]).astimezone(PARIS), now.astimezone(PARIS)
+    assert (start.year, start.month) == (today.year - 2, today.month) and closed.ins not in first
     # Asked since after the opening: what is new alone; and again the same.
-    tomorrow = (now + timedelta(days=1)).date().isoformat()
-    assert asked(feed, tomorrow)[new.ins] > now.isoformat() and asked(feed, day(days=-5)) == first
+    later = (now + timedelta(days=2)).date().isoformat()  # days are those of Paris, where tomorrow may have begun
+    assert asked(feed, later)[new.ins] > now.isoformat() and asked(feed, day(days=-5)) == first
     for other in (feeding.professional(), feeding.host(), feeding.operator("physician", "T1"), feeding.holder(new)):
         assert other.get("$feed").status_code == 403
     assert feeding.operator().get("$feed").status_code == 200
