@@ -161,6 +161,26 @@ def test_a_document_replaces_one_document_or_versions_of_one(world):
     assert anna.post("DocumentReference", replacing(first)).status_code == 201
 
 
+@pytest.mark.parametrize("by", ["its author", "who sees it"])
+def test_what_a_withdrawn_document_had_replaced_is_brought_back_by_whoever_may_replace_it(world, by):
+    """That a document was replaced is an act on that document, told to whoever sees it, until somebody takes the act back."""
+    dossier, anna, team = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    made = world.deposit(dossier, anna)
+    after = world.deposit(dossier, anna, relatesTo=[{"code": "replaces", "target": {"reference": f"DocumentReference/{made['id']}"}}])
+
+    def become(value: str) -> list[dict]:
+        return [{"op": "replace", "path": "/status", "value": value}]
+
+    assert anna.patch(f"DocumentReference/{after['id']}", become("entered-in-error")).status_code == 200
+    assert listed(team, dossier, "DocumentReference", status="current") == []
+    assert [one["id"] for one in listed(team, dossier, "DocumentReference", status="superseded")] == [made["id"]]
+    stranger, who = world.professional(), anna if by == "its author" else team
+    assert stranger.patch(f"DocumentReference/{made['id']}", become("current")).status_code == 404
+    assert who.patch(f"DocumentReference/{made['id']}", become("current")).status_code == 200
+    assert [one["id"] for one in listed(team, dossier, "DocumentReference", status="current")] == [made["id"]]
+
+
 def test_a_label_stands_on_a_document_and_nowhere_else(world):
     dossier, anna = world.open(), world.professional()
     security = {"meta": {"security": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}
