@@ -28,6 +28,7 @@ from fhir_dmp.exchange.inputs import Input, Item, inputs
 from fhir_dmp.exchange.opening import ADDRESS, context_of, opened
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.pool import Here, Pool, Workers
+from fhir_dmp.exchange.processes import Process, forked, started
 from fhir_dmp.exchange.received import Files
 from fhir_dmp.exchange.results import Counts, Result
 from fhir_dmp.exchange.rules import SANDBOX, Rules
@@ -40,7 +41,7 @@ from fhir_dmp.store.records import Job
 
 SOME_REFUSED = 3
 SHOWN = 20
-# Less than this is done before a worker process has started.
+# Less than this is not worth other processes.
 LITTLE = 2 * 1024 * 1024
 STDIN = "standard input"
 
@@ -71,10 +72,11 @@ def command(loaded: Loaded, paths: tuple[str, ...], source: str, resume: str | N
         if paths:
             inputs([path for path in paths if path != "-"])
         private_folder(loaded.settings.data)
-        with mongodb(loaded.settings) as running:
+        count = loaded.settings.workers or os.cpu_count() or 1
+        with forked(count if count > 1 else 0) as workers, mongodb(loaded.settings) as running:
             # A resumed import may be told of from another folder.
             named = tuple(path if path == "-" else os.path.abspath(path) for path in paths)
-            counts, written = asyncio.run(load(running, Asked(named, source, resume, report and report.absolute())))
+            counts, written = asyncio.run(load(running, Asked(named, source, resume, report and report.absolute()), workers))
     except (StoreError, FhirError) as error:
         raise Failed(str(error)) from None
     except OSError as error:
@@ -95,8 +97,8 @@ class Asked:
     report: Path | None
 
 
-async def load(settings: Settings, asked: Asked) -> tuple[Counts, Path]:
-    """Import everything named; what became of it, and where that is written."""
+async def load(settings: Settings, asked: Asked, workers: list[Process]) -> tuple[Counts, Path]:
+    """Import everything named; what became of it, and where that is written. workers: those that may be taken."""
     settings = replace(settings, base_url=settings.base_url or ADDRESS)
     async with opened(settings, Rules(source=asked.source)) as plain:
         job, asked = await _job(settings, asked)
@@ -112,7 +114,7 @@ async def load(settings: Settings, asked: Asked) -> tuple[Counts, Path]:
         if sum(one.size for one in listed) >= LITTLE:
             click.echo(f"import {job.id}; if it is cut off, go on with --resume {job.id}", err=True)
         context = context_of(plain.store, settings, rules)
-        pool = await _pool(context, rules, job.id, sum(one.size for one in listed))
+        pool = await _pool(context, rules, job.id, sum(one.size for one in listed), workers)
         try:
             files = await Files.checked(context, rules, listed)
             return await reported(pool, rules, listed, job, report, files), report
@@ -158,12 +160,13 @@ def _listed(settings: Settings, job: Job, paths: tuple[str, ...]) -> list[Input]
     return listed
 
 
-async def _pool(context: Context, rules: Rules, job: str, size: int) -> Pool:
+async def _pool(context: Context, rules: Rules, job: str, size: int, workers: list[Process]) -> Pool:
     """This process when there is little to do, else a process for each core."""
     count = context.settings.workers or os.cpu_count() or 1
     if size < LITTLE or count == 1:
         return Here(context, rules, job)
-    return await Workers.start(count, context.settings, context.base_url, rules, job)
+    taken = [workers.pop() if workers else started() for _ in range(count)]
+    return await Workers.start(taken, context.settings, context.base_url, rules, job)
 
 
 async def reported(pool: Pool, rules: Rules, listed: list[Input], job: Job, report: Path, files: Files) -> Counts:

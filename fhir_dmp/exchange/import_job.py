@@ -20,6 +20,7 @@ from fhir_dmp.exchange.importer import Importer
 from fhir_dmp.exchange.inputs import Item, lines, whole
 from fhir_dmp.exchange.opening import context_of
 from fhir_dmp.exchange.pool import Here, Workers
+from fhir_dmp.exchange.processes import started
 from fhir_dmp.exchange.results import Counts, Result
 from fhir_dmp.exchange.rules import FEED, SANDBOX, Rules
 from fhir_dmp.fhir import json
@@ -161,7 +162,7 @@ class _Work:
 
         pool = Here(self.context, self.rules, self.job.id)
         if len(body) > LITTLE:
-            pool = await Workers.start(1, self.context.settings, self.context.base_url, self.rules, self.job.id)
+            pool = await Workers.start([started()], self.context.settings, self.context.base_url, self.rules, self.job.id)
         try:
             return await Importer(pool, self.told.append, consumed, people_first=not self.rules.plain).run(items)
         finally:

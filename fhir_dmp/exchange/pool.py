@@ -4,7 +4,8 @@ https://docs.python.org/3/library/asyncio-subprocess.html
 """
 
 import asyncio
-import sys
+import contextlib
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange.engine import Engine
 from fhir_dmp.exchange.inputs import Item
+from fhir_dmp.exchange.processes import Process
 from fhir_dmp.exchange.results import Result
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.worker import AT_ONCE, Begin, Done, frame, frames, plain, results_of, run_of
@@ -55,11 +57,11 @@ class Workers:
         self._number = 0
 
     @classmethod
-    async def start(cls, count: int, settings: Settings, base_url: str, rules: Rules, job: str) -> "Workers":
-        """Start them; they are ready when they answer."""
+    async def start(cls, processes: Sequence[Process], settings: Settings, base_url: str, rules: Rules, job: str) -> "Workers":
+        """Tell these processes what it is about; they are ready when they answer."""
         pool = cls()
         begin = frame(Begin(settings=plain(settings), base_url=base_url, rules=rules, job=job))
-        pool._processes = [await _Worker.start(begin) for _ in range(count)]
+        pool._processes = [await _Worker.start(process, begin) for process in processes]
         return pool
 
     @property
@@ -81,30 +83,31 @@ class Workers:
 
 
 class _Worker:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
+    def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.waiting: dict[int, asyncio.Future[Done]] = {}
+        self._process, self._reader, self._writer = process, reader, writer
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
-    async def start(cls, begin: bytes) -> "_Worker":
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "fhir_dmp.exchange.worker", stdin=pipe, stdout=pipe)
-        process.stdin.write(begin)
-        return cls(process)
+    async def start(cls, process: Process, begin: bytes) -> "_Worker":
+        reader, writer = await asyncio.open_connection(sock=process.socket)
+        writer.write(begin)
+        return cls(process, reader, writer)
 
     async def ask(self, number: int, items: list[Item], last: bool) -> Done:
         future = asyncio.get_running_loop().create_future()
         self.waiting[number] = future
         if self._listening.done():
             return Done(number, failed="it has died")
-        self.process.stdin.write(frame(run_of(number, items, last)))
-        await self.process.stdin.drain()
+        # Who has died is met where he is listened to.
+        with contextlib.suppress(ConnectionError):
+            self._writer.write(frame(run_of(number, items, last)))
+            await self._writer.drain()
         return await future
 
     async def _listen(self) -> None:
         decoder = msgspec.msgpack.Decoder(Done)
-        async for data in frames(self.process.stdout):
+        async for data in frames(self._reader):
             done = decoder.decode(data)
             self.waiting.pop(done.number).set_result(done)
         for future in self.waiting.values():
@@ -112,10 +115,8 @@ class _Worker:
                 future.set_result(Done(0, failed="it has died"))
 
     async def close(self) -> None:
-        self.process.stdin.close()
-        try:
-            await asyncio.wait_for(self.process.wait(), 10)
-        except TimeoutError:
-            self.process.kill()
-            await self.process.wait()
+        if not self._writer.is_closing():
+            self._writer.write_eof()
+        await self._process.ended(10)
         await self._listening
+        self._writer.close()

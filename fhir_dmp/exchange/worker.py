@@ -1,13 +1,13 @@
-"""A worker process of an import: takes runs of items on standard input, stores them, tells their results on standard output.
+"""A worker process of an import: takes runs of items, stores them, tells their results, over the socket that is its standard input.
 
-https://msgpack.org/ ; a frame is its length in four bytes, then MessagePack. Standard input at its end means that the import is over.
+https://msgpack.org/ ; a frame is its length in four bytes, then MessagePack. Where there is no more to read the import is over.
 """
 
 import asyncio
 import gc
 import os
+import socket
 import struct
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ async def frames(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         try:
             (size,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
             yield await reader.readexactly(size)
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionError):
             return
 
 
@@ -136,7 +136,10 @@ async def serve(reader: asyncio.StreamReader, write) -> None:
     from fhir_dmp.exchange.opening import opened
 
     received = frames(reader)
-    begin = msgspec.msgpack.decode(await anext(received), type=Begin)
+    first = await anext(received, None)
+    if first is None:
+        return
+    begin = msgspec.msgpack.decode(first, type=Begin)
     decoder = msgspec.msgpack.Decoder(Run)
     async with opened(restored(begin.settings), begin.rules, begin.base_url) as context:
         gate, garbage = asyncio.Semaphore(AT_ONCE), Garbage()
@@ -163,26 +166,23 @@ async def serve(reader: asyncio.StreamReader, write) -> None:
 
 
 async def main() -> None:
-    """Standard input and output as streams."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=2**20)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
-    # What anybody prints must not get between the frames.
-    out = os.dup(1)
+    """Standard input as both streams."""
+    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=os.dup(0)), limit=2**20)
+    # What anybody prints is not for who reads this process's output.
     os.dup2(2, 1)
-
-    def write(data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(out, view) :]
-
     try:
-        await serve(reader, write)
-    except BrokenPipeError:
+        await serve(reader, writer.write)
+        await writer.drain()
+    except ConnectionError:
         return
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Work until there is no more."""
     import uvloop
 
     uvloop.run(main())
+
+
+if __name__ == "__main__":
+    run()
