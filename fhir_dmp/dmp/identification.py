@@ -40,6 +40,16 @@ def faults(patient: Mapping[str, Any], now_ms: int) -> list[Issue]:
     return found
 
 
+def former(patient: Mapping[str, Any]) -> list[Issue]:
+    """A fault for each INS that is no more in force: whoever types one could bring the documents of somebody else into this dossier."""
+    said = "an INS that is no more in force comes from the teleservice of the INS alone: leave it out"
+    return [
+        _fault(said, f"Patient.identifier[{position}]")
+        for position, one in enumerate(patient.get("identifier") or ())
+        if one.get("use") == "old" and one.get("system") in identity.INS_SYSTEMS
+    ]
+
+
 def traits(patient: Mapping[str, Any]) -> dict[str, Any]:
     """What of a Patient comes with the INS, by element, in a form to be compared."""
     names = [name for name in patient.get("name") or () if name.get("use") == OFFICIAL]

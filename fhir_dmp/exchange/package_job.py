@@ -17,7 +17,7 @@ from fhir_dmp.exchange.opening import context_of
 from fhir_dmp.exchange.package import Receipt
 from fhir_dmp.exchange.rules import HOST
 from fhir_dmp.interactions import export_dossier
-from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.context import Context, admit
 from fhir_dmp.store.records import Job
 
 PIECE = 256 * 1024
@@ -109,6 +109,7 @@ async def taken(context: Context, id: str) -> dict:
 
 async def acknowledged(context: Context, text: str) -> Receipt:
     """Close a dossier here by the receipt of the host that took it over, which that host brings itself, or an administrator of this one."""
+    admit(context, None, "u")
     actor = context.actor
     staff = actor.kind == "operator" and actor.role == "admin"
     if actor.kind != "host" and not staff:

@@ -38,7 +38,7 @@ def concerns(url: Url) -> bool:
 
 async def serve(request: Request, send: Send, services: Services, context: Context, url: Url) -> None:
     """Answer a request that concerns an import."""
-    import_.admit_sender(context)
+    import_.admit_sender(context, request.method)
     method = "GET" if request.method == "HEAD" else request.method
     if len(url.tail) == 1 and request.method == "POST":
         await _begin(request, send, services, context, url)

@@ -30,7 +30,7 @@ def concerns(url: Url) -> bool:
 async def serve(request: Request, send: Send, context: Context, url: Url, body: bytes) -> None:
     """Answer a request. body: of a POST."""
     given = operations.understood(context, request.method, url, body).given
-    quarantine.admit(context)
+    quarantine.admit_staff(context, "s" if url.tail == (LIST,) else "u")
     rules = await sources.rules_of(context.store, given.one("source") or "", sends=False)
     told = await (_listed if url.tail == (LIST,) else _resolved)(context, rules, given)
     await tracing.shown(context, "operation", f"{url.tail[0]}?source={rules.source}")

@@ -23,7 +23,7 @@ from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.interactions import enforcement, policy
-from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.store.rows import Row
 
 URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-feed"
@@ -49,6 +49,7 @@ class Page(NamedTuple):
 
 async def run(context: Context, url: Url, given: Given) -> Answer:
     """Parameters, one `dossier` each, and `after` where there are more. For the feed and administrators of this host."""
+    admit(context, "Patient", "s")
     request = context.enforcer.request if context.enforcer is not None else None
     if request is not None and request.kind != "feed" and not (request.kind == "operator" and request.role == "admin"):
         raise enforcement.refused()

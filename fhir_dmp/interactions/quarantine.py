@@ -7,7 +7,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.interactions import enforcement
-from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.context import Answer, Context, admit
 
 LIST_URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-quarantine"
 RESOLVE_URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-resolve"
@@ -29,8 +29,9 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
     raise FhirError("not-supported", f"`{url.tail[-1]}` is asked for by itself, not within a Bundle")
 
 
-def admit(context: Context) -> None:
-    """Administrators of this host; in a sandbox its `system` tokens too."""
+def admit_staff(context: Context, letter: str) -> None:
+    """Administrators of this host; in a sandbox its `system` tokens too. letter: of scopes on everything, s or u."""
+    admit(context, None, letter)
     actor = context.actor
     if not ((actor.kind == "operator" and actor.role == "admin") or (context.sandbox and actor.kind == "system")):
         raise enforcement.refused()

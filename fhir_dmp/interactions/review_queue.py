@@ -12,7 +12,7 @@ from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.interactions import enforcement, tracing
-from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.store import reviews
 from fhir_dmp.store.reviews import Review
 
@@ -27,7 +27,7 @@ MOST = 100
 
 async def queue(context: Context, url: Url, given: Given) -> Answer:
     """Parameters, one `review` each, from the oldest; `after` names the last one of the page before. Traced for each patient."""
-    _physician(context)
+    _physician(context, "s")
     status = given.one("status") or "requested"
     if status not in STATUSES:
         raise FhirError("invalid", f"`status` must be one of {', '.join(STATUSES)}")
@@ -44,7 +44,7 @@ async def queue(context: Context, url: Url, given: Given) -> Answer:
 
 async def review(context: Context, url: Url, given: Given) -> Answer:
     """Close one, with what it was found to be; 409 when it is closed already."""
-    _physician(context)
+    _physician(context, "u")
     if context.transaction is not None:
         raise FhirError("not-supported", "a review is closed by a request of its own, not within a transaction")
     outcome = given.one("outcome") or ""
@@ -73,8 +73,9 @@ async def review(context: Context, url: Url, given: Given) -> Answer:
     return Answer(200, json.dump({"resourceType": "Parameters", "parameter": [part]}))
 
 
-def _physician(context: Context) -> None:
-    """The queue is for this host's physician and nobody else, but for a sandbox's `system`."""
+def _physician(context: Context, letter: str) -> None:
+    """The queue is for this host's physician and nobody else, but for a sandbox's `system`. letter: of scopes on everything."""
+    admit(context, None, letter)
     request = context.enforcer.request if context.enforcer is not None else None
     if request is not None and not (request.kind == "operator" and request.role == "physician"):
         raise enforcement.refused()

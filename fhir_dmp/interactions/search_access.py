@@ -9,6 +9,8 @@ from urllib.parse import quote
 from fhir_dmp.consent import companions
 from fhir_dmp.consent.asking import asking
 from fhir_dmp.consent.decide import Decision
+from fhir_dmp.dmp import identity
+from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Pairs, Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.fhir.references import is_id, parse_reference
@@ -20,6 +22,8 @@ from fhir_dmp.store.vault import COMMON
 
 NAMING = frozenset({"patient", "subject"})
 PREFIXES = tuple(NAMING)
+# Patients with one identifier that are looked at to find whose it is.
+MOST = 20
 
 
 async def recognised(context: Context) -> Context:
@@ -97,10 +101,22 @@ def _patient_id(context: Context, text: str) -> str:
 
 
 async def holders(context: Context, token: str) -> set[str]:
-    """Logical ids of the Patients that carry an identifier, "system|value"; of one that was joined to another, of that one."""
+    """Logical ids of the Patients that carry an identifier, "system|value"; of one that was joined to another, of that one.
+
+    Whose INS in force it is has it alone, whoever else had it once or calls something by the same number.
+    """
     plain = replace(context, enforcer=None)
-    found = await search_match.run(plain, "Patient", (("identifier", token),), 2)
-    return {(await merged.survivor(plain, id))[0] for id, _ in found}
+    found = [id for id, _ in await search_match.run(plain, "Patient", (("identifier", token),), MOST)]
+    if len(found) > 1:
+        system, _, number = token.rpartition("|")
+        rows = await context.reads.load_many(context.store.vault.locate("Patient", id) for id in found)
+        own = {key: identity.ins_of(json.parse(row.body)) for key, row in rows.items() if row.body is not None}
+        found = [
+            id
+            for id in found
+            if any(one.value == number and system in ("", one.system) for one in own.get(context.store.vault.locate("Patient", id), ()))
+        ] or found
+    return {(await merged.survivor(plain, id))[0] for id in found}
 
 
 def address_of(context: Context, type_name: str, pairs: Pairs) -> str:

@@ -133,3 +133,24 @@ def test_scopes_narrow_what_gives_rights_or_everything_away(world):
     for operation in ("$access-list", "$explain-access"):
         assert holder.get(f"{dossier.path}/{operation}").status_code == 403
     assert anna.run(f"{dossier.path}/$break-glass", justification="inconscient").status_code == 403
+
+
+@pytest.mark.parametrize("scope", ["none/none", "system/Patient.r", "user/*.r"])
+def test_scopes_narrow_what_staff_and_senders_do(world, scope):
+    """What is about everybody's dossiers needs a scope for everything; the feed's list, one to search Patients."""
+    feed, host = (world.again(one, scope=scope) for one in (world.feed(), world.host()))
+    admin, physician = (world.again(world.operator(role, "T1"), scope=scope) for role in ("admin", "physician"))
+    for asker, address in (
+        (feed, "$feed"),
+        (admin, "$feed"),
+        (admin, "$statistics"),
+        (admin, "$quarantine?source=x"),
+        (physician, "$review-queue"),
+    ):
+        assert refused(asker.get(address)), address
+    assert refused(physician.run("$review", id="0" * 32, outcome="noted"))
+    assert refused(admin.run("$resolve", source="x"))
+    assert refused(host.post("$import?source=x", {"resourceType": "Bundle", "type": "batch"}))
+    assert refused(host.get("$import/import-20260101000000-x"))
+    for asker in (host, admin):
+        assert refused(asker.post("$export-dossier", b"x.y.z", content_type="application/jose"))

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from tests.access.world import EVIDENCE, INS, RPPS, care_team, category, listed, new_ins, parameters, patient, refused, related
+from tests.access.world import EVIDENCE, INS, RPPS, care_team, category, document, listed, new_ins, parameters, patient, refused, related
 from tests.interactions.making import issue, places
 
 
@@ -160,6 +160,36 @@ def test_an_ins_has_one_dossier(world):
     dossier = world.open()
     answer = world.professional().run("Patient/$open", **given(dossier.ins))
     assert (answer.status_code, issue(answer)) == (409, ("error", "conflict"))
+
+
+def test_nobody_opens_with_an_ins_that_was_somebody_elses(world):
+    """It would bring the documents of that person into the dossier of whoever typed it."""
+    taken = new_ins()
+    value = patient(new_ins())
+    value["identifier"].append({"use": "old", "system": INS, "value": taken})
+    for asker in (world.professional(), world.structure(), world.representative()):
+        answer = asker.run("Patient/$open", patient=value, evidence="oral", relatedPerson=related("MTH"))
+        assert (answer.status_code, places(answer)) == (422, ["Patient.identifier[1]"])
+    assert world.professional().get(f"Patient?identifier={INS}|{taken}").json()["total"] == 0
+
+
+def test_an_ins_is_his_who_has_it_in_force(world):
+    """The teleservice says what was an INS before: that opens no second dossier, and takes nobody's own."""
+    dossier, other, before = world.open(), world.open(), new_ins()
+    feed, doctor = world.feed(), world.professional()
+    former = [{"use": "old", "system": INS, "value": one} for one in (before, other.ins)]
+    value = {**dossier.patient, "id": dossier.id, "identifier": [*dossier.patient["identifier"], *former]}
+    assert feed.put(dossier.path, value).status_code == 200
+
+    def found(ins: str) -> list[str]:
+        return [one["resource"]["id"] for one in doctor.get(f"Patient?identifier={INS}|{ins}").json().get("entry", [])]
+
+    assert (found(before), found(dossier.ins), found(other.ins)) == ([dossier.id], [dossier.id], [other.id])
+    assert world.holder(other.ins).get(other.path).status_code == 200
+    assert doctor.run("Patient/$open", **given(before)).status_code == 409
+    body = {name: part for name, part in document(other, doctor).items() if name != "subject"}
+    made = doctor.post("DocumentReference", {**body, "subject": {"identifier": {"system": INS, "value": other.ins}}})
+    assert made.status_code == 201 and len(listed(world.holder(other), other, "DocumentReference")) == 1
 
 
 async def test_of_many_who_open_at_once_one_succeeds(world):
