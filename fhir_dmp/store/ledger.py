@@ -2,11 +2,12 @@
 
 https://www.mongodb.com/docs/manual/core/transactions/
 
-A line is known by a keyed hash of (source, unique id); it tells nothing readable. It lists the versions of that thing that were stored.
+A line is known by a keyed hash of (source, unique id); it tells nothing readable. It lists the versions of that thing that were stored;
+of a thing of several names the first has the rows that it became, and the others name that one.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -193,8 +194,15 @@ class Ledger:
         wanted = [Binary(name) for name in dict.fromkeys(names)]
         if not wanted:
             return {}
-        command = {"find": LINES, "filter": {"_id": {"$in": wanted}}, "batchSize": len(wanted) + 1}
-        return {document["_id"]: _line(document) for document in await self._connection.read(command, session)}
+        found = await self._found(wanted, session)
+        # Asked for by another name than the first, which alone has the parts: a deposit sent again names all of them.
+        firsts = {Binary(one["n"]) for document in found.values() for one in document["e"] if "n" in one and one["n"] not in found}
+        every = found | await self._found(sorted(firsts), session) if firsts else found
+        return {name: _line(document, every) for name, document in found.items()}
+
+    async def _found(self, names: Sequence[Binary], session: AsyncClientSession | None) -> dict[bytes, dict[str, Any]]:
+        command = {"find": LINES, "filter": {"_id": {"$in": names}}, "batchSize": len(names) + 1}
+        return {document["_id"]: document for document in await self._connection.read(command, session)}
 
     @translated
     async def commit(
@@ -281,10 +289,11 @@ class Ledger:
         new: dict[bytes, dict[str, Any]] = {}
         updates = []
         for receipt in receipts:
-            said = _told(receipt.stored)
+            first = receipt.names[0] if receipt.names else b""
             kept = {"k": Binary(receipt.key), "t": receipt.type, **({"x": Binary(receipt.stand_in)} if receipt.stand_in else {})}
             kept |= {"m": dossier_in(receipt.key)} if receipt.joined else {}
             for name in receipt.names:
+                said = _told(receipt.stored, b"" if name == first else first)
                 if name in lines:
                     updates.append({"q": {"_id": Binary(name)}, "u": {"$push": {"e": said}, "$set": kept}})
                 elif name in new:
@@ -313,18 +322,26 @@ async def _hopeful(attempt: Callable[..., Awaitable[T]], session: AsyncClientSes
         raise
 
 
-def _told(stored: Stored) -> dict[str, Any]:
+def _told(stored: Stored, first: bytes) -> dict[str, Any]:
+    """A version in a line. first: the name whose line has the parts, b"" for this one: n names of n parts each would be n² of them."""
     said: dict[str, Any] = {"w": stored.version, "h": stored.digest, "v": stored.row, "j": stored.job, "s": stored.status}
-    if stored.parts:
+    if stored.parts and first:
+        said["n"] = Binary(first)
+    elif stored.parts:
         said["c"] = [[part.method, part.type, Binary(part.key), part.row, part.status] for part in stored.parts]
     return said
 
 
-def _line(document: dict[str, Any]) -> Line:
-    versions = (
-        Stored(one["w"], one["h"], one["v"], one["j"], one["s"], tuple(Part(*part) for part in one.get("c", ()))) for one in document["e"]
-    )
+def _line(document: dict[str, Any], every: Mapping[bytes, dict[str, Any]]) -> Line:
+    """every: documents by name, those of first names with them."""
+    versions = (Stored(one["w"], one["h"], one["v"], one["j"], one["s"], _parts(one, every)) for one in document["e"])
     return Line(bytes(document["k"]), document["t"], tuple(versions), bytes(document.get("x", b"")))
+
+
+def _parts(one: dict[str, Any], every: Mapping[bytes, dict[str, Any]]) -> tuple[Part, ...]:
+    if "n" in one:
+        one = next(each for each in every[one["n"]]["e"] if each["w"] == one["w"])
+    return tuple(Part(*part) for part in one.get("c", ()))
 
 
 def _repeated(receipt: Receipt, lines: dict[bytes, Line], *, only: bool = False) -> Repeated | None:

@@ -11,7 +11,7 @@ from fhir_dmp.audit.verify import Verifier
 from fhir_dmp.errors import FhirError
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.failures import unavailable
-from fhir_dmp.store.ledger import Entry, Ledger, Receipt, Recording, Repeated, Stored, _deposited
+from fhir_dmp.store.ledger import LINES, Entry, Ledger, Receipt, Recording, Repeated, Stored, _deposited
 from fhir_dmp.store.rows import Change, NewRow
 from tests.audit.making import new_patient, read_of
 
@@ -50,6 +50,27 @@ async def test_another_version_of_a_thing_is_taken_where_it_may_come(store, only
     assert isinstance(outcome, Repeated) if only else outcome is None
     assert (await store.load(two.key) is None) == only
     assert len((await ledger.known([name]))[name].versions) == (1 if only else 2)
+
+
+async def test_a_thing_of_many_names_has_its_rows_once(store):
+    """Each name leads to all of them, and n names of n rows do not take n² places."""
+    ledger, dossier, many = Ledger(store), store.new_dossier(), 40
+    await ledger.ready()
+    rows = [new_row(store, "Observation", dossier=dossier) for _ in range(many)]
+    names = tuple(os.urandom(16) for _ in rows)
+    entry = deposit(rows[0], *names)
+    await Recording(store, ledger, entry.receipt, only=True).commit([Change(row, None) for row in rows])
+    whole = (await ledger.known(names))[names[0]].version(1).parts
+    assert [part.key for part in whole] == [row.key for row in rows]
+    for name in names[:3]:
+        assert (await ledger.known([name]))[name].version(1).parts == whole
+    assert {name: line.version(1).parts for name, line in (await ledger.known(names)).items()} == dict.fromkeys(names, whole)
+    size = {"$group": {"_id": None, "size": {"$sum": {"$bsonSize": "$$ROOT"}}}}
+    cursor = await store.connection.database[LINES].aggregate([{"$match": {"_id": {"$in": names}}}, size])
+    assert (await cursor.to_list())[0]["size"] < many * 400
+    with pytest.raises(Repeated) as again:
+        await Recording(store, ledger, entry.receipt._replace(names=names[1:]), only=True).commit([Change(new_row(store), None)])
+    assert again.value.line.version(1).parts == whole
 
 
 @pytest.mark.parametrize("way", ["together", "alone"])
