@@ -6,7 +6,6 @@ INVARIANT: whatever a process had done when it died is either stored with its li
 again therefore ends in the same store and the same results.
 """
 
-import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +24,7 @@ from fhir_dmp.exchange.results import WORTH_ANOTHER_TRY, Result, refusal
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.seen import Seen
 from fhir_dmp.exchange.units import DELETION, PEOPLE, REQUEST, RESOURCE, TRANSACTION, Unit, Units, failed
-from fhir_dmp.exchange.waves import waves
+from fhir_dmp.exchange.waves import in_turns, waves
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.references import is_id
 from fhir_dmp.fhir.tables import compartment
@@ -44,7 +43,7 @@ from fhir_dmp.store.vault import dossier_in, version_id
 log = logging.getLogger("fhir_dmp.exchange")
 
 # What one transaction stores: few enough for a cache of 1 GB and a limit of 60 s, many enough to be worth its commit.
-GROUP = 250
+GROUP = 500
 GROUP_BYTES = 4 * 1024 * 1024
 TURNS = 5
 KNOWN = Issue("information", "informational", "this version was imported before")
@@ -159,7 +158,7 @@ class _Run:
                 foreign.expect(contents)
             if not self.busy.isdisjoint(key for unit in wave for key in unit.keys):
                 await self._flush()
-            await asyncio.gather(*[self._guarded(unit, self._one(unit)) for unit in wave])
+            await in_turns(self._guarded(unit, self._one(unit)) for unit in wave)
             await self._flush_if_full()
         await self._flush()
         if not self.engine.rules.plain:

@@ -22,7 +22,7 @@ from fhir_dmp.exchange.referring import BINARY, DOCUMENT, contents_of
 from fhir_dmp.exchange.results import REFUSED, WORTH_ANOTHER_TRY, Counts, Result
 from fhir_dmp.fhir import json
 
-RUN = 250
+RUN = 500
 RUN_BYTES = 1024 * 1024
 # A run beyond this is one Bundle that is stored at once; two of them together could fill what the cache may hold unwritten.
 LARGE_BYTES = 8 * 1024 * 1024

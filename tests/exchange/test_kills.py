@@ -220,7 +220,7 @@ def points() -> Iterator:
     for entries, kills in KILLS.items():
         chance = random.Random(SEED)
         for number in range(kills):
-            name, count = chance.choice(NAMES), chance.randrange(1, 4 if entries == FEW else 40)
+            name, count = chance.choice(NAMES), chance.randrange(1, 3 if entries == FEW else 20)
             marks = pytest.mark.at_length if entries == MANY else ()
             yield pytest.param(entries, name, count, marks=marks, id=f"{entries}-{number}-{name}-{count}")
 

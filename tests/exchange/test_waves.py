@@ -1,9 +1,12 @@
 """Units that are prepared in step with one another: in their order, and none beside what it speaks of."""
 
+import asyncio
+
 import pytest
 
 from fhir_dmp.exchange.units import RESOURCE, TRANSACTION, Unit
-from fhir_dmp.exchange.waves import WAVE, WAVE_BYTES, waves
+from fhir_dmp.exchange.waves import WAVE, WAVE_BYTES, in_turns, waves
+from fhir_dmp.interactions.pace import in_step
 
 
 def unit(name: str, *, refers: str = "", work: str = RESOURCE, body: bytes = b"", **tree: object) -> Unit:
@@ -61,3 +64,64 @@ def test_nothing_is_lost_or_moved():
     listed = told(many)
     assert [place for wave in listed for place in wave] == [one.place for one in many]
     assert max(map(len, listed)) == WAVE
+
+
+class Noted:
+    """What is done, in its order."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    async def work(self, name: str, *steps: object) -> None:
+        for number, step in enumerate(steps):
+            self.done.append(f"{name}{number}")
+            await (in_step() if step is None else step)
+
+
+async def test_each_goes_one_step_before_any_goes_the_next():
+    noted = Noted()
+    await in_turns(noted.work(name, *[None] * steps) for name, steps in (("a", 3), ("b", 1), ("c", 2)))
+    assert noted.done == ["a0", "b0", "c0", "a1", "c1", "a2"]
+
+
+async def test_what_one_waits_for_comes_before_the_next_has_its_turn():
+    noted, answer = Noted(), asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.01, answer.set_result, None)
+    await in_turns([noted.work("a", answer, None), noted.work("b", None)])
+    assert noted.done == ["a0", "a1", "b0"]
+
+
+async def test_a_fault_reaches_the_work_that_waits_and_ends_the_others():
+    ended: list[str] = []
+
+    async def kept() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            ended.append("told")
+            raise
+
+    async def beside() -> None:
+        try:
+            await in_step()
+            await in_step()
+        finally:
+            ended.append("closed")
+
+    task = asyncio.create_task(_all([beside(), kept()]))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["told", "closed"]
+
+
+async def _all(works: list) -> None:
+    await in_turns(works)
+
+
+async def test_others_have_their_turn_meanwhile():
+    noted = Noted()
+    await asyncio.gather(_all([noted.work("a", None, None)]), _all([noted.work("b", None, None)]))
+    assert noted.done == ["a0", "b0", "a1", "b1"]
