@@ -83,7 +83,7 @@ class Dossier:
     patient: logical id of the Patient. birth_date: FHIR date. deceased_ms: recorded instant of death. traitant: names of the declared
     médecin traitant ("ps:IDNPS", several spellings of one). regulation, break_glass, emergency_masked: True permits.
     grants: open break-glass grants. lifted: something of it was hidden once and is not any more. joined: it ended in another dossier of
-    the same person, which goes on. epoch: bumped by every change of this value.
+    the same person, which goes on. given: it was closed because another host has it. epoch: bumped by every change of this value.
     """
 
     patient: str
@@ -106,6 +106,7 @@ class Dossier:
     lifted: bool = False
     epoch: int = 0
     joined: bool = False
+    given: bool = False
 
     def permitted(self, kind: str, now_ms: int) -> bool:
         """Whether the holder says yes to this use now."""

@@ -40,10 +40,14 @@ def faults(patient: Mapping[str, Any], now_ms: int) -> list[Issue]:
     return found
 
 
-def former(patient: Mapping[str, Any]) -> list[Issue]:
-    """A fault for each INS that is no more in force: whoever types one could bring the documents of somebody else into this dossier."""
+def not_for_opening(patient: Mapping[str, Any]) -> list[Issue]:
+    """A fault for what nobody says who opens a dossier: that it is a part of another one, or that an INS which is no more in force was his.
+
+    Who could would bring the documents of somebody else into this dossier, or himself into theirs.
+    """
+    found = [_fault("dossiers are joined by the host, when they are open", "Patient.link")] if patient.get("link") else []
     said = "an INS that is no more in force comes from the teleservice of the INS alone: leave it out"
-    return [
+    return found + [
         _fault(said, f"Patient.identifier[{position}]")
         for position, one in enumerate(patient.get("identifier") or ())
         if one.get("use") == "old" and one.get("system") in identity.INS_SYSTEMS

@@ -7,17 +7,19 @@ and comes back finds its rows, and only what is new is added.
 """
 
 import tarfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.consent.dossier import Dossier, Right
+from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.lifecycle import Status
+from fhir_dmp.dmp.visibility import VISIBILITY
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import hosts, opening, package_former
 from fhir_dmp.exchange import package as form
@@ -27,7 +29,7 @@ from fhir_dmp.exchange.package_facts import sealed as sealed_facts
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
-from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.fhir.instants import from_instant, to_instant
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.interactions import closing, origins, policy, search_match, tracing
 from fhir_dmp.interactions.context import Context
@@ -39,13 +41,15 @@ from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import Version, digest
 from fhir_dmp.signing.verdict import FAILED
 from fhir_dmp.store import takeover
-from fhir_dmp.store.rows import Change, Content, NewRow
+from fhir_dmp.store.rows import Change, Content, NewRow, Row
 from fhir_dmp.store.takeover import Taken
 from fhir_dmp.store.vault import COMMON, dossier_in, version_id, version_of
 
 # What one package may bring into memory; contents that are kept apart do not count.
 MOST = 1024 * 1024 * 1024
 T = TypeVar("T")
+DOCUMENT = "DocumentReference"
+LABELS = sum(LABEL_BITS[label] for label in VISIBILITY)
 
 
 @dataclass(slots=True)
@@ -278,20 +282,22 @@ class _Taking:
         await self._alone()
         await self._directory()
         await self._former()
+        stored = (await self.store.policies({self.number})).get(self.number) if known else None
+        self.returns = stored is None or _gone(stored, self.found.package)
         taken = [self._row(one) for one in self.found.rows if one.dossier]
         old, new, changed, same = self._sorted(taken, before)
         count = len(old) + len(new) + len(changed)
-        closed_before = (await self.store.policies({self.number})).get(self.number) if known else None
         people = [one for one in new if one.row.type == "Patient"]
         rest = [one for one in new if one.row.type != "Patient"]
         if old or rest:
             await takeover.put(self.store, rest, old)
         if changed:
             await self.store.commit([Change(one.row, expected) for one, expected in changed])
-        await takeover.relabel(self.store, [*same, *(one for one, _ in changed)])
-        await self._appear(people, count)
-        await takeover.relabel(self.store, people)
-        if closed_before is not None and closed_before.status is Status.CLOSED and self.found.policy.status == Status.OPEN.value:
+        renew = takeover.relabel if self.returns else takeover.add_labels
+        await renew(self.store, [*same, *(one for one, _ in changed)])
+        await self._appear(people, count, () if self.returns else _roots([*new, *(one for one, _ in changed)]))
+        await renew(self.store, people)
+        if stored is not None and stored.status is Status.CLOSED and self.returns and self.found.policy.status == Status.OPEN.value:
             await self._open_again()
         receipt = Receipt(
             self.store.record.identity,
@@ -358,7 +364,14 @@ class _Taking:
         return f"{type_name}/{self.ids.get(id, id)}" if id else text
 
     def _sorted(self, taken: Sequence[Taken], before: Mapping[bytes, Mapping[int, takeover.Version]]):
-        """What is superseded, what is new, what replaces a version here (with that version), and what is here with facts to be renewed."""
+        """What is superseded, what is new, what replaces a version here (with that version), and what is here with facts to be renewed.
+
+        Of a dossier that lives here, which was not given away or came back meanwhile, nothing is taken back that was done here since:
+        what is the same gets labels alone, what came later than what it brings stays, and what it brings is as hidden as its lineage here.
+        """
+        known = {(line.key, version_of(line.version)) for line in self.found.rows}
+        hidden = {} if self.returns else _labels(each.row for own in before.values() for each in own.values() if each.current)
+        taken = [one._replace(row=_covered(one.row, hidden)) for one in taken] if hidden else taken
         old: list[NewRow] = []
         new: list[Taken] = []
         changed: list[tuple[Taken, int]] = []
@@ -376,16 +389,21 @@ class _Taking:
             current = next((each for each in own.values() if each.current), None)
             if current is None:
                 new.append(one)
-            elif here is not None:
+            elif here is not None and (self.returns or here.current):
                 same.append(one._replace(row=one.row._replace(version=current.row.version)))
-            elif current.row.updated_ms < one.row.updated_ms:
+            elif here is not None:
+                continue
+            elif current.row.updated_ms < one.row.updated_ms and (self.returns or (line.key, current.row.version) in known):
                 changed.append((one, current.row.version))
             else:
                 raise FhirError("conflict", f"{line.type}/{self.ids[line.id]} was changed here since")
         return old, new, changed, same
 
-    async def _appear(self, people: Sequence[Taken], count: int) -> None:
-        """The Patient, the policy, what came along, and the trace: from now on the dossier is met."""
+    async def _appear(self, people: Sequence[Taken], count: int, roots: Collection[int]) -> None:
+        """The Patient, the policy, what came along, and the trace: from now on the dossier is met.
+
+        roots: lineages that live here and got something new, which a label may have missed that was set meanwhile.
+        """
         kept, context = self.found.policy, self.context
         context.enforcer.ledger.patient = self.patient
         grants = tuple(Right(**{**msgspec.to_builtins(one), "id": self.ids.get(one.id, one.id)}) for one in kept.grants)
@@ -394,14 +412,17 @@ class _Taking:
         async def work(transaction) -> None:
             inside = context.inside(transaction)
             await transaction.write([Change(one.row, None) for one in people])
+            for root in roots:
+                rows = await inside.reads.find({"y.rt": root}, types=(DOCUMENT,), dossiers=(self.number,), bodies=False)
+                if bits := _labels(rows).get(root, 0):
+                    await transaction.relabel(self.number, root, add=bits, remove=0, at_ms=inside.now_ms())
             if left is not None:
                 await transaction.write([left])
             asked = f"$import?source={context.actor.host}"
             told = tracing.trace(inside, "import", patient=self.patient, query=asked)
             await transaction.write(context.recorder.changes([told]))
-            made: Dossier | None = await policy.recompute(
-                inside, self.number, grants=grants, closed_ms=kept.closed_ms, at_ms=inside.now_ms()
-            )
+            said = {"grants": grants, "closed_ms": kept.closed_ms} if self.returns else {}
+            made: Dossier | None = await policy.recompute(inside, self.number, **said, at_ms=inside.now_ms())
             if made is None:
                 raise wrong("it has no Patient")
 
@@ -432,6 +453,34 @@ class _Taking:
         """A dossier that comes back opens again."""
         url = Url("Patient", self.patient, ("$reactivate",), (), False)
         await closing.run(self.context, url, Given((("reason", "transfer"),)), "reactivate", closing.OPENING)
+
+
+def _gone(stored: Dossier, package: Package) -> bool:
+    """Whether another host has this dossier, and this is how it comes back: a package made before it was given away is none."""
+    return stored.given and stored.closed_ms is not None and from_instant(package.at) > stored.closed_ms
+
+
+def _each(visible: object) -> Sequence[Mapping[str, Any]]:
+    return visible if isinstance(visible, list) else [visible] if visible else []
+
+
+def _roots(taken: Iterable[Taken]) -> set[int]:
+    return {root for each in taken for one in _each(each.row.visible) if (root := one.get("rt"))}
+
+
+def _labels(rows: Iterable[Row | NewRow]) -> dict[int, int]:
+    """Lineage -> bits of labels, as its documents say; of those that have any."""
+    found: dict[int, int] = {}
+    for row in rows:
+        for one in _each(row.visible) if row.type == DOCUMENT else ():
+            if bits := one["lb"] & LABELS:
+                found[one["rt"]] = found.get(one["rt"], 0) | bits
+    return found
+
+
+def _covered(row: NewRow, hidden: Mapping[int, int]) -> NewRow:
+    each = [{**one, "lb": one.get("lb", 0) | hidden[one["rt"]]} if one.get("rt") in hidden else one for one in _each(row.visible)]
+    return row._replace(visible=each if isinstance(row.visible, list) else each[0]) if each else row
 
 
 async def acknowledged(receipt: str, card: Card) -> Receipt:

@@ -70,7 +70,8 @@ async def run(context: Context, url: Url, given: Given, action: str, reasons: Ma
         await writing.write(inside, changes, kind="operation", asked=f"Patient/{url.id}/${action}?reason={asked}")
         if not inside.sandbox:
             closed_ms = inside.now_ms() if target is Status.CLOSED and before.closed_ms is None else before.closed_ms
-            await policy.recompute(inside, number, closed_ms=closed_ms, at_ms=inside.now_ms())
+            given = asked == "transfer" if action == "close" else None
+            await policy.recompute(inside, number, closed_ms=closed_ms, given=given, at_ms=inside.now_ms())
         return _answer(inside, changes[0][0], url.id)
 
     return await rights.together(context, number, work)

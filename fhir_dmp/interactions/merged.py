@@ -69,8 +69,10 @@ async def way(context: Context, id: str, row: Row | None = None) -> tuple[list[s
     passed = [id]
     row = row if row is not None else await context.reads.load(context.store.vault.locate("Patient", id))
     while row is not None and row.body is not None and _MARK in row.body:
-        found = linked(json.parse(row.body), REPLACED_BY)
-        if not found or found[0] in passed:
+        value = json.parse(row.body)
+        found = linked(value, REPLACED_BY)
+        # What was joined is closed; a link alone proves nothing.
+        if not found or found[0] in passed or value.get("active") is not False:
             break
         passed.append(found[0])
         row = await context.reads.load(context.store.vault.locate("Patient", found[0]))

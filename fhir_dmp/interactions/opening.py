@@ -97,7 +97,7 @@ def may_open(context: Context) -> None:
 def checked_patient(context: Context, value: dict, body: bytes) -> Checked:
     """The Patient, valid, active, and of a person who can have a dossier; that person himself when a holder opens."""
     check_value(context, body, value, "Patient")
-    if found := [*identification.faults(value, context.now_ms()), *identification.former(value)]:
+    if found := [*identification.faults(value, context.now_ms()), *identification.not_for_opening(value)]:
         raise FhirError.many("business-rule", found)
     if context.actor.kind == "patient" and identity.Ins(*context.actor.ins) not in identity.ins_of(value):
         raise enforcement.refused()

@@ -47,9 +47,18 @@ async def settled(context: Context, dossier: int, stored: Dossier | None) -> Dos
 
 
 async def compile_now(
-    context: Context, dossier: int, before: Dossier | None, *, grants: tuple[Right, ...] | None = None, closed_ms: int | None = None
+    context: Context,
+    dossier: int,
+    before: Dossier | None,
+    *,
+    grants: tuple[Right, ...] | None = None,
+    closed_ms: int | None = None,
+    given: bool | None = None,
 ) -> Dossier | None:
-    """The policy as its resources say now; None without a Patient. grants: in place of those before. closed_ms: of a closing just done."""
+    """The policy as its resources say now; None without a Patient.
+
+    grants: in place of those before. closed_ms, given: of a closing just done.
+    """
     rows = [row async for row in context.reads.scan(types=SOURCES, dossiers=(dossier,), batch=500)]
     rows.sort(key=lambda row: row.place)
     read: dict[str, list[dict]] = {name: [] for name in SOURCES}
@@ -76,7 +85,8 @@ async def compile_now(
         secret=secret,
     )
     lifted = before.lifted if before is not None else await _anything_lifted(context, dossier)
-    policy = replace(policy, lifted=lifted)
+    given = (before is not None and before.given) if given is None else given
+    policy = replace(policy, lifted=lifted, given=given and policy.status is Status.CLOSED)
     if policy.status is Status.OPEN and policy.closed_ms is not None:
         policy = replace(policy, closed_ms=None)
     return replace(policy, grants=surviving(policy, context.now_ms()))
@@ -111,11 +121,17 @@ async def _first(context: Context, text: str) -> str:
 
 
 async def recompute(
-    inside: Context, dossier: int, *, grants: tuple[Right, ...] | None = None, closed_ms: int | None = None, at_ms: int
+    inside: Context,
+    dossier: int,
+    *,
+    grants: tuple[Right, ...] | None = None,
+    closed_ms: int | None = None,
+    given: bool | None = None,
+    at_ms: int,
 ) -> Dossier | None:
     """Compile and store, in the transaction of the change. inside: the context of that transaction."""
     before = await inside.transaction.stored_policy(dossier)
-    policy = await compile_now(inside, dossier, before, grants=grants, closed_ms=closed_ms)
+    policy = await compile_now(inside, dossier, before, grants=grants, closed_ms=closed_ms, given=given)
     if policy is not None:
         ended = set(before.masks) - set(policy.masks) if before is not None else set()
         for mask in ended:

@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from fhir_dmp.consent.compiling import team, traitant_of
+from fhir_dmp.consent.compiling import parents, team, traitant_of
 from fhir_dmp.consent.predicate import SECRET_SESSION
 from fhir_dmp.dmp import identification, identity
+from fhir_dmp.dmp.lifecycle import majority_ms
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions import enforcement, facts, writing
@@ -33,6 +34,7 @@ async def create(inside: Context, met: Known, checked: Checked, id: str | None =
     else:
         settle(met.decide("edit-related-persons"))
         _related_person(checked.value)
+        _within_own_title(met, checked.value)
     stamped = stamp(inside, checked, method="POST", id=id, origin=origin)
     await writing.write(inside, [(stamped.change, stamped.id)])
     return written(stamped, 201)
@@ -47,9 +49,12 @@ async def update(inside: Context, met: Known, checked: Checked, id: str, row: Ro
         keep_from_all(await _care_team(inside, met, checked, before), row)
     else:
         settle(met.decide("edit-related-persons"))
-        if met.request.related_person == id and any(before.get(name) != checked.value.get(name) for name in TITLE):
+        retitled = any(before.get(name) != checked.value.get(name) for name in TITLE)
+        if met.request.related_person == id and retitled:
             raise enforcement.refused()
         _related_person(checked.value)
+        if retitled:
+            _within_own_title(met, checked.value)
     stamped = stamp(inside, checked, method=method, id=id, current=row)
     await writing.write(inside, [(stamped.change, id)])
     answer = written(stamped, 200)
@@ -121,3 +126,15 @@ def _related_person(value: Mapping[str, Any]) -> None:
         raise FhirError(
             "business-rule", "relationship is missing: parent, guardian, or who is given a mandate", "RelatedPerson.relationship"
         )
+
+
+def _within_own_title(met: Known, value: Mapping[str, Any]) -> None:
+    """A guardian whom a representative names acts no longer than he does himself, who is a parent until the majority."""
+    if met.request.kind != "representative":
+        return
+    own = [one for one in met.policy.titles if one.related_person == met.request.related_person and one.kind in ("parent", "guardian")]
+    of_age_ms = majority_ms(met.policy.birth_date)
+    until_ms = max([min(one.until_ms, of_age_ms) if one.kind == "parent" else one.until_ms for one in own], default=met.now_ms)
+    if any(one.kind == "guardian" and one.until_ms > until_ms for one in parents([value])):
+        said = "a guardian named by a representative acts no longer than he does, of a minor until the majority: `period.end` is needed"
+        raise FhirError("business-rule", said, "RelatedPerson.period")

@@ -8,7 +8,7 @@ What is written stays out of sight until the Patient and the policy come, in a t
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from bson import Binary
+from bson import Binary, Int64
 from pymongo.errors import BulkWriteError
 
 from fhir_dmp.store.connection import Moment, repeated
@@ -127,6 +127,20 @@ async def relabel(store: Store, taken: Sequence[Taken]) -> None:
         if row.visible:
             change["$set"] = {"y": row.visible}
         await repeated(lambda row=row, change=change: rows.update_one({"_id": Binary(row.key), "v": row.version}, change))
+
+
+@translated
+async def add_labels(store: Store, taken: Sequence[Taken]) -> None:
+    """Give current rows the labels that another host set later than anything was set here, and take none away."""
+    rows = store.connection.database["resources"]
+    for row, acted_ms in taken:
+        listed = isinstance(row.visible, list)
+        each = row.visible if listed else [row.visible] if row.visible else []
+        bits = {f"y.{place}.lb" if listed else "y.lb": {"or": Int64(one["lb"])} for place, one in enumerate(each) if one.get("lb")}
+        if bits:
+            earlier = {"_id": Binary(row.key), "v": row.version, "$or": [{"a": {"$lt": acted_ms}}, {"a": {"$exists": False}}]}
+            change = {"$bit": bits, "$max": {"a": acted_ms}}
+            await repeated(lambda earlier=earlier, change=change: rows.update_one(earlier, change))
 
 
 @translated

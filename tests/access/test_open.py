@@ -173,6 +173,16 @@ def test_nobody_opens_with_an_ins_that_was_somebody_elses(world):
     assert world.professional().get(f"Patient?identifier={INS}|{taken}").json()["total"] == 0
 
 
+@pytest.mark.parametrize("kind", ["replaced-by", "replaces", "refer", "seealso"])
+def test_nobody_opens_a_dossier_as_a_part_of_another_one(world, kind):
+    """By such a link a login of his own would be one of the other holder's."""
+    other, ins = world.open(), new_ins()
+    value = patient(ins, link=[{"other": {"reference": other.path}, "type": kind}])
+    answer = world.holder(ins).run("Patient/$open", patient=value)
+    assert (answer.status_code, places(answer)) == (422, ["Patient.link"])
+    assert refused(world.holder(ins).get(other.path))
+
+
 def test_an_ins_is_his_who_has_it_in_force(world):
     """The teleservice says what was an INS before: that opens no second dossier, and takes nobody's own."""
     dossier, other, before = world.open(), world.open(), new_ins()

@@ -181,6 +181,24 @@ def test_nobody_gives_himself_a_longer_title(world):
     assert refused(asker.put(f"RelatedPerson/{person['id']}", {**person, "period": {"end": day(days=900)}}))
 
 
+def test_nobody_names_a_guardian_for_longer_than_he_acts_himself(world):
+    """Else a parent would stay for life, and shut the child out who has come of age."""
+    child, adult = world.open(age=17, people=("MTH",)), world.open(age=40)
+    mother, holder = world.representative(child), world.holder(adult)
+    first = world.write(holder, {**related("GUARD"), "patient": {"reference": adult.path}, "period": {"end": day(days=20)}})
+    for asker, dossier in ((mother, child), (world.representative(adult, first["id"]), adult)):
+        for period in ({}, {"period": {"end": day(days=900)}}):
+            answer = asker.post("RelatedPerson", {**related("GUARD"), "patient": {"reference": dossier.path}, **period})
+            assert (answer.status_code, places(answer)) == (422, ["RelatedPerson.period"])
+        short = {**related("GUARD"), "patient": {"reference": dossier.path}, "period": {"end": day(days=10)}}
+        made = world.write(asker, short)
+        assert world.representative(dossier, made["id"]).get(dossier.path).status_code == 200
+        assert asker.put(f"RelatedPerson/{made['id']}", {**made, "period": {"end": day(days=900)}}).status_code == 422
+    father = world.write(mother, {**related("FTH"), "patient": {"reference": child.path}})
+    turned = {**father, "relationship": related("GUARD")["relationship"]}
+    assert mother.put(f"RelatedPerson/{father['id']}", turned).status_code == 422
+
+
 def test_a_title_that_ended_gives_nothing(world):
     dossier = world.open(age=9, people=("MTH",))
     mother = world.representative(dossier)

@@ -7,7 +7,7 @@ import time
 import pytest
 from pymongo import MongoClient
 
-from tests.access.world import World, document
+from tests.access.world import INS, VISIBILITY, World, document
 from tests.serving import here, serving
 
 PACKAGE = "application/vnd.fhir-dmp.package"
@@ -195,6 +195,66 @@ def test_a_dossier_moves_with_all_that_belongs_to_it(hosts, tmp_path):
         {**one, "Provenance": seen(a, asker, dossier.id)["Provenance"]} for one, asker in zip(before, askers, strict=True)
     ]
     a.command("verify")
+
+
+def test_a_package_that_comes_again_takes_nothing_back_that_was_done_here_since(hosts):
+    """What is new comes, as hidden as its lineage is here; and a dossier that its holder closed stays closed."""
+    giver, taker = hosts
+    anna, bruno, carla, stranger = (giver.world.professional() for _ in range(4))
+    dossier = giver.world.open(traitant=anna)
+    giver.world.consent(dossier, "access", bruno)
+    for name in ("un", "deux", "trois"):
+        original = giver.world.deposit(dossier, carla, description=name)
+    asking, giving = giver.world.host(taker.name), taker.world.host(giver.name)
+
+    def package():
+        return ready(asking, asking.run(f"{dossier.path}/$export-dossier", recipient={"value": taker.name})).content
+
+    def taken(content):
+        return told(ready(giving, giving.post(f"$import?source={giver.name}", content, content_type=PACKAGE)))
+
+    first = package()
+    assert taken(first)["versions"] > 0
+    found = at(taker, bruno, "").get(f"Patient?identifier={INS}|{dossier.ins}").json()
+    there = found["entry"][0]["resource"]["id"]
+    team, author, glass, holder = (at(taker, one, there) for one in (bruno, carla, stranger, giver.world.holder(dossier)))
+    listed = holder.get(f"DocumentReference?patient={there}").json()["entry"]
+    named = {one["resource"]["description"]: one["resource"]["id"] for one in listed if one["search"]["mode"] == "match"}
+    hidden, withdrawn, masked = named["un"], named["deux"], named["trois"]
+    assert holder.patch(f"DocumentReference/{masked}", labelled("MASQUE_PS")).status_code == 200
+    gone = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
+    assert author.patch(f"DocumentReference/{withdrawn}", gone).status_code == 200
+    assert author.patch(f"DocumentReference/{hidden}", labelled("INVISIBLE_PATIENT")).status_code == 200
+    assert glass.run(f"Patient/{there}/$break-glass", justification="inconscient").status_code == 200
+
+    def shown():
+        found = {}
+        for name, asker in (("team", team), ("holder", holder), ("glass", glass)):
+            found[name] = [asker.get(f"DocumentReference/{one}").status_code for one in (masked, withdrawn, hidden)]
+            found[name].append(asker.get(f"DocumentReference?patient={there}&status=current,superseded").json()["total"])
+        return found
+
+    before = shown()
+    assert before["team"] == [404, 404, 200, 1] and before["holder"][2] == 404 and before["glass"][2] == 200
+    assert taken(first)["versions"] == 0 and shown() == before
+    # The giver still has it, and somebody replaces there what is masked here.
+    after = {"relatesTo": [{"code": "replaces", "target": {"reference": f"DocumentReference/{original['id']}"}}]}
+    giver.world.deposit(dossier, carla, **after)
+    second = taken(package())
+    assert second["versions"] > 0 and shown() == before | {"holder": [200, 200, 404, 2]}
+    assert holder.get(f"DocumentReference?patient={there}").json()["total"] == 1
+    assert team.get(f"DocumentReference?patient={there}").json()["total"] == 1
+    closed = asking.post("$export-dossier", second["receipt"].encode(), content_type="application/jose")
+    assert closed.status_code == 200, closed.text
+    # Its holder closes it: no package that was made for this host opens it again.
+    assert holder.run(f"Patient/{there}/$close", reason="holder-request").status_code == 200
+    assert taken(first)["versions"] == 0
+    assert team.get(f"DocumentReference/{hidden}").status_code == 404 and holder.get(f"Patient/{there}").json()["active"] is False
+
+
+def labelled(code):
+    """A patch that adds a label."""
+    return [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": code}]}}]
 
 
 def test_a_joined_dossier_is_verified_and_moves_like_any_other(hosts, tmp_path):
