@@ -55,6 +55,31 @@ class Item:
         return f"{self.checked.type}/{self.id}" if self.id else ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What is sent together, looked up once for all of it.
+
+    addresses: of everything. contents: Binaries by their addresses, below [base] and absolute. pointing: address below [base] -> places of
+    the documents whose contents it names.
+    """
+
+    addresses: frozenset[str]
+    contents: Mapping[str, Mapping[str, Any]]
+    pointing: Mapping[str, Sequence[int]]
+
+    @classmethod
+    def of(cls, context: Context, items: Sequence[Item]) -> "_Sent":
+        base, contents, pointing = context.base_url + "/", {}, {}
+        for place, one in enumerate(items):
+            if one.checked.type == "Binary":
+                contents[one.address] = contents[base + one.address] = one.checked.value
+            elif one.checked.type == DOCUMENT:
+                urls = {content.get("attachment", {}).get("url", "") for content in one.checked.value.get("content") or ()}
+                for address in {url.removeprefix(base) for url in urls}:
+                    pointing.setdefault(address, []).append(place)
+        return cls(frozenset(one.address for one in items), contents, pointing)
+
+
 async def decided(
     context: Context, items: Sequence[Item], dossier: int | None = None, changed: frozenset[str] = frozenset(), *, resolved: bool = False
 ) -> tuple[Known, list[Stamped]]:
@@ -80,14 +105,15 @@ async def decided(
     named = await facts.named_by(context, [text for one in items for text in one.checked.references])
     reviewing.taken(context), covering.taken(context)  # of an attempt before this one
     predecessors: list[Stamped] = []
+    sent = _Sent.of(context, items)
     for one in items:
         if one.checked.type == DOCUMENT:
             # Contents that an import brings by themselves have a place that is theirs alone.
-            predecessors += await _document(context, met, one, () if resolved and len(items) == 1 else items, named, changed)
+            predecessors += await _document(context, met, one, None if resolved and len(items) == 1 else sent, named, changed)
     lineage = cache(lambda place: _lineage(context, met, items[place]))
     for one in items:
         if one.checked.type != DOCUMENT:
-            await _other(context, met, one, items, lineage, resolved=resolved)
+            await _other(context, met, one, items, sent, lineage, resolved=resolved)
     await _whole(context, met, items, resolved=resolved)
     await in_step(context.transaction)
     for one in items:  # who may not write it is not told what is wrong with it
@@ -108,11 +134,11 @@ async def refers(context: Context, met: Known, checked: Checked, id: str | None)
 
 
 async def _document(
-    context: Context, met: Known, one: Item, items: Sequence[Item], named: Mapping[str, frozenset[str]], changed: frozenset[str]
+    context: Context, met: Known, one: Item, sent: _Sent | None, named: Mapping[str, frozenset[str]], changed: frozenset[str]
 ) -> list[Stamped]:
     """A document: its author among those who send it, within the matrix, what it replaces seen and replaceable.
 
-    items: all that is sent together, its contents among it; none where these come by themselves.
+    sent: all that is sent together, its contents among it; None where these come by themselves.
     """
     request, value = met.request, one.checked.value
     labels = labelling.deposited(request, labels_of(value.get("securityLabel") or ()) & frozenset(VISIBILITY))
@@ -127,8 +153,8 @@ async def _document(
     reviewing.noted(context, met, decision, resource=one.address)
     if faults := [*unknown(value.get("securityLabel") or ()), *labelling.faults_of_deposit(request, told_all, met.law)]:
         raise FhirError.many("business-rule", faults)
-    if items:
-        _contents(context, one, items)
+    if sent is not None:
+        _contents(context, one, sent)
     before, stamped = list(one.replaced), []
     for place, text in enumerate(documents.replaced(value)):
         row, id = await _predecessor(context, met, text, f"{DOCUMENT}.relatesTo[{place}].target")
@@ -182,19 +208,16 @@ def _strictest(lineages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return {**max(lineages, key=lambda one: one["lb"].bit_count()), "lb": labels}
 
 
-def _contents(context: Context, one: Item, items: Sequence[Item]) -> None:
+def _contents(context: Context, one: Item, sent: _Sent) -> None:
     """A document points to contents that are sent with it: pointing to another's would bind that one to its own labels."""
-    sent = {other.address for other in items}
     for place, content in enumerate(one.checked.value.get("content") or ()):
         url = (content.get("attachment") or {}).get("url")
         said = parse_reference(url, (context.base_url,)) if url else None
-        if said is None or said.kind in ("absolute", "other") or (said.kind == "local" and f"{said.type}/{said.id}" in sent):
+        if said is None or said.kind in ("absolute", "other") or (said.kind == "local" and f"{said.type}/{said.id}" in sent.addresses):
             continue
         where = f"{DOCUMENT}.content[{place}].attachment.url"
         raise FhirError("business-rule", "a document comes with its content: `url` names a resource of the same request", where)
-    binaries = {other.address: other.checked.value for other in items if other.checked.type == "Binary"}
-    binaries |= {f"{context.base_url}/{address}": value for address, value in binaries.items()}
-    deposit_faults.tell(deposit_faults.of_contents(one.checked.value, binaries))
+    deposit_faults.tell(deposit_faults.of_contents(one.checked.value, sent.contents))
 
 
 def _facts(met: Known, value: Mapping[str, Any], authors: frozenset[str], labels: frozenset[str]) -> Facts:
@@ -237,11 +260,18 @@ def _apart(context: Context, met: Known, checked: Checked) -> Checked:
 
 
 async def _other(
-    context: Context, met: Known, one: Item, items: Sequence[Item], lineage: Callable[[int], Mapping[str, Any]], *, resolved: bool
+    context: Context,
+    met: Known,
+    one: Item,
+    items: Sequence[Item],
+    sent: _Sent,
+    lineage: Callable[[int], Mapping[str, Any]],
+    *,
+    resolved: bool,
 ) -> None:
     """What comes with documents shares their lineages; what comes alone is judged as the document that would carry it.
 
-    lineage: facts of a document among the items, by its place there. resolved: as in `decided`.
+    sent: the items, looked up. lineage: facts of a document among them, by its place there. resolved: as in `decided`.
     """
     kind, request = one.checked.type, met.request
     if kind in companions.SEEN_AS or kind in enforcement.PUBLIC:
@@ -260,7 +290,10 @@ async def _other(
         named = await _named_before(context, met, items, one)
         if named is not None and named["rt"] not in {own["rt"] for own in facts.listed(one.row)}:
             raise FhirError("business-rule", f"a {kind} that names a document belongs to it from its deposit on: deposit a new one", kind)
-    carriers = [place for place, other in enumerate(items) if other.checked.type == DOCUMENT and _carries(context, other, one)]
+    if kind == "Binary":
+        carriers = sent.pointing.get(one.address, ())
+    else:
+        carriers = [place for place, other in enumerate(items) if other.checked.type == DOCUMENT and _joined(other, one)]
     lineages = [lineage(place) for place in carriers]
     if not lineages and one.row is None and kind != "Binary" and (around := _around(items, one)):
         lineages = [_strictest([lineage(place) for place in around])]
@@ -325,11 +358,8 @@ def _one_of(lineages: list[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:
     return lineages[0]
 
 
-def _carries(context: Context, document: Item, one: Item) -> bool:
-    """Whether a document and a resource sent with it belong together: one leads to the other."""
-    if one.checked.type == "Binary":
-        urls = (content.get("attachment", {}).get("url", "") for content in document.checked.value.get("content") or ())
-        return any(url.removeprefix(context.base_url + "/") == one.address for url in urls)
+def _joined(document: Item, one: Item) -> bool:
+    """Whether a document and a resource sent with it, which is no content, belong together: one leads to the other."""
     return one.address in document.checked.references or any(
         text.partition("/_history/")[0] == document.address for text in one.checked.references
     )
