@@ -15,7 +15,8 @@ from fhir_dmp.bench.driver import write_requests
 from fhir_dmp.bench.host import MODES, serving
 from fhir_dmp.bench.loading import loaded
 from fhir_dmp.bench.measuring import Point, Target, measure, warm
-from fhir_dmp.bench.workloads import World, dossier_search, read
+from fhir_dmp.bench.workloads import dossier_search, read
+from fhir_dmp.bench.world import World
 
 WORK = {"read": read, "search": dossier_search}
 

@@ -12,11 +12,11 @@ from fhir_dmp.bench import data
 from fhir_dmp.bench.asking import Asker
 from fhir_dmp.bench.driver import Driver, write_requests
 from fhir_dmp.bench.measuring import Target, measure, warm
-from fhir_dmp.bench.workloads import Asked, World, dossier_search, type_and_date
+from fhir_dmp.bench.workloads import YEAR, dossier_search, type_and_date
+from fhir_dmp.bench.world import Asked, World
 
 # A page far from the first; fewer when there are not so many.
 FAR = 25
-YEAR = 365
 
 
 class Cost(NamedTuple):

@@ -8,18 +8,17 @@ from statistics import median
 from typing import NamedTuple
 
 from fhir_dmp.bench.bench import Findings
+from fhir_dmp.bench.host import MODES
 from fhir_dmp.bench.measuring import Point
-from fhir_dmp.bench.workloads import WORKLOADS
+from fhir_dmp.bench.workloads import WORKLOADS, of_mode
 
 FLOORS = {
     "S": "static bytes, same ASGI server",
     "F": "one bare find by id a request",
     "I": "one bare insert a request, majority and journaled",
 }
-TITLES = {one.name: one.title for one in WORKLOADS} | FLOORS | {"W7": "import of NDJSON"}
-FLOOR_OF = {one.name: one.floor for one in WORKLOADS} | {"W7": "B"}
-RESOURCES = {one.name: one.resources for one in WORKLOADS}
-ORDER = [*FLOORS, *sorted((name for name in TITLES if name not in FLOORS), key=lambda name: (name[:2], len(name), name))]
+IMPORT = "W7"
+ORDER = [*FLOORS, *sorted({IMPORT, *(one.name for one in WORKLOADS)}, key=lambda name: (name[:2], len(name), name))]
 
 # (mode, workload, connections) -> least ratio to its floor
 TARGETS = {
@@ -35,12 +34,14 @@ TARGETS = {
 
 
 class Figure(NamedTuple):
-    """One row. rates: requests a second, one a repetition. ratio: to `floor`, 0 when there is none. resources: in one request.
+    """One row. title: what was asked, in this mode. rates: requests a second, one a repetition. ratio: to `floor`, 0 when there is none.
 
-    times_ms: p50, p95, p99. cores, mib: by process. errors: what -> how many. target: least ratio wanted, 0 for none.
+    resources: in one request. times_ms: p50, p95, p99. cores, mib: by process. errors: what -> how many. target: least ratio wanted, 0 for
+    none.
     """
 
     name: str
+    title: str
     connections: int
     rates: tuple[float, ...]
     resources: int
@@ -58,10 +59,6 @@ class Figure(NamedTuple):
     def rate(self) -> float:
         return median(self.rates)
 
-    @property
-    def title(self) -> str:
-        return TITLES[self.name]
-
 
 def figures(findings: Findings) -> list[Figure]:
     """Rows in the order of the report."""
@@ -75,7 +72,7 @@ def figures(findings: Findings) -> list[Figure]:
 
 def _figure(findings: Findings, points: Sequence[Point], floors: dict[tuple[str, int, int], float]) -> Figure:
     name, connections = points[0].name, points[0].connections
-    resources, floor = RESOURCES.get(name, 1), FLOOR_OF.get(name, "")
+    title, resources, floor = _told(name, findings.options.mode)
     ratios = []
     for point in points:
         under = findings.bulk[point.repetition - 1] / resources if floor == "B" else floors.get((floor, connections, point.repetition), 0)
@@ -87,6 +84,7 @@ def _figure(findings: Findings, points: Sequence[Point], floors: dict[tuple[str,
             errors[what] = errors.get(what, 0) + count
     return Figure(
         name,
+        title,
         connections,
         tuple(point.outcome.rate for point in points),
         resources,
@@ -100,6 +98,16 @@ def _figure(findings: Findings, points: Sequence[Point], floors: dict[tuple[str,
         median(point.usage.steal for point in points),
         errors,
     )
+
+
+def _told(name: str, mode: str) -> tuple[str, int, str]:
+    """Title, resources in a request, and floor."""
+    if name in FLOORS:
+        return FLOORS[name], 1, ""
+    if name == IMPORT:
+        return ("import of NDJSON" if MODES[mode].sandbox else "import of NDJSON from another host"), 1, "B"
+    one = next(each for each in of_mode(MODES[mode]) if each.name == name)
+    return one.title, one.resources, one.floor
 
 
 def _medians(several: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -18,13 +18,12 @@ from typing import NamedTuple
 from fhir_dmp.bench import data, mixed, ready, report
 from fhir_dmp.bench.bench import Options, bulk, forget_dead
 from fhir_dmp.bench.host import MODES, plain
-from fhir_dmp.bench.importing import SAID
+from fhir_dmp.bench.importing import SAID, SOURCE, options_of, prepare
 from fhir_dmp.bench.processes import cpu_seconds
 from fhir_dmp.bench.streaming import watched
-from fhir_dmp.bench.workloads import encoded
+from fhir_dmp.bench.world import encoded
 from fhir_dmp.commands import Failed
 from fhir_dmp.consent.dossier import Dossier
-from fhir_dmp.exchange import sources
 from fhir_dmp.exchange.opening import ADDRESS, context_of
 from fhir_dmp.exchange.rules import HOST, Rules
 from fhir_dmp.interactions.prepare import check, stamp
@@ -38,7 +37,6 @@ TARGET = 0.25
 # Resources of each size, and portions they come in.
 SIZES = {"tiny": 800, "small": 100_000, "medium": 400_000, "large": 1_000_000}
 PORTIONS = {"tiny": 2, "small": 5, "medium": 8, "large": 10}
-SOURCE = "bench-host"
 HEADS = (
     *("stored before", "entries/s", "B rows/s", "C entries/s", "ratio to B", "to C", "C to B"),
     *("CPU µs an entry: import", "mongod", "C", "B", "ratio to B by CPU", "to C", "peak MiB"),
@@ -141,7 +139,7 @@ def run(options: Options, seconds: float, progress: Callable[[str, int, int], No
     try:
         mongod = Embedded.start(place / "data")
         try:
-            asyncio.run(_made(mongod.uri, place / "data", sandbox))
+            prepare(mongod.uri, place / "data", sandbox)
             found, size = [], 0
             count, total = PORTIONS[options.size], SIZES[options.size]
             dossiers = total // mixed.RESOURCES // count
@@ -165,7 +163,7 @@ def portion(mongod: Embedded, place: Path, numbers: range, sandbox: bool, worker
     with file.open("wb") as out:
         out.writelines(encoded(one) + b"\n" for number in numbers for one in mixed.dossier(number))
     command = [sys.executable, "-m", "fhir_dmp", "import", str(file), "--data", str(place / "data"), "--workers", str(workers)]
-    command += ["--sandbox"] if sandbox else ["--source", SOURCE]
+    command += options_of(sandbox)
     before, own, since_ms = cpu_seconds(mongod.process.pid), _children(), int(time.time() * 1000)
     process = subprocess.Popen(command, env=plain(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with process, watched(process.pid) as memory:
@@ -189,13 +187,6 @@ def portion(mongod: Embedded, place: Path, numbers: range, sandbox: bool, worker
 def _children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-async def _made(uri: str, place: Path, sandbox: bool) -> None:
-    store = await Store.open(uri, data_dir=place, sandbox=sandbox)
-    if not sandbox:
-        await sources.register(store, SOURCE, name="another host", kind=HOST, host=SOURCE, organization="1750000001")
-    await store.close()
 
 
 async def _opened(uri: str, place: Path, numbers: Iterable[int]) -> None:

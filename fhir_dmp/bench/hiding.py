@@ -17,7 +17,7 @@ from fhir_dmp.bench.bench import Options, forget_dead
 from fhir_dmp.bench.host import MODES, issued, professional, serving
 from fhir_dmp.bench.loading import loaded
 from fhir_dmp.bench.timing import BOUND, Told, interleaved
-from fhir_dmp.bench.workloads import World, encoded
+from fhir_dmp.bench.world import World, encoded
 from fhir_dmp.commands import Failed
 from fhir_dmp.dmp.identity import RPPS
 from fhir_dmp.dmp.visibility import MASKED, concept

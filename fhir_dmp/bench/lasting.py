@@ -14,7 +14,7 @@ from fhir_dmp.bench.host import MODES, serving
 from fhir_dmp.bench.loading import loaded
 from fhir_dmp.bench.measuring import measure
 from fhir_dmp.bench.streaming import watched
-from fhir_dmp.bench.workloads import World
+from fhir_dmp.bench.world import World
 
 NAME, MODE, WORK = "lasting", "production", "W6"
 LIMIT_MIB = 300

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from fhir_dmp.bench.asking import Asker, counted
 from fhir_dmp.bench.driver import SOCKETS, Driver, Outcome
 from fhir_dmp.bench.processes import Meter, Usage, memory_mib, settle
-from fhir_dmp.bench.workloads import Asked
+from fhir_dmp.bench.world import Asked
 
 # Samples ask at most this often, and take at most a tenth of the time of one connection.
 SAMPLE_SECONDS = 0.2

@@ -18,7 +18,7 @@ from fhir_dmp.bench.host import MODES, Host, serving
 from fhir_dmp.bench.loading import loaded
 from fhir_dmp.bench.measuring import Point, measure, warm
 from fhir_dmp.bench.sampled import FILES, OTHERS, PARTS
-from fhir_dmp.bench.workloads import World
+from fhir_dmp.bench.world import World
 
 NAME = "profile"
 NATURES = ("sandbox", "production")

@@ -20,7 +20,7 @@ from fhir_dmp.bench.bench import Options, forget_dead
 from fhir_dmp.bench.host import plain
 from fhir_dmp.bench.importing import SAID
 from fhir_dmp.bench.processes import family, memory_mib
-from fhir_dmp.bench.workloads import encoded
+from fhir_dmp.bench.world import encoded
 from fhir_dmp.commands import Failed
 from fhir_dmp.store.embedded import Embedded
 

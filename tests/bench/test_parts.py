@@ -15,7 +15,7 @@ from fhir_dmp.bench import data
 from fhir_dmp.bench.driver import FRESH, NAMES, choose, read_requests, write_requests
 from fhir_dmp.bench.sockets import Answers
 from fhir_dmp.bench.timing import judged
-from fhir_dmp.bench.workloads import World
+from fhir_dmp.bench.world import World
 from fhir_dmp.cli import cli
 from fhir_dmp.commands import Failed
 from fhir_dmp.fhir.schema import validate
