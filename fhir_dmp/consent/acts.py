@@ -160,7 +160,9 @@ SELF_AUTHORISE = (
 
 
 def closes(s: Standing) -> bool:
-    return step(s.dossier.status, s.request.reason, s.deceased) is not None
+    """Whether the reason leads anywhere. Only what was given to another host comes back from it."""
+    returns = s.request.reason != "returned" or s.dossier.given
+    return returns and step(s.dossier.status, s.request.reason, s.deceased) is not None
 
 
 # Told to those alone who may close or open it: to anybody else it would tell that there is a dossier, and its state.
@@ -182,7 +184,7 @@ ACTS: dict[str, Act] = {
             refuse("holder-deceased", lambda s: s.deceased),
             LIFE,
             permit("gestionnaire", lambda s: s.gestionnaire and s.request.reason in GESTIONNAIRE_REASONS),
-            permit("host", lambda s: host_staff(s) and s.request.reason in ("rights-recovered", "reopened")),
+            permit("host", lambda s: host_staff(s) and s.request.reason in ("rights-recovered", "returned")),
         ),
     ),
     "change-host": managed(),

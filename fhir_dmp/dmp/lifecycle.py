@@ -27,8 +27,9 @@ STEPS: dict[str, tuple[frozenset[Status], Status]] = {
     "rights-lost": (frozenset({Status.OPEN}), Status.RIGHTS_LOST),
     "rights-recovered": (frozenset({Status.RIGHTS_LOST}), Status.OPEN),
     "reopened": (frozenset({Status.CLOSED}), Status.OPEN),
+    "returned": (frozenset({Status.CLOSED}), Status.OPEN),
 }
-GESTIONNAIRE_REASONS = frozenset({"holder-request", "reopened"})
+GESTIONNAIRE_REASONS = frozenset({"holder-request", "reopened", "returned"})
 
 
 def step(status: Status, reason: str, deceased: bool = False) -> Status | None:

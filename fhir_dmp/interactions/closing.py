@@ -25,7 +25,7 @@ REACTIVATE_URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-reac
 PARAMETERS = (Parameter("reason", "code"), Parameter("date", "dateTime"))
 # reason as given -> reason of dmp.lifecycle
 CLOSING = {"holder-request": "holder-request", "deceased": "deceased", "rights-lost": "rights-lost", "transfer": "transfer"}
-OPENING = {"holder-request": "reopened", "transfer": "reopened", "rights-recovered": "rights-recovered"}
+OPENING = {"holder-request": "reopened", "transfer": "returned", "rights-recovered": "rights-recovered"}
 # What is told of a Patient to those who close a dossier without ever reading it.
 TOLD = ("resourceType", "id", "meta", "identifier", "active", "deceasedDateTime")
 

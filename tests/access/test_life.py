@@ -187,3 +187,21 @@ def test_a_parent_keeps_the_copy_of_a_child(world):
     assert close(world.representative(dossier), dossier).status_code == 200
     assert world.representative(dossier).get(f"{dossier.path}/$everything").status_code == 200
     assert refused(world.holder(dossier).get(f"{dossier.path}/$everything"))
+
+
+def test_only_what_was_given_to_another_host_comes_back_from_one(world):
+    """What its holder closed stays closed, whatever a host or the staff of this one says."""
+    anna = world.professional()
+    dossier, given = world.open(traitant=anna), world.open(traitant=anna)
+    assert close(world.holder(dossier), dossier).status_code == 200
+    assert close(world.host(), given, "transfer").status_code == 200
+    for asker in (world.host(), world.operator(), world.operator("physician", "T1")):
+        assert reopen(asker, dossier, "transfer").status_code == 409
+        assert refused(reopen(asker, dossier)) and refused(reopen(asker, given))
+    assert exists(world, dossier) == [False] and refused(anna.get(dossier.path))
+    assert reopen(world.host(), given, "transfer").status_code == 200
+    assert exists(world, given) == [True]
+    # Closed by its holder afterwards, it comes back no more.
+    assert close(world.holder(given), given).status_code == 200
+    assert reopen(world.host(), given, "transfer").status_code == 409
+    assert reopen(world.holder(dossier), dossier).status_code == 200
