@@ -30,6 +30,9 @@ TARGETS = {
     ("production", "W6", 64): 1.5,
     ("production", "W1", 64): 1.5,
     ("production", "W5x3", 64): 0.2,
+    ("production", "W5x100", 4): 0.2,
+    ("production", "W5x1000", 4): 0.2,
+    ("production", "W7", 1): 0.2,
 }
 
 

@@ -77,14 +77,18 @@ def test_times_of_hidden_and_absent_are_judged_and_written(data, page):
 
 @pytest.mark.at_length
 def test_the_modes_with_rules_measure_what_can_be_asked_there(tmp_path, data):
-    """Deposits of a professional, reads by him, and by a colleague among what is masked from her; every sampled answer right."""
-    asked = ["W1", "W2", "W4", "W5", "W7", "W8", "--mode", "production"]
+    """Deposits of a professional and of a source, reads by him, and by a colleague among what is masked from her; every answer right."""
+    asked = ["W1", "W2", "W4", "W7", "W8", "--mode", "production"]
     done = CliRunner().invoke(cli, ["bench", *asked, *SHAPE, "--data", str(data), "--json", str(tmp_path / "out.json")])
     assert done.exit_code == 0, (done.output, done.exception)
     found = json.loads((tmp_path / "out.json").read_text())
     names = [point["name"] for point in found["points"]]
-    assert names == ["S", "F", "I", "W2", "W8 read", "W8 search", "W1", "W5x3"]
-    assert found["faults"] == [] and all(point["samples"] for point in found["points"] if point["name"].startswith("W"))
+    assert names == ["S", "F", "I", "W2", "W4", "W8 read", "W8 search", "W1", "W7"]
+    assert found["faults"] == [] and all(
+        point["samples"] for point in found["points"] if point["name"].startswith("W") and point["answered"]
+    )
+    titles = {row["name"]: row["title"] for row in found["figures"]}
+    assert "in a dossier" in titles["W4"] and "another host" in titles["W7"]
 
 
 def test_imports_are_compared_with_bare_inserts_as_the_store_grows(data, page):
