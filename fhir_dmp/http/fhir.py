@@ -30,7 +30,7 @@ from fhir_dmp.http.requests import Received, actor_of, base_url, client_address,
 from fhir_dmp.http.sealed import received
 from fhir_dmp.http.services import Services
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.interactions import batch, dispatch, enforcement, octets, search_access, tracing, transaction
+from fhir_dmp.interactions import batch, dispatch, enforcement, login_sessions, octets, search_access, tracing, transaction
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.pace import in_step
 
@@ -100,6 +100,7 @@ class Fhir:
         """Who asks comes before anything else of the request is looked at."""
         services = self.services
         actor = await actor_of(request, services)
+        await login_sessions.check(services.store, actor)
         ruled = admit(actor, services.settings.sandbox)
         context = Context(
             store=services.store,

@@ -39,6 +39,7 @@ class Actor:
     category: codeCategorieProfessionnelle. organization: FINESS or other identifier as claimed. sector: code, e.g. "SA07".
     purposes: pairs (system, code), e.g. ("http://terminology.hl7.org/CodeSystem/v3-ActReason", "TREAT").
     patient, related_person: logical ids. ins: (system, value). with_professional: IDNPS beside a minor.
+    session: of a login at this host, the credentials it came from and the instant of their issue in ms, e.g. ("4f...", 1795000000000).
     host: identifier of another host. level, ticket: of the support. role: of an operator.
     """
 
@@ -64,6 +65,7 @@ class Actor:
     ins: tuple[str, str] | None = None
     related_person: str = ""
     with_professional: str = ""
+    session: tuple[str, int] | None = None
     host: str = ""
     level: int = 0
     ticket: str = ""
@@ -132,7 +134,8 @@ def holder(claims: Mapping[str, object]) -> dict[str, object]:
     patient = text(claims, "patient")
     if not (ins or patient):
         raise refusal("patient")
-    return {"patient": patient, "ins": (system, value) if ins else None, "with_professional": text(claims, "with")}
+    named = {"patient": patient, "ins": (system, value) if ins else None, "with_professional": text(claims, "with")}
+    return {**named, "session": session(claims)}
 
 
 def relative(claims: Mapping[str, object]) -> dict[str, object]:
@@ -140,7 +143,16 @@ def relative(claims: Mapping[str, object]) -> dict[str, object]:
     patient, related = text(claims, "patient"), text(claims, "related_person")
     if bool(patient) != bool(related):
         raise refusal("related_person" if patient else "patient")
-    return {"patient": patient, "related_person": related}
+    return {"patient": patient, "related_person": related, "session": session(claims)}
+
+
+def session(claims: Mapping[str, object]) -> tuple[str, int] | None:
+    """`dmp_session` of a token that a login was answered with, as credentials.instant; None for a token from elsewhere."""
+    said = text(claims, "dmp_session")
+    credential, dot, issued = said.partition(".")
+    if said and not (credential and dot and issued.isascii() and issued.isdigit() and len(issued) <= 16):
+        raise refusal("dmp_session")
+    return (credential, int(issued)) if said else None
 
 
 def structure(claims: Mapping[str, object]) -> dict[str, object]:

@@ -6,9 +6,10 @@ https://www.rfc-editor.org/rfc/rfc7523#section-3 ; https://industriels.esante.go
 import hashlib
 from typing import NamedTuple
 
+from fhir_dmp.errors import FhirError
 from fhir_dmp.identity import scopes as smart
 from fhir_dmp.identity.actor import parse, text
-from fhir_dmp.identity.tokens import ACCESS_TYPES, LONGEST_TOKEN, Tokens, check_voice, moment, refusal
+from fhir_dmp.identity.tokens import ACCESS_TYPES, FORM, LONGEST_TOKEN, Tokens, check_voice, moment, object_of, refusal
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 KIND = "professional"
@@ -57,6 +58,15 @@ async def verify(tokens: Tokens, assertion: str, now_ms: int, audiences: frozens
     # Without a `jti` the assertion itself is what must not come again. Its text has one spelling only: what precedes the signature.
     name = text(claims, "jti") or hashlib.sha256(assertion.rpartition(".")[0].encode()).hexdigest()
     return Asserted(taken, (issuer.issuer, name), int((expires + tokens.skew_seconds) * 1000))
+
+
+def is_one(text: str) -> bool:
+    """Whether a text has the form of an assertion: a signed JWT that is not too long. Anything else says nothing of anybody."""
+    parts = FORM.fullmatch(text) if len(text) <= LONGEST_TOKEN else None
+    try:
+        return parts is not None and bool(object_of(parts[1])) and bool(object_of(parts[2]))
+    except FhirError:
+        return False
 
 
 def scope_of(asserted: str, asked: str) -> str:

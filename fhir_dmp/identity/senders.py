@@ -6,8 +6,10 @@ Internet message https://www.rfc-editor.org/rfc/rfc5322 ; submission with TLS ht
 import asyncio
 import ipaddress
 import logging
+import re
 import smtplib
 import ssl
+from collections.abc import Mapping
 from email.message import EmailMessage
 from email.utils import make_msgid
 from typing import Protocol
@@ -21,13 +23,26 @@ SECONDS = 15
 PORTS = {"smtp": 587, "smtps": 465}
 
 
+# The plain form of an address (https://www.rfc-editor.org/rfc/rfc5321#section-4.1.2, with the letters of RFC 6531), without the rest of the
+# grammar, about which those who read headers disagree; nor `?`, which encoded words have.
+LONGEST_ADDRESS, LONGEST_LOCAL = 254, 64
+ADDRESS = re.compile(r"([\w!#$%&'*+/=^`{|}~-]+(?:\.[\w!#$%&'*+/=^`{|}~-]+)*)@[^\W_](?:[\w-]*[^\W_])?(?:\.[^\W_](?:[\w-]*[^\W_])?)*")
+
+
+class NoAddress(ValueError):
+    """No mail can ever be sent to this address. The message does not show it."""
+
+
 class Sender(Protocol):
     """One way to bring messages. anywhere: it needs no address."""
 
     anywhere: bool
 
     async def send(self, address: str, subject: str, text: str, name: str = "") -> None:
-        """Bring it. OSError (smtplib's errors are among them) when that fails. name: the same when it is sent again, "" for a new one."""
+        """Bring it. OSError (smtplib's errors are among them) when that fails, NoAddress when it always will.
+
+        name: the same when it is sent again, "" for a new one.
+        """
 
 
 class Terminal:
@@ -61,6 +76,8 @@ class Mail:
 
     async def send(self, address: str, subject: str, text: str, name: str = "") -> None:
         """See Sender."""
+        if not is_address(address):
+            raise NoAddress("the address is none that mail can be sent to")
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self.sender, address, subject
         domain = self.sender.rpartition("@")[2]
@@ -81,6 +98,24 @@ class Mail:
             if self.user:
                 server.login(self.user, self.password)
             server.send_message(message)
+
+
+def mail_of(person: Mapping[str, object]) -> str:
+    """Where a person has mail sent, as `telecom` of a resource says it, "" for nowhere."""
+    listed = (one for one in person.get("telecom") or () if one.get("system") == "email" and one.get("use") != "old")
+    return next((one["value"] for one in listed if is_address(one.get("value", ""))), "")
+
+
+def is_address(text: str) -> bool:
+    """Whether mail can be sent to what somebody says is his address.
+
+    >>> [is_address(one) for one in ("a.b+c@example.org", "é@b.fr", "a@b-c.example")]
+    [True, True, True]
+    >>> [is_address(one) for one in ("", "a@[", 'a"b@c.fr', "a@b\\nBcc: c@d", "a@b.fr\\n", "a..b@c", "a@b@c", "a@-b.fr", "=?x@b.fr")]
+    [False, False, False, False, False, False, False, False, False]
+    """
+    found = ADDRESS.fullmatch(text) if len(text) <= LONGEST_ADDRESS else None
+    return found is not None and len(found[1]) <= LONGEST_LOCAL
 
 
 def of(settings: Settings) -> Sender | None:

@@ -2,7 +2,8 @@
 
 CSP L1111-19 (direct access of the holder by electronic means) https://www.legifrance.gouv.fr/codes/id/LEGISCTA000006190273
 
-Each issue replaces the former: identifier, password, codes and application of an older sheet stop working with the same write.
+Each issue replaces the former: identifier, password, codes and application of an older sheet stop working with the same write, and so do
+the sessions that began with it, that of whoever asks included.
 """
 
 import base64
@@ -16,8 +17,8 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.identity import secrets
-from fhir_dmp.interactions import access_sheet_form, enforcement, opening, read, sets
+from fhir_dmp.identity import secrets, senders
+from fhir_dmp.interactions import access_sheet_form, enforcement, login_sessions, opening, read, sets
 from fhir_dmp.interactions.access_sheet_form import Sheet
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_plan import Compartment, inside
@@ -86,8 +87,10 @@ async def access_sheet(context: Context, patient_id: str, related_person: str = 
     secret, now_ms = secrets.totp_secret(random), context.now_ms()
     credentials = Credentials(context.store)
     kept = await secrets.passwords(context.store.vault.subkey("passwords")).hashed(password)
-    factor = Factor(secret, email_of(person))
-    await credentials.issue(owner, identifier=identifier, password=kept, factor=factor, codes=codes, now_ms=now_ms, taken=not first)
+    factor = Factor(secret, senders.mail_of(person))
+    given = {"identifier": identifier, "password": kept, "factor": factor, "codes": codes, "now_ms": now_ms, "taken": not first}
+    if not await credentials.issue(owner, **given, by=context.actor.session):
+        raise login_sessions.over()
     return Sheet(
         identifier=secrets.grouped(identifier),
         password=secrets.grouped(password),
@@ -128,12 +131,6 @@ def minority(patient: dict, now_ms: int) -> bool:
         return is_minor(patient.get("birthDate", ""), now_ms)
     except ValueError:
         return False
-
-
-def email_of(person: dict) -> str:
-    """Where one-time codes may be sent, "" for nowhere."""
-    listed = (one for one in person.get("telecom") or () if one.get("system") == "email" and one.get("use") != "old")
-    return next((one["value"] for one in listed if one.get("value")), "")
 
 
 def day_in_words(now_ms: int) -> str:

@@ -21,8 +21,9 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 from fhir_dmp.identity import secrets
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.identity.senders import Sender
+from fhir_dmp.identity.senders import NoAddress, Sender
 from fhir_dmp.identity.tokens import Tokens
+from fhir_dmp.interactions import login_sessions
 from fhir_dmp.interactions.tracing import NO_LINEAGE
 from fhir_dmp.settings import Settings
 from fhir_dmp.store.credentials import Credential, Credentials, Factor
@@ -112,10 +113,12 @@ async def begin(desk: Desk, identifier: str, password: str, caller: Caller) -> s
     login = desk.credentials.hashed("login", secrets.canonical(identifier))
     await throttle(desk, login, caller)
     credential = await desk.credentials.find(login)
+    locked = await counted_as_failure(desk, login)
     right = await desk.passwords.fits(password, credential.password if credential else None)
-    if await locked(desk, login) or not right:
-        await failed(desk, login, credential, caller, "wrong password, or locked")
+    if locked or not right:
+        await desk.trace(caller, credential, "wrong password, or locked")
         raise refused()
+    await desk.credentials.take_back(desk.credentials.hashed("failures", login))
     nonce = desk.store.random(16)
     challenge = Challenge(credential.id, login, desk.now_ms(), nonce)
     sealed = desk.store.vault.seal_token(msgspec.msgpack.encode(challenge), PURPOSE)
@@ -139,11 +142,14 @@ async def finish(desk: Desk, challenge: str, code: str, caller: Caller) -> tuple
     credential = await desk.credentials.find(opened.login)
     if credential is None or tries.times > CODES_A_CHALLENGE:
         raise refused()
-    right = not await locked(desk, opened.login) and await code_fits(desk, credential, opened, secrets.canonical(code))
-    if not right:
-        await failed(desk, opened.login, credential, caller, "wrong code, or locked")
+    # One code at a time: of several right ones that come at once, one is used and none lost. It is free again once a code was wrong.
+    spent = desk.credentials.hashed("spent", nonce)
+    if (await desk.credentials.count(spent, desk.now_ms(), life_ms)).times > 1:
         raise refused()
-    if (await desk.credentials.count(desk.credentials.hashed("spent", nonce), desk.now_ms(), life_ms)).times > 1:
+    locked = await counted_as_failure(desk, opened.login)
+    if locked or not await code_fits(desk, credential, opened, secrets.canonical(code)):
+        await desk.trace(caller, credential, "wrong code, or locked")
+        await desk.credentials.forget(spent)
         raise refused()
     await desk.credentials.take(credential)
     token, actor = await desk.issued(*told(desk, credential))
@@ -154,12 +160,16 @@ async def finish(desk: Desk, challenge: str, code: str, caller: Caller) -> tuple
 
 async def throttle(desk: Desk, login: str, caller: Caller) -> None:
     """Refuse (429) whoever asks too often, for one identifier or from one address, whether anybody has the identifier or not."""
-    settings, now_ms = desk.settings, desk.now_ms()
-    life_ms = settings.login_window_seconds * 1000
-    named = (
-        (desk.credentials.hashed("asked", login), settings.login_attempts),
-        (desk.credentials.hashed("asked from", network(caller.address)), settings.login_address_attempts),
+    await at_most(
+        desk,
+        (desk.credentials.hashed("asked", login), desk.settings.login_attempts),
+        (desk.credentials.hashed("asked from", network(caller.address)), desk.settings.login_address_attempts),
     )
+
+
+async def at_most(desk: Desk, *named: tuple[str, int]) -> None:
+    """Count a request under each of these names; 429 when it was counted more often under one than the number beside it says."""
+    now_ms, life_ms = desk.now_ms(), desk.settings.login_window_seconds * 1000
     counts = await asyncio.gather(*(desk.credentials.count(name, now_ms, life_ms) for name, _ in named))
     waits = [count.until_ms - now_ms for count, (_, most) in zip(counts, named, strict=True) if count.times > most]
     if waits:
@@ -178,17 +188,15 @@ def network(address: str) -> str:
     return str(ipaddress.ip_network((int(found), 64), strict=False).network_address)
 
 
-async def locked(desk: Desk, login: str) -> bool:
-    """Whether an identifier had too many failures."""
-    found = await desk.credentials.counted(desk.credentials.hashed("failures", login), desk.now_ms())
-    return found >= desk.settings.login_failures
+async def counted_as_failure(desk: Desk, login: str) -> bool:
+    """Count a failure of an identifier, that exists or not, before anything is tried; whether there were too many, and nothing is tried.
 
-
-async def failed(desk: Desk, login: str, credential: Credential | None, caller: Caller, reason: str) -> None:
-    """Count a failure, of an identifier that exists or not, and trace it. A lock ends at its time, whatever is tried meanwhile."""
+    So many that come at once are no more tries than one after the other. What goes well is taken back. A lock ends at its time, whatever
+    comes meanwhile.
+    """
     name, life_ms = desk.credentials.hashed("failures", login), desk.settings.login_lock_seconds * 1000
-    await desk.credentials.count(name, desk.now_ms(), life_ms, renewed_below=desk.settings.login_failures)
-    await desk.trace(caller, credential, reason)
+    count = await desk.credentials.count(name, desk.now_ms(), life_ms, renewed_below=desk.settings.login_failures)
+    return count.times > desk.settings.login_failures
 
 
 def opened_challenge(desk: Desk, text: str) -> Challenge | None:
@@ -229,14 +237,19 @@ async def deliver(desk: Desk, sender: Sender, credential: Credential, nonce: byt
         minutes = max(1, desk.settings.login_seconds // 60)
         text = f"{code} (à saisir dans les {minutes} minutes ; ne le communiquez à personne)"
         await sender.send(factor.email, "Code de connexion à usage unique", text)
-    except (OSError, FhirError) as error:
+    except (OSError, NoAddress, FhirError) as error:
         log.error("a one-time code could not be sent: %s", type(error).__name__)
 
 
 def told(desk: Desk, credential: Credential) -> tuple[str, dict[str, object]]:
     """Kind and claims of the owner of the credentials: the holder, or a representative whose title is checked at each use."""
     owner = desk.credentials.owner(credential)
-    claims: dict[str, object] = {"sub": owner.related_person or owner.patient, "patient": owner.patient, "amr": ["pwd", "otp"]}
+    claims: dict[str, object] = {
+        "sub": owner.related_person or owner.patient,
+        "patient": owner.patient,
+        "amr": ["pwd", "otp"],
+        "dmp_session": login_sessions.claim(credential),
+    }
     if not owner.related_person:
         return "patient", claims
     return "representative", {**claims, "related_person": owner.related_person}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from fhir_dmp.errors import FhirError
 from fhir_dmp.identity import actor as actors
 from fhir_dmp.identity import assertions
+from fhir_dmp.interactions import login
 from fhir_dmp.interactions.login import Caller, Desk
 
 
@@ -20,16 +21,22 @@ class Exchanged(NamedTuple):
 
 
 async def run(desk: Desk, assertion: str, *, scope: str, client_id: str, audiences: frozenset[str], caller: Caller) -> Exchanged:
-    """Exchange an assertion; 401 when it is not usable, or was used.
+    """Exchange an assertion; 401 when it is not usable, or was used; 429 when too many from one address were not.
 
     client_id: as the client names itself, believed where the assertion names none. audiences: names of the token endpoint.
     """
+    # Counted before anything is tried. What is usable is taken back: all of a hospital may come from one address.
+    refusals = desk.credentials.hashed("refused from", login.network(caller.address))
+    await login.at_most(desk, (refusals, desk.settings.login_address_attempts))
     try:
         asserted = await assertions.verify(desk.tokens, assertion, desk.now_ms(), audiences, scope)
     except FhirError as error:
         if error.kind == "login":
             error = unusable(error.message.partition(": ")[2])
-            await desk.trace(caller, None, error.message)
+            if assertions.is_one(assertion):
+                await desk.trace(caller, None, error.message)
+        else:
+            await desk.credentials.take_back(refusals)
         raise error from None
     name = desk.credentials.hashed("assertion", *asserted.once)
     life_ms = max(asserted.until_ms - desk.now_ms(), 0) + 1000
@@ -37,6 +44,7 @@ async def run(desk: Desk, assertion: str, *, scope: str, client_id: str, audienc
         error = unusable("it was used before")
         await desk.trace(caller, None, error.message)
         raise error
+    await desk.credentials.take_back(refusals)
     claims = {**({"client_id": client_id} if client_id else {}), **asserted.claims}
     token, actor = await desk.issued(assertions.KIND, claims)
     await desk.trace(caller, None, "", actor)

@@ -90,13 +90,24 @@ class Credentials:
 
     @translated
     async def issue(
-        self, owner: Owner, *, identifier: str, password: str, factor: Factor, codes: tuple[str, ...], now_ms: int, taken: bool = False
-    ) -> None:
+        self,
+        owner: Owner,
+        *,
+        identifier: str,
+        password: str,
+        factor: Factor,
+        codes: tuple[str, ...],
+        now_ms: int,
+        taken: bool = False,
+        by: tuple[str, int] | None = None,
+    ) -> bool:
         """Give an owner new credentials; the former ones stop working with the same write, and stay dead after a restore.
 
-        password: its Argon2id hash. taken: who has them issued acts for the dossier.
+        password: its Argon2id hash. taken: who has them issued acts for the dossier. by: the session, see Actor, that asks for them. False
+        when others were issued since it began, and nothing is: of two who have the same sheet, the later one replaces nothing.
         """
         id, login = self.hashed("owner", *owner), self.hashed("login", identifier)
+        since = {"issued": _instant(by[1])} if by is not None and by[0] == id else {}
         dossier = self._store.vault.dossier_of_patient(owner.patient)
         key = await self._store.dossier_key(dossier)
         fields = {
@@ -107,11 +118,14 @@ class Credentials:
             "factor": seal(key, msgspec.msgpack.encode(factor), _place(id, login)),
             "codes": [self.hashed("code", login, code) for code in codes],
             "step": 0,
-            "issued": datetime.fromtimestamp(now_ms / 1000, UTC),
+            "issued": _instant(now_ms),
         }
+        changes = {f"set__{name}": value for name, value in fields.items()}
         for _ in range(TRIES):
             try:
-                await Credential.objects(pk=id).modify(upsert=True, **{f"set__{name}": value for name, value in fields.items()})
+                found = await Credential.objects(pk=id, **since).modify(upsert=not since, **changes)
+                if since and found is None:
+                    return False
                 break
             except NotUniqueError:
                 continue
@@ -122,6 +136,7 @@ class Credentials:
         hands = {"$set": {TAKEN: True}} if taken else {}
         await self._rows.update_one({"_id": row}, {"$max": {f"{LATEST}.{id}": now_ms, "a": now_ms}, **hands})
         await self._store.acts.keep("credentials", [row], now_ms)
+        return True
 
     @translated
     async def find(self, login: str) -> Credential | None:
@@ -154,8 +169,7 @@ class Credentials:
         except Gone:
             return None
         row = await self._rows.find_one({"_id": Binary(dossier_row(credential.dossier))}, {LATEST: 1})
-        issued_ms = round(credential.issued.replace(tzinfo=UTC).timestamp() * 1000)
-        if row is None or row.get(LATEST, {}).get(credential.id, 0) > issued_ms:
+        if row is None or row.get(LATEST, {}).get(credential.id, 0) > issued_ms(credential):
             return None
         return msgspec.msgpack.decode(unseal(key, bytes(credential.factor), _place(credential.id, credential.login)), type=Factor)
 
@@ -197,9 +211,34 @@ class Credentials:
         return found["n"] if found and found["at"] > now_ms else 0
 
     @translated
+    async def take_back(self, what: str) -> None:
+        """Count one less: what was counted before it was tried went well."""
+        await self._counts.update_one({"_id": what, "n": {"$gt": 0}}, {"$inc": {"n": -1}})
+
+    @translated
     async def forget(self, what: str) -> None:
         """Begin a count anew."""
         await self._counts.delete_one({"_id": what})
+
+
+@translated
+async def replaced(store: "Store", patient: str, session: tuple[str, int]) -> bool:
+    """Whether a session comes from credentials that were replaced since, or whose dossier is gone.
+
+    patient: logical id of the dossier's Patient. session: see Actor. One row by its key, read as policies are, with what others ask for.
+    """
+    place = dossier_row(store.vault.dossier_of_patient(patient))
+    row = (await store._documents((place,))).get(place)
+    return row is None or row.get(LATEST, {}).get(session[0], 0) > session[1]
+
+
+def issued_ms(credential: Credential) -> int:
+    """When they were issued, UTC."""
+    return round(credential.issued.replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def _instant(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def _place(id: str, login: str) -> bytes:

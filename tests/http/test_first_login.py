@@ -144,6 +144,30 @@ def test_who_opened_hands_over_the_first_sheet_alone(server, structure):
     assert sheet(server, patient, structure).status_code == 403
 
 
+def test_a_session_ends_with_its_sheet(server, structure, token):
+    """Whoever found a sheet does not answer the one that replaces it with another."""
+    patient = opened(server, structure, "2910375123456", "1991-03-04")
+    found = sheet(server, patient, structure).text
+    thief, holder = logged_in(server, found), token("patient", patient=patient)
+    assert server.client.get(f"/fhir/Patient/{patient}", headers=thief).status_code == 200
+    latest = sheet(server, patient, holder)
+    assert latest.status_code == 200
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": f"Patient/{patient}"}}]}
+    for answer in (
+        sheet(server, patient, thief),
+        server.client.get(f"/fhir/Patient/{patient}", headers=thief),
+        server.client.get(f"/fhir/DocumentReference?patient={patient}", headers=thief),
+        server.client.post("/fhir", json=batch, headers=thief),
+    ):
+        assert (answer.status_code, issue(answer)) == (401, ("error", "login"))
+        assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    session = logged_in(server, latest.text)
+    assert server.client.get(f"/fhir/Patient/{patient}", headers=session).status_code == 200
+    assert server.client.get(f"/fhir/Patient/{patient}", headers=holder).status_code == 200, "a token from elsewhere has no sheet"
+    assert sheet(server, patient, session).status_code == 200
+    assert sheet(server, patient, session).status_code == 401, "nor does the session go on that asked for the next one"
+
+
 def test_once_one_parent_logged_in_the_other_is_given_no_sheet_by_who_opened(server, structure, token):
     born = date.today().replace(day=1, month=1).replace(year=date.today().year - 6).isoformat()
     child = opened(server, structure, "2200275123456", born, parent("MTH"), parent("FTH"))

@@ -97,6 +97,14 @@ def test_holder_is_named_by_ins_or_by_id():
         refused(dmp_kind="patient", ins=ins)
 
 
+def test_a_login_says_what_it_came_from():
+    assert actor(dmp_kind="patient", patient="p1", dmp_session="4f.1795000000000").session == ("4f", 1_795_000_000_000)
+    assert actor(dmp_kind="representative", patient="p1", related_person="r", dmp_session="4f.1").session == ("4f", 1)
+    assert actor(dmp_kind="patient", patient="p1").session is None
+    for said in ("4f", "4f.", ".1", "4f.-1", "4f.x", "4f.\u0661", "4f." + "1" * 17, ["4f.1"], 1):
+        refused(dmp_kind="patient", patient="p1", dmp_session=said)
+
+
 @pytest.mark.parametrize("kind", ["representative", "mandataire"])
 def test_relatives_name_both_persons_or_neither(kind):
     assert actor(dmp_kind=kind, patient="p", related_person="r").related_person == "r"

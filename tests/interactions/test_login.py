@@ -56,10 +56,10 @@ async def owner(desk):
     return found
 
 
-async def issue(desk, owner, email=""):
+async def issue(desk, owner, email="", codes=(CODE,)):
     kept = await desk.passwords.hashed(PASSWORD)
     secret = secrets.totp_secret(os.urandom)
-    given = {"identifier": IDENTIFIER, "password": kept, "factor": Factor(secret, email), "codes": (CODE,)}
+    given = {"identifier": IDENTIFIER, "password": kept, "factor": Factor(secret, email), "codes": codes}
     await desk.credentials.issue(owner, now_ms=NOW, **given)
     return secret
 
@@ -119,6 +119,62 @@ async def test_a_lock_holds_over_all_addresses_and_ends_at_its_second(desk, owne
     await refused(login.begin(desk, IDENTIFIER, PASSWORD, CALLER))
     clock.now = locked_at + lock_ms
     assert await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+
+
+async def test_codes_that_come_at_once_are_no_more_tries_than_one_after_the_other(desk, owner, clock, monkeypatch):
+    tried, real = [], login.code_fits
+
+    async def seen(*given):
+        tried.append(given[-1])
+        return await real(*given)
+
+    monkeypatch.setattr(login, "code_fits", seen)
+    most = desk.settings.login_failures
+    challenges = [await login.begin(desk, IDENTIFIER, PASSWORD, CALLER) for _ in range(most)]
+    wrong = [login.finish(desk, challenges[number % most], f"{number:08d}", CALLER) for number in range(3 * most)]
+    answers = await asyncio.gather(*wrong, return_exceptions=True)
+    assert {answer.status for answer in answers} == {401} and len(tried) == most
+    clock.now += desk.settings.login_window_seconds * 1000
+    await refused(login.begin(desk, IDENTIFIER, PASSWORD, CALLER))
+
+
+async def test_passwords_that_come_at_once_are_counted_before_they_are_tried(desk, owner, monkeypatch):
+    """All the wrong ones are being looked at when the right one comes: it is one more than may be tried."""
+    looked_at, go_on, real = asyncio.Semaphore(0), asyncio.Event(), secrets.Passwords.fits
+
+    async def slow(self, password, kept):
+        if password == "wrong":
+            looked_at.release()
+            await go_on.wait()
+        return await real(self, password, kept)
+
+    monkeypatch.setattr(secrets.Passwords, "fits", slow)
+    most = desk.settings.login_failures
+    tries = [asyncio.create_task(login.begin(desk, IDENTIFIER, "wrong", CALLER)) for _ in range(most)]
+    for _ in tries:
+        await looked_at.acquire()
+    await refused(login.begin(desk, IDENTIFIER, PASSWORD, CALLER))
+    go_on.set()
+    answers = await asyncio.gather(*tries, return_exceptions=True)
+    assert [answer.status for answer in answers] == [401] * most
+
+
+async def test_a_right_password_is_no_failure(desk, owner):
+    for _ in range(desk.settings.login_failures + 2):
+        challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    assert await login.finish(desk, challenge, CODE, CALLER)
+
+
+async def test_of_right_codes_that_come_at_once_with_one_challenge_one_is_used(desk, owner):
+    codes = ("11111111", "22222222", "33333333")
+    await issue(desk, owner, codes=codes)
+    challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    answers = await asyncio.gather(*(login.finish(desk, challenge, code, CALLER) for code in codes), return_exceptions=True)
+    used = [code for code, answer in zip(codes, answers, strict=True) if not isinstance(answer, FhirError)]
+    assert len(used) == 1
+    for code in codes:
+        call = login.finish(desk, await login.begin(desk, IDENTIFIER, PASSWORD, CALLER), code, CALLER)
+        assert await (refused(call) if code in used else call)
 
 
 @pytest.mark.parametrize("identifier", [IDENTIFIER, "nobody234567"])
@@ -199,6 +255,15 @@ async def test_a_mail_server_that_is_away_stops_nobody_with_another_code(desk, o
     challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
     await asyncio.gather(*desk.sending)
     assert "a one-time code could not be sent" in caplog.text and "holder" not in caplog.text
+    assert await login.finish(desk, challenge, CODE, CALLER)
+
+
+async def test_an_address_that_is_none_stops_nobody_with_another_code(desk, owner, mailbox, caplog):
+    await issue(desk, owner, "a@[")
+    desk.sender = Mail(f"smtp://127.0.0.1:{mailbox.port}", "dmp@host.example.org")
+    challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    await asyncio.gather(*desk.sending)
+    assert "a one-time code could not be sent" in caplog.text and mailbox.taken == []
     assert await login.finish(desk, challenge, CODE, CALLER)
 
 

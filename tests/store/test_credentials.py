@@ -5,11 +5,12 @@ import json
 
 import pytest
 
-from fhir_dmp.store.credentials import Credentials, Factor, Owner
+from fhir_dmp.store.credentials import Credentials, Factor, Owner, issued_ms, replaced
 from fhir_dmp.store.resources import Store
 
 NOW = 1_795_000_000_000
 FACTOR = Factor("JBSWY3DPEHPK3PXP", "camille@example.org")
+GIVEN = {"password": "$argon2id$x", "factor": FACTOR, "codes": (), "now_ms": NOW}
 
 
 @pytest.fixture
@@ -52,6 +53,25 @@ async def test_a_new_issue_replaces_the_former_whole(credentials, holder):
     assert former.id == latest.id and await credentials.find(former.login) is None
     assert not await credentials.spend_code(former, "11111111") and not await credentials.spend_step(former, 7)
     assert not await credentials.spend_code(latest, "11111111") and await credentials.spend_code(latest, "33333333")
+
+
+async def test_of_two_sessions_of_one_sheet_the_later_issue_replaces_nothing(credentials, holder, store):
+    session = ((await issue(credentials, holder, "former234567")).id, NOW)
+    assert not await replaced(store, holder.patient, session)
+
+    def next_one(number):
+        given = {"password": "$argon2id$x", "factor": FACTOR, "codes": ("33333333",), "now_ms": NOW + 1 + number, "by": session}
+        return credentials.issue(holder, identifier=f"latest23456{number}", **given)
+
+    issued = await asyncio.gather(*(next_one(number) for number in range(6)))
+    assert sorted(issued) == [False] * 5 + [True]
+    found = await credentials.find(credentials.hashed("login", f"latest23456{issued.index(True)}"))
+    assert found is not None and await credentials.factor(found) == FACTOR
+    assert await replaced(store, holder.patient, session) and not await replaced(store, holder.patient, (found.id, issued_ms(found)))
+    assert await replaced(store, store.vault.new_id(store.new_dossier()), session), "nor does a session outlive its dossier"
+    assert await credentials.issue(Owner(holder.patient, "r1"), identifier="other2345678", **GIVEN, by=session), (
+        "another person's are his own"
+    )
 
 
 async def test_issues_at_the_same_moment_leave_one(credentials, holder, store):
@@ -129,6 +149,17 @@ async def test_a_lock_is_renewed_until_it_falls_and_then_ends_at_its_time(creden
     found = [await credentials.count(name, NOW + at, 1000, renewed_below=3) for at in (0, 900, 1800, 2700)]
     assert [(one.times, one.until_ms - NOW) for one in found] == [(1, 1000), (2, 1900), (3, 2800), (4, 2800)]
     assert await credentials.counted(name, NOW + 2799) == 4 and await credentials.counted(name, NOW + 2800) == 0
+
+
+async def test_what_is_taken_back_was_not_counted(credentials):
+    name = credentials.hashed("failures", "back")
+    for _ in range(3):
+        await credentials.count(name, NOW, 1000)
+    await credentials.take_back(name)
+    assert await credentials.counted(name, NOW) == 2
+    for _ in range(4):
+        await credentials.take_back(name)
+    assert await credentials.counted(name, NOW) == 0, "and never less than nothing"
 
 
 async def test_no_count_is_lost_among_many(credentials):
