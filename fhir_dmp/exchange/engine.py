@@ -345,7 +345,7 @@ class _Run:
         first = made[0].stamped.row
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
         others = tuple(entry.receipt for entry, _ in built)
-        entry = Entry(changes, Receipt(unit.keys, made[0].key, first.type, stored), others, covered=made[0].covered)
+        entry = Entry(changes, Receipt(unit.keys, made[0].key, first.type, stored), others, covered=made[0].covered, acted=made[0].acted)
         return Ready(unit, entry, every_told, _in_order(unit, answers))
 
     def _came_before(self, parts: Sequence[Unit], lines: Mapping[str, Line | None], links: Links) -> dict[str, tuple[Result, Part | None]]:
@@ -414,7 +414,7 @@ class _Run:
         told = (own, *(Told(one.row, one.id, made.patient) for one in made.superseded))
         joined = self.engine.foreign.joined.passed(dossier_in(made.key)) if made.key and dossier_in(made.key) != row.dossier else ()
         receipt = Receipt(unit.keys, made.key or row.key, row.type, stored, made.promises, joined=joined)
-        return Entry(changes, receipt, covered=made.covered), told
+        return Entry(changes, receipt, covered=made.covered, acted=made.acted), told
 
     async def _flush_if_full(self) -> None:
         if max(len(self.group), len(self.people)) >= GROUP or self.size >= GROUP_BYTES:

@@ -57,6 +57,7 @@ class Made:
     """A unit ready to be stored. stamped: itself first, then what it supersedes. promises: of contents it points to. issues: to tell.
 
     key: by which the ledger knows it, None for that of its row. covered: lineages that it, or what comes with it, hides, see covering.
+    acted: rows whose lineages it joins, as they were when it was decided on, see Transaction.unchanged.
     """
 
     checked: Checked
@@ -68,6 +69,7 @@ class Made:
     issues: tuple[Issue, ...] = ()
     key: bytes | None = None
     covered: tuple[tuple[int, int, int, int], ...] = ()
+    acted: Mapping[bytes, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -347,12 +349,13 @@ class Foreign:
         whole = [item.checked.body for item in items]
         replaced = [documents.replaced(item.checked.value) if item.checked.type == DOCUMENT else () for item in items]
         before: dict[int, list[Stamped]] = {}
+        carried: dict[bytes, int] = {}
         for place, (item, targets) in enumerate(zip(items, replaced, strict=True)):
             if targets:  # what a source replaces it brought itself: it need not see it
                 before[place] = await self._superseded(acting, item, targets, dossier)
                 item.checked = check(self.context, json.set_members(item.checked.body, {"relatesTo": None}), DOCUMENT)
         if items[0].checked.type == BINARY and len(items) == 1:
-            await self._carried(items[0], dossier)
+            carried = await self._carried(items[0], dossier)
         try:
             met, _ = await depositing.decided(acting, items, dossier, resolved=True)
         except FhirError as error:
@@ -370,15 +373,20 @@ class Foreign:
             stamped = await self._stamped(acting, unit, item, dossier)
             made.append(Made(item.checked, stamped, before.get(place, []), item.row, met.patient))
         made[0].covered = tuple(one.relabelled(met.now_ms) for one in hidden)
+        made[0].acted = covering.joined(acting) | carried
         return made
 
-    async def _carried(self, item: Item, dossier: int) -> None:
-        """A content that comes by itself belongs to the documents that point to it: it is seen as they are, by the strictest of them."""
+    async def _carried(self, item: Item, dossier: int) -> dict[bytes, int]:
+        """A content that comes by itself belongs to the documents that point to it: it is seen as they are, by the strictest of them.
+
+        When each of them was last acted on, by key of the row.
+        """
         rows = await self._carriers(item.id, dossier)
         lineages = [row.visible for row in rows if isinstance(row.visible, dict)]
         if lineages:
             strictest = max(lineages, key=lambda one: (one["st"] == STATUSES.index(documents.WITHDRAWN), one["lb"].bit_count()))
             item.origin = (item.origin or Origin())._replace(lineage=strictest)
+        return {row.key: row.acted_ms for row in rows}
 
     def expect(self, contents: Iterable[Unit]) -> None:
         """These contents come one after the other, and nothing else before them."""

@@ -41,6 +41,7 @@ from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import Version, digest
 from fhir_dmp.signing.verdict import FAILED
 from fhir_dmp.store import takeover
+from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.rows import Change, Content, NewRow, Row
 from fhir_dmp.store.takeover import Taken
 from fhir_dmp.store.vault import COMMON, dossier_in, version_id, version_of
@@ -412,6 +413,7 @@ class _Taking:
         async def work(transaction) -> None:
             inside = context.inside(transaction)
             await transaction.write([Change(one.row, None) for one in people])
+            await transaction.claim([rights_of(self.vault, self.number)])
             for root in roots:
                 rows = await inside.reads.find({"y.rt": root}, types=(DOCUMENT,), dossiers=(self.number,), bodies=False)
                 if bits := _labels(rows).get(root, 0):

@@ -11,7 +11,9 @@ from fhir_dmp.dmp.visibility import VISIBILITY
 from fhir_dmp.interactions import tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.facts import listed
+from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.rows import Row
+from fhir_dmp.store.vault import dossier_in
 
 
 class Covered(NamedTuple):
@@ -41,8 +43,28 @@ def taken(context: Context) -> list[Covered]:
     return found
 
 
+def joins(context: Context, row: Row) -> None:
+    """Note that something about to be stored takes the labels of a row that was there: an act about these in between is a conflict."""
+    context.enforcer.ledger.joined[row.key] = row.acted_ms
+
+
+def joined(context: Context) -> dict[bytes, int]:
+    """What was noted so, to be looked at now; see Transaction.unchanged."""
+    if context.enforcer is None:
+        return {}
+    found, context.enforcer.ledger.joined = context.enforcer.ledger.joined, {}
+    return found
+
+
+def claims(context: Context, rows: Iterable[bytes]) -> list[bytes]:
+    """What acts about the labels of these rows have in common with each other, and with all acts on the rights of the dossier."""
+    return [rights_of(context.store.vault, one) for one in {dossier_in(key) for key in rows}]
+
+
 async def cover(inside: Context, covered: Iterable[Covered]) -> None:
     """Give the labels to everything of the lineages, each told as the act that it is. inside: the context of the transaction."""
+    covered = list(covered)
+    await inside.transaction.claim(claims(inside, (one.row.key for one in covered)))
     for one in covered:
         ledger = inside.enforcer.ledger
         dossier, root, add, at_ms = one.relabelled(inside.now_ms())

@@ -103,7 +103,7 @@ async def decided(
     if met.policy is None:
         raise enforcement.refused()
     named = await facts.named_by(context, [text for one in items for text in one.checked.references])
-    reviewing.taken(context), covering.taken(context)  # of an attempt before this one
+    reviewing.taken(context), covering.taken(context), covering.joined(context)  # of an attempt before this one
     predecessors: list[Stamped] = []
     sent = _Sent.of(context, items)
     for one in items:
@@ -296,7 +296,8 @@ async def _other(
         carriers = [place for place, other in enumerate(items) if other.checked.type == DOCUMENT and _joined(other, one)]
     lineages = [lineage(place) for place in carriers]
     if not lineages and one.row is None and kind != "Binary" and (around := _around(items, one)):
-        lineages = [_strictest([lineage(place) for place in around])]
+        before = await _named_before(context, met, items, one)
+        lineages = [_strictest([*(lineage(place) for place in around), *([before] if before else [])])]
     if kind == "List":
         lineages += await _listed_before(context, met, one, items, resolved=resolved)
     authors = frozenset({identity.HOLDER} if request.kind in HOLDERS else {request.person} - {""})
@@ -349,6 +350,7 @@ async def _named_before(context: Context, met: Known, items: Sequence[Item], one
     for key, row in rows.items():
         own = hashed("root", named[key], vault.hash64)  # of what belongs to no document
         lineages += [one for one in facts.listed(row) if not row.deleted and (row.type == DOCUMENT or one["rt"] != own)]
+        covering.joins(context, row)
     return _strictest(lineages) if lineages else None
 
 
@@ -385,6 +387,7 @@ async def _listed_before(context: Context, met: Known, one: Item, items: Sequenc
                     enforcement.keep(met, row)
                 raise FhirError("business-rule", NOWHERE, place)
             found += facts.listed(row)
+            covering.joins(context, row)
     return found
 
 

@@ -70,7 +70,8 @@ class Ledger(msgspec.Struct):
     about one resource, though its address names another. apart: (kind, words, ledger) of parts of a Bundle that are told by themselves,
     as they would be alone. told: every part that showed nothing has its trace. secretly: patients into whose dossiers nothing but what was
     given in a minor's secret session lets him. secret_purposes: of those traces alone that no representative is told of. covered: documents
-    that what replaces them hides, see covering.Covered; not yet stored.
+    that what replaces them hides, see covering.Covered; not yet stored. joined: rows whose lineages something joins that is about to be
+    stored, with when they were last acted on.
     """
 
     disclosed: dict[str, dict[tuple[str, str, str], None]] = {}
@@ -93,6 +94,7 @@ class Ledger(msgspec.Struct):
     secretly: frozenset[str] = frozenset()
     secret_purposes: tuple[tuple[str, str], ...] | None = None
     covered: "list[Any]" = []
+    joined: dict[bytes, int] = {}
 
     def note(self, patient: str, row: Row, id: str) -> None:
         """A version is about to be shown."""

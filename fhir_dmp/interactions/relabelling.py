@@ -15,10 +15,11 @@ from fhir_dmp.dmp.documents import IS_ARCHIVED, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import CONFIDENTIALITY, INVISIBLE_PATIENT, VISIBILITY, labels_of
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
-from fhir_dmp.interactions import enforcement, facts, patch, policy, read, shown, tracing, writing
+from fhir_dmp.interactions import covering, enforcement, facts, patch, policy, read, shown, tracing, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.prepare import check, stamp
+from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.rows import Row
 
 OVER = "the month after the first deposit is over: nothing is hidden from the holder any more"
@@ -89,11 +90,15 @@ async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: 
     now = tuple(sorted((own.labels | _labels(add)) - _labels(remove)))
     ledger = context.enforcer.ledger
     ledger.labels = (before, now)
+    claims = covering.claims(context, (row.key,))
     kind = "mask" if add else "unmask"
     stamped = stamp(context, checked, method="PATCH", id=id, current=after) if checked is not None else None
 
     async def work(transaction) -> None:
         inside = context.inside(transaction)
+        await transaction.claim(claims)
+        if not context.sandbox and (now := await transaction.stored_policy(row.dossier)) is not None and now.epoch != met.policy.epoch:
+            raise Conflict(0, None)  # decided by what is in force no more
         keys: list[bytes] = []
         for root in {one["rt"] for one in facts.listed(row)}:
             keys += await transaction.relabel(row.dossier, root, add=add, remove=remove, at_ms=at_ms)
@@ -111,7 +116,7 @@ async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: 
     if context.transaction is not None:
         await work(context.transaction)
     else:
-        await context.store.transact(work)
+        await context.store.transact(work, claims=claims)
         await writing.keep(context)
     return await _answer(context, met, _as_row(after, stamped) if stamped else after, id)
 

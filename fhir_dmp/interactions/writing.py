@@ -25,8 +25,10 @@ async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind
     everything = [*rows, *seals, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked)]
     touched = touching(context, [change.row for change in rows])
     withdrawn = sealing.following(context, changes)
-    reviews, covered = reviewing.taken(context), covering.taken(context)
+    reviews, covered, acted = reviewing.taken(context), covering.taken(context), covering.joined(context)
+    claims = covering.claims(context, acted)
     if context.transaction is not None:
+        await context.transaction.claim(claims)  # what it read is of its own snapshot
         await context.transaction.write(everything)
         context.store.still(context.election)
         await sealing.follow(context, withdrawn)
@@ -36,6 +38,7 @@ async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind
     elif touched or withdrawn or reviews or covered:
 
         async def work(transaction) -> None:
+            await transaction.unchanged(acted)
             await transaction.write(everything)
             context.store.still(context.election)
             await sealing.follow(context.inside(transaction), withdrawn)
@@ -45,8 +48,10 @@ async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind
 
         for dossier in touched:  # its key is older than the transaction, which then need not start twice
             await context.store.dossier_key(dossier)
-        await context.store.transact(work)
+        await context.store.transact(work, claims=claims)
         await keep(context)
+    elif acted:
+        await context.store.commit(everything, claims=claims, acted=acted, election=context.election)
     elif len(everything) == 1 and rows[0].expected is None:
         await context.store.create(rows[0].row)
     else:

@@ -206,8 +206,10 @@ class Connection:
                         raise
                     await self._commit(session, deadline)
                     return result
-            except PyMongoError as error:
-                if not is_transient(error):
+            except (PyMongoError, FhirError) as failure:
+                # Methods that speak of FHIR have put it into their words already.
+                error = failure if isinstance(failure, PyMongoError) else failure.__cause__
+                if not isinstance(error, PyMongoError) or not is_transient(error):
                     raise
                 await _renewed(error)
                 attempt += 1

@@ -25,7 +25,7 @@ from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.resources import GROUP_WRITES, Store, Transaction, nothing_stored
 from fhir_dmp.store.rows import OPTIONS, Change
 from fhir_dmp.store.vault import Vault, dossier_in
-from fhir_dmp.store.writing import Prepared, apply, claim
+from fhir_dmp.store.writing import NOTHING, Prepared, apply, changed, claim
 
 T = TypeVar("T")
 
@@ -111,6 +111,7 @@ class Entry(NamedTuple):
     """Changes that are stored together, with their receipt. others: of the things in it. only: no other version of it may have come.
 
     covered: (dossier, root, bits, instant) of labels that lineages get with it, see Transaction.relabel.
+    acted: rows whose lineages it joins, see Transaction.unchanged.
     """
 
     changes: Sequence[Change]
@@ -118,6 +119,7 @@ class Entry(NamedTuple):
     others: tuple[Receipt, ...] = ()
     only: bool = False
     covered: tuple[tuple[int, int, int, int], ...] = ()
+    acted: Mapping[bytes, int] = NOTHING
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
@@ -222,7 +224,9 @@ class Ledger:
 
         attempts = 0
         ended = {dossier: epoch for entry in entries for one in entry.receipts for dossier, epoch in one.joined}
-        claims = sorted(rights_of(self.store.vault, dossier) for dossier in ended)
+        acted = {key: at_ms for entry in entries for key, at_ms in entry.acted.items()}
+        labelled = {dossier_in(key) for key in acted} | {one[0] for entry in entries for one in entry.covered}
+        claims = sorted(rights_of(self.store.vault, dossier) for dossier in {*ended, *labelled})
 
         async def attempt(session: AsyncClientSession, look: bool) -> list[Outcome]:
             nonlocal attempts
@@ -231,8 +235,12 @@ class Ledger:
             names = (name for entry in entries for one in entry.receipts for name in one.every_name)
             lines = await self._known(names, session) if look else {}
             outcomes: list[Outcome] = [_repeated(entry.receipt, lines, only=entry.only) for entry in entries]
+            await claim(self._connection, session, claims, self.store.clock())
+            if touched := await changed(self._connection, session, acted):
+                for place, entry in enumerate(entries):
+                    if outcomes[place] is None and not touched.isdisjoint(entry.acted):
+                        outcomes[place] = Failed(Conflict(0, None))
             if ended:
-                await claim(self._connection, session, claims, self.store.clock())
                 now = {number: one and one.epoch for number, one in (await Transaction(self.store, session, turn).policies(ended)).items()}
                 for place, entry in enumerate(entries):
                     if outcomes[place] is None and any(now.get(one) != epoch for each in entry.receipts for one, epoch in each.joined):

@@ -25,7 +25,7 @@ from fhir_dmp.store.acts import Acts
 from fhir_dmp.store.batching import Batcher, Failed
 from fhir_dmp.store.connection import Connection, Moment, repeated
 from fhir_dmp.store.contents import Contents
-from fhir_dmp.store.failures import AlreadyExists, Broken, Gone, is_transient, translated, unavailable
+from fhir_dmp.store.failures import AlreadyExists, Broken, Conflict, Gone, is_transient, translated, unavailable
 from fhir_dmp.store.format import FORMAT as CURRENT_FORMAT
 from fhir_dmp.store.format import MIGRATIONS, Migration, Progress, Record, open_record
 from fhir_dmp.store.journal import Journal
@@ -36,7 +36,7 @@ from fhir_dmp.store.reading import InDossier, Opener, Reader, filter_of
 from fhir_dmp.store.rows import INLINE_BODY_BYTES, Change, Content, NewRow, Unopened, current_document, deletion_document, encode
 from fhir_dmp.store.together import Large, Wanted, probe_together, read_together
 from fhir_dmp.store.vault import COMMON, Vault, dossier_row, is_dossier_row
-from fhir_dmp.store.writing import Member, Prepared, apply, claim
+from fhir_dmp.store.writing import NOTHING, Member, Prepared, apply, changed, claim
 
 T = TypeVar("T")
 
@@ -194,10 +194,18 @@ class Store(Reader):
         await self._creates.submit(prepared.document, prepared.size)
 
     @translated
-    async def commit(self, changes: Sequence[Change], *, claims: Iterable[bytes] = (), election: ObjectId | None = None) -> None:
+    async def commit(
+        self,
+        changes: Sequence[Change],
+        *,
+        claims: Iterable[bytes] = (),
+        acted: Mapping[bytes, int] = NOTHING,
+        election: ObjectId | None = None,
+    ) -> None:
         """Store versions all or none, in one transaction, majority and journaled. Durable when it returns.
 
         claims: names of what was decided on (e.g. of a conditional create); commits with a claim in common go one after the other.
+        acted: see Transaction.unchanged; with a claim that those share who act on such rows.
         election: known before it was decided to write (see `elected`); 503 when another primary was elected since.
         Conflict (or AlreadyExists) names the first change whose expectation does not hold; nothing is then stored.
         """
@@ -213,6 +221,8 @@ class Store(Reader):
         async def attempt(session: AsyncClientSession) -> Failed | None:
             turn.begin()
             await claim(self._connection, session, claims, self.clock())
+            if await changed(self._connection, session, acted):
+                return Failed(Conflict(0, None))
             (outcome,) = await apply(self._connection, session, [member], turn)
             self.still(election)
             return outcome
@@ -465,6 +475,17 @@ class Transaction(Reader):
     def _opener(self, dossier: int, document: Mapping[str, Any] | None) -> Opener:
         found = super()._opener(dossier, document)
         return found._replace(policy=self._replaced[dossier]) if dossier in self._replaced else found
+
+    @translated
+    async def claim(self, claims: Iterable[bytes]) -> None:
+        """Of two transactions with a claim in common the one that comes second starts again, and sees what the other did."""
+        await claim(self._connection, self._session, claims, self._store.clock())
+
+    @translated
+    async def unchanged(self, acted: Mapping[bytes, int]) -> None:
+        """Conflict when an act that makes no version touched one of these rows since it was read. acted: `acted_ms` of each, by key."""
+        if await changed(self._connection, self._session, acted):
+            raise Conflict(0, None)
 
     async def write(self, changes: Sequence[Change]) -> None:
         """Do these changes now, to be seen by later reads of this transaction. Conflict as in Store.commit; none of them is then done."""

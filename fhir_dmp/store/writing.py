@@ -6,6 +6,7 @@ https://www.mongodb.com/docs/manual/core/transactions-in-applications/
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from bson import Binary
 from bson.raw_bson import RawBSONDocument
@@ -18,6 +19,7 @@ from fhir_dmp.store.lanes import Entry, Turn
 from fhir_dmp.store.reading import INDEX_FIELDS
 from fhir_dmp.store.rows import Change, encode, superseded_document
 
+NOTHING: Mapping[bytes, int] = MappingProxyType({})
 COMMAND_BYTES = 8 * 1024 * 1024
 
 
@@ -46,6 +48,15 @@ async def claim(connection: Connection, session: AsyncClientSession, claims: Ite
     updates = [{"q": {"_id": Binary(key)}, "u": {"$set": {"at": at}}, "upsert": True} for key in sorted(set(claims))]
     if updates:
         await connection.database.command({"update": "claims", "updates": updates, "ordered": True}, session=session)
+
+
+async def changed(connection: Connection, session: AsyncClientSession, acted: Mapping[bytes, int]) -> set[bytes]:
+    """Rows that an act without a version touched since they were read. acted: when one did so last, by key; no row, no act."""
+    if not acted:
+        return set()
+    command = {"find": "resources", "filter": {"_id": {"$in": [Binary(key) for key in acted]}}, "projection": {"a": 1}}
+    found = await connection.read({**command, "batchSize": len(acted) + 1}, session)
+    return {bytes(one["_id"]) for one in found if one.get("a", 0) != acted[bytes(one["_id"])]}
 
 
 async def apply(

@@ -81,6 +81,18 @@ def test_what_names_a_document_that_was_there_before_is_hidden_with_it(world, hi
     assert anna.get(f"Observation/{value['id']}").status_code == 200
 
 
+def test_what_comes_with_a_document_and_names_one_that_was_there_is_hidden_with_either(world):
+    dossier, anna, team = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    made = world.deposit(dossier, anna, labels=("MASQUE_PS",))
+    bundle = submission(dossier, anna, document(dossier, anna))
+    named = {**observed(dossier, "vital-signs"), "derivedFrom": [{"reference": f"DocumentReference/{made['id']}"}]}
+    bundle["entry"].append(posted(named, f"{URN}e7"))
+    assert anna.post("", bundle).status_code == 200
+    assert len(listed(team, dossier, "DocumentReference")) == 1
+    assert listed(team, dossier, "Observation") == [] and len(listed(world.holder(dossier), dossier, "Observation")) == 1
+
+
 def test_what_somebody_else_wrote_about_a_document_is_not_withdrawn_with_it(world):
     dossier, anna, team = world.open(), world.professional(), world.professional()
     world.consent(dossier, "access", team)

@@ -5,7 +5,11 @@ import asyncio
 import httpx
 
 from tests.access.test_consents import reads
+from tests.access.test_deposits import posted
+from tests.access.test_findings import observed
+from tests.access.test_hidden_together import MASK
 from tests.access.world import category, consent, listed, refused
+from tests.interactions.making import JSON_PATCH
 
 
 async def together(*calls):
@@ -13,7 +17,8 @@ async def together(*calls):
     async with httpx.AsyncClient(timeout=120) as client:
 
         async def one(asker, method, path, body):
-            return await client.request(method, asker.url(path), json=body, headers=asker.headers(body, {}))
+            headers = asker.headers(body, {"content_type": JSON_PATCH} if isinstance(body, list) else {})
+            return await client.request(method, asker.url(path), json=body, headers=headers)
 
         return await asyncio.gather(*(one(*call) for call in calls))
 
@@ -67,3 +72,23 @@ async def test_of_two_closings_one_finds_it_closed(world):
     closing = {"resourceType": "Parameters", "parameter": [{"name": "reason", "valueCode": "holder-request"}]}
     answers = await together(*[(holder, "POST", f"{dossier.path}/$close", closing)] * 4)
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+
+
+async def test_a_mask_reaches_what_is_deposited_at_the_same_moment(world):
+    """What names a document takes its labels when it is decided on: a mask in between makes it decided on once more."""
+    dossier, anna, team = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    holder = world.holder(dossier)
+    for _ in range(6):
+        made = world.deposit(dossier, anna)
+        named = {**observed(dossier, "vital-signs"), "derivedFrom": [{"reference": f"DocumentReference/{made['id']}"}]}
+        bundle = {
+            "resourceType": "Bundle",
+            "type": "transaction",
+            "entry": [posted(named, "urn:uuid:00000000-0000-4000-8000-000000000001")],
+        }
+        calls = [(anna, "POST", "Observation", named), (anna, "POST", "", bundle)] * 2
+        masking = (holder, "PATCH", f"DocumentReference/{made['id']}", MASK)
+        answers = await together(*calls[:2], masking, *calls[2:])
+        assert answers[2].status_code == 200 and {one.status_code for one in answers} <= {200, 201}
+        assert listed(team, dossier, "Observation") == []

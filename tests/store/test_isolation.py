@@ -177,3 +177,46 @@ async def test_one_commit_does_not_write_a_resource_twice(store):
         await store.commit([Change(row, None), Change(changed(row), row.version)])
     assert raised.value.index == 1
     assert await store.load(row.key) is None
+
+
+async def test_what_joins_a_lineage_is_stored_only_if_nobody_acted_on_it_since(store):
+    dossier = store.new_dossier()
+    root = new_row(store, dossier=dossier, visible={"lb": 0, "rt": 7, "st": 0})
+    await store.create(root)
+    await store.commit([Change(new_row(store, dossier=dossier), None)], acted={root.key: 0})
+    await store.transact(lambda tx: tx.relabel(dossier, 7, add=1, remove=0, at_ms=5))
+    late, claims = new_row(store, dossier=dossier), [b"lineages"]
+    with pytest.raises(Conflict):
+        await store.commit([Change(late, None)], claims=claims, acted={root.key: 0})
+    with pytest.raises(Conflict):
+        await store.transact(lambda tx: tx.unchanged({root.key: 0}), claims=claims)
+    assert await store.load(late.key) is None
+    await store.commit([Change(late, None)], claims=claims, acted={root.key: 5, new_row(store).key: 9})
+    assert (await store.load(late.key)).version == late.version
+
+
+async def test_a_claim_within_a_transaction_makes_the_later_one_see_the_former(store):
+    """Else each could decide by what the other is about to change, and both be stored."""
+    first, second = asyncio.Event(), asyncio.Event()
+    dossier = store.new_dossier()
+    root = new_row(store, dossier=dossier, visible={"lb": 0, "rt": 7, "st": 0})
+    await store.create(root)
+    seen = []
+
+    async def join(tx):
+        seen.append((await tx.load(root.key)).visible["lb"])
+        first.set()
+        await second.wait()
+        await tx.claim([b"rights"])
+        await tx.write([Change(new_row(store, dossier=dossier), None)])
+
+    async def mask(tx):
+        await tx.claim([b"rights"])
+        await tx.relabel(dossier, 7, add=1, remove=0, at_ms=5)
+
+    joining = asyncio.create_task(store.transact(join))
+    await first.wait()
+    await store.transact(mask)
+    second.set()
+    await joining
+    assert seen == [0, 1]
