@@ -7,7 +7,7 @@ A notice is a Communication of the dossier. A mail beside it says only that ther
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import DAY
 from fhir_dmp.identity import senders
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.identity.senders import Sender
+from fhir_dmp.identity.senders import NoAddress, Sender, mail_of
 from fhir_dmp.interactions import search_match
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Known
@@ -117,12 +117,6 @@ async def _of_professionals(inside: Context, recipients: Sequence[Mapping[str, A
                 yield address
 
 
-def mail_of(person: Mapping[str, Any]) -> str:
-    """Where a person has mail sent, "" for nowhere."""
-    listed = (one for one in person.get("telecom") or () if one.get("system") == "email" and one.get("use") != "old")
-    return next((one["value"] for one in listed if one.get("value")), "")
-
-
 # ---- sending
 
 
@@ -130,31 +124,43 @@ async def run(store: Store, settings: Settings) -> None:
     """As long as the server runs: send what waits, and look for documents that wait for their announcement. Any worker may."""
     sender, looked_ms = senders.of_notices(settings), 0
     while True:
-        try:
-            await send(store, sender)
-            if store.clock() - looked_ms >= LOOK_SECONDS * 1000:
-                await announce(store, settings)
-                looked_ms = store.clock()
-        except FhirError as error:
-            log.warning("notices were not sent: %s", error.message)
-        except Exception:
-            log.exception("notices were not sent")
+        await went_well("notices were not sent", send(store, sender))
+        if store.clock() - looked_ms >= LOOK_SECONDS * 1000 and await went_well("nothing was announced", announce(store, settings)):
+            looked_ms = store.clock()
         await asyncio.sleep(settings.notice_seconds)
 
 
+async def went_well(otherwise: str, work: Awaitable[object]) -> bool:
+    """Do one of the two; what stops it stops nothing else. otherwise: what the log says then."""
+    try:
+        await work
+    except FhirError as error:
+        log.warning("%s: %s", otherwise, error.message)
+    except Exception:
+        log.exception(otherwise)
+    else:
+        return True
+    return False
+
+
 async def send(store: Store, sender: Sender | None) -> int:
-    """Send what waits; how many left. What cannot be sent now is tried again later, under the same Message-ID."""
+    """Send what waits; how many left. What cannot be sent now is tried again later, under the same Message-ID.
+
+    Whatever one message fails of, the next ones leave; one whose address is none is given up at once, its notice stands in the dossier.
+    """
     left = 0
     while (message := await outbox.take(store, store.clock())) is not None:
-        mail = json.parse(message.body)
         try:
             if sender is not None:
+                mail = json.parse(message.body)
                 await sender.send(mail["address"], mail["subject"], mail["text"], message.id.hex())
-        except OSError as error:
+                left += 1
+        except NoAddress:
+            log.warning("a notice is not sent: its address is none that mail can be sent to")
+        except Exception as error:
             log.warning("a notice could not be sent, attempt %d: %s", message.attempts, type(error).__name__)
             continue
         await outbox.done(store, message.id)
-        left += sender is not None
     return left
 
 
@@ -176,7 +182,10 @@ async def announce(store: Store, settings: Settings) -> int:
         "l": {"$gt": now_ms - LONGEST_DAYS * DAY},
     }
     async for row in store.scan(due, types=("DocumentReference",), hint="type", batch=AT_ONCE, bodies=False):
-        written += await _announce(store, settings, row.dossier, row.visible["rt"])
+        try:
+            written += await _announce(store, settings, row.dossier, row.visible["rt"])
+        except Exception as error:  # that of the next dossier does not wait for it
+            log.warning("a document that waits could not be announced: %s", type(error).__name__)
     return written
 
 

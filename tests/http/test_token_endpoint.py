@@ -39,7 +39,8 @@ def server(tmp_path_factory, private, hospital):
     row = {"issuer": AGENT, "jwks": "jwks.json", "audience": AUDIENCE, "algorithms": ["ES256"], "kinds": ["professional"]}
     own = {**row, "issuer": HOSPITAL, "jwks": "hospital.json", "organizations": ["1750000001"]}
     (folder / "issuers.json").write_text(json.dumps([row, own]))
-    settings = {"FHIR_DMP_ISSUERS": str(folder / "issuers.json"), "FHIR_DMP_BASE_URL": BASE}
+    # All that is refused here comes from one address.
+    settings = {"FHIR_DMP_ISSUERS": str(folder / "issuers.json"), "FHIR_DMP_BASE_URL": BASE, "FHIR_DMP_LOGIN_ADDRESS_ATTEMPTS": "10000"}
     with serving(folder, "--workers", "2", environment=settings, sandbox=False) as running:
         yield running
 
