@@ -14,9 +14,8 @@ from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.interactions import sealing, tracing, vouching
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Enforcer
-from fhir_dmp.interactions.sealing import Story
+from fhir_dmp.interactions.sealing import Source, Story
 from fhir_dmp.search import blind, extract
-from fhir_dmp.search.blind import Entries
 from fhir_dmp.signing.seal import Message
 from fhir_dmp.store.naming import Hashing
 from fhir_dmp.store.rows import Change, NewRow
@@ -54,7 +53,7 @@ class Origins:
         self._asking = judged(context, rules.origin)
         self._common = {created: self._shared(created) for created in (True, False)}
 
-    def _shared(self, created: bool) -> tuple[dict, Entries]:
+    def _shared(self, created: bool) -> Source:
         rules, host = self.rules, self.context.store.record.identity
         who = {"identifier": {"system": f"{SID}import-source", "value": rules.source}, "display": rules.name or rules.source}
         behalf = {"onBehalfOf": {"display": rules.host}} if rules.host else {}
@@ -66,7 +65,7 @@ class Origins:
             "entity": [{"role": "derivation", "what": {"identifier": {"system": f"{SID}import-job", "value": self.job}}}],
         }
         found = extract.extract("Provenance", {"resourceType": "Provenance", **value}, base_urls=(self.context.base_url,))
-        return value, blind.entries("Provenance", found, self.context.store.vault.hash64)
+        return Source(value, blind.entries("Provenance", found, self.context.store.vault.hash64))
 
     def together(self, told: Iterable[Told]) -> list[Change]:
         """Of what one transaction stores for a source of a sandbox: one for what is new and one for what is changed, in each dossier.
@@ -85,16 +84,16 @@ class Origins:
     def _made(self, those: Sequence[Told]) -> Change:
         first, at = those[0], self.context.now_ms()
         draw = self.hashing.random(first.name, version_id(first.row.version), "provenance")
-        common, shared = self._common[first.created]
+        source = self._common[first.created]
         named = _names(those)
         own = {"target": [{"reference": target, "display": name} for target, name in named.items()], "recorded": to_instant(at)}
         holder = next((f"Patient/{one.id}" for one in those if one.row.type == "Patient"), "")
         about, index = first.row._replace(visible=None), sealing.index_of(tuple(named), at)
-        return vouching.made(self.context.store.vault, draw, about, {**own, **common}, index, shared, patient=holder, at_ms=at)
+        return vouching.made(self.context.store.vault, draw, about, {**own, **source.value}, index, source.shared, patient=holder, at_ms=at)
 
     def seals(self, told: Sequence[Told], draw: Callable[[int], bytes], message: Message | None = None) -> list[Change]:
         """The host's seals of what a real source brings at once. draw: for their ids. message: the sealed one it came in."""
-        story = Story(_names(told), *self._common[told[0].created])
+        story = Story(_names(told), self._common[told[0].created])
         written = [(Change(one.row, None), one.id) for one in told]
         return sealing.of_writes(self.acting(told[0].patient, message=message, random=draw), written, story)
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from fhir_dmp.consent import companions
 from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN
 from fhir_dmp.fhir import json
@@ -19,7 +21,7 @@ from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import vouching
 from fhir_dmp.search import blind, extract, narrow
 from fhir_dmp.search.blind import Entries
-from fhir_dmp.search.predicate import Has, ReferenceIs
+from fhir_dmp.search.predicate import Has, Hash64, ReferenceIs
 from fhir_dmp.search.values import DateRange, Reference
 from fhir_dmp.signing import jws, seal
 from fhir_dmp.signing.seal import Message, Sealed
@@ -62,15 +64,20 @@ SEAL = Level("seal", "Seal of the host on arrival", HOST, KEEPER, ("1.2.840.1006
 MESSAGE = Level("message", "Seal of the message", SIGNER, SENDER, ("1.2.840.10065.1.12.1.7", "Consent Signature"))
 
 
-class Story(NamedTuple):
-    """Where versions come from, as their seal tells it too. names: reference of each -> its name there.
+class Source:
+    """Where many versions come from. value: activity, agent and entity of a Provenance. shared: how these are indexed."""
 
-    value: activity, agent and entity of a Provenance. shared: how these are indexed.
-    """
+    __slots__ = ("shared", "value")
+
+    def __init__(self, value: Mapping[str, Any], shared: Entries) -> None:
+        self.value, self.shared = value, shared
+
+
+class Story(NamedTuple):
+    """Where versions come from, as their seal tells it too. names: reference of each -> its name there."""
 
     names: Mapping[str, str]
-    value: Mapping[str, Any]
-    shared: Entries
+    source: Source
 
 
 def of_writes(context: "Context", changes: Written, story: Story | None = None) -> list[Change]:
@@ -147,17 +154,11 @@ def _provenance(
     at, patient = to_instant(at_ms), _patient(context, first, first_id)
     versions = [_reference(row, id) for row, id in rows]
     targets = [*versions, patient] if patient else versions
-    own = {"target": [{"reference": one} for one in targets], "recorded": at}
-    common, shared = _common(level, signer, vault.hash64)
-    signatures = [signature(level, at, common["agent"][0]["who"], signed)]
-    if story is not None and not story.names.keys().isdisjoint(targets):
-        own["target"] = [{"reference": one, "display": story.names[one]} if one in story.names else {"reference": one} for one in targets]
-        coding = [*common["activity"]["coding"], *story.value["activity"]["coding"]]
-        agents = [*common["agent"], *story.value["agent"]]
-        common = {"activity": {"coding": coding}, "agent": agents, "entity": story.value["entity"]}
-        shared = vouching.both(shared, story.shared)
-    value = {**own, **common, "signature": signatures}
-    return vouching.made(vault, context.random, first, value, index_of(versions, at_ms), shared, patient=patient, at_ms=at_ms)
+    names = story.names if story is not None and not story.names.keys().isdisjoint(targets) else {}
+    common = _common(level, signer, vault.hash64, story.source if names else None)
+    told = [{"reference": one, "display": names[one]} if one in names else {"reference": one} for one in targets]
+    value = {"target": told, "recorded": at, **common.written, "signature": [signature(level, at, common.who, signed)]}
+    return vouching.made(vault, context.random, first, value, index_of(versions, at_ms), common.shared, patient=patient, at_ms=at_ms)
 
 
 def following(context: "Context", changes: Written) -> list[tuple[NewRow, str]]:
@@ -216,17 +217,32 @@ def _patient(context: "Context", row: NewRow, id: str) -> str:
     return f"Patient/{named}" if named and context.store.vault.dossier_of_patient(named) == row.dossier else ""
 
 
+class _Common(NamedTuple):
+    """What all Provenances of a signer have in common, and of a source: most of each. written: members, as JSON. shared: their index.
+
+    who: Reference to the signer.
+    """
+
+    written: Mapping[str, msgspec.Raw]
+    shared: Entries
+    who: Mapping[str, Any]
+
+
 @lru_cache(maxsize=64)
-def _common(level: Level, signer: str, hash64: Any) -> tuple[dict, Entries]:
-    """What all Provenances of a signer have in common, and how that is indexed: most of it."""
+def _common(level: Level, signer: str, hash64: Hash64, source: Source | None) -> _Common:
     who = {"identifier": {"system": level.system, "value": signer}, "display": signer if level is MESSAGE else "fhir-dmp"}
     system, code, display = level.agent
-    value = {
+    value: dict[str, Any] = {
         "activity": {"coding": [{"system": LEVEL, "code": level.name, "display": level.display}]},
         "agent": [{"type": {"coding": [{"system": system, "code": code, "display": display}]}, "who": who}],
     }
     whole = {"resourceType": "Provenance", **value, "signature": [signature(level, "", who, "")]}
-    return value, blind.entries("Provenance", extract.extract("Provenance", whole, base_urls=()), hash64)
+    shared = blind.entries("Provenance", extract.extract("Provenance", whole, base_urls=()), hash64)
+    if source is not None:
+        coding = [*value["activity"]["coding"], *source.value["activity"]["coding"]]
+        value = {"activity": {"coding": coding}, "agent": [*value["agent"], *source.value["agent"]], "entity": source.value["entity"]}
+        shared = vouching.both(shared, source.shared)
+    return _Common({name: msgspec.Raw(json.dump(part)) for name, part in value.items()}, shared, who)
 
 
 def signature(level: Level, when: str, who: Mapping[str, Any], signed: str) -> dict:
