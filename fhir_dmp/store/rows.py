@@ -154,6 +154,12 @@ def decimal128(value: Decimal) -> Decimal128:
     return _decimal128(str(value))
 
 
+class _Encoded(Decimal128):
+    """One whose octets are kept: the driver makes them anew each time it writes it."""
+
+    __slots__ = ("bid",)
+
+
 @lru_cache(maxsize=8192)
 def _decimal128(text: str) -> Decimal128:
     """Written bit by bit, three times as fast as by the driver. One measure has many numbers in an index, and they come again."""
@@ -162,7 +168,10 @@ def _decimal128(text: str) -> Decimal128:
         sign, digits, exponent = value.as_tuple()
         if len(digits) <= 34 and -6176 <= exponent <= 6111:
             coefficient = int(value.copy_abs().scaleb(-exponent, _CONTEXT))
-            return Decimal128.from_bid((sign << 127 | exponent + 6176 << 113 | coefficient).to_bytes(16, "little"))
+            octets = (sign << 127 | exponent + 6176 << 113 | coefficient).to_bytes(16, "little")
+            made = _Encoded.from_bid(octets)
+            made.bid = octets
+            return made
     return Decimal128(_CONTEXT.create_decimal(value))
 
 
@@ -206,7 +215,8 @@ def current_document(row: NewRow, key: AESGCM, large: Content | None = None, bod
 
 def index_fields(x: Iterable[int], g: Iterable[int], c: Iterable[int], n: Iterable[tuple]) -> dict[str, Any]:
     """The blind index in a document. What is empty is left out: its index then has no entry for this row."""
-    fields = {"x": list(x), "g": list(g), "c": list(c), "n": [{"p": p, "a": _bound(low), "b": _bound(high)} for p, low, high in n]}
+    spans = [{"p": p, "a": a if type(a) is int else _bound(a), "b": b if type(b) is int else _bound(b)} for p, a, b in n]
+    fields = {"x": list(x), "g": list(g), "c": list(c), "n": spans}
     return {name: values for name, values in fields.items() if values}
 
 
