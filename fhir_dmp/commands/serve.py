@@ -42,6 +42,7 @@ def command(loaded: Loaded, demo: bool) -> None:
     """Serve. Starts the embedded MongoDB of the data folder unless --mongodb-uri names another one."""
     settings = loaded.settings
     settings = replace(settings, port=free_port(settings), workers=settings.workers or max(1, (os.cpu_count() or 1) // 2))
+    settings = replace(settings, base_url=settings.base_url or own_address(settings))
     private_folder(settings.data)
     counters(settings.data / "tmp" / "metrics")
     allow_many_files()
@@ -56,6 +57,21 @@ def command(loaded: Loaded, demo: bool) -> None:
             serve(running, demo)
     except StoreError as error:
         raise Failed(error) from None
+
+
+def own_address(settings: Settings) -> str:
+    """Address of [base] where none is set; "" in a sandbox, where each request says it.
+
+    Whoever asks must not say by a `Host` header what this host is called: what is written refers to it, and mails lead there.
+    """
+    if settings.sandbox:
+        return ""
+    everywhere = settings.host in ("", "0.0.0.0", "::")
+    host = "localhost" if everywhere else f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{settings.port}/fhir"
+    if everywhere:
+        click.echo(f"fhir-dmp: `base_url` is not set, so answers and mails name this server {address}", err=True)
+    return address
 
 
 @contextlib.contextmanager

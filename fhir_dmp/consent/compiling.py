@@ -40,7 +40,7 @@ def compiled(
     """
     directives = [one for consent in consents if (one := read(consent, resolve)) is not None]
     active = [one for one in directives if one.active]
-    emergencies = {category: emergency(active, category) for category in EMERGENCIES}
+    emergencies = {category: emergency(directives, category) for category in EMERGENCIES}
     people = {one.get("id", ""): one for one in related_persons}
     return Dossier(
         patient=patient["id"],
@@ -96,10 +96,11 @@ def rights(active: list[Directive], category: str, secret: Container[str] = ()) 
     )
 
 
-def emergency(active: list[Directive], category: str) -> bool:
-    """What the latest Consent of an emergency category says; the later supersedes the former."""
-    said = [one.permits for one in active if one.category == category]
-    return said[-1] if said else DEFAULTS[category]
+def emergency(directives: list[Directive], category: str) -> bool:
+    """What the latest Consent of an emergency category says; the later supersedes the former. Who takes his yes back says no."""
+    said = [one for one in directives if one.category == category]
+    in_force = [one.permits for one in said if one.active]
+    return in_force[-1] if in_force else DEFAULTS[category] and not (said and said[-1].permits)
 
 
 def permits(active: list[Directive]) -> tuple[Permit, ...]:

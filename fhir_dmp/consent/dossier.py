@@ -33,6 +33,10 @@ class Right:
         return self.who in names and self.since_ms <= now_ms < self.until_ms
 
 
+# Of a dossier that was closed to be transferred, before a host has said that it took it over.
+TRANSFER = "transfer"
+
+
 @dataclass(frozen=True, slots=True)
 class Title:
     """A person beside the holder. related_person: logical id. kind: parent, guardian or mandataire.
@@ -83,7 +87,8 @@ class Dossier:
     patient: logical id of the Patient. birth_date: FHIR date. deceased_ms: recorded instant of death. traitant: names of the declared
     médecin traitant ("ps:IDNPS", several spellings of one). regulation, break_glass, emergency_masked: True permits.
     grants: open break-glass grants. lifted: something of it was hidden once and is not any more. joined: it ended in another dossier of
-    the same person, which goes on. given: it was closed because another host has it. epoch: bumped by every change of this value.
+    the same person, which goes on. given: identity of the host that has
+    it now and took it from here by its receipt, TRANSFER where nobody said which, "" for none. epoch: bumped by every change of this value.
     """
 
     patient: str
@@ -106,7 +111,7 @@ class Dossier:
     lifted: bool = False
     epoch: int = 0
     joined: bool = False
-    given: bool = False
+    given: str = ""
 
     def permitted(self, kind: str, now_ms: int) -> bool:
         """Whether the holder says yes to this use now."""

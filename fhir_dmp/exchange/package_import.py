@@ -284,7 +284,9 @@ class _Taking:
         await self._directory()
         await self._former()
         stored = (await self.store.policies({self.number})).get(self.number) if known else None
-        self.returns = stored is None or _gone(stored, self.found.package)
+        self.returns = stored is None or _gone(stored, self.found)
+        if stored is not None and not self.returns and (stored.status, self.found.policy.status) == (Status.OPEN, Status.CLOSED.value):
+            raise FhirError("conflict", "the dossier lives here: what comes is a copy that was closed where it comes from")
         taken = [self._row(one) for one in self.found.rows if one.dossier]
         old, new, changed, same = self._sorted(taken, before)
         count = len(old) + len(new) + len(changed)
@@ -370,7 +372,7 @@ class _Taking:
         Of a dossier that lives here, which was not given away or came back meanwhile, nothing is taken back that was done here since:
         what is the same gets labels alone, what came later than what it brings stays, and what it brings is as hidden as its lineage here.
         """
-        known = {(line.key, version_of(line.version)) for line in self.found.rows}
+        known = {(bytes.fromhex(line.key), version_of(line.version)) for line in self.found.rows}
         hidden = {} if self.returns else _labels(each.row for own in before.values() for each in own.values() if each.current)
         taken = [one._replace(row=_covered(one.row, hidden)) for one in taken] if hidden else taken
         old: list[NewRow] = []
@@ -394,10 +396,14 @@ class _Taking:
                 same.append(one._replace(row=one.row._replace(version=current.row.version)))
             elif here is not None:
                 continue
-            elif current.row.updated_ms < one.row.updated_ms and (self.returns or (line.key, current.row.version) in known):
+            elif current.row.updated_ms < one.row.updated_ms and (self.returns or (one.row.key, current.row.version) in known):
                 changed.append((one, current.row.version))
             else:
                 raise FhirError("conflict", f"{line.type}/{self.ids[line.id]} was changed here since")
+        if not self.returns and any(one.row.type in policy.SOURCES for one in (*new, *(one for one, _ in changed))):
+            current = [each.row for own in before.values() for each in own.values() if each.current and each.row.type in policy.SOURCES]
+            if any((row.key, row.version) not in known for row in current):
+                raise FhirError("conflict", "rights were given or taken here since: those of another host do not replace them")
         return old, new, changed, same
 
     async def _appear(self, people: Sequence[Taken], count: int, roots: Collection[int]) -> None:
@@ -457,9 +463,10 @@ class _Taking:
         await closing.run(self.context, url, Given((("reason", "transfer"),)), "reactivate", closing.OPENING)
 
 
-def _gone(stored: Dossier, package: Package) -> bool:
-    """Whether another host has this dossier, and this is how it comes back: a package made before it was given away is none."""
-    return stored.given and stored.closed_ms is not None and from_instant(package.at) > stored.closed_ms
+def _gone(stored: Dossier, found: _Read) -> bool:
+    """Whether the host that gives it took this dossier from here, itself or over others, and made the package since."""
+    hosts_ = {found.package.host, *(one.host for one in found.left.values())}
+    return stored.given in hosts_ and stored.closed_ms is not None and from_instant(found.package.at) > stored.closed_ms
 
 
 def _each(visible: object) -> Sequence[Mapping[str, Any]]:

@@ -21,7 +21,9 @@ from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import closing, enforcement, tracing
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.policy import recompute
 from fhir_dmp.signing.keys import SealKeys
+from fhir_dmp.store.joining import rights_of
 
 SUFFIX = ".dmp"
 
@@ -91,8 +93,12 @@ async def settled(context: Context, text: str, recipient: str) -> Receipt:
     if await package_export.current_state(context, number) != receipt.until:
         raise FhirError("conflict", "the dossier changed since its package was made: export it again, the new host takes what is new")
     policy = (await context.store.policies({number})).get(number)
-    if policy is not None and policy.status is Status.CLOSED:
-        return receipt  # it was closed before it was given away
+    if policy is not None and policy.status is Status.CLOSED:  # it was closed before it was given away
+        await context.store.transact(
+            lambda transaction: recompute(context.inside(transaction), number, given=receipt.host, at_ms=context.now_ms()),
+            claims=[rights_of(context.store.vault, number)],
+        )
+        return receipt
     url = Url("Patient", receipt.patient, ("$close",), (), False)
-    await closing.run(context, url, Given((("reason", "transfer"),)), "close", closing.CLOSING)
+    await closing.run(context, url, Given((("reason", "transfer"),)), "close", closing.CLOSING, to=receipt.host)
     return receipt

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from fhir_dmp.consent import founding
 from fhir_dmp.consent.directives import ACTIVE, category_of
+from fhir_dmp.consent.dossier import TRANSFER
 from fhir_dmp.dmp.lifecycle import Status, step
 from fhir_dmp.dmp.paris import span
 from fhir_dmp.errors import FhirError
@@ -40,8 +41,8 @@ async def reactivate(context: Context, url: Url, given: Given) -> Answer:
     return await run(context, url, given, "reactivate", OPENING)
 
 
-async def run(context: Context, url: Url, given: Given, action: str, reasons: Mapping[str, str]) -> Answer:
-    """One step in the life of a dossier. reasons: those the operation takes; nothing is closed without one."""
+async def run(context: Context, url: Url, given: Given, action: str, reasons: Mapping[str, str], *, to: str = TRANSFER) -> Answer:
+    """One step in the life of a dossier. reasons: those the operation takes; nothing is closed without one. to: which host took it over."""
     admit(context, "Patient", "u")
     asked = given.one("reason") or ("" if action == "close" else "holder-request")
     if asked not in reasons:
@@ -70,8 +71,8 @@ async def run(context: Context, url: Url, given: Given, action: str, reasons: Ma
         await writing.write(inside, changes, kind="operation", asked=f"Patient/{url.id}/${action}?reason={asked}")
         if not inside.sandbox:
             closed_ms = inside.now_ms() if target is Status.CLOSED and before.closed_ms is None else before.closed_ms
-            given = asked == "transfer" if action == "close" else None
-            await policy.recompute(inside, number, closed_ms=closed_ms, given=given, at_ms=inside.now_ms())
+            has_it = (to if asked == "transfer" else "") if action == "close" else None
+            await policy.recompute(inside, number, closed_ms=closed_ms, given=has_it, at_ms=inside.now_ms())
         return _answer(inside, changes[0][0], url.id)
 
     return await rights.together(context, number, work)

@@ -14,7 +14,7 @@ from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, SECRET_SESSION, facts
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import STATUSES, WITHDRAWN, Facts
 from fhir_dmp.fhir import json
-from fhir_dmp.fhir.references import parse_reference, reference_texts
+from fhir_dmp.fhir.references import Ref, parse_reference, reference_texts
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.rows import Row, Unopened, Visible
 from fhir_dmp.store.vault import COMMON, dossier_in
@@ -110,6 +110,17 @@ def nobody(reference: str) -> frozenset[str]:
     return frozenset()
 
 
+def here(context: Context, text: str) -> Ref:
+    """What a stored reference leads to, by whatever name this host was addressed when it was written: ids of this host are its own.
+
+    A right must not end because the next request, or a command, comes by another address.
+    """
+    said = parse_reference(text, (context.base_url,))
+    if said.kind == "absolute" and said.type and context.store.vault.open_id(said.id) is not None:
+        return said._replace(kind="local", base="")
+    return said
+
+
 def leads_inside(context: Context, texts: Iterable[str], dossier: int) -> bool:
     """Whether a reference leads to another resource of the same dossier than its Patient. texts: of the references."""
     vault = context.store.vault
@@ -146,7 +157,7 @@ async def named_by(context: Context, texts: Iterable[str]) -> Mapping[str, froze
     """The same of the texts of references."""
     vault, wanted = context.store.vault, {}
     for text in texts:
-        said = parse_reference(text, (context.base_url,))
+        said = here(context, text)
         if said.kind == "local" and said.type in DIRECTORY:
             wanted[text] = vault.locate(said.type, said.id)
     if not wanted:

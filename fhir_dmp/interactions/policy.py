@@ -13,7 +13,6 @@ from fhir_dmp.consent.rules import meets
 from fhir_dmp.dmp.documents import replaced
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.fhir import json
-from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import facts
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.rows import Row
@@ -53,7 +52,7 @@ async def compile_now(
     *,
     grants: tuple[Right, ...] | None = None,
     closed_ms: int | None = None,
-    given: bool | None = None,
+    given: str | None = None,
 ) -> Dossier | None:
     """The policy as its resources say now; None without a Patient.
 
@@ -85,8 +84,8 @@ async def compile_now(
         secret=secret,
     )
     lifted = before.lifted if before is not None else await _anything_lifted(context, dossier)
-    given = (before is not None and before.given) if given is None else given
-    policy = replace(policy, lifted=lifted, given=given and policy.status is Status.CLOSED)
+    given = (before.given if before is not None else "") if given is None else given
+    policy = replace(policy, lifted=lifted, given=given if policy.status is Status.CLOSED else "")
     if policy.status is Status.OPEN and policy.closed_ms is not None:
         policy = replace(policy, closed_ms=None)
     return replace(policy, grants=surviving(policy, context.now_ms()))
@@ -108,7 +107,7 @@ async def _roots(context: Context, consents: list[dict]) -> dict[str, str]:
 
 
 async def _first(context: Context, text: str) -> str:
-    said = parse_reference(text, (context.base_url,))
+    said = facts.here(context, text)
     for _ in range(LONGEST_LINEAGE):
         if said.kind != "local":
             break
@@ -116,7 +115,7 @@ async def _first(context: Context, text: str) -> str:
         before = replaced(json.parse(row.body)) if row is not None and row.body is not None and not row.deleted else ()
         if not before:
             return said.relative
-        said = parse_reference(before[0], (context.base_url,))
+        said = facts.here(context, before[0])
     return text
 
 
@@ -126,7 +125,7 @@ async def recompute(
     *,
     grants: tuple[Right, ...] | None = None,
     closed_ms: int | None = None,
-    given: bool | None = None,
+    given: str | None = None,
     at_ms: int,
 ) -> Dossier | None:
     """Compile and store, in the transaction of the change. inside: the context of that transaction."""
@@ -150,5 +149,5 @@ async def lifted(inside: Context, dossier: int, *, at_ms: int) -> None:
 
 def patient_named(context: Context, text: str) -> str:
     """Logical id of the Patient a reference leads to, "" when it leads to none here."""
-    said = parse_reference(text, (context.base_url,))
+    said = facts.here(context, text)
     return said.id if said.kind == "local" and said.type == "Patient" else ""

@@ -3,11 +3,12 @@
 import json
 import os
 import time
+from dataclasses import replace
 
 import pytest
 from pymongo import MongoClient
 
-from tests.access.world import INS, VISIBILITY, World, document
+from tests.access.world import INS, VISIBILITY, World, consent, document
 from tests.serving import here, serving
 
 PACKAGE = "application/vnd.fhir-dmp.package"
@@ -217,6 +218,7 @@ def test_a_package_that_comes_again_takes_nothing_back_that_was_done_here_since(
     assert taken(first)["versions"] > 0
     found = at(taker, bruno, "").get(f"Patient?identifier={INS}|{dossier.ins}").json()
     there = found["entry"][0]["resource"]["id"]
+    at_home = replace(dossier, world=taker.world, patient={**dossier.patient, "id": there})
     team, author, glass, holder = (at(taker, one, there) for one in (bruno, carla, stranger, giver.world.holder(dossier)))
     listed = holder.get(f"DocumentReference?patient={there}").json()["entry"]
     named = {one["resource"]["description"]: one["resource"]["id"] for one in listed if one["search"]["mode"] == "match"}
@@ -246,6 +248,20 @@ def test_a_package_that_comes_again_takes_nothing_back_that_was_done_here_since(
     assert team.get(f"DocumentReference?patient={there}").json()["total"] == 1
     closed = asking.post("$export-dossier", second["receipt"].encode(), content_type="application/jose")
     assert closed.status_code == 200, closed.text
+
+    # The former host sends its closed copy, opens it again and sends that, or closes what lives here first: nothing of it counts.
+    def refused():
+        return ready(giving, giving.post(f"$import?source={giver.name}", package(), content_type=PACKAGE)).status_code == 409
+
+    assert refused()
+    taker.world.write(holder, consent(at_home, "access", taker.world.professional()))
+    assert giver.world.host(taker.name).run(f"{dossier.path}/$reactivate", reason="transfer").status_code == 200
+    giver.world.consent(dossier, "access", giver.world.professional())
+    assert refused()
+    assert giving.run(f"Patient/{there}/$close", reason="transfer").status_code == 200
+    assert refused()
+    assert holder.run(f"Patient/{there}/$reactivate").status_code == 200
+    assert holder.get(f"Patient/{there}").json()["active"] is True and team.get(f"DocumentReference/{masked}").status_code == 404
     # Its holder closes it: no package that was made for this host opens it again.
     assert holder.run(f"Patient/{there}/$close", reason="holder-request").status_code == 200
     assert taken(first)["versions"] == 0
