@@ -488,9 +488,12 @@ class _Run:
     def _learnt(self, receipt: Receipt) -> None:
         """What the ledger now knows."""
         for key in receipt.names:
-            before = self.known.get(key, Line(receipt.key, receipt.type))
-            stand_in = receipt.stand_in or before.stand_in
-            self.known[key] = replace(before, key=receipt.key, versions=(*before.versions, receipt.stored), stand_in=stand_in)
+            before = self.known.get(key)
+            if before is None:
+                self.known[key] = Line(receipt.key, receipt.type, (receipt.stored,), receipt.stand_in)
+            else:
+                versions, stand_in = (*before.versions, receipt.stored), receipt.stand_in or before.stand_in
+                self.known[key] = Line(receipt.key, before.type, versions, stand_in)
         for promise in receipt.promises:
             self.known.setdefault(promise.name, Line(promise.key, promise.type))
 

@@ -232,8 +232,8 @@ class Foreign:
         dossier = self._dossier(checked, line)
         home = self.joined.home(read.people, dossier)
         promises = self._promised(read, dossier, home)
-        if promises:
-            checked = self._checked(read, unit.type)
+        if promises:  # what was found valid, its contents at their new addresses
+            checked = self._checked(read, unit.type, valid=True)
         (made,) = await self._made([unit], [Item(checked, self._id(unit, line, dossier), row, own=row is not None)], dossier)
         made.promises, made.issues = promises, _told(read)
         made.key = at_home(made.stamped.row.key, home) if line is None else line.key
@@ -318,8 +318,8 @@ class Foreign:
         left = {text: name for text, name in contents.items() if text not in links.texts}
         return _Read(replaced_in(tree, links, unit.body), left, links.nameless, links.people)
 
-    def _checked(self, read: _Read, type_name: str) -> Checked:
-        return check(self.context, json.set_members(json.dump(read.tree), {"id": None}), type_name)
+    def _checked(self, read: _Read, type_name: str, *, valid: bool = False) -> Checked:
+        return check(self.context, json.dump({name: part for name, part in read.tree.items() if name != "id"}), type_name, valid=valid)
 
     def _dossier(self, checked: Checked, line: Line | None) -> int:
         if checked.type == BINARY:
@@ -441,8 +441,10 @@ class Foreign:
 
     def referred(self, unit: Unit) -> set[bytes]:
         """Keys of what a resource refers to in its source."""
-        names = {self._name(text, unit, quiet=True) for text in unit.references}
-        return {self.hashing.name(name) for name in names | set(contents_of(unit.tree).values()) if name}
+        if unit.referred is None:
+            names = {self._name(text, unit, quiet=True) for text in unit.references}
+            unit.referred = {self.hashing.name(name) for name in names | set(contents_of(unit.tree).values()) if name}
+        return unit.referred
 
     async def _links(self, listed: Sequence[str], unit: Unit, contents: Mapping[str, str] | None = None) -> Links:
         """What texts of References become. 404 while one leads to something that has not come; Kept when it leads to somebody who waits.

@@ -21,7 +21,7 @@ class Seen:
     def __init__(self, store: Store) -> None:
         self._store = store
         # Asked for at every step.
-        self.vault = store.vault
+        self.vault, self.sandbox = store.vault, store.sandbox
         self._rows: dict[bytes, Row] = {}
         self._dossiers: set[int] = set()
         self._openers: dict[int, Opener | None] = {}

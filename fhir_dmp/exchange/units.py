@@ -33,7 +33,7 @@ class Unit:
 
     plan: of a transaction or of a batch entry. message: the sealed one it came in. results: filled when it is done, several for a
     transaction. within: the transaction it is a part of, None for what stands alone. method, aliases: of such a part, POST or PUT, and what
-    others in the transaction call it.
+    others in the transaction call it. referred: see Foreign.referred, None before that was asked.
     """
 
     place: str
@@ -52,6 +52,7 @@ class Unit:
     within: "Unit | None" = None
     method: str = "POST"
     aliases: tuple[str, ...] = ()
+    referred: set[bytes] | None = None
     _references: list[str] | None = None
 
     @property

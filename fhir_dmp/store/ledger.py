@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from bson import Binary, ObjectId
+from bson import ObjectId
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
@@ -193,16 +193,16 @@ class Ledger:
         return [(one["t"], bytes(one["k"])) for one in await self._connection.read(command)]
 
     async def _known(self, names: Iterable[bytes], session: AsyncClientSession | None) -> dict[bytes, Line]:
-        wanted = [Binary(name) for name in dict.fromkeys(names)]
+        wanted = list(dict.fromkeys(names))
         if not wanted:
             return {}
         found = await self._found(wanted, session)
         # Asked for by another name than the first, which alone has the parts: a deposit sent again names all of them.
-        firsts = {Binary(one["n"]) for document in found.values() for one in document["e"] if "n" in one and one["n"] not in found}
+        firsts = {one["n"] for document in found.values() for one in document["e"] if "n" in one and one["n"] not in found}
         every = found | await self._found(sorted(firsts), session) if firsts else found
         return {name: _line(document, every) for name, document in found.items()}
 
-    async def _found(self, names: Sequence[Binary], session: AsyncClientSession | None) -> dict[bytes, dict[str, Any]]:
+    async def _found(self, names: Sequence[bytes], session: AsyncClientSession | None) -> dict[bytes, dict[str, Any]]:
         command = {"find": LINES, "filter": {"_id": {"$in": names}}, "batchSize": len(names) + 1}
         return {document["_id"]: document for document in await self._connection.read(command, session)}
 
@@ -298,19 +298,19 @@ class Ledger:
         updates = []
         for receipt in receipts:
             first = receipt.names[0] if receipt.names else b""
-            kept = {"k": Binary(receipt.key), "t": receipt.type, **({"x": Binary(receipt.stand_in)} if receipt.stand_in else {})}
+            kept = {"k": receipt.key, "t": receipt.type, **({"x": receipt.stand_in} if receipt.stand_in else {})}
             kept |= {"m": dossier_in(receipt.key)} if receipt.joined else {}
             for name in receipt.names:
                 said = _told(receipt.stored, b"" if name == first else first)
                 if name in lines:
-                    updates.append({"q": {"_id": Binary(name)}, "u": {"$push": {"e": said}, "$set": kept}})
+                    updates.append({"q": {"_id": name}, "u": {"$push": {"e": said}, "$set": kept}})
                 elif name in new:
                     new[name] |= {**kept, "e": [*new[name]["e"], said]}
                 else:
-                    new[name] = {"_id": Binary(name), **kept, "e": [said]}
+                    new[name] = {"_id": name, **kept, "e": [said]}
         for promise in (promise for receipt in receipts for promise in receipt.promises):
             if promise.name not in lines and promise.name not in new:
-                new[promise.name] = {"_id": Binary(promise.name), "k": Binary(promise.key), "t": promise.type, "e": []}
+                new[promise.name] = {"_id": promise.name, "k": promise.key, "t": promise.type, "e": []}
         if new:
             await self._lines.insert_many(list(new.values()), session=session)
         if updates:
@@ -334,9 +334,9 @@ def _told(stored: Stored, first: bytes) -> dict[str, Any]:
     """A version in a line. first: the name whose line has the parts, b"" for this one: n names of n parts each would be n² of them."""
     said: dict[str, Any] = {"w": stored.version, "h": stored.digest, "v": stored.row, "j": stored.job, "s": stored.status}
     if stored.parts and first:
-        said["n"] = Binary(first)
+        said["n"] = first
     elif stored.parts:
-        said["c"] = [[part.method, part.type, Binary(part.key), part.row, part.status] for part in stored.parts]
+        said["c"] = [[part.method, part.type, part.key, part.row, part.status] for part in stored.parts]
     return said
 
 
@@ -420,7 +420,14 @@ class Recording:
         """As Store.create."""
         await self.commit([Change(row, None)])
 
-    async def commit(self, changes: Sequence[Change], *, claims: Iterable[bytes] = (), election: ObjectId | None = None) -> None:
+    async def commit(
+        self,
+        changes: Sequence[Change],
+        *,
+        claims: Iterable[bytes] = (),
+        acted: Mapping[bytes, int] = NOTHING,
+        election: ObjectId | None = None,
+    ) -> None:
         """As Store.commit."""
         if not claims and self.traces is None and len(changes) <= GROUP_WRITES:
             entry = Entry(changes, self._receipt(changes), only=self.only)
@@ -429,6 +436,7 @@ class Recording:
             return
 
         async def work(transaction: Transaction) -> None:
+            await transaction.unchanged(acted)
             await transaction.write(changes)
             self.store.still(election)
 

@@ -8,6 +8,7 @@ its file, so that two equal lines of one file are two resources, and the same fi
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from fhir_dmp.dmp.documents import master_identifier
 from fhir_dmp.fhir import json
 from fhir_dmp.store.vault import Vault
 
+# Names up to this length are remembered with their key.
+LONGEST_KEPT = 256
 _UNDER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -92,7 +95,7 @@ class Hashing:
 
     def name(self, name: str) -> bytes:
         """Key of the line of a name."""
-        return self._hashed("name", name, size=16)
+        return (_key if len(name) <= LONGEST_KEPT else _key.__wrapped__)(self.key, self.source, name)
 
     def number(self, kind: str, text: str) -> int:
         """An int64, for versions and jobs."""
@@ -112,3 +115,9 @@ class Hashing:
             return self._hashed("random", *parts, str(count), size=size)
 
         return drawn
+
+
+@lru_cache(maxsize=4096)
+def _key(key: bytes, source: str, name: str) -> bytes:
+    """Hashing.name: what a dossier consists of names the same few things, and each is asked for several times."""
+    return Hashing(key, source)._hashed("name", name, size=16)

@@ -60,6 +60,8 @@ class Vault:
         self.subkey = cache(self._subkey)
         # The same few addresses are located for everything that belongs to a dossier.
         self.locate = lru_cache(maxsize=4096)(self._locate)
+        # Whatever an import brings refers to the same few things.
+        self.seal_id = lru_cache(maxsize=4096)(self._seal_id)
 
     @staticmethod
     def _derive(host_key: bytes, purpose: str, size: int) -> bytes:
@@ -110,7 +112,9 @@ class Vault:
 
     # Ids and keys of rows
 
-    def seal_id(self, key: bytes) -> str:
+    seal_id: Callable[[bytes], str]
+
+    def _seal_id(self, key: bytes) -> str:
         """Public id, 26 characters, of a row key of 16 bytes."""
         return _base32(self._sealing.update(key), 26)
 
