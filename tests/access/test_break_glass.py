@@ -4,7 +4,7 @@ import pytest
 
 from fhir_dmp.fhir.instants import from_instant
 from tests.access.test_consents import reads
-from tests.access.world import FINESS, NURSE, listed, refused
+from tests.access.world import FINESS, NURSE, category, consent, listed, refused
 from tests.interactions.making import issue
 
 
@@ -159,3 +159,19 @@ def test_of_an_access_by_regulation_holder_and_medecin_traitant_are_told_once_an
         told = [one["payload"][0]["contentString"] for one in listed(asker, dossier, "Communication")]
         # Twice where the hour ends in between.
         assert len(told) in (1, 2) and all("SAMU" in one and samu.idnps in one for one in told)
+
+
+def test_who_takes_his_yes_to_emergencies_back_says_no(world):
+    """And who takes his no back says what he had said by default."""
+    dossier, stranger = world.open(), world.professional()
+    samu = world.professional(regulation=True, purpose="ETREAT")
+    holder = world.holder(dossier)
+    said = {category(one): one for one in listed(holder, dossier, "Consent")}
+    assert reads(samu, dossier)
+    for name in ("emergency-break-glass", "emergency-regulation"):
+        assert holder.put(f"Consent/{said[name]['id']}", {**said[name], "status": "inactive"}).status_code == 200
+    assert refused(stranger.run(f"{dossier.path}/$break-glass", justification="inconscient")) and not reads(samu, dossier)
+    no = world.write(holder, consent(dossier, "emergency-break-glass", permit=False))
+    assert refused(stranger.run(f"{dossier.path}/$break-glass", justification="inconscient"))
+    assert holder.put(f"Consent/{no['id']}", {**no, "status": "inactive"}).status_code == 200
+    assert stranger.run(f"{dossier.path}/$break-glass", justification="inconscient").status_code == 200

@@ -7,7 +7,7 @@ import pytest
 
 from tests.access.test_deposits import posted, stored, submission
 from tests.access.test_findings import observed, reported
-from tests.access.world import VISIBILITY, consent, document, listed
+from tests.access.world import VISIBILITY, consent, document, listed, number
 
 URN = "urn:uuid:00000000-0000-4000-8000-0000000000"
 MASK = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
@@ -85,7 +85,10 @@ def test_what_comes_with_a_document_and_names_one_that_was_there_is_hidden_with_
     dossier, anna, team = world.open(), world.professional(), world.professional()
     world.consent(dossier, "access", team)
     made = world.deposit(dossier, anna, labels=("MASQUE_PS",))
-    bundle = submission(dossier, anna, document(dossier, anna))
+    value = document(dossier, anna, masterIdentifier={"system": "urn:ietf:rfc:3986", "value": f"urn:oid:1.2.250.1.999.{number()}"})
+    bundle = submission(dossier, anna, value)
+    (lot,) = [entry["resource"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "List"]
+    lot["entry"].append({"item": {"reference": f"DocumentReference/{made['id']}"}})
     named = {**observed(dossier, "vital-signs"), "derivedFrom": [{"reference": f"DocumentReference/{made['id']}"}]}
     bundle["entry"].append(posted(named, f"{URN}e7"))
     assert anna.post("", bundle).status_code == 200
