@@ -112,7 +112,8 @@ async def _ruled_update(
     """The same of somebody who obeys the rules: what he does not see does not meet the criteria."""
     found = await one(context, type_name, criteria)
     if found is not None:
-        return await ruled.change(context, type_name, found.id, body, if_match, if_none_match)
+        return await ruled.change(context, type_name, found.id, body, if_match, if_none_match, found=True)
+    admit(context, type_name, "c")
     update.precondition(None, if_match)
     checked = check(context, body, type_name)
     if "id" in checked.value:
@@ -150,6 +151,9 @@ async def conditional_delete(context: Context, type_name: str, criteria: Pairs, 
 
     async def work(inside: Context) -> Answer:
         found = await one(inside, type_name, criteria)
-        return Answer(204) if found is None else await delete.run(inside, type_name, found.id, if_match=if_match)
+        if found is None:
+            return Answer(204)
+        remove = delete.run if context.enforcer is None else ruled.removed_in
+        return await remove(inside, type_name, found.id, if_match=if_match)
 
     return await alone(context, type_name, criteria, work)

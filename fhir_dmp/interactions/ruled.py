@@ -12,8 +12,10 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.http_types import Tags
 from fhir_dmp.interactions import (
+    delete,
     deposit_subject,
     depositing,
+    directory_entries,
     enforcement,
     octets,
     patch,
@@ -170,8 +172,10 @@ async def _stamped(context: Context, item: Item, dossier: int) -> Stamped:
     return stamp(context, checked, **given)
 
 
-async def change(context: Context, type_name: str, id: str, body: bytes, if_match: Tags | None, if_none_match: Tags | None) -> Answer:
-    """PUT [type]/[id]."""
+async def change(
+    context: Context, type_name: str, id: str, body: bytes, if_match: Tags | None, if_none_match: Tags | None, *, found: bool = False
+) -> Answer:
+    """PUT [type]/[id]. found: by criteria, so that the body need not say the id."""
     if type_name in PDSM or type_name in NEVER or type_name == "Binary":
         raise not_allowed(type_name, "PUT", ALLOWED[type_name])
     for turn in range(update.TURNS):
@@ -183,7 +187,8 @@ async def change(context: Context, type_name: str, id: str, body: bytes, if_matc
         context.enforcer.ledger.disclosed.clear()
         update.precondition(row, if_match, if_none_match)
         checked = check(context, body, type_name)
-        check_body_id(checked, id)
+        if not found or "id" in checked.value:
+            check_body_id(checked, id)
         try:
             return await _replaced(context, checked, id, row)
         except Conflict:  # a new version meets If-Match again; an act that made none is not to be told
@@ -205,6 +210,8 @@ async def _replaced(context: Context, checked: Checked, id: str, row: Row, metho
         return await rights.on_update(context, checked, id, row, method)
     if checked.type in enforcement.PUBLIC:
         directory(context)
+        if faults := directory_entries.renamed(json.parse(row.body), checked.value):
+            raise FhirError.many("business-rule", faults)
         stamped = stamp(context, checked, method=method, id=id, current=row)
         if stamped.row.dossier != COMMON:
             raise enforcement.refused()
@@ -253,7 +260,25 @@ async def patched_in(context: Context, type_name: str, row: Row, id: str, form: 
 
 
 async def removed(context: Context, type_name: str) -> None:
-    """DELETE [type]/[id]: nothing of a dossier is deleted. Returns for the directory, whose keepers may."""
+    """DELETE [type]: nothing of a dossier is deleted. Returns for the directory, whose keepers may."""
     if type_name not in enforcement.PUBLIC:
         raise not_allowed(type_name, "DELETE", ALLOWED.get(type_name, "GET, HEAD, PUT"))
     directory(context)
+
+
+async def remove(context: Context, type_name: str, id: str, if_match: Tags | None) -> Answer:
+    """DELETE [type]/[id]."""
+    await removed(context, type_name)
+
+    async def attempt(transaction) -> Answer:
+        return await removed_in(context.inside(transaction), type_name, id, if_match)
+
+    answer = await context.store.transact(attempt)
+    await writing.keep(context)
+    return answer
+
+
+async def removed_in(inside: Context, type_name: str, id: str, if_match: Tags | None) -> Answer:
+    """The same in a transaction, of what may be deleted at all."""
+    await directory_entries.free(inside, type_name, id)
+    return await delete.run(inside, type_name, id, if_match=if_match)

@@ -239,6 +239,7 @@ async def _identity(work: _Work, entry: bundle.Entry, asked: dict[tuple, int]) -
     elif entry.method == "PATCH":
         raise read.absent()
     elif entry.method != "DELETE":
+        admit(work.context, entry.target.type, "c")
         _alike(work, entry, asked.setdefault((entry.target.type, *sorted(criteria)), entry.index))
 
 
@@ -482,6 +483,8 @@ async def _judged(work: _Work, entry: bundle.Entry) -> Checked | None:
         return await _patched(work, entry, row, id)
     if entry.method == "PUT" and not exists and entry.index not in work.new and not context.sandbox:
         raise read.absent()
+    if entry.method == "PUT" and not exists:
+        admit(context, entry.target.type, "c")
     # Who obeys the rules has been told what is no resource before they were asked.
     valid = context.enforcer is not None
     return check(context, json.dump(rewrite(entry.resource, work.links, base=entry.base)), entry.target.type, valid=valid)

@@ -73,7 +73,8 @@ async def _done(work: "_Work", entry: bundle.Entry) -> Answer:
         return await rights.on_create(context, checked, id)
     _there(row)
     update.precondition(row, parse_tags(entry.if_match), parse_tags(entry.if_none_match))
-    check_body_id(checked, id)
+    if not entry.target.conditional or "id" in checked.value:
+        check_body_id(checked, id)
     return await rights.on_update(context, checked, id, row, "PUT")
 
 

@@ -45,6 +45,8 @@ async def store(
         new = row is None or row.deleted
         if new and not context.sandbox:
             raise read.absent()
+        if new:
+            admit(context, checked.type, "c")
         stamped = stamp(context, checked, method="PUT", id=id, current=row, content=content)
         try:
             await writing.write(context, [(stamped.change, id)])

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.interactions.making import FHIR_JSON, basic, dumped, observation, patient, places, refused, stored, unique
+from tests.interactions.making import FHIR_JSON, basic, dumped, observation, patient, places, refused, scoped, stored, unique
 
 
 def test_an_update_makes_a_version(fhir):
@@ -22,6 +22,17 @@ def test_a_client_may_choose_an_id_in_a_sandbox(fhir):
     assert first.status_code == 201 and stored(first).id == id
     assert fhir.put(f"Patient/{id}", patient(id=id)).status_code == 200
     assert fhir.get(f"Patient/{id}").json()["id"] == id
+
+
+def test_an_update_that_creates_asks_for_the_scope_to_create(fhir, server):
+    token, id = scoped(server, "system/Basic.us"), unique()
+    sent = {"fullUrl": f"http://x.test/Basic/{id}", "resource": basic(id=id), "request": {"method": "PUT", "url": f"Basic/{id}"}}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [sent]}
+    refusals = (fhir.put(f"Basic/{id}", basic(id=id), **token), fhir.send("POST", "", bundle, **token))
+    assert [answer.status_code for answer in refusals] == [403, 403]
+    assert fhir.put(f"Basic/{id}", basic(id=id)).status_code == 201
+    assert fhir.put(f"Basic/{id}", basic(id=id, created="2026-01-01"), **token).status_code == 200
+    assert fhir.delete(f"Basic/{id}").status_code == 204 and fhir.put(f"Basic/{id}", basic(id=id), **token).status_code == 403
 
 
 def test_the_longest_and_the_oddest_ids(fhir):
