@@ -147,8 +147,7 @@ async def _ruled(context: Context, request: Request, if_match: Tags | None) -> A
         return await ruled.change(context, url.type, url.id, request.body, if_match, parse_tags(request.if_none_match))
     if request.method == "PATCH":
         return await ruled.patched(context, url.type, url.id, request.patch, request.body, if_match)
-    await ruled.removed(context, url.type)
-    return await delete.run(context, url.type, url.id, if_match=if_match)
+    return await ruled.remove(context, url.type, url.id, if_match)
 
 
 async def _conditional(context: Context, request: Request) -> Answer:
