@@ -117,7 +117,7 @@ def here(context: Context, text: str) -> Ref:
     """
     said = parse_reference(text, (context.base_url,))
     if said.kind == "absolute" and said.type and context.store.vault.open_id(said.id) is not None:
-        return said._replace(kind="local", base="")
+        return replace(said, kind="local", base="")
     return said
 
 

@@ -12,11 +12,11 @@ from typing import Any
 from fhir_dmp.consent import directives
 from fhir_dmp.consent.directives import EMERGENCIES, INACTIVE, ONE_SPEAKS, WILLS, Directive
 from fhir_dmp.consent.predicate import SECRET_SESSION, hashed
+from fhir_dmp.dmp import identification
 from fhir_dmp.dmp.documents import JUDGED_AS
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
-from fhir_dmp.fhir.references import parse_reference
-from fhir_dmp.interactions import depositing, enforcement, facts, notices, rights_people, writing
+from fhir_dmp.interactions import depositing, directory_entries, enforcement, facts, notices, rights_people, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
@@ -52,6 +52,7 @@ async def on_create(context: Context, checked: Checked, id: str | None = None) -
         raise FhirError("business-rule", "the patient it is about is not named", f"{checked.type}.patient")
 
     async def work(inside: Context) -> Answer:
+        await directory_entries.claimed(inside, checked.references)
         met = await enforcement.known(inside, place.dossier, patient=holder_of(place))
         if met.policy is None:
             raise enforcement.refused()
@@ -72,6 +73,7 @@ async def on_update(context: Context, checked: Checked, id: str, row: Row, metho
     holder = holder_of(place) if place.dossier == row.dossier else ""
 
     async def work(inside: Context) -> Answer:
+        await directory_entries.claimed(inside, checked.references)
         met = await enforcement.known(inside, row.dossier, patient=holder)
         if met.policy is None:
             raise enforcement.refused()
@@ -141,6 +143,7 @@ async def consent(
     faults = directives.validate(value, resolve, himself=himself, days=met.law.self_authorisation_days)
     if old is not None and new is not None and (old.category != new.category or old.mask is not None and new.mask is None):
         faults.append(Issue("error", "business-rule", "the category of a Consent does not change", "Consent.category"))
+    faults += identification.unread(before or {}, value)
     faults += await _related_faults(inside, met, new)
     if faults:
         raise FhirError.many("business-rule", faults)
@@ -194,7 +197,7 @@ async def _maskable(inside: Context, met: Known, value: Mapping[str, Any]) -> No
         text = (data.get("reference") or {}).get("reference") or ""
         if data.get("meaning") != "instance" or not text:
             continue
-        said, where = parse_reference(text, (inside.base_url,)), f"Consent.provision.data[{place}].reference"
+        said, where = facts.here(inside, text), f"Consent.provision.data[{place}].reference"
         key = inside.store.vault.locate(said.type, said.id) if said.kind == "local" else None
         row = await inside.reads.load(key) if key is not None and said.type in MASKABLE else None
         if row is None or row.dossier != met.number:

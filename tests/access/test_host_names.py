@@ -25,6 +25,19 @@ def test_a_restriction_holds_by_whatever_name_the_next_request_comes(world):
     assert not reads(blocked, dossier) and stranger.get(path).status_code == 404 and refused(blocked.get(dossier.path))
 
 
+def test_what_was_written_when_this_host_had_another_name_holds(world):
+    dossier, anna, blocked, stranger = world.open(), world.professional(), world.professional(), world.professional()
+    made = world.deposit(dossier, anna)
+    entry = {"resourceType": "Practitioner", "identifier": [blocked.reference["identifier"]], "name": [{"family": "LESTRELIN"}]}
+    listed = world.write(world.operator(), entry)
+    former = "https://dmp.formerly.test/fhir"
+    world.consent(dossier, "access", blocked, stranger)
+    world.consent(dossier, "block", {"reference": f"{former}/Practitioner/{listed['id']}"})
+    world.consent(dossier, "mask", data=[{"meaning": "instance", "reference": {"reference": f"{former}/DocumentReference/{made['id']}"}}])
+    assert not reads(blocked, dossier)
+    assert stranger.get(f"DocumentReference/{made['id']}").status_code == 404 and reads(stranger, dossier)
+
+
 def test_answers_and_sheets_name_this_host_and_not_what_a_request_calls_it(world):
     dossier = world.open()
     holder = world.holder(dossier)
