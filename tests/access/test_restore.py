@@ -1,10 +1,9 @@
 """I9: a backup, then acts that protect, the loss of the database, a restore: everything that was protected is protected."""
 
 import shutil
-from pathlib import Path
 
 from tests.access.world import VISIBILITY, World, listed, refused
-from tests.serving import run, serving
+from tests.serving import here, serving
 
 SMALL = {"FHIR_DMP_MONGOD_CACHE_GB": "0.25"}
 MASK = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
@@ -34,9 +33,8 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
         both = {masked["id"], plain["id"]}
         assert ids(bob, dossier) == ids(carl, dossier) == ids(samu, dossier) == both
 
-        done = run("backup", str(tmp_path / "backup"), "--data", str(server.data), environment=SMALL)
-        assert done.returncode == 0, done.stderr
-        assert Path(done.stdout.strip()) == tmp_path / "backup"
+        code, said = here("backup", tmp_path / "backup", "--data", server.data, environment=SMALL)
+        assert code == 0 and said.splitlines()[-1] == str(tmp_path / "backup"), said
 
         assert holder.patch(f"DocumentReference/{masked['id']}", MASK).status_code == 200
         world.consent(dossier, "block", carl)
@@ -46,9 +44,9 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
 
     # The disk of the database is lost; keys and journal are on another one.
     shutil.rmtree(server.data / "mongodb")
-    done = run("restore", str(tmp_path / "backup"), "--data", str(server.data), environment=SMALL)
-    assert done.returncode == 0, done.stderr
-    assert "0 not here" in done.stdout
+    code, said = here("restore", tmp_path / "backup", "--data", server.data, environment=SMALL)
+    assert code == 0, said
+    assert "0 not here" in said
 
     with serving(tmp_path, environment=SMALL, sandbox=False) as again:
         world.server = again
@@ -60,5 +58,5 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
             assert refused(asker.get(f"DocumentReference?patient={dossier.id}"))
         assert ids(anna, dossier) == ids(holder, dossier) == both
         assert "MASQUE_PS" in labels(holder, masked)
-    told = run("verify", "--data", str(server.data), environment=SMALL)
-    assert told.returncode == 0, told.stdout
+    code, said = here("verify", "--data", server.data, environment=SMALL)
+    assert code == 0, said
