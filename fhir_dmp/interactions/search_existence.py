@@ -2,11 +2,13 @@
 
 ANS, DMP transaction TD0.2; GET Patient?identifier=SYSTEM|VALUE
 
-The Patient is reduced to id, identifier and active, for the médecin traitant as for a blocked professional: nobody learns what he may see.
+The Patient is reduced to id, the INS in force and active, for the médecin traitant as for a blocked professional: nobody learns what he may
+see. It is asked with a whole INS: other numbers are short, run in order, and would tell who has a dossier and under which INS.
 """
 
 from collections.abc import Sequence
 
+from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Hit, searchset
@@ -26,10 +28,13 @@ def asks(context: Context, type_name: str, pairs: Sequence[tuple[str, str]]) -> 
 
 
 async def run(context: Context, pairs: Sequence[tuple[str, str]]) -> Answer:
-    """A searchset of no or one reduced Patient."""
+    """A searchset of no or one reduced Patient. 403 for sectors that are never served."""
     admit(context, "Patient", "s")
+    if context.enforcer.request.sector in context.enforcer.law.never_served_sectors:
+        raise enforcement.refused()
     token = dict(pairs)["identifier"]
-    found = sorted(await search_access.holders(context, token)) if "," not in token else []
+    system, _, number = token.partition("|")
+    found = sorted(await search_access.holders(context, token)) if identity.is_ins(system, number) else []
     hits = []
     for id in found if len(found) == 1 else ():
         number = context.store.vault.dossier_of_patient(id)
@@ -40,7 +45,8 @@ async def run(context: Context, pairs: Sequence[tuple[str, str]]) -> Answer:
         context.enforcer.ledger.patient = id
         enforcement.note(context, row, id, id)
         value = json.parse_exact(row.body)
-        kept = {name: value[name] for name in ("resourceType", "id", "identifier") if name in value}
+        kept = {name: value[name] for name in ("resourceType", "id")}
+        kept["identifier"] = [one for one in value.get("identifier") or () if identity.ins_of({"identifier": [one]})]
         kept["active"] = stored.status is Status.OPEN and stored.deceased_ms is None
         hits.append(Hit(f"{context.base_url}/Patient/{id}", json.dump(kept), "match"))
     address = search_access.address_of(context, "Patient", pairs)

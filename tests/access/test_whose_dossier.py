@@ -3,7 +3,7 @@
 import pytest
 
 from tests.access.test_consents import reads
-from tests.access.world import INS, care_team, consent, document, new_ins, refused, related
+from tests.access.world import INS, care_team, consent, document, new_ins, number, patient, refused, related
 
 NOBODY = "a" * 26
 JSON_PATCH = "application/json-patch+json"
@@ -107,3 +107,31 @@ def test_the_existence_test_answers_every_professional_and_structure_alike(world
         answers = [by.get(button + more) for by in (blocked, world.professional())]
         assert len({answer.content for answer in answers}) == 1, more
         assert all(answer.status_code != 200 or "entry" not in answer.json() for answer in answers), more
+
+
+def test_the_existence_test_is_asked_with_an_ins_and_tells_the_one_in_force(world):
+    """Other numbers of a person are short and in order: they neither find anybody nor are told."""
+    anna, ins, old, local = world.professional(), new_ins(), new_ins(), str(number())
+    others = [{"system": "urn:oid:1.2.250.1.999.5", "value": local}, {"system": "urn:x-test:passport", "value": f"P{local}"}]
+    value = patient(ins)
+    opened = anna.run("Patient/$open", patient={**value, "identifier": value["identifier"] + others}, evidence="oral")
+    assert opened.status_code == 201
+    was = {"use": "old", "system": INS, "value": old}
+    feed = world.feed().patch(f"Patient/{opened.json()['id']}", [{"op": "add", "path": "/identifier/-", "value": was}])
+    assert feed.status_code == 200, feed.text
+    for known in (ins, old):
+        (entry,) = anna.get(f"Patient?identifier={INS}|{known}").json()["entry"]
+        assert entry["resource"]["identifier"] == value["identifier"]
+    for token in (local, f"|{local}", f"{others[0]['system']}|{local}", f"P{local}", f"{INS}|", f"{others[0]['system']}|", ins, f"|{ins}"):
+        for asker in (anna, world.structure()):
+            answer = asker.get(f"Patient?identifier={token}")
+            assert answer.status_code == 200 and answer.json()["total"] == 0 and "entry" not in answer.json(), token
+
+
+def test_the_existence_test_is_refused_to_sectors_that_are_never_served(world):
+    dossier, insurer = world.open(), world.professional(sector="SA23")
+    for ins in (dossier.ins, new_ins()):
+        assert refused(insurer.get(f"Patient?identifier={INS}|{ins}"))
+        assert refused(
+            insurer.http.post(f"{insurer.base}/Patient/_search", data={"identifier": f"{INS}|{ins}"}, headers=insurer.headers(None, {}))
+        )
