@@ -60,6 +60,8 @@ TRANSIENT = (ConnectionFailure, NetworkTimeout, WaitQueueTimeoutError, WTimeoutE
 TRANSIENT_CODES = {6, 7, 89, 91, 112, 189, 251, 262, 10058, 10107, 11600, 11602, 13435, 13436}
 # What the driver says of a member that has just lost its place; each that we are connected to has sessions, see Connection.check_server.
 NO_SESSIONS = "essions are not supported"
+# What MongoDB does not hold as one transaction, by its size or in its memory: it would be the same again.
+TOO_LARGE_CODES = {257, 388}
 TRANSIENT_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult", "RetryableWriteError")
 
 
@@ -82,7 +84,7 @@ def unavailable() -> FhirError:
 
 
 def translated(method: Callable[..., Awaitable]) -> Callable[..., Awaitable]:
-    """Methods of the store speak of FHIR: a database that is away becomes 503, all else passes."""
+    """Methods of the store speak of FHIR: an absent database becomes 503, what is too large for one transaction 413, all else passes."""
 
     @functools.wraps(method)
     async def call(*args, **kwargs):
@@ -91,6 +93,8 @@ def translated(method: Callable[..., Awaitable]) -> Callable[..., Awaitable]:
         except PyMongoError as error:
             if is_transient(error):
                 raise unavailable() from error
+            if getattr(error, "code", None) in TOO_LARGE_CODES:
+                raise FhirError("too-long", "this is more than can be stored at once: send it in several parts") from error
             raise
 
     return call
