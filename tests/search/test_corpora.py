@@ -85,8 +85,10 @@ def questions(code: str, value: object) -> list[tuple[str, str]]:
     raise AssertionError(value)
 
 
-async def test_what_is_found_in_a_resource_finds_the_resource(sandbox_store):
+async def test_what_is_found_in_a_resource_finds_the_resource(sandbox_store, histories):
     context, wrong, asked = context_on(sandbox_store), [], 0
+    # Resources for each parameter.
+    several = histories(1, 2)
     made = resources()
     rows = [rows_of(sandbox_store, resource) for resource in made]
     await asyncio.gather(*(sandbox_store.create(row) for row in rows))
@@ -97,7 +99,7 @@ async def test_what_is_found_in_a_resource_finds_the_resource(sandbox_store):
             if ">" in code or code == "_lastUpdated" or parameters(type_name)[code].type == "special":
                 continue
             seen[type_name, code] = seen.get((type_name, code), 0) + 1
-            if seen[type_name, code] > 2:  # two resources for each parameter
+            if seen[type_name, code] > several:
                 continue
             for question in questions(code, values[0]):
                 asked += 1
