@@ -14,13 +14,14 @@ from typing import NamedTuple
 from fhir_dmp.dmp.documents import replaced
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange import received
+from fhir_dmp.exchange.drawn import Drawn, Moment
 from fhir_dmp.exchange.foreign import CHANGED as DOCUMENT_CHANGED
 from fhir_dmp.exchange.foreign import Foreign, Kept, Made
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.provenance import Origins, Told, drawing
 from fhir_dmp.exchange.referring import BINARY, DIRECTORY, DOCUMENT, PATIENT, Links, contents_of, items_of
-from fhir_dmp.exchange.results import WORTH_ANOTHER_TRY, Result, refusal
+from fhir_dmp.exchange.results import WORTH_ANOTHER_TRY, Result, answered, refusal
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.seen import Seen
 from fhir_dmp.exchange.units import DELETION, PEOPLE, REQUEST, RESOURCE, TRANSACTION, Unit, Units, failed
@@ -71,8 +72,8 @@ class Engine:
 
     def __init__(self, context: Context, rules: Rules, job: str) -> None:
         # What is decided on and stored together has one instant.
-        self._clock, self.at_ms = context.now_ms, context.now_ms()
-        self.context = context = replace(context, now_ms=lambda: self.at_ms)
+        self._moment = Moment(context.now_ms)
+        self.context = context = replace(context, now_ms=self._moment.now_ms)
         self.rules = rules
         self.hashing = Hashing.of(context.store.vault, rules.source)
         self.job = self.hashing.number("job", job)
@@ -88,7 +89,7 @@ class Engine:
 
     def tick(self) -> None:
         """The next transaction begins."""
-        self.at_ms = max(self.at_ms, self._clock())
+        self._moment.pass_on()
 
     async def run(self, items: Iterable[Item], *, last: bool = False) -> list[list[Result]]:
         """Results of each item, in the order of its entries. Items are about different things, or in an order that matters.
@@ -124,8 +125,8 @@ class _Run:
         # Who was found, and is not in the ledger yet: unit, receipt, and its address.
         self.people: list[tuple[Unit, Receipt, str]] = []
         # One context, whose ids are drawn for one resource after the other.
-        self.draw = engine.context.random
-        self.stamping = replace(engine.context, random=lambda size: self.draw(size))
+        self.drawn = Drawn(engine.context.random)
+        self.stamping = replace(engine.context, random=self.drawn)
         self.busy: set[bytes] = set()
         # Names of what waits for something later: other versions of it wait behind it.
         self.held: set[bytes] = set()
@@ -148,7 +149,7 @@ class _Run:
             await self.engine.seen.fetch({foreign.joined.here(line.key) for line in self.known.values() if line.key})
             await foreign.look(waiting)
         own = {vault.locate(unit.type, unit.id) for unit in plain if unit.work == RESOURCE and isinstance(unit.id, str)}
-        self.rows = await self.context.store.load_many(own) if own else {}
+        self.rows = await self.context.store.load_many(own, likely=False) if own else {}
         reached("chunk-prepared")
         # INVARIANT: nothing is stored while a wave is prepared: what it was decided by holds for the transaction that it goes into.
         contents = [] if plain else [unit for unit in waiting if unit.work == RESOURCE and unit.type == BINARY]
@@ -280,7 +281,8 @@ class _Run:
         made = await self.engine.foreign.deposit(unit, line)
         await in_step()
         entry, told = self._entry(unit, made)
-        entry = entry._replace(changes=[*entry.changes, *self._seals(unit, told)])
+        awaited = any(key in self.known and key not in self.hoped for key in unit.keys)
+        entry = entry._replace(changes=[*entry.changes, *self._seals(unit, told)], awaited=awaited)
         return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, made.stamped.location, made.issues),))
 
     async def _named(self, unit: Unit) -> None:
@@ -400,7 +402,7 @@ class _Run:
             checked, content = await octets.set_apart(self.context, checked, id)
         created = current is None or current.deleted
         method = "POST" if id is None else "PUT"
-        self.draw = hashing.random(*unit.seed)
+        self.drawn.source = hashing.random(*unit.seed)
         stamped = stamp(self.stamping, checked, method=method, id=id, current=current, content=content)
         entry, told = self._entry(unit, Made(checked, stamped, [], current, _patient(checked, stamped.id)), created)
         return Ready(unit, entry, told, (Result(unit.place, entry.receipt.stored.status, stamped.location),))
@@ -525,13 +527,13 @@ class _Run:
         context = drawing(replace(self.context, store=recording), self.engine.hashing.random(*unit.seed))
         reached("before-commit")
         if unit.work == TRANSACTION:
-            answered = json.parse(await transaction.run(context, unit.plan, "minimal"))
-            for index, entry in enumerate(answered.get("entry", ())):
-                unit.done(_answered(self.context, f"{unit.place} entry[{index}]", entry["response"]))
+            told = json.parse(await transaction.run(context, unit.plan, "minimal"))
+            for index, entry in enumerate(told.get("entry", ())):
+                unit.done(answered(self.context.base_url, f"{unit.place} entry[{index}]", entry["response"]))
         elif unit.work == REQUEST:
             answer = await batch.answer_of(context, unit.entry, "minimal")
             told = json.parse(bundle.batch_response([answer]))
-            unit.done(_answered(self.context, unit.place, told["entry"][0]["response"]))
+            unit.done(answered(self.context.base_url, unit.place, told["entry"][0]["response"]))
         elif unit.work == DELETION:
             url = bundle.parse_url(f"{unit.type}/{unit.id}")
             answer = await dispatch.run(context, dispatch.Request("DELETE", url))
@@ -589,13 +591,3 @@ def _patient(checked: Checked, id: str) -> str:
 def _named_in(context: Context, type_name: str, value: dict) -> set[str]:
     codes = compartment("Patient").get(type_name, ())
     return patients_named(type_name, extract.some(type_name, value, codes, base_urls=(context.base_url,))) if codes else set()
-
-
-def _answered(context: Context, place: str, response: Mapping) -> Result:
-    """An entry of a response Bundle."""
-    issues = tuple(
-        Issue(i["severity"], i["code"], i.get("diagnostics", ""), (i.get("expression") or [""])[0])
-        for i in response.get("outcome", {}).get("issue", ())
-    )
-    location = response.get("location", "").removeprefix(context.base_url + "/")
-    return Result(place, int(response["status"][:3]), location, issues)

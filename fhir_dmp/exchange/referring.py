@@ -102,14 +102,16 @@ def replaced_in(tree: Mapping[str, Any], links: Links, body: bytes) -> Mapping[s
     if not said:
         return tree
 
-    def walked(value: Any) -> Any:
-        if isinstance(value, dict):
-            text = value.get("reference")
-            if isinstance(text, str) and text in links.stand_ins:
-                kept = {name: part for name, part in value.items() if name not in ("reference", "type", "identifier")}
-                return {**links.stand_ins[text], **kept}
-            return {name: walked(part) for name, part in value.items()}
-        return [walked(part) for part in value] if isinstance(value, list) else value
-
     said = {"resourceType": tree["resourceType"], **said}
-    return {**tree, **rewrite(walked(said) if links.stand_ins else said, links.texts)}
+    return {**tree, **rewrite(_stood_in(said, links.stand_ins) if links.stand_ins else said, links.texts)}
+
+
+def _stood_in(value: Any, stand_ins: Mapping[str, dict]) -> Any:
+    """References that have one by it."""
+    if isinstance(value, dict):
+        text = value.get("reference")
+        if isinstance(text, str) and text in stand_ins:
+            kept = {name: part for name, part in value.items() if name not in ("reference", "type", "identifier")}
+            return {**stand_ins[text], **kept}
+        return {name: _stood_in(part, stand_ins) for name, part in value.items()}
+    return [_stood_in(part, stand_ins) for part in value] if isinstance(value, list) else value

@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/operationoutcome.html
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -53,6 +54,16 @@ class Result(NamedTuple):
 def refusal(place: str, error: FhirError) -> Result:
     """The result of a resource that is not taken."""
     return Result(place, error.status, issues=error.issues)
+
+
+def answered(base_url: str, place: str, response: Mapping) -> Result:
+    """An entry of a response Bundle."""
+    issues = tuple(
+        Issue(i["severity"], i["code"], i.get("diagnostics", ""), (i.get("expression") or [""])[0])
+        for i in response.get("outcome", {}).get("issue", ())
+    )
+    location = response.get("location", "").removeprefix(base_url + "/")
+    return Result(place, int(response["status"][:3]), location, issues)
 
 
 @dataclass(slots=True)

@@ -23,8 +23,8 @@ from fhir_dmp.settings import SETTINGS, Settings
 LENGTH = struct.Struct(">I")
 # Runs that one worker has under way: while one waits for the database, the other is prepared.
 AT_ONCE = 2
-# Runs after which the whole of what a worker holds is looked through for garbage.
-WHOLE_EVERY = 16
+# Runs after which what is new in a worker is looked through for garbage, and after which the whole of what it holds.
+NEW_EVERY, WHOLE_EVERY = 4, 16
 
 
 class Begin(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +110,8 @@ async def frames(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 class Garbage:
-    """Looks for garbage between runs and not within them: what a run holds is let go of when it ends, and little of it in circles.
+    """Looks for garbage between some runs and not within them: what a run holds is let go of when it ends, and nothing of it in circles
+    but where something went wrong.
 
     Within runs the collector took up to a third of a worker's time, to find nothing.
     """
@@ -126,7 +127,7 @@ class Garbage:
             # With the first run came the tables of the standard, which stay.
             gc.collect()
             gc.freeze()
-        else:
+        elif self._runs % NEW_EVERY == 0:
             gc.collect(2 if self._runs % WHOLE_EVERY == 0 else 0)
 
 

@@ -111,7 +111,7 @@ class Entry(NamedTuple):
     """Changes that are stored together, with their receipt. others: of the things in it. only: no other version of it may have come.
 
     covered: (dossier, root, bits, instant) of labels that lineages get with it, see Transaction.relabel.
-    acted: rows whose lineages it joins, see Transaction.unchanged.
+    acted: rows whose lineages it joins, see Transaction.unchanged. awaited: it has a line already, as something else spoke of it.
     """
 
     changes: Sequence[Change]
@@ -120,6 +120,7 @@ class Entry(NamedTuple):
     only: bool = False
     covered: tuple[tuple[int, int, int, int], ...] = ()
     acted: Mapping[bytes, int] = NOTHING
+    awaited: bool = False
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
@@ -262,7 +263,7 @@ class Ledger:
             return outcomes
 
         async with self.store._locks.hold(claims), self.store._lanes.turn(nothing_stored) as turn:
-            if all(change.expected is None for entry in entries for change in entry.changes):
+            if not any(entry.awaited or any(change.expected is not None for change in entry.changes) for entry in entries):
                 # Most of what comes is new: it is stored without looking first, and looked at only when something was there.
                 with contextlib.suppress(_Known):
                     return await self._connection.transaction(partial(_hopeful, attempt), patience=PATIENCE_SECONDS)

@@ -37,13 +37,13 @@ class Reader:
     # By key
 
     @translated
-    async def load_many(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
+    async def load_many(self, keys: Iterable[bytes], *, likely: bool = True) -> dict[bytes, Row]:
         """Current versions (deletions too) by row key, bodies opened, each with the dossier row read at the same moment.
 
-        A key without a row is left out.
+        A key without a row is left out. likely: False where few of them are there: the rows of their dossiers are read afterwards.
         """
         wanted = list(dict.fromkeys(keys))
-        hinted = {dossier_row(dossier_in(key)) for key in wanted}
+        hinted = {dossier_row(dossier_in(key)) for key in wanted} if likely else ()
         found = await self._documents((*wanted, *hinted))
         rows = await self._rows([found[key] for key in wanted if key in found], found)
         return {row.key: row for row in rows}

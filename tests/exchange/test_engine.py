@@ -1,6 +1,7 @@
 """The engine of imports on a real store: dossiers of a registered source, stored few transactions at a time."""
 
 import base64
+import gc
 import json
 import random
 from collections import Counter
@@ -19,6 +20,7 @@ from fhir_dmp.exchange.opening import context_of
 from fhir_dmp.exchange.pool import Here
 from fhir_dmp.exchange.provenance import SID
 from fhir_dmp.exchange.rules import HOST, Rules, Target
+from fhir_dmp.exchange.units import Unit
 from fhir_dmp.settings import Settings
 from fhir_dmp.store.failures import unavailable
 from fhir_dmp.store.ledger import Ledger
@@ -79,6 +81,32 @@ async def test_what_refers_to_one_another_is_stored_together(importing, store):
         assert all(text in rows for text in said) and len(said) == sum(name in sent for name in ("subject", "patient", "encounter"))
     again = await importing().run(items(dossiers()))
     assert [result.location for (result,) in again] == [result.location for (result,) in told]
+
+
+async def test_contents_that_a_document_announced_are_stored_at_the_first_attempt(importing, store, monkeypatch):
+    begun, transaction = [], store.connection.transaction
+
+    async def counted(attempt, **more):
+        async def once(session):
+            begun.append(session)
+            return await attempt(session)
+
+        return await transaction(once, **more)
+
+    monkeypatch.setattr(store.connection, "transaction", counted)
+    told = await importing().run(items(dossiers()))
+    assert Counter(result.status for (result,) in told) == {201: 19 * len(HOLDERS)}
+    assert len(begun) == 2  # the documents and all else, then the contents
+
+
+async def test_a_run_leaves_nothing_for_the_collector(importing):
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(await importing().run(items(dossiers()))) == 19 * len(HOLDERS)
+        assert [one for one in gc.get_objects() if isinstance(one, Unit | Engine)] == []
+    finally:
+        gc.enable()
 
 
 async def test_the_order_does_not_matter_once_everything_has_come(importing):
