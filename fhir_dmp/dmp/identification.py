@@ -54,6 +54,14 @@ def not_for_opening(patient: Mapping[str, Any]) -> list[Issue]:
     ]
 
 
+def unread(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Issue]:
+    """A fault for rules that the sender says his resource is to be read by, where he says so now: nobody here knows them."""
+    said = after.get("implicitRules")
+    if said is None or said == before.get("implicitRules"):
+        return []
+    return [_fault("implicitRules cannot be understood: leave it out", f"{after['resourceType']}.implicitRules")]
+
+
 def traits(patient: Mapping[str, Any]) -> dict[str, Any]:
     """What of a Patient comes with the INS, by element, in a form to be compared."""
     names = [name for name in patient.get("name") or () if name.get("use") == OFFICIAL]

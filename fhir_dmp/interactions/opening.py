@@ -16,7 +16,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.interactions import enforcement, search_access, writing
+from fhir_dmp.interactions import directory_entries, enforcement, search_access, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import Checked, check_value, stamp, written
 from fhir_dmp.store.rows import Change
@@ -54,6 +54,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
 
     async def attempt(transaction) -> Answer:
         inside = context.inside(transaction)
+        await directory_entries.claimed(inside, patient.references)
         await check_new(inside, patient)
         first = stamp(inside, patient, method="POST", id=id)
         changes: list[tuple[Change, str]] = [(first.change, id)]
@@ -97,7 +98,11 @@ def may_open(context: Context) -> None:
 def checked_patient(context: Context, value: dict, body: bytes) -> Checked:
     """The Patient, valid, active, and of a person who can have a dossier; that person himself when a holder opens."""
     check_value(context, body, value, "Patient")
-    if found := [*identification.faults(value, context.now_ms()), *identification.not_for_opening(value)]:
+    if found := [
+        *identification.faults(value, context.now_ms()),
+        *identification.not_for_opening(value),
+        *identification.unread({}, value),
+    ]:
         raise FhirError.many("business-rule", found)
     if context.actor.kind == "patient" and identity.Ins(*context.actor.ins) not in identity.ins_of(value):
         raise enforcement.refused()

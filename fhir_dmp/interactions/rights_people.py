@@ -14,6 +14,7 @@ from fhir_dmp.dmp import identification, identity
 from fhir_dmp.dmp.lifecycle import majority_ms
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
+from fhir_dmp.fhir.references import reference_texts
 from fhir_dmp.interactions import enforcement, facts, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
@@ -71,10 +72,10 @@ def keep_from_all(secret: bool, row: Row) -> None:
 
 async def _patient(inside: Context, met: Known, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """Who may change what of a Patient: identification, traits of the INS, the declared médecin traitant."""
-    declared = before.get("generalPractitioner") != after.get("generalPractitioner")
-    beside = ("generalPractitioner", "contained") if declared else ()
-    faults: list[Issue] = []
-    if not declared or identification.differs_beside(before, after, *beside):
+    (old, beside_old), (new, beside_new) = _said_of_traitant(before), _said_of_traitant(after)
+    declared = old != new
+    faults = identification.unread(before, after)
+    if not declared or identification.differs_beside(beside_old, beside_new):
         if met.request.kind == "feed":
             settle(met.decide("renew-identity"))
             faults += _renewed(before, after, met.now_ms)
@@ -90,6 +91,20 @@ async def _patient(inside: Context, met: Known, before: Mapping[str, Any], after
             faults.append(Issue("error", "business-rule", said, "Patient.generalPractitioner"))
     if faults:
         raise FhirError.many("business-rule", faults)
+
+
+def _said_of_traitant(value: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    """(what declares the médecin traitant: the references, with what the Patient contains that they lead to; the Patient without that)."""
+    inside = {f"#{one.get('id')}": one for one in value.get("contained") or ()}
+    waiting, reached = reference_texts(value.get("generalPractitioner") or []), {}
+    while waiting:
+        text = waiting.pop()
+        if text in inside and text not in reached:
+            reached[text] = inside[text]
+            waiting += reference_texts(inside[text])
+    left = {name: part for name, part in value.items() if name not in ("generalPractitioner", "contained")}
+    others = [one for text, one in inside.items() if text not in reached]
+    return (value.get("generalPractitioner"), reached), {**left, "contained": others} if others else left
 
 
 def _renewed(before: Mapping[str, Any], after: Mapping[str, Any], now_ms: int) -> list[Issue]:

@@ -274,6 +274,7 @@ def test_a_mandate_names_a_related_person_of_the_dossier(world):
         ({"organization": None}, "Consent.organization"),
         ({"policy": None}, "Consent.policy"),
         ({"provision": None}, "Consent.provision"),
+        ({"implicitRules": "urn:x-test:rules"}, "Consent.implicitRules"),
     ],
 )
 def test_faults_are_told_with_their_place(world, change, place):

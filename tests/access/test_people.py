@@ -3,7 +3,7 @@
 import pytest
 
 from tests.access.test_consents import reads
-from tests.access.world import INS, care_team, day, new_ins, refused, related
+from tests.access.world import INS, care_team, day, new_ins, patient, refused, related
 from tests.interactions.making import issue, places
 
 PHONE = [{"system": "phone", "value": "0102030405"}]
@@ -92,6 +92,42 @@ def test_a_medecin_traitant_is_somebody(world):
     dossier = world.open()
     answer = changed(world.holder(dossier), dossier, generalPractitioner=[{"display": "Dr Personne"}])
     assert answer.status_code == 422 and places(answer) == ["Patient.generalPractitioner"]
+
+
+def contained(asker):
+    """A practitioner that a Patient contains."""
+    return {"resourceType": "Practitioner", "id": "gp", "identifier": [asker.reference["identifier"]]}
+
+
+def test_a_medecin_traitant_whom_the_patient_contains_is_declared_like_any_other(world):
+    """Whom the reference leads to counts, though it stays `#gp`, or that of a role."""
+    anna, carl, team = (world.professional() for _ in range(3))
+    dossier = world.open()
+    holder, feed = world.holder(dossier), world.feed()
+    world.consent(dossier, "block", team)
+    assert changed(holder, dossier, generalPractitioner=[{"reference": "#gp"}], contained=[contained(anna)]).status_code == 200
+    assert reads(anna, dossier)
+    answer = changed(holder, dossier, contained=[contained(team)])
+    assert (answer.status_code, issue(answer)[1]) == (409, "conflict")
+    nobody = {"resourceType": "Practitioner", "id": "gp", "name": [{"family": "Personne"}]}
+    answer = changed(holder, dossier, contained=[nobody])
+    assert answer.status_code == 422 and places(answer) == ["Patient.generalPractitioner"]
+    role = {"resourceType": "PractitionerRole", "id": "r", "practitioner": {"reference": "#gp"}}
+    assert changed(holder, dossier, generalPractitioner=[{"reference": "#r"}], contained=[role, contained(anna)]).status_code == 200
+    answer = changed(holder, dossier, contained=[role, contained(team)])
+    assert (answer.status_code, issue(answer)[1]) == (409, "conflict")
+    assert reads(anna, dossier) and not reads(team, dossier)
+    replaced = [{"op": "replace", "path": "/contained", "value": [role, contained(carl)]}]
+    assert feed.patch(dossier.path, replaced).status_code == 200
+    assert reads(carl, dossier) and not reads(anna, dossier)
+
+
+def test_a_patient_follows_no_rules_of_its_sender(world):
+    dossier, anna = world.open(), world.professional()
+    answer = changed(world.holder(dossier), dossier, implicitRules="urn:x-test:rules")
+    assert answer.status_code == 422 and places(answer) == ["Patient.implicitRules"]
+    answer = anna.run("Patient/$open", patient=patient(new_ins(), implicitRules="urn:x-test:rules"), evidence="oral")
+    assert answer.status_code == 422 and places(answer) == ["Patient.implicitRules"]
 
 
 def test_a_professional_declares_nobody(world):
