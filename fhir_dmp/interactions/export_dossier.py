@@ -20,10 +20,15 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
 
 
 async def permitted(context: Context, id: str) -> int:
-    """The number of a dossier that the asker may have exported: its gestionnaire, or a host. 403 for anybody else."""
+    """The number of a dossier that the asker may have exported: its gestionnaire, or a host. 403 for anybody else.
+
+    409 for one that was joined to another: what was hidden since is told by that one alone.
+    """
     admit(context, None, "r")
     if context.enforcer is None:
         raise FhirError("not-supported", "who meets no rule has no dossier to give away")
     met = await enforcement.of_patient(context, id)
     settle(met.decide("export"))
+    if met.policy.joined:
+        raise FhirError("conflict", "this dossier was joined to another one: that one is exported")
     return met.number

@@ -411,6 +411,16 @@ def test_who_asks_for_the_old_number_finds_the_dossier_that_goes_on(world, admin
     assert again.status_code == 409
 
 
+def test_what_was_joined_leaves_with_the_dossier_that_goes_on(world, admin, two):
+    """Labels set there since are not in the one that ended."""
+    joined(admin, two.old, two.new)
+    asked = {"recipient": {"system": "urn:x-test", "value": "other-host"}}
+    for asker in (two.holders[0], world.host()):
+        answer = asker.run(f"{two.old.path}/$export-dossier", **asked)
+        assert answer.status_code == 409 and answer.json()["issue"][0]["code"] == "conflict"
+    assert two.bruno.run(f"{two.old.path}/$export-dossier", **asked).status_code == 403
+
+
 def test_who_may_and_what_cannot_be_joined(world, admin, two):
     given = {"source-patient": {"reference": two.old.path}}
     for asker in (two.bruno, two.holders[1], world.operator("physician", "T1"), world.host(), world.support()):
