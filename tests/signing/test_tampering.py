@@ -1,8 +1,6 @@
 """A content that was changed in the database is told by $verify and by `fhir-dmp verify`."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -11,7 +9,7 @@ from pymongo import MongoClient
 from fhir_dmp.store.rows import row_of
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row, seal, version_row
 from tests.access.world import World
-from tests.serving import serving
+from tests.serving import here, serving
 from tests.signing.test_verify import verified
 
 DATABASE = f"tampering_{os.getpid()}"
@@ -28,9 +26,8 @@ def host(mongod, tmp_path):
 
 
 def command(data, uri):
-    """`fhir-dmp verify --json` on this store."""
-    given = [sys.executable, "-m", "fhir_dmp", "verify", "--json", "--data", str(data), "--mongodb-uri", uri]
-    return subprocess.run(given, env={**os.environ, "FHIR_DMP_DATABASE": DATABASE}, capture_output=True, text=True, timeout=120)
+    """`fhir-dmp verify --json` on this store: exit code, and what it says."""
+    return here("verify", "--json", "--data", data, "--mongodb-uri", uri, environment={"FHIR_DMP_DATABASE": DATABASE})
 
 
 def test_who_holds_the_keys_of_the_store_still_cannot_change_what_was_sealed(host):
@@ -40,8 +37,8 @@ def test_who_holds_the_keys_of_the_store_still_cannot_change_what_was_sealed(hos
     report = world.deposit(dossier, anna)
     where = f"DocumentReference/{report['id']}"
     assert verified(anna, where)[0]["seal"] == "passed"
-    sound = command(world.server.data, uri)
-    assert sound.returncode == 0, sound.stdout + sound.stderr
+    code, said = command(world.server.data, uri)
+    assert code == 0, said
     vault = Vault.load(world.server.data)
     key = vault.locate("DocumentReference", report["id"])
     opened: AESGCM = vault.dossier_key(dossier_in(key), rows.find_one({"_id": dossier_row(dossier_in(key))})["k"])
@@ -51,6 +48,6 @@ def test_who_holds_the_keys_of_the_store_still_cannot_change_what_was_sealed(hos
     found, reasons = verified(anna, where)
     assert found["seal"] == "failed"
     assert "seal: the resource is not the one that was sealed: it was changed since" in reasons
-    told = command(world.server.data, uri)
-    assert told.returncode == 1
-    assert f"{where}/_history/{report['meta']['versionId']}" in told.stdout and "it was changed since" in told.stdout
+    code, said = command(world.server.data, uri)
+    assert code == 1
+    assert f"{where}/_history/{report['meta']['versionId']}" in said and "it was changed since" in said
