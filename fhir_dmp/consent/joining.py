@@ -6,11 +6,11 @@ Who was let into one of the two was not let into both: he is let in by the dossi
 out of one is kept out of both; and who is kept out while they are one is kept out of both when they are parted.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fhir_dmp.consent.compiling import team
-from fhir_dmp.consent.directives import INACTIVE, ONE_SPEAKS, WILLS, Directive, Resolve, read
+from fhir_dmp.consent.directives import ACTIVE, EMERGENCIES, INACTIVE, ONE_SPEAKS, WILLS, Directive, Resolve, read
 from fhir_dmp.fhir.instants import MIN_MS
 
 RESTRICTING = frozenset({"block", "mask"})
@@ -26,8 +26,17 @@ class Carried(NamedTuple):
     renewed: bool
 
 
-def carried(resource: Mapping[str, Any]) -> Carried:
-    """The current version of a resource as it goes along.
+def taken_back(consents: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Ids of the Consents by which a holder took back his yes to an emergency, where nothing else speaks. consents: in their order."""
+    said: dict[str, list[Directive]] = {}
+    for one in consents:
+        if (directive := read(one, lambda text: frozenset())) is not None and directive.category in EMERGENCIES:
+            said.setdefault(directive.category, []).append(directive)
+    return frozenset(each[-1].id for each in said.values() if each[-1].permits and not any(one.active for one in each))
+
+
+def carried(resource: Mapping[str, Any], refused: Container[str] = ()) -> Carried:
+    """The current version of a resource as it goes along. refused: Consents that say no there, though the dossier that goes on says yes.
 
     >>> carried({"resourceType": "CareTeam", "status": "active"}).value["status"]
     'inactive'
@@ -39,6 +48,8 @@ def carried(resource: Mapping[str, Any]) -> Carried:
             return _ended(resource, "active", False) if resource.get("active") is not False else Carried(resource, False)
         case "Consent":
             directive = read(resource, lambda text: frozenset())
+            if directive is not None and directive.id in refused:
+                return Carried({**resource, "status": ACTIVE, "provision": {**resource["provision"], "type": "deny"}}, True)
             if directive is None or not directive.active or directive.category in ALONG:
                 return Carried(resource, False)
             if directive.category in ONE_SPEAKS and not directive.permits:

@@ -7,7 +7,7 @@ name with the instant and the message of the former seal; what does not hold is 
 """
 
 import base64
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from fhir_dmp.consent import joining
@@ -129,10 +129,12 @@ async def stage(context: Context, ids: Renaming, at_ms: int) -> None:
     addresses = roots(store.vault, [(one.row.type, one.row.key) for one in chosen], ids)
     wanted = [(ids.key(one.row.key), one.row.version) for one in chosen]
     known = {(row.key, row.version) for row in await store.load_versions(wanted)}
+    said = sorted((one.row for one in chosen if one.current and one.row.type == "Consent" and one.row.body), key=lambda row: row.place)
+    refused = frozenset(ids.get(id) for id in joining.taken_back(json.parse(row.body) for row in said))
     current: list[Taken] = []
     old: list[NewRow] = []
     async for one, row in Copying(context, ids, addresses).copies(chosen, known):
-        renewed = _renewed(context, ids, at_ms, one, row)
+        renewed = _renewed(context, ids, at_ms, one, row, refused)
         if renewed is not None:
             old.append(row)
             current.append(Taken(renewed))
@@ -154,11 +156,13 @@ async def versions_of(context: Context, dossier: int) -> list[Version]:
     return [one for one in read if one.row.type != PATIENT and one.row.key not in tables]
 
 
-def _renewed(context: Context, ids: Renaming, at_ms: int, one: Version, row: NewRow) -> NewRow | None:
+def _renewed(
+    context: Context, ids: Renaming, at_ms: int, one: Version, row: NewRow, refused: Container[str | None] = ()
+) -> NewRow | None:
     """Another version of a right, where it does not go along as it is."""
     if row.type not in RIGHTS or not one.current or row.deleted or row.body is None:
         return None
-    carried = joining.carried(json.parse_exact(row.body))
+    carried = joining.carried(json.parse_exact(row.body), refused)
     if not carried.renewed:
         return None
     vault = context.store.vault

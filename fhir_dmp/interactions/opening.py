@@ -10,7 +10,7 @@ from fhir_dmp.consent.compiling import parents
 from fhir_dmp.consent.decide import decide
 from fhir_dmp.consent.directives import EVIDENCES
 from fhir_dmp.dmp import identification, identity
-from fhir_dmp.dmp.lifecycle import is_minor
+from fhir_dmp.dmp.lifecycle import is_minor, majority_ms
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
@@ -131,6 +131,11 @@ def related_of(context: Context, given: Given, patient: Checked, id: str) -> lis
             raise FhirError("invalid", "`relatedPerson` is a RelatedPerson", "Parameters.parameter.resource")
         body = json.set_members(body, {"patient": reference, "id": None})
         found.append(check_value(context, body, json.parse(body), "RelatedPerson"))
+    if is_minor(patient.value["birthDate"], context.now_ms()):
+        of_age_ms = majority_ms(patient.value["birthDate"])
+        if any(one.kind == "guardian" and one.until_ms > of_age_ms for one in parents([person.value for person in found])):
+            said = "a guardian of a minor acts until the majority at the latest: `relatedPerson` needs `period.end`"
+            raise FhirError.many("business-rule", [Issue("error", "business-rule", said, "RelatedPerson.period")])
     if context.actor.kind == "representative":
         titles = [one for one in parents([person.value for person in found]) if one.holds(context.now_ms())]
         minor = is_minor(patient.value["birthDate"], context.now_ms())

@@ -16,6 +16,7 @@ from fhir_dmp.dmp import identification
 from fhir_dmp.dmp.documents import JUDGED_AS
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
+from fhir_dmp.fhir.instants import DAY
 from fhir_dmp.interactions import depositing, directory_entries, enforcement, facts, notices, rights_people, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
@@ -144,6 +145,12 @@ async def consent(
     if old is not None and new is not None and (old.category != new.category or old.mask is not None and new.mask is None):
         faults.append(Issue("error", "business-rule", "the category of a Consent does not change", "Consent.category"))
     faults += identification.unread(before or {}, value)
+    if new is not None and new.active and himself and new.until_ms > met.now_ms + (met.law.self_authorisation_days + 1) * DAY:
+        said = f"such a Consent ends {met.law.self_authorisation_days} days from now at the latest"
+        faults.append(Issue("error", "business-rule", said, "Consent.provision.period"))
+    if new is not None and new.active and new.category == "mandate" and new.until_ms > rights_people.longest_ms(met):
+        said = "a mandate given by a representative ends with his own title, of a minor with the majority"
+        faults.append(Issue("error", "business-rule", said, "Consent.provision.period"))
     faults += await _related_faults(inside, met, new)
     if faults:
         raise FhirError.many("business-rule", faults)
@@ -200,7 +207,7 @@ async def _maskable(inside: Context, met: Known, value: Mapping[str, Any]) -> No
         said, where = facts.here(inside, text), f"Consent.provision.data[{place}].reference"
         key = inside.store.vault.locate(said.type, said.id) if said.kind == "local" else None
         row = await inside.reads.load(key) if key is not None and said.type in MASKABLE else None
-        if row is None or row.dossier != met.number:
+        if row is None or row.dossier != met.number or not met.reading(row).permits:
             raise FhirError("business-rule", "a mask names a document of this dossier, by its address", where)
         own = hashed("root", said.relative, inside.store.vault.hash64)
         if said.type != DOCUMENT and any(one["rt"] != own for one in facts.listed(row)):

@@ -14,6 +14,7 @@ from fhir_dmp.dmp import identification, identity
 from fhir_dmp.dmp.lifecycle import majority_ms
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
+from fhir_dmp.fhir.instants import MAX_MS
 from fhir_dmp.fhir.references import reference_texts
 from fhir_dmp.interactions import enforcement, facts, writing
 from fhir_dmp.interactions.context import Answer, Context
@@ -144,12 +145,17 @@ def _related_person(value: Mapping[str, Any]) -> None:
 
 
 def _within_own_title(met: Known, value: Mapping[str, Any]) -> None:
-    """A guardian whom a representative names acts no longer than he does himself, who is a parent until the majority."""
-    if met.request.kind != "representative":
-        return
-    own = [one for one in met.policy.titles if one.related_person == met.request.related_person and one.kind in ("parent", "guardian")]
-    of_age_ms = majority_ms(met.policy.birth_date)
-    until_ms = max([min(one.until_ms, of_age_ms) if one.kind == "parent" else one.until_ms for one in own], default=met.now_ms)
+    """A guardian whom a representative names acts no longer than he does himself."""
+    until_ms = longest_ms(met)
     if any(one.kind == "guardian" and one.until_ms > until_ms for one in parents([value])):
         said = "a guardian named by a representative acts no longer than he does, of a minor until the majority: `period.end` is needed"
         raise FhirError("business-rule", said, "RelatedPerson.period")
+
+
+def longest_ms(met: Known) -> int:
+    """Until when, UTC ms, a representative may let others act: as long as he does himself, a parent until the majority. MAX_MS: others."""
+    if met.request.kind != "representative":
+        return MAX_MS
+    own = [one for one in met.policy.titles if one.related_person == met.request.related_person and one.kind in ("parent", "guardian")]
+    of_age_ms = majority_ms(met.policy.birth_date)
+    return max([min(one.until_ms, of_age_ms) if one.kind == "parent" else one.until_ms for one in own], default=met.now_ms)

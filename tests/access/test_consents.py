@@ -344,3 +344,41 @@ def test_reimbursements_and_wills_are_the_holders_choice(world):
     }
     assert holder.post("Consent", will).status_code == 201
     assert refused(world.professional().post("Consent", will))
+
+
+def test_an_authorisation_for_himself_ends_within_a_year_from_now(world):
+    """Whenever it is dated: without a start it holds since ever."""
+    anna, dossier = world.professional(), world.open()
+    for start in ({}, {"start": "2039-07-01"}):
+        value = consent(dossier, "access", anna, evidence="oral", performer=anna.reference, period={**start, "end": "2040-06-01"})
+        answer = anna.post("Consent", {**value, "dateTime": "2039-07-01"})
+        assert (answer.status_code, places(answer)) == (422, ["Consent.provision.period"])
+    assert not reads(anna, dossier)
+
+
+def test_a_mandate_lasts_no_longer_than_the_title_of_who_gives_it(world):
+    """Else a parent would go on managing the dossier of the child who has come of age."""
+    dossier = world.open(age=17, people=("MTH",))
+    mother = world.representative(dossier)
+    friend = world.write(mother, {**related("FRND"), "patient": {"reference": dossier.path}})
+    for person in (dossier.people["MTH"], friend["id"]):
+        actor = {"reference": f"RelatedPerson/{person}"}
+        value = consent(
+            dossier, "mandate", actor, performer={"reference": f"RelatedPerson/{dossier.people['MTH']}"}, period={"end": day(days=900)}
+        )
+        answer = mother.post("Consent", value)
+        assert (answer.status_code, places(answer)) == (422, ["Consent.provision.period"])
+        value["provision"]["period"] = {"end": day(days=20)}
+        assert mother.post("Consent", value).status_code == 201
+
+
+@pytest.mark.parametrize("base", ["", "https://dmp.elsewhere.test/fhir/"])
+def test_a_mask_by_its_holder_names_nothing_that_is_hidden_from_him(world, base):
+    dossier, anna = world.open(), world.professional()
+    hidden = world.deposit(dossier, anna, labels=("INVISIBLE_PATIENT",))["id"]
+    said = []
+    for id in (hidden, hidden[:-2] + ("aa" if hidden[-2:] != "aa" else "ba")):
+        value = consent(dossier, "mask", data=[{"meaning": "instance", "reference": {"reference": f"{base}DocumentReference/{id}"}}])
+        answer = world.holder(dossier).post("Consent", value)
+        said.append((answer.status_code, answer.text.replace(id, "ID")))
+    assert said[0] == said[1] and said[0][0] == 422

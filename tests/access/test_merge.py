@@ -236,6 +236,18 @@ def test_what_is_forbidden_while_they_are_one_is_forbidden_in_both(world, admin,
     assert opposes(world, two.old) == [False, True] and opposes(world, two.new) == [True, True]
 
 
+def test_who_took_his_yes_to_emergencies_back_in_one_has_said_no_in_both(world, admin, two):
+    holder = two.holders[0]
+    for name in ("emergency-regulation", "emergency-break-glass"):
+        (said,) = of_category(holder, two.old, name)
+        world.revoke(holder, said)
+    assert opposes(world, two.old) == [True, True] and opposes(world, two.new) == [False, False]
+    joined(admin, two.old, two.new)
+    assert opposes(world, two.new) == [True, True]
+    joined(admin, two.old, two.new, "$unmerge")
+    assert opposes(world, two.old) == [True, True]
+
+
 def test_who_is_let_in_no_longer_is_so_by_neither(world, admin, two):
     """Access and teams, of the dossier that goes on or of a copy; blocks that were set again in a copy, or lifted there."""
     holder, holder_there = two.holders

@@ -5,7 +5,21 @@ import asyncio
 import httpx
 import pytest
 
-from tests.access.world import EVIDENCE, INS, RPPS, care_team, category, document, listed, new_ins, parameters, patient, refused, related
+from tests.access.world import (
+    EVIDENCE,
+    INS,
+    RPPS,
+    care_team,
+    category,
+    day,
+    document,
+    listed,
+    new_ins,
+    parameters,
+    patient,
+    refused,
+    related,
+)
 from tests.interactions.making import issue, places
 
 
@@ -103,6 +117,15 @@ def test_parents_opened_with_read_the_dossier_of_their_child(world):
     dossier = world.open(age=9, people=("MTH", "FTH"))
     for related_person in dossier.people.values():
         assert world.representative(dossier, related_person).get(dossier.path).status_code == 200
+
+
+def test_a_guardian_of_a_minor_is_one_until_the_majority(world):
+    mother = world.representative()
+    for people in (["MTH", "GUARD"], ["GUARD"]):
+        answer = mother.run("Patient/$open", **given(new_ins(), fields={"age": 17}, relatedPerson=[related(one) for one in people]))
+        assert (answer.status_code, places(answer)) == (422, ["RelatedPerson.period"])
+    guardian = related("GUARD", period={"end": day(days=30)})
+    assert mother.run("Patient/$open", **given(new_ins(), fields={"age": 17}, relatedPerson=guardian)).status_code == 201
 
 
 def test_a_representative_without_title_does_not_open(world):
