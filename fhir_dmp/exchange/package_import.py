@@ -373,6 +373,7 @@ class _Taking:
         what is the same gets labels alone, what came later than what it brings stays, and what it brings is as hidden as its lineage here.
         """
         known = {(bytes.fromhex(line.key), version_of(line.version)) for line in self.found.rows}
+        here_ = {(key, version) for key, own in before.items() for version in own}
         hidden = {} if self.returns else _labels(each.row for own in before.values() for each in own.values() if each.current)
         taken = [one._replace(row=_covered(one.row, hidden)) for one in taken] if hidden else taken
         old: list[NewRow] = []
@@ -400,6 +401,10 @@ class _Taking:
                 changed.append((one, current.row.version))
             else:
                 raise FhirError("conflict", f"{line.type}/{self.ids[line.id]} was changed here since")
+        if not self.returns and any(
+            _closed(one.row.body) for one in taken if one.row.type == "Patient" and (one.row.key, one.row.version) not in here_
+        ):
+            raise FhirError("conflict", "the dossier lives here: the host that sends it gave it away")
         if not self.returns and any(one.row.type in policy.SOURCES for one in (*new, *(one for one, _ in changed))):
             current = [each.row for own in before.values() for each in own.values() if each.current and each.row.type in policy.SOURCES]
             if any((row.key, row.version) not in known for row in current):
@@ -467,6 +472,10 @@ def _gone(stored: Dossier, found: _Read) -> bool:
     """Whether the host that gives it took this dossier from here, itself or over others, and made the package since."""
     hosts_ = {found.package.host, *(one.host for one in found.left.values())}
     return stored.given in hosts_ and stored.closed_ms is not None and from_instant(found.package.at) > stored.closed_ms
+
+
+def _closed(body: bytes | None) -> bool:
+    return body is not None and json.parse(body).get("active") is False
 
 
 def _each(visible: object) -> Sequence[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from fhir_dmp.consent import joining
+from fhir_dmp.consent.compiling import traitant_of
 from fhir_dmp.consent.directives import INACTIVE, ONE_SPEAKS, Directive, read
 from fhir_dmp.consent.predicate import LABEL_BITS, SECRET_SESSION
 from fhir_dmp.fhir import json
@@ -61,7 +62,7 @@ class Parting:
         opens = await self._rights(self.ids.source, {})
         there = await self._rights(self.ids.target, staged)
         changed = [one for one in there if one.row.updated_ms > self.since_ms]
-        former = [await self._since(one) for one in changed]
+        former = [await self._since(one.row.key) for one in changed]
         every = [value for versions in former for value in versions]
         self._named = await facts.names(self.inside, [*(one.value for one in (*opens, *there)), *every])
         own = {self.ids.key(one.row.key): one for one in opens}
@@ -89,11 +90,28 @@ class Parting:
                 found.append(_Right(row, json.parse_exact(row.body), secret))
         return sorted(found, key=lambda one: one.row.place)
 
-    async def _since(self, right: _Right) -> list[dict[str, Any]]:
-        """Every version of a right since the dossiers became one, and the one that it had then."""
+    async def without_former_traitant(self, value: Mapping[str, Any], there: Row) -> Mapping[str, Any]:
+        """The Patient of the dossier that opens again, without a médecin traitant of both who is so no more. there: the other Patient."""
+        versions = await self._since(there.key)
+        now = json.parse(there.body or b"{}")
+        named = await facts.names(self.inside, [value, now, *versions])
+
+        def names(patient: Mapping[str, Any]) -> frozenset[str]:
+            return traitant_of(patient, lambda text: named.get(text, frozenset()))
+
+        gone = frozenset().union(*(names(one) for one in versions)) - names(now)
+        listed = value.get("generalPractitioner") or []
+        left = [one for one in listed if gone.isdisjoint(names({**value, "generalPractitioner": [one]}))]
+        if len(left) == len(listed):
+            return value
+        rest = {name: part for name, part in value.items() if name != "generalPractitioner"}
+        return {**rest, "generalPractitioner": left} if left else rest
+
+    async def _since(self, key: bytes) -> list[dict[str, Any]]:
+        """Every version of a right or Patient since the dossiers became one, and the one that it had then."""
         found: list[dict[str, Any]] = []
         place = None
-        while versions := await self.inside.reads.history(key=right.row.key, before=place, limit=AT_ONCE):
+        while versions := await self.inside.reads.history(key=key, before=place, limit=AT_ONCE):
             for row in versions:
                 if row.body is not None:
                     found.append(json.parse_exact(row.body))

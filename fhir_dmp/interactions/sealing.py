@@ -40,6 +40,8 @@ E1762 = "urn:iso-astm:E1762-95:2013"
 JSON = "application/fhir+json"
 DOCUMENT = "DocumentReference"
 REPLACED = STATUSES.index(SUPERSEDED)
+# Kind of the act by which an author withdraws what he deposited, or brings it back.
+WITHDRAW = "withdraw"
 UNSEALED = frozenset({"AuditEvent"})
 
 Written = Sequence[tuple[Change, str]]
@@ -173,15 +175,19 @@ async def follow(inside: "Context", documents: Sequence[tuple[NewRow, str]]) -> 
     """What came with a document is seen as long as the document is: that a content, a list or a Provenance is there would tell of it.
 
     Of a lineage with other documents that stay, only what leads to this one or that it leads to. What somebody else wrote and that only
-    names the document stays: it is not its author's to withdraw. inside: of the transaction.
+    names the document stays: it is not its author's to withdraw. Kept as a protective act, with the documents. inside: of the transaction.
     """
+    ledger, keys = inside.enforcer.ledger if documents else None, [row.key for row, _ in documents]
     for row, id in documents:
         status, root = row.visible["st"], row.visible["rt"]
         stay = {"$and": [{"y.rt": root}, {"y.st": {"$ne": STATUSES.index(WITHDRAWN)}}, {"_id": {"$ne": row.key}}]}
         alone = not await inside.reads.count(stay, types=(DOCUMENT,), dossiers=(row.dossier,), limit=1)
         authors = row.visible["au"]
         his = {"y.au": {"$in": authors} if authors else []}
-        await inside.transaction.restate(row.dossier, root, status, where=his if alone else {"$and": [his, _about(inside, row, id)]})
+        where = his if alone else {"$and": [his, _about(inside, row, id)]}
+        keys += await inside.transaction.restate(row.dossier, root, status, at_ms=row.updated_ms, where=where)
+    if ledger is not None:
+        ledger.acts = {**ledger.acts, WITHDRAW: ledger.acts.get(WITHDRAW, frozenset()) | frozenset(keys)}
 
 
 def _about(context: "Context", row: NewRow, id: str) -> dict[str, Any]:

@@ -181,7 +181,7 @@ async def _parted(inside: Context, pair: Pair, leaving: _Leaving) -> Row | None:
     forbidden, forbidden_there = await parting.changes()
     await joining.drop(inside.transaction, leaving.keys)
     asked = f"Patient/{pair.target}/$unmerge?{pair.asked}"
-    value = _unlinked(ended, REPLACED_BY, pair.target)
+    value = await parting.without_former_traitant(_unlinked(ended, REPLACED_BY, pair.target), goes_on)
     there = (await policy.of_dossiers(inside, {pair.ids.target}))[pair.ids.target]
     open = there is not None and there.status is not Status.CLOSED
     changes = [merging.changed_patient(inside, ended, pair.source, {**value, "active": open and there.status is Status.OPEN})]

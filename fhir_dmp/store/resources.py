@@ -551,17 +551,19 @@ class Transaction(Reader):
         return alone + several
 
     @translated
-    async def restate(self, dossier: int, root: int, status: int, *, where: Mapping[str, Any] | None = None) -> None:
+    async def restate(self, dossier: int, root: int, status: int, *, at_ms: int, where: Mapping[str, Any] | None = None) -> list[bytes]:
         """Give what belongs to a lineage another status, without making versions; not its documents, which have their own, nor traces.
 
-        root: y.rt. status: y.st. where: only of these.
+        root: y.rt. status: y.st. at_ms: of the act, UTC. where: only of these. The keys of the rows.
         """
         others = {"d": dossier, "y.rt": root, "t": {"$nin": ["DocumentReference", "AuditEvent"]}}
         alone, several = await self._of_lineage({"$and": [others, where]} if where else others)
         rows = self._connection.database["resources"]
         for field, ids, filters in (("y.st", alone, None), ("y.$[one].st", several, [{"one.rt": root}])):
             if ids:
-                await rows.update_many({"_id": {"$in": ids}}, {"$set": {field: status}}, array_filters=filters, session=self._session)
+                change = {"$set": {field: status}, "$max": {"a": at_ms}}
+                await rows.update_many({"_id": {"$in": ids}}, change, array_filters=filters, session=self._session)
+        return alone + several
 
     async def _of_lineage(self, where: Mapping[str, Any]) -> tuple[list[bytes], list[bytes]]:
         """Keys of rows: of those that have one set of facts, and of those that have several."""

@@ -236,6 +236,22 @@ def test_what_is_forbidden_while_they_are_one_is_forbidden_in_both(world, admin,
     assert opposes(world, two.old) == [False, True] and opposes(world, two.new) == [True, True]
 
 
+def test_who_is_medecin_traitant_no_longer_is_so_of_neither(world, admin):
+    anna = world.professional()
+    old, new = world.open(traitant=anna), world.open(traitant=anna)
+    world.deposit(old, anna, description="ancien", labels=("MASQUE_PS",))
+    joined(admin, old, new)
+    value = world.holder(new).get(new.path).json()
+    rest = {name: part for name, part in value.items() if name != "generalPractitioner"}
+    assert world.holder(new).put(new.path, rest).status_code == 200
+    joined(admin, old, new, "$unmerge")
+    assert titles(anna, new) is None and "generalPractitioner" not in world.holder(old).get(old.path).json()
+    other = world.open(traitant=anna)
+    joined(admin, other, new)
+    joined(admin, other, new, "$unmerge")
+    assert titles(anna, other) == []
+
+
 def test_who_took_his_yes_to_emergencies_back_in_one_has_said_no_in_both(world, admin, two):
     holder = two.holders[0]
     for name in ("emergency-regulation", "emergency-break-glass"):

@@ -8,6 +8,8 @@ from tests.serving import here, serving
 SMALL = {"FHIR_DMP_MONGOD_CACHE_GB": "0.25"}
 MASK = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
 
+WITHDRAW = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
+
 
 def ids(by, dossier) -> set[str]:
     return {one["id"] for one in listed(by, dossier, "DocumentReference") if one["resourceType"] == "DocumentReference"}
@@ -29,14 +31,15 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
         holder = world.holder(dossier)
         for one in (bob, carl):
             world.consent(dossier, "access", one)
-        masked, plain = world.deposit(dossier, anna), world.deposit(dossier, anna)
+        masked, plain, wrong = (world.deposit(dossier, anna) for _ in range(3))
         both = {masked["id"], plain["id"]}
-        assert ids(bob, dossier) == ids(carl, dossier) == ids(samu, dossier) == both
+        assert ids(bob, dossier) == ids(carl, dossier) == ids(samu, dossier) == {*both, wrong["id"]}
 
         code, said = here("backup", tmp_path / "backup", "--data", server.data, environment=SMALL)
         assert code == 0 and said.splitlines()[-1] == str(tmp_path / "backup"), said
 
         assert holder.patch(f"DocumentReference/{masked['id']}", MASK).status_code == 200
+        assert anna.patch(f"DocumentReference/{wrong['id']}", WITHDRAW).status_code == 200
         world.consent(dossier, "block", carl)
         world.consent(dossier, "emergency-regulation", permit=False)
         late = world.deposit(dossier, anna)
@@ -54,6 +57,8 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
             asker.server, asker.base = again, again.fhir
         assert ids(bob, dossier) == {plain["id"]}
         assert bob.get(f"DocumentReference/{masked['id']}").status_code == 404
+        assert bob.get(f"DocumentReference/{wrong['id']}").status_code == 404
+        assert bob.get(wrong["content"][0]["attachment"]["url"]).status_code == 404
         for asker in (carl, samu):
             assert refused(asker.get(f"DocumentReference?patient={dossier.id}"))
         assert ids(anna, dossier) == ids(holder, dossier) == both

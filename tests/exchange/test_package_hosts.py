@@ -254,10 +254,12 @@ def test_a_package_that_comes_again_takes_nothing_back_that_was_done_here_since(
         return ready(giving, giving.post(f"$import?source={giver.name}", package(), content_type=PACKAGE)).status_code == 409
 
     assert refused()
-    taker.world.write(holder, consent(at_home, "access", taker.world.professional()))
     assert giver.world.host(taker.name).run(f"{dossier.path}/$reactivate", reason="transfer").status_code == 200
-    giver.world.consent(dossier, "access", giver.world.professional())
+    stranger = giver.world.professional()
+    giver.world.consent(dossier, "access", stranger)
     assert refused()
+    taker.world.write(holder, consent(at_home, "access", taker.world.professional()))
+    assert refused() and at(taker, stranger, there).get(f"Patient/{there}").status_code == 403
     assert giving.run(f"Patient/{there}/$close", reason="transfer").status_code == 200
     assert refused()
     assert holder.run(f"Patient/{there}/$reactivate").status_code == 200
