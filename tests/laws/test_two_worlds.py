@@ -8,6 +8,7 @@ import asyncio
 import os
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, Phase, given, settings, strategies
 from pymongo import MongoClient
 
@@ -25,8 +26,8 @@ SUBMISSION, WITHDRAWAL, INVISIBLE = 8, 6, 6
 
 @pytest.fixture(scope="module")
 def runner():
-    """An event loop for the hosts, which live longer than one example."""
-    with asyncio.Runner() as found:
+    """An event loop for the hosts, which live longer than one example; of the kind that the server runs on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as found:
         yield found
 
 
