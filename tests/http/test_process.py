@@ -12,9 +12,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving import alive, children, run, serving, start, wait_ready
+from tests.serving import alive, children, run, serving, wait_ready
 
 JSON = {"Content-Type": "application/fhir+json"}
+
+
+@pytest.fixture(scope="module")
+def wounded(tmp_path_factory):
+    """A server of which a test kills or stops a part that comes back, or beside which another one is started: each leaves it ready."""
+    with serving(tmp_path_factory.mktemp("wounded")) as running:
+        yield running
 
 
 def parts(server):
@@ -88,39 +95,37 @@ def test_requests_under_way_are_answered_before_the_end(tmp_path):
         assert server.process.wait(20) == 0
 
 
-def test_killed_parent_leaves_no_worker_and_no_mongod(tmp_path):
+def kept_by(server, paths):
+    """Whether all of these are there."""
+    return all(server.client.get(f"/fhir/{path}", headers=server.auth).status_code == 200 for path in paths)
+
+
+def test_killed_parent_leaves_no_worker_and_no_mongod_and_everything_killed_at_once_recovers(tmp_path):
     with serving(tmp_path, "--workers", "2") as server:
-        kept = create(server)
+        kept = [create(server)]
         mongod, workers = parts(server)
         server.process.kill()
         assert gone(workers, 5) and gone(mongod, 15)
-    with serving(tmp_path) as again:
-        assert again.client.get(f"/fhir/{kept}", headers=again.auth).status_code == 200
-
-
-def test_killed_mongod_comes_back_and_nothing_acknowledged_is_lost(tmp_path):
-    with serving(tmp_path) as server:
-        kept = [create(server) for _ in range(5)]
-        (mongod,), workers = parts(server)
-        os.kill(mongod, signal.SIGKILL)
-        assert gone([mongod])
-        wait_ready(server.client)
-        for path in kept:
-            assert server.client.get(f"/fhir/{path}", headers=server.auth).status_code == 200
-        create(server)
-        assert parts(server)[1] == workers
-
-
-def test_everything_killed_at_once_recovers(tmp_path):
     with serving(tmp_path, "--workers", "2") as server:
-        kept = [create(server) for _ in range(5)]
+        assert kept_by(server, kept)
+        kept += [create(server) for _ in range(5)]
         mongod, workers = parts(server)
         for pid in (*mongod, server.process.pid, *workers):
             os.kill(pid, signal.SIGKILL)
         assert gone([*mongod, *workers])
     with serving(tmp_path) as again:
-        for path in kept:
-            assert again.client.get(f"/fhir/{path}", headers=again.auth).status_code == 200
+        assert kept_by(again, kept)
+
+
+def test_killed_mongod_comes_back_and_nothing_acknowledged_is_lost(wounded):
+    kept = [create(wounded) for _ in range(5)]
+    (mongod,), workers = parts(wounded)
+    os.kill(mongod, signal.SIGKILL)
+    assert gone([mongod])
+    wait_ready(wounded.client)
+    assert kept_by(wounded, kept)
+    create(wounded)
+    assert parts(wounded)[1] == workers
 
 
 def test_killed_worker_is_replaced(tmp_path):
@@ -141,17 +146,16 @@ def test_killed_worker_is_replaced(tmp_path):
         assert set(server.client.get("/metrics").text.split()) & {"fhir_dmp_in_flight"}
 
 
-def test_ready_says_503_while_the_database_is_away(tmp_path):
-    with serving(tmp_path) as server:
-        (mongod,), _ = parts(server)
-        os.kill(mongod, signal.SIGSTOP)
-        try:
-            answer = server.client.get("/health/ready")
-            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-            assert server.client.get("/health/live").status_code == 200
-        finally:
-            os.kill(mongod, signal.SIGCONT)
-        wait_ready(server.client)
+def test_ready_says_503_while_the_database_is_away(wounded):
+    (mongod,), _ = parts(wounded)
+    os.kill(mongod, signal.SIGSTOP)
+    try:
+        answer = wounded.client.get("/health/ready")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert wounded.client.get("/health/live").status_code == 200
+    finally:
+        os.kill(mongod, signal.SIGCONT)
+    wait_ready(wounded.client)
 
 
 def test_port_that_is_taken_is_said_in_clear_words(server, tmp_path):
@@ -182,13 +186,10 @@ def test_wrong_issuers_file_stops_the_start(tmp_path):
     assert done.returncode == 1 and "trusted issuers" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_store_is_a_sandbox_or_not_for_life(tmp_path):
-    with serving(tmp_path):
-        pass
-    process, log = start(tmp_path / "data", sandbox=False)
-    assert process.wait(30) == 1
-    process.stdout.close()
-    assert "sandbox" in log.read_text().splitlines()[-1]
+def test_store_is_a_sandbox_or_not_for_life(wounded):
+    done = run("serve", "--data", str(wounded.data), "--port", "0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "sandbox" in done.stderr.splitlines()[-1]
 
 
 def test_data_folder_is_for_its_owner_alone(server):
@@ -198,9 +199,8 @@ def test_data_folder_is_for_its_owner_alone(server):
     assert (server.data / "mongodb").stat().st_mode & 0o077 == 0
 
 
-def test_two_servers_share_a_data_folder_and_the_second_may_leave(tmp_path):
-    with serving(tmp_path) as one:
-        kept = create(one)
-        with serving(tmp_path) as two:
-            assert two.client.get(f"/fhir/{kept}", headers=two.auth).status_code == 200
-        assert one.client.get(f"/fhir/{kept}", headers=one.auth).status_code == 200
+def test_two_servers_share_a_data_folder_and_the_second_may_leave(wounded):
+    kept = create(wounded)
+    with serving(wounded.data.parent) as two:
+        assert two.data == wounded.data and kept_by(two, [kept])
+    assert kept_by(wounded, [kept])
