@@ -40,18 +40,20 @@ def faults(patient: Mapping[str, Any], now_ms: int) -> list[Issue]:
     return found
 
 
-def not_for_opening(patient: Mapping[str, Any]) -> list[Issue]:
+def not_for_opening(patient: Mapping[str, Any], *, himself: bool = False) -> list[Issue]:
     """A fault for what nobody says who opens a dossier: that it is a part of another one, or that an INS which is no more in force was his.
 
-    Who could would bring the documents of somebody else into this dossier, or himself into theirs.
+    Who could would bring the documents of somebody else into this dossier, or himself into theirs. himself: the holder opens, or who acts
+    for him: numbers of former systems are then not his to say either, since they find what sources send.
     """
     found = [_fault("dossiers are joined by the host, when they are open", "Patient.link")] if patient.get("link") else []
     said = "an INS that is no more in force comes from the teleservice of the INS alone: leave it out"
-    return found + [
-        _fault(said, f"Patient.identifier[{position}]")
-        for position, one in enumerate(patient.get("identifier") or ())
-        if one.get("use") == "old" and one.get("system") in identity.INS_SYSTEMS
-    ]
+    for position, one in enumerate(patient.get("identifier") or ()):
+        if one.get("use") == "old" and one.get("system") in identity.INS_SYSTEMS:
+            found.append(_fault(said, f"Patient.identifier[{position}]"))
+        elif himself and one.get("system") in identity.OLD_SYSTEMS:
+            found.append(_fault("a number of a former system is said by a professional or a structure", f"Patient.identifier[{position}]"))
+    return found
 
 
 def unread(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Issue]:

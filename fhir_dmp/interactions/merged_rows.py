@@ -156,9 +156,7 @@ async def versions_of(context: Context, dossier: int) -> list[Version]:
     return [one for one in read if one.row.type != PATIENT and one.row.key not in tables]
 
 
-def _renewed(
-    context: Context, ids: Renaming, at_ms: int, one: Version, row: NewRow, refused: Container[str | None] = ()
-) -> NewRow | None:
+def _renewed(context: Context, ids: Renaming, at_ms: int, one: Version, row: NewRow, refused: Container[str | None] = ()) -> NewRow | None:
     """Another version of a right, where it does not go along as it is."""
     if row.type not in RIGHTS or not one.current or row.deleted or row.body is None:
         return None

@@ -97,10 +97,11 @@ def may_open(context: Context) -> None:
 
 def checked_patient(context: Context, value: dict, body: bytes) -> Checked:
     """The Patient, valid, active, and of a person who can have a dossier; that person himself when a holder opens."""
+    himself = context.actor.kind in ("patient", "representative")
     check_value(context, body, value, "Patient")
     if found := [
         *identification.faults(value, context.now_ms()),
-        *identification.not_for_opening(value),
+        *identification.not_for_opening(value, himself=himself),
         *identification.unread({}, value),
     ]:
         raise FhirError.many("business-rule", found)
@@ -147,7 +148,8 @@ def related_of(context: Context, given: Given, patient: Checked, id: str) -> lis
 
 async def check_new(inside: Context, patient: Checked) -> None:
     """409 when one of the INS has a dossier already."""
-    for one in identity.ins_of(patient.value):
+    former = [one for one in patient.value.get("identifier") or () if one.get("system") in identity.OLD_SYSTEMS and one.get("value")]
+    for one in (*identity.ins_of(patient.value), *(identity.Ins(each["system"], each["value"]) for each in former)):
         if await search_access.holders(inside, f"{one.system}|{one.value}"):
             raise FhirError("conflict", enforcement.WORDS["already-open"], "Patient.identifier")
 

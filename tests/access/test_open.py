@@ -196,6 +196,18 @@ def test_nobody_opens_with_an_ins_that_was_somebody_elses(world):
     assert world.professional().get(f"Patient?identifier={INS}|{taken}").json()["total"] == 0
 
 
+def test_numbers_of_former_systems_are_said_by_professionals_and_are_one_persons(world):
+    """What sources send of old is found by them."""
+    number = new_ins()
+    value = patient(new_ins(), age=9)
+    value["identifier"].append({"system": "urn:dmp:nis", "value": number})
+    answer = world.representative().run("Patient/$open", patient=value, relatedPerson=related("MTH"))
+    assert (answer.status_code, places(answer)) == (422, ["Patient.identifier[1]"])
+    assert world.professional().run("Patient/$open", patient=value, evidence="oral").status_code == 201
+    again = {**patient(new_ins()), "identifier": [*patient(new_ins())["identifier"], value["identifier"][1]]}
+    assert world.professional().run("Patient/$open", patient=again, evidence="oral").status_code == 409
+
+
 @pytest.mark.parametrize("kind", ["replaced-by", "replaces", "refer", "seealso"])
 def test_nobody_opens_a_dossier_as_a_part_of_another_one(world, kind):
     """By such a link a login of his own would be one of the other holder's."""
