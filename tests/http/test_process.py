@@ -57,12 +57,21 @@ def test_ready_line_says_where_what_and_how(server):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_leaves_nothing_behind(tmp_path, how):
+def test_stopping_answers_what_is_under_way_and_leaves_nothing_behind(tmp_path, how):
     with serving(tmp_path, "--workers", "2") as server:
         mongod, workers = parts(server)
         assert len(mongod) == 1 and len(workers) == 2
-        begun = time.monotonic()
-        server.process.send_signal(how)
+        head = f"POST /fhir/Basic HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nContent-Type: application/fhir+json\r\n"
+        body = b'{"resourceType":"Basic","code":{"text":"late"}}'
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
+            time.sleep(0.3)
+            begun = time.monotonic()
+            server.process.send_signal(how)
+            time.sleep(0.3)
+            connection.sendall(body[10:])
+            assert connection.recv(4096).startswith(b"HTTP/1.1 201")
         assert server.process.wait(20) == 0
         assert time.monotonic() - begun < 10
         assert gone([*mongod, *workers], 2)
@@ -78,21 +87,6 @@ def test_ctrl_c_in_a_terminal_reaches_everyone_and_still_ends_well(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 0 and said == "" and gone(below, 2)
-
-
-def test_requests_under_way_are_answered_before_the_end(tmp_path):
-    with serving(tmp_path) as server:
-        head = f"POST /fhir/Basic HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nContent-Type: application/fhir+json\r\n"
-        body = b'{"resourceType":"Basic","code":{"text":"late"}}'
-        host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=20) as connection:
-            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
-            time.sleep(0.3)
-            server.process.terminate()
-            time.sleep(0.3)
-            connection.sendall(body[10:])
-            assert connection.recv(4096).startswith(b"HTTP/1.1 201")
-        assert server.process.wait(20) == 0
 
 
 def kept_by(server, paths):
