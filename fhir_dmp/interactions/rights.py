@@ -9,6 +9,8 @@ are superseded, and those who must be told are told.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from fhir_dmp.consent import directives
 from fhir_dmp.consent.directives import EMERGENCIES, INACTIVE, ONE_SPEAKS, WILLS, Directive
 from fhir_dmp.consent.predicate import SECRET_SESSION, hashed
@@ -17,7 +19,7 @@ from fhir_dmp.dmp.documents import JUDGED_AS
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import DAY
-from fhir_dmp.interactions import depositing, directory_entries, enforcement, facts, notices, rights_people, writing
+from fhir_dmp.interactions import depositing, directory_entries, enforcement, facts, notices, rights_people, shown, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
@@ -78,11 +80,25 @@ async def on_update(context: Context, checked: Checked, id: str, row: Row, metho
         met = await enforcement.known(inside, row.dossier, patient=holder)
         if met.policy is None:
             raise enforcement.refused()
+        gone = await shown.hidden(inside, met, [row.body or b"{}"])
+        whole = _whole(inside, checked, row, gone)
         if checked.type != "Consent":
-            return await rights_people.update(inside, met, checked, id, row, method)
-        return await consent(inside, met, checked, id, row, method)
+            answer = await rights_people.update(inside, met, whole, id, row, method)
+        else:
+            answer = await consent(inside, met, whole, id, row, method, sent=checked)
+        if answer.body is None or not (gone := await shown.hidden(inside, met, [answer.body])):
+            return answer
+        return msgspec.structs.replace(answer, body=shown.without(inside, answer.body, gone))
 
     return await together(context, row.dossier, work)
+
+
+def _whole(inside: Context, sent: Checked, row: Row, gone: frozenset[str]) -> Checked:
+    """What is sent, with what is there and not shown to who sends it: whoever is shown less must not write back less."""
+    if not gone or row.body is None:
+        return sent
+    value = shown.put_back(inside, json.parse_exact(row.body), json.parse_exact(sent.body), gone)
+    return check(inside, json.dump(value), sent.type)
 
 
 def holder_of(place: Place) -> str:
@@ -125,9 +141,16 @@ def never(type_name: str, method: str) -> None:
 
 
 async def consent(
-    inside: Context, met: Known, checked: Checked, id: str | None = None, row: Row | None = None, method: str = "POST"
+    inside: Context,
+    met: Known,
+    checked: Checked,
+    id: str | None = None,
+    row: Row | None = None,
+    method: str = "POST",
+    *,
+    sent: Checked | None = None,
 ) -> Answer:
-    """A Consent, new or changed; it supersedes, and whoever must know is told."""
+    """A Consent, new or changed; it supersedes, and whoever must know is told. sent: as its writer sees it."""
     value = checked.value
     before = json.parse(row.body) if row is not None and row.body is not None else None
     named = await facts.names(inside, [value, *([before] if before else [])])
@@ -154,9 +177,9 @@ async def consent(
     faults += await _related_faults(inside, met, new)
     if faults:
         raise FhirError.many("business-rule", faults)
-    await depositing.refers(inside, met, checked, id)
+    await depositing.refers(inside, met, sent or checked, id)
     if new is not None and new.mask is not None:
-        await _maskable(inside, met, value)
+        await _maskable(inside, met, (sent or checked).value)
     names = new.names if new is not None else frozenset()
     labels = frozenset({SECRET_SESSION} if met.request.secret_session else ())
     stamped = stamp(inside, checked, method=method, id=id, current=row, origin=Origin(authors=names, labels=labels))

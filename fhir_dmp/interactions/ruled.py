@@ -242,7 +242,8 @@ async def patched(context: Context, type_name: str, id: str, form: str, body: by
                 return await relabelling.patched(context, met, row, id, form, operations)
             if type_name not in rights.TYPES and type_name not in enforcement.PUBLIC:
                 raise not_allowed(type_name, "PATCH", "GET, HEAD, PUT")
-            tree = patch.apply(form, json.parse_exact(row.body), body, context.settings.max_depth)
+            (seen,) = await shown.bodies(context, met, [row])
+            tree = patch.apply(form, json.parse_exact(seen), body, context.settings.max_depth)
             patch.check_identity(tree, type_name, id)
             return await _replaced(context, check(context, json.dump(tree), type_name), id, row, "PATCH")
         except Conflict:  # a new version meets If-Match again; an act that made none is not to be told

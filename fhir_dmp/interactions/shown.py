@@ -287,6 +287,35 @@ def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str]) -> 
     return left, any_change
 
 
+def put_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[str], path: str = "") -> Any:
+    """What somebody wants a resource to be, with what of it is not shown to him as it is; new things he says stand before it.
+
+    stored: as it is. wanted: made from what `without` left of that. gone: as there.
+    """
+    path = path or stored["resourceType"]
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        made = dict(wanted)
+        for name, part in stored.items():
+            place = f"{path}.{name}"
+            kept, changed = _pruned(context, part, place, gone) if isinstance(part, (dict, list)) else (part, False)
+            if changed and name in made:
+                made[name] = put_back(context, part, made[name], gone, place)
+            elif changed and (kept is None or isinstance(part, list)):
+                # What he takes away is what he was shown of it.
+                made[name] = part if kept is None else [one for one in part if _pruned(context, one, place, gone)[0] is None]
+        return {name: part for name, part in made.items() if part != []}
+    if isinstance(stored, list) and isinstance(wanted, list):
+        made, hidden_ = list(wanted), []
+        for one in stored:
+            kept, changed = _pruned(context, one, path, gone)
+            if changed and kept is None:
+                hidden_.append(one)
+            elif changed and kept in made:
+                made[made.index(kept)] = one
+        return made + hidden_
+    return wanted
+
+
 def _needed(path: str) -> bool:
     found = element(path)
     return found is not None and found.min > 0

@@ -13,7 +13,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.http_types import parse_tags
 from fhir_dmp.fhir.references import parse_reference, rewrite
-from fhir_dmp.interactions import patch, read, rights, ruled, update
+from fhir_dmp.interactions import enforcement, patch, read, rights, ruled, shown, update
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.prepare import check, check_body_id
 from fhir_dmp.store.rows import Row
@@ -82,7 +82,9 @@ async def _patched(work: "_Work", entry: bundle.Entry, id: str, row: Row | None)
     _there(row)
     update.precondition(row, parse_tags(entry.if_match))
     operations = entry.operations if entry.patch == "json" else rewrite(entry.resource, work.links, base=entry.base)
-    tree = patch.apply_tree(entry.patch, json.parse_exact(row.body), operations)
+    met = await enforcement.known(work.context, row.dossier, row=row)
+    (seen,) = await shown.bodies(work.context, met, [row])
+    tree = patch.apply_tree(entry.patch, json.parse_exact(seen), operations)
     patch.check_identity(tree, entry.target.type, id)
     checked = check(work.context, json.dump(tree), entry.target.type)
     return await rights.on_update(work.context, checked, id, row, "PATCH")
