@@ -35,6 +35,11 @@ def taken_back(consents: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(each[-1].id for each in said.values() if each[-1].permits and not any(one.active for one in each))
 
 
+def denied(consent: Mapping[str, Any]) -> dict[str, Any]:
+    """A Consent that was taken back as the no that it is."""
+    return {**consent, "status": ACTIVE, "provision": {**consent["provision"], "type": "deny"}}
+
+
 def carried(resource: Mapping[str, Any], refused: Container[str] = ()) -> Carried:
     """The current version of a resource as it goes along. refused: Consents that say no there, though the dossier that goes on says yes.
 
@@ -49,7 +54,7 @@ def carried(resource: Mapping[str, Any], refused: Container[str] = ()) -> Carrie
         case "Consent":
             directive = read(resource, lambda text: frozenset())
             if directive is not None and directive.id in refused:
-                return Carried({**resource, "status": ACTIVE, "provision": {**resource["provision"], "type": "deny"}}, True)
+                return Carried(denied(resource), True)
             if directive is None or not directive.active or directive.category in ALONG:
                 return Carried(resource, False)
             if directive.category in ONE_SPEAKS and not directive.permits:

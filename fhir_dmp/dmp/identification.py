@@ -44,15 +44,15 @@ def not_for_opening(patient: Mapping[str, Any], *, himself: bool = False) -> lis
     """A fault for what nobody says who opens a dossier: that it is a part of another one, or that an INS which is no more in force was his.
 
     Who could would bring the documents of somebody else into this dossier, or himself into theirs. himself: the holder opens, or who acts
-    for him: numbers of former systems are then not his to say either, since they find what sources send.
+    for him: no other number is then his to say either, since sources find by them whom they send something about.
     """
     found = [_fault("dossiers are joined by the host, when they are open", "Patient.link")] if patient.get("link") else []
     said = "an INS that is no more in force comes from the teleservice of the INS alone: leave it out"
     for position, one in enumerate(patient.get("identifier") or ()):
         if one.get("use") == "old" and one.get("system") in identity.INS_SYSTEMS:
             found.append(_fault(said, f"Patient.identifier[{position}]"))
-        elif himself and one.get("system") in identity.OLD_SYSTEMS:
-            found.append(_fault("a number of a former system is said by a professional or a structure", f"Patient.identifier[{position}]"))
+        elif himself and one.get("system") not in identity.INS_SYSTEMS:
+            found.append(_fault("another number than the INS is said by a professional or a structure", f"Patient.identifier[{position}]"))
     return found
 
 
@@ -68,9 +68,8 @@ def traits(patient: Mapping[str, Any]) -> dict[str, Any]:
     """What of a Patient comes with the INS, by element, in a form to be compared."""
     names = [name for name in patient.get("name") or () if name.get("use") == OFFICIAL]
     extensions = [one for one in patient.get("extension") or () if one.get("url") in TRAIT_EXTENSIONS]
-    identifiers = [one for one in patient.get("identifier") or () if one.get("system") in identity.INS_SYSTEMS | identity.OLD_SYSTEMS]
     found = {name: patient.get(name) for name in ("gender", "birthDate", *OF_THE_DOSSIER)}
-    return {**found, "identifier": identifiers, "name": names, "extension": sorted(extensions, key=str)}
+    return {**found, "identifier": patient.get("identifier") or [], "name": names, "extension": sorted(extensions, key=str)}
 
 
 def rewritten(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Issue]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_dmp.consent import notices
+from fhir_dmp.consent.joining import denied, taken_back
 from fhir_dmp.dmp import matching
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError, Issue, outcome_value
@@ -181,16 +182,33 @@ async def _shown(inside: Context, pair: Pair) -> Row | None:
     if missing or stale:
         await joining.drop(inside.transaction, stale)
         return None
-    await joining.reveal(inside.transaction, pair.ids.target)
     inside.enforcer.ledger.patient = pair.target
     if done:
+        await joining.reveal(inside.transaction, pair.ids.target)
         await policy.recompute(inside, pair.ids.target, at_ms=inside.now_ms())
         return row
     link = {"other": {"reference": f"Patient/{pair.source}"}, "type": REPLACES}
     changed = changed_patient(inside, row, pair.target, {**value, "link": [*(value.get("link") or ()), link]})
-    await writing.write(inside, [changed], kind="operation", asked=f"Patient/{pair.target}/$merge?{pair.asked}")
+    said = await _said_no(inside, pair.ids.target)
+    await joining.reveal(inside.transaction, pair.ids.target)
+    await writing.write(inside, [changed, *said], kind="operation", asked=f"Patient/{pair.target}/$merge?{pair.asked}")
     await told_holder(inside, pair.ids.target, notices.MERGE)
     return (await pair.patients(inside))[1]
+
+
+async def _said_no(inside: Context, dossier: int) -> list[tuple[Change, str]]:
+    """Consents by which the holder of the dossier that goes on took a yes back, as the no that it is: copies will speak beside them."""
+    copies = await joining.staged(inside.store, dossier)
+    found = inside.reads.scan(types=("Consent",), dossiers=(dossier,), batch=500)
+    rows = [row async for row in found if row.body is not None and row.key not in copies]
+    values = [(row, json.parse_exact(row.body)) for row in sorted(rows, key=lambda row: row.place)]
+    refused = taken_back(value for _, value in values)
+    changes = []
+    for row, value in values:
+        if value["id"] in refused:
+            checked = check(inside, json.dump(denied(value)), "Consent", valid=True)
+            changes.append((stamp(inside, checked, method="PUT", id=value["id"], current=row).change, value["id"]))
+    return changes
 
 
 def changed_patient(inside: Context, row: Row, id: str, value: Mapping[str, Any]) -> tuple[Change, str]:

@@ -264,6 +264,16 @@ def test_who_took_his_yes_to_emergencies_back_in_one_has_said_no_in_both(world, 
     assert opposes(world, two.old) == [True, True]
 
 
+def test_a_no_that_was_lifted_in_one_lifts_none_in_the_other(world, admin, two):
+    for name in ("emergency-regulation", "emergency-break-glass"):
+        (said,) = of_category(two.holders[1], two.new, name)
+        world.revoke(two.holders[1], said)
+        world.revoke(two.holders[0], world.consent(two.old, name, permit=False))
+    assert opposes(world, two.new) == [True, True] and opposes(world, two.old) == [False, False]
+    joined(admin, two.old, two.new)
+    assert opposes(world, two.new) == [True, True]
+
+
 def test_who_is_let_in_no_longer_is_so_by_neither(world, admin, two):
     """Access and teams, of the dossier that goes on or of a copy; blocks that were set again in a copy, or lifted there."""
     holder, holder_there = two.holders

@@ -201,6 +201,10 @@ def test_numbers_of_former_systems_are_said_by_professionals_and_are_one_persons
     number = new_ins()
     value = patient(new_ins(), age=9)
     value["identifier"].append({"system": "urn:dmp:nis", "value": number})
+    dossier = world.open()
+    more = {**dossier.patient, "identifier": [*dossier.patient["identifier"], {"system": "urn:oid:1.2.250.1.999.7", "value": "4711"}]}
+    answer = world.holder(dossier).put(dossier.path, more)
+    assert (answer.status_code, places(answer)) == (422, ["Patient.identifier"])
     answer = world.representative().run("Patient/$open", patient=value, relatedPerson=related("MTH"))
     assert (answer.status_code, places(answer)) == (422, ["Patient.identifier[1]"])
     assert world.professional().run("Patient/$open", patient=value, evidence="oral").status_code == 201
