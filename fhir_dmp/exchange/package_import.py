@@ -418,7 +418,6 @@ class _Taking:
         """
         kept, context = self.found.policy, self.context
         context.enforcer.ledger.patient = self.patient
-        grants = tuple(Right(**{**msgspec.to_builtins(one), "id": self.ids.get(one.id, one.id)}) for one in kept.grants)
         left = await self._origins()
 
         async def work(transaction) -> None:
@@ -434,7 +433,7 @@ class _Taking:
             asked = f"$import?source={context.actor.host}"
             told = tracing.trace(inside, "import", patient=self.patient, query=asked)
             await transaction.write(context.recorder.changes([told]))
-            said = {"grants": grants, "closed_ms": kept.closed_ms} if self.returns else {}
+            said = {"grants": self._grants(), "closed_ms": kept.closed_ms} if self.returns else {}
             made: Dossier | None = await policy.recompute(inside, self.number, **said, at_ms=inside.now_ms())
             if made is None:
                 raise wrong("it has no Patient")
@@ -462,10 +461,20 @@ class _Taking:
         row = NewRow(key, self.number, "Binary", version, at_ms, 0, (), (), (), (), body, "POST", content=content)
         return Change(indexed(self.store, row, ()), None if current is None else current.version)
 
+    def _grants(self) -> tuple[Right, ...]:
+        return tuple(Right(**{**msgspec.to_builtins(one), "id": self.ids.get(one.id, one.id)}) for one in self.found.policy.grants)
+
     async def _open_again(self) -> None:
-        """A dossier that comes back opens again."""
+        """A dossier that comes back opens again, with the emergency accesses that are open: none survives in a closed one."""
         url = Url("Patient", self.patient, ("$reactivate",), (), False)
         await closing.run(self.context, url, Given((("reason", "transfer"),)), "reactivate", closing.OPENING)
+        if self.found.policy.grants:
+            await self.store.transact(
+                lambda transaction: policy.recompute(
+                    self.context.inside(transaction), self.number, grants=self._grants(), at_ms=self.context.now_ms()
+                ),
+                claims=[rights_of(self.vault, self.number)],
+            )
 
 
 def _gone(stored: Dossier, found: _Read) -> bool:
