@@ -49,7 +49,7 @@ SETTINGS = (
     Setting("message_signers", None, Path, "JSON file of whose seals on messages are trusted: signer, jwks, algorithms, organizations"),
     Setting("message_seal_required", (), tuple, "kinds of senders whose messages must be sealed, e.g. structure,host"),
     Setting("authorities", None, Path, "folder of certificates (PEM) of the authorities that authors' signatures are verified against"),
-    Setting("base_url", "", str, "address clients use, e.g. https://dmp.example.org/fhir; empty: host and port; in a sandbox as asked"),
+    Setting("base_url", "", str, "address clients use, e.g. https://dmp.example.org/fhir; empty: host and port"),
     Setting("cors_origins", (), tuple, "web origins that may call from a browser, or *; empty: none"),
     Setting("log_level", "info", str, "debug, info (one line a request), warning or error"),
     Setting("max_body_bytes", 64 * MIB, int, "largest request body, also once decompressed", 1024, 1024 * MIB),
