@@ -30,7 +30,8 @@ from fhir_dmp.interactions.prepare import check, stamp
 from fhir_dmp.settings import Settings
 from fhir_dmp.store import bare
 from fhir_dmp.store.embedded import Embedded
-from fhir_dmp.store.resources import Store, Transaction
+from fhir_dmp.store.resources import Store
+from fhir_dmp.store.transaction import Transaction
 
 NAME = "import"
 TARGET = 0.25

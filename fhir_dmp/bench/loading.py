@@ -27,7 +27,8 @@ from fhir_dmp.interactions.prepare import check, stamp
 from fhir_dmp.settings import Settings
 from fhir_dmp.store.embedded import Embedded
 from fhir_dmp.store.format import FORMAT
-from fhir_dmp.store.resources import Store, Transaction, wall_clock_ms
+from fhir_dmp.store.resources import Store, wall_clock_ms
+from fhir_dmp.store.transaction import Transaction
 
 # With their documents, the rows of one batch of the store.
 PATIENTS_AT_ONCE = 125

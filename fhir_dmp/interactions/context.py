@@ -19,8 +19,9 @@ from fhir_dmp.settings import Settings
 from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import Message
 from fhir_dmp.store.reading import Reader
-from fhir_dmp.store.resources import Store, Transaction
+from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Content
+from fhir_dmp.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from fhir_dmp.interactions.enforcement import Enforcer

@@ -13,8 +13,9 @@ from bson import Binary
 from fhir_dmp.store.acts import LEFT
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import translated
-from fhir_dmp.store.resources import Store, Transaction
+from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Change
+from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import COMMON, dossier_in, dossier_row
 
 # For so long others may still write traces under a key they read before.

@@ -22,8 +22,9 @@ from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import Conflict, translated, unavailable
 from fhir_dmp.store.joining import rights_of
-from fhir_dmp.store.resources import GROUP_WRITES, Store, Transaction, nothing_stored
+from fhir_dmp.store.resources import GROUP_WRITES, Store, nothing_stored
 from fhir_dmp.store.rows import OPTIONS, Change
+from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import Vault, dossier_in
 from fhir_dmp.store.writing import NOTHING, Prepared, apply, changed, claim
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from bson import Binary
 
 from fhir_dmp.store.failures import translated
-from fhir_dmp.store.resources import Store, Transaction
+from fhir_dmp.store.resources import Store
+from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import dossier_row, seal, unseal
 
 COLLECTION = "host.reviews"
