@@ -15,7 +15,8 @@ from fhir_dmp.consent.dossier import Dossier, pack, unpack
 from fhir_dmp.store.vault import dossier_row, seal, unseal
 
 FIELD = "p"
-_KEPT = 20_000
+# Two kilobytes each: a worker is to stay below 300 MB.
+_KEPT = 8_192
 _opened: OrderedDict[bytes, Dossier] = OrderedDict()
 
 
