@@ -111,7 +111,7 @@ async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: 
             await writing.write(inside, [(stamped.change, id)], kind=kind)
         else:
             await transaction.write(tracing.of_act(inside, kind, after, id, met.patient))
-        ledger.acts = {**ledger.acts, kind: frozenset(keys)}
+        ledger.acts = {**ledger.acts, kind: ledger.acts.get(kind, frozenset()) | frozenset(keys)}
 
     if context.transaction is not None:
         await work(context.transaction)

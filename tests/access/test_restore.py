@@ -1,8 +1,10 @@
 """I9: a backup, then acts that protect, the loss of the database, a restore: everything that was protected is protected."""
 
+import base64
 import shutil
 
 from tests.access.world import VISIBILITY, World, listed, refused
+from tests.interactions.making import bundle, dumped, entry
 from tests.serving import here, serving
 
 SMALL = {"FHIR_DMP_MONGOD_CACHE_GB": "0.25"}
@@ -13,6 +15,13 @@ WITHDRAW = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
 
 def ids(by, dossier) -> set[str]:
     return {one["id"] for one in listed(by, dossier, "DocumentReference") if one["resourceType"] == "DocumentReference"}
+
+
+def patching(document: dict, operations: list) -> dict:
+    """An entry of a transaction."""
+    data = base64.b64encode(dumped(operations)).decode()
+    value = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": data}
+    return entry("PATCH", f"DocumentReference/{document['id']}", value)
 
 
 def labels(by, document: dict) -> set[str]:
@@ -31,14 +40,16 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
         holder = world.holder(dossier)
         for one in (bob, carl):
             world.consent(dossier, "access", one)
-        masked, plain, wrong = (world.deposit(dossier, anna) for _ in range(3))
-        both = {masked["id"], plain["id"]}
+        masked, second, third, plain, wrong = (world.deposit(dossier, anna) for _ in range(5))
+        together = {second["id"], third["id"]}
+        both = {masked["id"], plain["id"], *together}
         assert ids(bob, dossier) == ids(carl, dossier) == ids(samu, dossier) == {*both, wrong["id"]}
 
         code, said = here("backup", tmp_path / "backup", "--data", server.data, environment=SMALL)
         assert code == 0 and said.splitlines()[-1] == str(tmp_path / "backup"), said
 
         assert holder.patch(f"DocumentReference/{masked['id']}", MASK).status_code == 200
+        assert holder.post("", bundle("transaction", *(patching(one, MASK) for one in (second, third)))).status_code == 200
         assert anna.patch(f"DocumentReference/{wrong['id']}", WITHDRAW).status_code == 200
         world.consent(dossier, "block", carl)
         world.consent(dossier, "emergency-regulation", permit=False)
@@ -56,7 +67,8 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
         for asker in (anna, bob, carl, samu, holder):
             asker.server, asker.base = again, again.fhir
         assert ids(bob, dossier) == {plain["id"]}
-        assert bob.get(f"DocumentReference/{masked['id']}").status_code == 404
+        for id in (masked["id"], *together):
+            assert bob.get(f"DocumentReference/{id}").status_code == 404
         assert bob.get(f"DocumentReference/{wrong['id']}").status_code == 404
         assert bob.get(wrong["content"][0]["attachment"]["url"]).status_code == 404
         for asker in (carl, samu):
