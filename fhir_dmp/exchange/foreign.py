@@ -129,9 +129,8 @@ class Foreign:
         """The receipt of a Patient who is found here, and his address; Kept when somebody must say who it is."""
         asked = json.parse(unit.body)
         keys = tuple(dict.fromkeys((*unit.keys, *map(self.hashing.name, patient_names(asked)))))
-        if line is not None and line.key:
-            row = await self.context.store.load(line.key)
-        else:
+        row = await self.context.store.load(line.key) if line is not None and line.key else None
+        if row is None or row.erased:
             rows, found = await self._by_numbers(asked)
             if found is None or found.place is None:
                 rows, goes_on = await self._alike(asked)

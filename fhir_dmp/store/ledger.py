@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from bson import ObjectId
+from pymongo import DeleteOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
@@ -25,7 +26,7 @@ from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.resources import GROUP_WRITES, Store, nothing_stored
 from fhir_dmp.store.rows import OPTIONS, Change
 from fhir_dmp.store.transaction import Transaction
-from fhir_dmp.store.vault import Vault, dossier_in
+from fhir_dmp.store.vault import COMMON, Vault, dossier_in, dossier_row
 from fhir_dmp.store.writing import NOTHING, Prepared, apply, changed, claim
 
 T = TypeVar("T")
@@ -186,7 +187,23 @@ class Ledger:
 
     @translated
     async def _known_together(self, asked: Sequence[Sequence[bytes]]) -> list[dict[bytes, Line]]:
-        return [await self._known([name for names in asked for name in names], None)] * len(asked)
+        lines = await self._known([name for names in asked for name in names], None)
+        return [await self._left(lines) if lines else lines] * len(asked)
+
+    async def _left(self, lines: dict[bytes, Line]) -> dict[bytes, Line]:
+        """Lines without those of dossiers that were destroyed, which are removed: what comes again is new."""
+        rows = {dossier_row(dossier) for line in lines.values() if line.key and (dossier := dossier_in(line.key)) != COMMON}
+        if not rows:
+            return lines
+        command = {"find": "resources", "filter": {"_id": {"$in": sorted(rows)}, "e": {"$exists": True}}, "projection": {"_id": 1}}
+        erased = {dossier_in(found["_id"]) for found in await self._connection.read({**command, "batchSize": len(rows) + 1})}
+        gone = {name: line.key for name, line in lines.items() if line.key and dossier_in(line.key) in erased}
+        if not gone:
+            return lines
+        # By its row too: another import may have brought it anew meanwhile.
+        removed = [DeleteOne({"_id": name, "k": key}) for name, key in gone.items()]
+        await repeated(lambda: self._lines.bulk_write(removed, ordered=False))
+        return {name: line for name, line in lines.items() if name not in gone}
 
     @translated
     async def joined(self, dossiers: Iterable[int]) -> list[tuple[str, bytes]]:
@@ -349,8 +366,8 @@ def _line(document: dict[str, Any], every: Mapping[bytes, dict[str, Any]]) -> Li
 
 
 def _parts(one: dict[str, Any], every: Mapping[bytes, dict[str, Any]]) -> tuple[Part, ...]:
-    if "n" in one:
-        one = next(each for each in every[one["n"]]["e"] if each["w"] == one["w"])
+    if "n" in one:  # the first name is not there any more when its dossier was destroyed
+        one = next((each for each in every.get(one["n"], {}).get("e", ()) if each["w"] == one["w"]), {})
     return tuple(Part(*part) for part in one.get("c", ()))
 
 
