@@ -18,7 +18,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.identity import secrets, senders
-from fhir_dmp.interactions import access_sheet_form, enforcement, login_sessions, opening, read, sets
+from fhir_dmp.interactions import access_sheet_form, enforcement, login_sessions, merged, opening, read, sets
 from fhir_dmp.interactions.access_sheet_form import Sheet
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_plan import Compartment, inside
@@ -61,7 +61,9 @@ async def may_issue(context: Context, patient_id: str) -> bool:
     met = await enforcement.of_patient(context, patient_id)
     if met.policy is not None and context.actor.kind in ("professional", "structure"):
         names = frozenset({met.request.person, met.request.organization} - {""})
-        met.request = replace(met.request, opener=await opening.opened_by(context, met.number, names))
+        opened = await opening.opened_by(context, met.number, names)
+        # He opened one of the two that were joined, and would have what is in both.
+        met.request = replace(met.request, opener=opened and not await merged.sources(context.reads, met.number))
     return enforcement.settle(met.decide("access-sheet")).rule == "opener"
 
 

@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Collection, Container, Iterable, Mapp
 from typing import Any
 
 from fhir_dmp.consent import joining
-from fhir_dmp.consent.predicate import hashed
+from fhir_dmp.consent.predicate import LET_IN, hashed
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.interactions import origins, seal_reading
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.enforcement import CARRIERS, TRACE
+from fhir_dmp.interactions.facts import listed
 from fhir_dmp.interactions.merged import Renaming
 from fhir_dmp.interactions.origins import Homes, translated
 from fhir_dmp.interactions.reindex import indexed
@@ -133,7 +135,7 @@ async def stage(context: Context, ids: Renaming, at_ms: int) -> None:
     refused = frozenset(ids.get(id) for id in joining.taken_back(json.parse(row.body) for row in said))
     current: list[Taken] = []
     old: list[NewRow] = []
-    async for one, row in Copying(context, ids, addresses).copies(chosen, known):
+    async for one, row in Copying(context, ids, addresses).copies(chosen, known, let_in_by_own(chosen)):
         renewed = _renewed(context, ids, at_ms, one, row, refused)
         if renewed is not None:
             old.append(row)
@@ -146,6 +148,27 @@ async def stage(context: Context, ids: Renaming, at_ms: int) -> None:
             await takeover.put(store, current, old, staged=True)
             current, old = [], []
     await takeover.put(store, current, old, staged=True)
+
+
+def let_in_by_own(chosen: Sequence[Version]) -> dict[bytes, Any]:
+    """Facts of traces of whom nothing but several documents of his own let in, by key: told as soon as one of these is seen.
+
+    Where they go there may be others of his, which had not let him in here.
+    """
+    current = [one.row for one in chosen if one.current and not one.row.deleted]
+    documents = [row for row in current if row.type in CARRIERS]
+    found = {}
+    for row in current:
+        told = row.visible
+        if row.type != TRACE or not isinstance(told, Mapping) or told.get("rt") or LET_IN not in told:
+            continue
+        own = {one["rt"]: one for each in documents for one in listed(each) if told[LET_IN] in one["au"] and one["fd"] <= row.updated_ms}
+        if own:
+            plain = {name: value for name, value in told.items() if name != LET_IN}
+            found[row.key] = [
+                {**plain, "lb": plain["lb"] | one["lb"], **{name: one[name] for name in ("fd", "rl", "rt")}} for one in own.values()
+            ]
+    return found
 
 
 async def versions_of(context: Context, dossier: int) -> list[Version]:

@@ -7,7 +7,7 @@ import pytest
 
 from fhir_dmp.audit import chain
 from tests.access.test_review_queue import queued
-from tests.access.world import INS, NURSE, VISIBILITY, care_team, category, document, patient, related
+from tests.access.world import INS, NURSE, VISIBILITY, care_team, category, document, patient, refused, related
 
 
 @pytest.fixture(scope="module")
@@ -447,6 +447,35 @@ def test_who_asks_for_the_old_number_finds_the_dossier_that_goes_on(world, admin
     assert world.holder(two.old.ins).get(f"DocumentReference?patient={two.new.id}").status_code == 200
     again = world.professional().run("Patient/$open", patient=patient(two.old.ins), evidence="oral", relatedPerson=[related("MTH")])
     assert again.status_code == 409
+
+
+def test_whom_nothing_but_what_was_withdrawn_had_let_in_is_not_told_of_by_what_he_has_elsewhere(world, admin, two):
+    eve = world.professional()
+    gone = [world.deposit(two.old, eve, description="retiré") for _ in range(2)]
+    world.deposit(two.new, eve, description="visible")
+    assert titles(eve, two.old) == ["retiré"] * 2
+    for one in gone:
+        assert (
+            eve.patch(f"DocumentReference/{one['id']}", [{"op": "replace", "path": "/status", "value": "entered-in-error"}]).status_code
+            == 200
+        )
+    joined(admin, two.old, two.new)
+
+    def told(asker):
+        return {one["subtype"][0]["code"] for one in listed(asker, two.new, "AuditEvent") if eve.rpps in str(one)}
+
+    assert told(two.bruno) == {"create"} and "search" in "".join(told(two.holders[1]))
+
+
+def test_who_opened_one_of_the_two_is_handed_no_sheet_of_both(world, admin):
+    """He would log in as the holder of what he did not open."""
+    openers = world.structure(), world.professional()
+    old, new = (world.open(by=one) for one in openers)
+    joined(admin, old, new)
+    assert all(refused(one.run(f"{dossier.path}/$access-sheet")) for one in openers for dossier in (old, new))
+    joined(admin, old, new, "$unmerge")
+    assert [openers[0].run(f"{one.path}/$access-sheet").status_code for one in (old, new)] == [200, 403]
+    assert [openers[1].run(f"{one.path}/$access-sheet").status_code for one in (old, new)] == [403, 200]
 
 
 def test_what_was_joined_leaves_with_the_dossier_that_goes_on(world, admin, two):

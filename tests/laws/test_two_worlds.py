@@ -21,7 +21,7 @@ from tests.worlds.purging import hidden_from
 # as a night has time for.
 QUESTIONS, AT_LENGTH = 16, 48
 # How a deposit is done with its list, a document withdrawn, and deposited hidden from its patient: see Play.
-SUBMISSION, WITHDRAWAL, INVISIBLE = 8, 6, 6
+SUBMISSION, WITHDRAWAL, MASKED, INVISIBLE = 8, 6, 4, 6
 
 
 @pytest.fixture(scope="module")
@@ -87,5 +87,49 @@ def test_whom_nothing_but_what_is_hidden_lets_in_is_in_no_trace(runner, worlds, 
     deeds = [*gone, *searches, *withdrawn[:1], *searches[:1], *withdrawn[1:]]
     play = runner.run(worlds.compare(Story(False, deeds, asker), 0, 1))
     assert hidden_from(play) == set(range(len(gone)))
+    journal = runner.run(worlds.ask(play, Call("GET", f"AuditEvent?patient={play.patient}&_count=100", play.asker.token), 0))
+    assert journal.status == 200 and journal.value()["total"] > 0
+
+
+# In the second dossier: one document that all see, one that is masked, one that waits for its patient; replaced, read and looked for.
+BESIDE = [
+    Deed("deposit", "consented", 4, SUBMISSION),
+    Deed("second", "time", 0, 0),
+    *(Deed("deposit", "hospital", 4, SUBMISSION + how, True) for how in (0, MASKED, INVISIBLE)),
+    *(Deed("replace", "hospital", on, 1, True) for on in (1, 2)),
+    *(Deed("read", by, on, 0, True) for by in ("elsewhere", "team") for on in range(5)),
+    *(Deed("search", by, 0, how, True) for by in ("elsewhere", "holder") for how in (0, 4)),
+]
+MEANWHILE = [
+    *(Deed("read", "traitant", on, 0) for on in range(5)),
+    Deed("replace", "hospital", 2, 0),
+    Deed("rule", "holder", 2, 0),
+    Deed("search", "traitant", 0, 4),
+]
+
+
+@pytest.mark.parametrize("parted", [False, True])
+@pytest.mark.parametrize(("asker", "hidden"), [("team", {2}), ("holder", {3}), ("other", {3}), ("mandataire", {0, 1, 2, 3})])
+def test_what_is_hidden_in_a_dossier_that_is_joined_is_so_in_the_one_that_goes_on(runner, worlds, histories, asker, hidden, parted):
+    deeds = [*BESIDE, Deed("merge", "admin", 0, 0), *MEANWHILE, Deed("read", asker, 0, 0)]
+    deeds += [Deed("unmerge", "admin", 0, 0)] * parted
+    play = runner.run(worlds.compare(Story(False, deeds, asker, True), histories(16, None), 1))
+    assert hidden_from(play) == hidden and [one.former != "" for one in play.documents].count(True) > 4
+
+
+@pytest.mark.parametrize("asker", ["traitant", "holder"])
+def test_whom_nothing_but_what_is_hidden_let_in_before_two_were_joined_is_in_no_trace(runner, worlds, asker):
+    """What he has in the dossier that goes on had not let him into the other one."""
+    how = INVISIBLE if asker == "holder" else 0
+    deeds = [
+        Deed("deposit", "hospital", 4, 0),
+        Deed("second", "time", 0, 0),
+        *[Deed("deposit", "hospital", 4, how, True)] * 2,
+        *(Deed("search", "hospital", 0, each, True) for each in range(6)),
+        *(Deed("label", "holder", on, WITHDRAWAL, True) for on in range(2) if asker == "traitant"),
+        Deed("merge", "admin", 0, 0),
+    ]
+    play = runner.run(worlds.compare(Story(False, deeds, asker), 0, 1))
+    assert hidden_from(play) == {1, 2}
     journal = runner.run(worlds.ask(play, Call("GET", f"AuditEvent?patient={play.patient}&_count=100", play.asker.token), 0))
     assert journal.status == 200 and journal.value()["total"] > 0

@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterator
 
 from tests.access import world as making
-from tests.worlds import people
+from tests.worlds import joining, opening, people, sessions
 from tests.worlds.histories import Document, Play
 from tests.worlds.hosting import Call
+from tests.worlds.opening import Dossier
 
 PATCH = {"content-type": "application/json-patch+json"}
 NOBODY = "a" * 26
@@ -96,17 +97,20 @@ CRITERIA = (
 
 def calls(play: Play) -> Iterator[Call]:
     """What is asked in both worlds, in order; what may change something comes last."""
-    asker, patient = play.asker, play.patient
-    asked = Asked(asker.token)
-    yield from _of_dossier(asked, play)
+    asked = Asked(play.asker.token)
+    for dossier in play.dossiers:
+        yield from _of_dossier(asked, play, dossier)
     for one in _chosen(play):
-        yield from _of_document(asked, patient, one)
+        yield from _of_document(asked, one.home.living.id, one)
     for address in (f"DocumentReference/{NOBODY}", f"Binary/{NOBODY}", f"List/{NOBODY}"):
         yield asked.get(address)
+    yield from opening.questions(asked, play)
+    yield from joining.questions(asked, play)
     yield from _bundles(asked, play)
     for one in _chosen(play):
         yield from _changes(asked, play, one)
     yield from _writes(asked, play)
+    yield from sessions.questions(asked, play)
 
 
 def _chosen(play: Play) -> list[Document]:
@@ -132,14 +136,14 @@ class Asked:
         return self.send("POST", path, text.replace(" ", "%20").encode(), content_type="application/x-www-form-urlencoded")
 
 
-def _of_dossier(asked: Asked, play: Play) -> Iterator[Call]:
-    patient = play.patient
+def _of_dossier(asked: Asked, play: Play, dossier: Dossier) -> Iterator[Call]:
+    patient, ins = dossier.id, dossier.ins
     for criteria in CRITERIA:
         yield asked.get(f"DocumentReference?patient={patient}{criteria}")
     for path in (
         f"Patient/{patient}",
         f"Patient/{patient}/_history",
-        f"Patient?identifier={making.INS}|{play.ins}",
+        f"Patient?identifier={making.INS}|{ins}",
         f"Patient?_id={patient}",
         f"Patient?_id={patient}&_has:DocumentReference:patient:type={people.REPORT}",
         f"Patient?_id={patient}&_has:DocumentReference:patient:description:contains=compte",
@@ -159,7 +163,7 @@ def _of_dossier(asked: Asked, play: Play) -> Iterator[Call]:
         f"?patient={patient}",
         f"?_type=DocumentReference,List&patient={patient}",
         "?_lastUpdated=gt2020-01-01",
-        f"DocumentReference?patient.identifier={making.INS}|{play.ins}",
+        f"DocumentReference?patient.identifier={making.INS}|{ins}",
         f"DocumentReference?subject=Patient/{patient}&_total=accurate",
         f"DocumentReference?subject:Patient.name=QUATREMERE&patient={patient}",
         f"DocumentReference?patient=Patient/{patient},Patient/{NOBODY}",
@@ -236,7 +240,7 @@ def _of_dossier(asked: Asked, play: Play) -> Iterator[Call]:
     for about in ("team", "hospital", "nurse"):
         identifier = {"system": making.RPPS, "value": play.cast[about].rpps}
         yield asked.send("POST", f"Patient/{patient}/$explain-access", making.parameters(professional=identifier))
-    match = {"resourceType": "Patient", "identifier": [{"system": making.INS, "value": play.ins}]}
+    match = {"resourceType": "Patient", "identifier": [{"system": making.INS, "value": ins}]}
     yield asked.send("POST", "Patient/$match", making.parameters(resource=match))
 
 
@@ -305,9 +309,10 @@ def _of_document(asked: Asked, patient: str, one: Document) -> Iterator[Call]:
 
 
 def _bundles(asked: Asked, play: Play) -> Iterator[Call]:
-    paths = [f"DocumentReference?patient={play.patient}&_total=accurate", f"Patient/{play.patient}"]
+    paths = [f"{there}{one.id}" for one in play.dossiers for there in ("DocumentReference?_total=accurate&patient=", "Patient/")]
     for one in _chosen(play):
-        paths += [one.address, f"Binary/{one.binary}", f"{one.address}/_history", f"DocumentReference?patient={play.patient}&_id={one.id}"]
+        here = f"DocumentReference?patient={one.home.living.id}&_id={one.id}"
+        paths += [one.address, f"Binary/{one.binary}", f"{one.address}/_history", here]
     entries = [{"request": {"method": "GET", "url": path}} for path in paths]
     for kind in ("batch", "transaction"):
         yield asked.send("POST", "", {"resourceType": "Bundle", "type": kind, "entry": entries})
@@ -315,8 +320,9 @@ def _bundles(asked: Asked, play: Play) -> Iterator[Call]:
 
 def _changes(asked: Asked, play: Play, one: Document) -> Iterator[Call]:
     """Attempts to change a document, none of which succeeds on one that is seen without telling so."""
-    address, version, here = one.address, one.versions[0], f"patient={play.patient}"
-    sent = json.loads(people.dumped(people.document(play.patient, play.cast["hospital"], one.type, 1, at=play.at)))
+    patient = one.home.living.id
+    address, version, here = one.address, one.versions[0], f"patient={patient}"
+    sent = json.loads(people.dumped(people.document(patient, play.cast["hospital"], one.type, 1, at=play.at)))
     label = {"coding": [{"system": people.VISIBILITY, "code": "MASQUE_PS"}]}
     adding = people.dumped([{"op": "add", "path": "/securityLabel/-", "value": label}])
     fail = people.dumped([{"op": "test", "path": "/status", "value": "nonsense"}])
@@ -357,39 +363,36 @@ def _changes(asked: Asked, play: Play, one: Document) -> Iterator[Call]:
 
 def _writes(asked: Asked, play: Play) -> Iterator[Call]:
     """Deposits that meet what is stored: by identifier, by reference, as a predecessor; and what is seen afterwards."""
-    by, here = play.asker, f"patient={play.patient}"
+    patient = play.dossiers[0].living.id
+    by, here = play.asker, f"patient={patient}"
     for number, one in enumerate(_chosen(play)[:3]):
-        value = people.document(play.patient, by, one.type, 900_000_000 + number, at=play.at)
+        value = people.document(patient, by, one.type, 900_000_000 + number, at=play.at)
         yield asked.send("POST", "DocumentReference", value, if_none_exist=f"{here}&identifier={one.master}")
         yield asked.send("POST", "DocumentReference", {**value, "masterIdentifier": {"system": "urn:ietf:rfc:3986", "value": one.master}})
         for code in ("appends", "replaces"):
             related = [{"code": code, "target": {"reference": one.address}}]
             yield asked.send("POST", "DocumentReference", {**value, "relatesTo": related})
         yield asked.send("POST", "DocumentReference", {**value, "context": {"related": [{"reference": f"Binary/{one.binary}"}]}})
-        bundle = people.submission(play.patient, by, 900_000_100 + number, value, (one.address,))
+        bundle = people.submission(patient, by, 900_000_100 + number, value, (one.address,))
         yield asked.send("POST", "", bundle)
-        conditional = people.submission(
-            play.patient, by, 900_000_200 + number, value, (f"DocumentReference?{here}&identifier={one.master}",)
-        )
+        conditional = people.submission(patient, by, 900_000_200 + number, value, (f"DocumentReference?{here}&identifier={one.master}",))
         yield asked.send("POST", "", conditional)
-        mask = making.consent(_Subject(play.patient), "mask", data=[{"meaning": "instance", "reference": {"reference": one.address}}])
+        mask = making.consent(_Subject(patient), "mask", data=[{"meaning": "instance", "reference": {"reference": one.address}}])
         yield asked.send("POST", "Consent", mask)
-    value = people.document(play.patient, by, people.REPORT, 900_000_900, at=play.at)
+    value = people.document(patient, by, people.REPORT, 900_000_900, at=play.at)
     yield asked.send("POST", "DocumentReference", value)
     yield asked.send("POST", "DocumentReference", b"{")
-    yield asked.send(
-        "POST", "DocumentReference", {"resourceType": "DocumentReference", "subject": {"reference": f"Patient/{play.patient}"}}
-    )
-    yield asked.send("POST", f"Patient/{play.patient}/$break-glass", making.parameters(justification=" "))
+    yield asked.send("POST", "DocumentReference", {"resourceType": "DocumentReference", "subject": {"reference": f"Patient/{patient}"}})
+    yield asked.send("POST", f"Patient/{patient}/$break-glass", making.parameters(justification=" "))
     for path in (
         f"DocumentReference?{here}&status=current,superseded",
         f"List?{here}",
         f"AuditEvent?{here}",
-        f"Patient/{play.patient}/$everything",
+        f"Patient/{patient}/$everything",
     ):
         yield asked.get(path)
     # Last of all: whoever breaks the glass sees more than before.
-    yield asked.send("POST", f"Patient/{play.patient}/$break-glass", making.parameters(justification="urgence"))
+    yield asked.send("POST", f"Patient/{patient}/$break-glass", making.parameters(justification="urgence"))
 
 
 class _Subject:

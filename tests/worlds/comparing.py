@@ -17,7 +17,7 @@ MOST_PAGES = 6
 TRIES, UNAVAILABLE = 3, 503
 READING = ("read", "search")
 # Acts of which the end of the request is told.
-WORDY = ("label", "rule", "consent", "status")
+WORDY = ("label", "rule", "consent", "status", "team", "person", "declare", "join", "life")
 _runs = itertools.count(1)
 # Different in every run of the tests: the hosts keep what earlier histories left.
 _RUN = os.urandom(6).hex()
@@ -79,7 +79,8 @@ class Worlds:
         for step in left:
             self.other.moment(step.seed, step.at_ms)
             # Whom nothing but what is hidden let in read what is hidden.
-            if step.kind in READING and step.done and not play.is_asker(step.by) and not await admitted(self.other, play, step.by):
+            reads = step.kind in READING and step.done and not play.is_asker(step.by)
+            if reads and not await admitted(self.other, play.cast[step.by], step.dossier.id):
                 self.gone += 1
                 continue
             reply = await self.other.send(step.call)
@@ -129,7 +130,8 @@ def apart(one: bytes, other: bytes) -> str:
 def told(play: Play, left: list) -> str:
     """The history in words; what is gone in the second world is marked."""
     kept = {step.seed for step in left}
-    lines = [f"patient {play.patient}, asker {play.asker.name}, hidden {sorted(purging.hidden_from(play))}"]
+    lines = [f"asker {play.asker.name}, hidden {sorted(purging.hidden_from(play))}"]
+    lines += [f"{one.path} opened by {one.opener}, {'entered' if one in play.entered else 'strange'}" for one in play.dossiers]
     lines += [f"L{one.lineage} {one.address} Binary/{one.binary} List/{one.listed} by {one.by}" for one in play.documents]
     for step in play.steps:
         if step.kind != "setup":

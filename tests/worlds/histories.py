@@ -6,18 +6,25 @@ access-rules 6, the two-world test.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from hashlib import blake2b
 
 from hypothesis import strategies
 
 from fhir_dmp.consent.asking import asking
 from fhir_dmp.consent.decide import Decision
-from fhir_dmp.interactions import enforcement, read
+from fhir_dmp.errors import FhirError
+from fhir_dmp.interactions import enforcement, read, search_access
 from fhir_dmp.interactions.context import Context
 from tests.access import world as making
-from tests.worlds import people
+from tests.worlds import joining, life, opening, people, rights, sessions
+from tests.worlds.deeds import Deed, Story, drawn
 from tests.worlds.hosting import BASE, Call, Host, Reply
-from tests.worlds.people import Person
+from tests.worlds.joining import Joining
+from tests.worlds.life import Life
+from tests.worlds.opening import HOLDER_THERE, Dossier, Opening
+from tests.worlds.people import HOLDERS, Person
+from tests.worlds.rights import Rights
+from tests.worlds.sessions import SESSION, Sessions
 
 WRITERS = ("hospital", "elsewhere", "team", "nurse", "consented", "colleague", "traitant", "emergency", "secret", "holder", "structure")
 READERS = ("traitant", "team", "nurse", "consented", "colleague", "hospital", "elsewhere", "emergency", "samu", "holder", "parent")
@@ -28,58 +35,75 @@ SUBJECTS = ("consented", "colleague", "team", "nurse", "unrelated", "emergency",
 CATEGORIES = ("access", "block", "administrator", "emergency-regulation", "emergency-break-glass", "emergency-masked", "reimbursement")
 AT_FIRST = {"access": ("consented", "colleague"), "team": ("team", "nurse")}
 
-
-class Deed(NamedTuple):
-    """One act as it is drawn. on: which of the documents or persons there are. how: which variant."""
-
-    kind: str
-    by: str
-    on: int
-    how: int
+Drawn = strategies.SearchStrategy
 
 
-class Story(NamedTuple):
-    """A history: of whom, what happens, and who asks at the end. sealed: what is written is sealed; then no document refers to another."""
+def _plain(there: Drawn) -> list[Drawn[Deed]]:
+    """Documents, labels, Consents, and who reads. there: whether in the second dossier."""
+    return [
+        drawn("deposit", WRITERS, 24, there),
+        drawn("replace", WRITERS, 4, there),
+        drawn("label", ("holder", "parent", "traitant", "hospital", "secret"), 10, there),
+        drawn("label", ("holder", "parent"), 2, there),
+        drawn("rule", ("holder", "parent"), 4, there),
+        drawn("consent", ("holder", "parent", "mandataire"), len(CATEGORIES) * 2, there),
+        drawn("revoke", ("holder", "parent"), 1),
+        drawn("break", ("emergency", "unrelated"), 1, there),
+        drawn("read", READERS, 6, there),
+        drawn("search", READERS, 6, there),
+        drawn("wait", ("time",), len(WAITS)),
+    ]
 
-    minor: bool
-    deeds: list[Deed]
-    asker: str
-    sealed: bool = False
+
+HERE, EITHER = strategies.just(False), strategies.booleans()
+DEPOSIT, LABEL = drawn("deposit", WRITERS, 24), drawn("label", HOLDERS, 2)
+IN_BOTH = (opening.second, drawn("deposit", WRITERS, 24, strategies.just(True)), drawn("label", HOLDERS, 2, strategies.just(True)))
 
 
-def _deed(kind: str, by: tuple[str, ...], variants: int) -> strategies.SearchStrategy:
-    return strategies.builds(
-        Deed, strategies.just(kind), strategies.sampled_from(by), strategies.integers(0, 4), strategies.integers(0, variants - 1)
+def _told(most: int, *begun: Drawn, more: list[Drawn] = (), there: Drawn = HERE) -> Drawn[list[Deed]]:
+    """A history that begins with one of each of these; what follows is drawn from what is always done and from `more`."""
+    # What nobody deposited cannot be hidden.
+    beginning = strategies.tuples(DEPOSIT, DEPOSIT, LABEL, *begun)
+    rest = strategies.lists(strategies.one_of(*_plain(there), *more), min_size=1, max_size=most)
+    return strategies.tuples(beginning, rest).map(lambda parts: [*parts[0], *parts[1]])
+
+
+def chapters(most: int) -> tuple[Drawn[list[Deed]], ...]:
+    """What histories are about; half of them about documents alone."""
+    lists = strategies.lists
+    joined = strategies.tuples(
+        _told(most // 2, *IN_BOTH, there=EITHER),
+        joining.merge,
+        lists(strategies.one_of(*_plain(EITHER), rights.edit, life.life), max_size=most // 3),
+        strategies.one_of(joining.merge, joining.unmerge),
+        lists(strategies.one_of(*_plain(EITHER)), max_size=most // 3),
+    ).map(lambda parts: [*parts[0], parts[1], *parts[2], parts[3], *parts[4]])
+    plain = _told(most)
+    return (
+        plain,
+        plain,
+        plain,
+        plain,
+        joined,
+        _told(most, *IN_BOTH, more=[opening.attempt, opening.attempt], there=EITHER),
+        _told(most, more=[rights.edit, rights.edit, rights.team, rights.person, rights.declare, rights.attest, life.life]),
+        _told(most, sessions.sheet, sessions.login, more=[sessions.sheet, sessions.login, drawn("search", (SESSION,), 6), life.life]),
     )
 
 
 def stories(most: int = 14) -> strategies.SearchStrategy[Story]:
     """Histories of at most so many acts after the opening."""
-    deposit = _deed("deposit", WRITERS, 24)
-    label = _deed("label", ("holder", "parent"), 2)
-    deed = strategies.one_of(
-        deposit,
-        _deed("replace", WRITERS, 4),
-        _deed("label", ("holder", "parent", "traitant", "hospital", "secret"), 10),
-        label,
-        _deed("rule", ("holder", "parent"), 4),
-        _deed("consent", ("holder", "parent", "mandataire"), len(CATEGORIES) * 2),
-        _deed("revoke", ("holder", "parent"), 1),
-        _deed("break", ("emergency", "unrelated"), 1),
-        _deed("read", READERS, 6),
-        _deed("search", READERS, 6),
-        _deed("wait", ("time",), len(WAITS)),
-    )
-    # What nobody deposited cannot be hidden.
-    begun = strategies.tuples(deposit, deposit, label)
-    more = strategies.lists(deed, min_size=1, max_size=most)
-    deeds = strategies.tuples(begun, more).map(lambda parts: [*parts[0], *parts[1]])
+    told = chapters(most)
+    deeds = strategies.integers(0, len(told) - 1).flatmap(lambda chapter: told[chapter])
     return strategies.builds(Story, strategies.booleans(), deeds, strategies.sampled_from(people.NAMES), strategies.booleans())
 
 
 @dataclass
 class Document:
-    """A document that was deposited. master, local: its identifiers. versions: of which it was told. related: others it refers to."""
+    """A document that was deposited. master, local: its identifiers. versions: of which it was told. related: others it refers to.
+
+    home: the dossier that its lineage began in. former: its logical id before that was joined, or parted, "" for none.
+    """
 
     id: str
     lineage: int
@@ -89,6 +113,8 @@ class Document:
     binary: str = ""
     listed: str = ""
     versions: list[str] = field(default_factory=list)
+    home: Dossier | None = None
+    former: str = ""
 
     @property
     def address(self) -> str:
@@ -103,7 +129,8 @@ class Document:
 class Step:
     """An act that was played. lineage: of the document that it concerns alone, None when it concerns more. about: names of people.
 
-    leads: lineages that it refers to beside; without: the same request without these references.
+    leads: lineages that it refers to beside; without: the same request without these references. dossier: in which, None before there is
+    one. right: logical id of the Consent that it is about.
     """
 
     by: str
@@ -116,17 +143,19 @@ class Step:
     about: frozenset[str] = frozenset()
     leads: frozenset[int] = frozenset()
     without: Callable[[frozenset[int]], Call] | None = None
-    hidden: frozenset[int] = frozenset()
+    dossier: Dossier | None = None
+    right: str = ""
 
     @property
     def done(self) -> bool:
         return self.reply is not None and self.reply.status < 300
 
 
-class Play:
-    """One history on one host. steps: what was done. documents: what was deposited. consents: id -> who it is about.
+class Play(Opening, Joining, Life, Rights, Sessions):
+    """One history on one host. steps: what was done. documents: what was deposited. consents: each with what its step says of it.
 
-    unseen: lineages of which the asker saw nothing whenever he did something.
+    dossiers: the first one, and what was opened beside. here: the one that is acted in. seen: lineages, and entered: dossiers, that were
+    open to the asker when he did something. sheet: the last one with login codes. team: address of the care team.
     """
 
     def __init__(self, host: Host, cast: dict[str, Person], story: Story, name: str) -> None:
@@ -134,19 +163,50 @@ class Play:
         self.now = host.services.began_ms
         self.steps: list[Step] = []
         self.documents: list[Document] = []
-        self.consents: list[tuple[dict, frozenset[str]]] = []
+        self.consents: list[tuple[dict, dict[str, object]]] = []
         self.lists: list[str] = []
         self.lineages = 0
         self.seen: set[int] = set()
-        self.patient, self.ins = "", ""
+        self.entered: set[Dossier] = set()
+        self.dossiers: list[Dossier] = []
+        self.here: Dossier | None = None
         self.related: dict[str, str] = {}
+        self.team, self.sheet = "", None
 
     async def run(self) -> None:
         """The opening, then every deed."""
         await self.open()
         for number, deed in enumerate(self.story.deeds):
-            await getattr(self, f"_{deed.kind}")(deed, number)
+            if deed.there and len(self.dossiers) < 2:
+                continue
+            self.here = self.dossiers[deed.there].living
+            by = HOLDER_THERE if self.here is not self.dossiers[0] and deed.by in (*HOLDERS, "mandataire") else deed.by
+            await getattr(self, f"_{deed.kind}")(deed._replace(by=by), number)
+        self.here = self.dossiers[0].living
+        if self.story.asker == SESSION:
+            await self.begin_session()
+        await self._looks()
+
+    async def _looks(self) -> None:
+        """What the asker may see now, he may have seen."""
         self.seen |= await self.visible()
+        for one in self.dossiers:
+            if one not in self.entered and await admitted(self.host, self.asker, one.id):
+                self.entered.add(one)
+
+    @property
+    def patient(self) -> str:
+        """Logical id of the first dossier's Patient."""
+        return self.dossiers[0].id
+
+    @property
+    def ins(self) -> str:
+        return self.dossiers[0].ins
+
+    def number(self, which: int) -> str:
+        """An INS of this history alone."""
+        digest = blake2b(f"{self.name} {which}".encode(), digest_size=8).digest()
+        return f"2{int.from_bytes(digest) % 10**12:012d}89"
 
     @property
     def at(self) -> str:
@@ -159,13 +219,19 @@ class Play:
         return {"start": (begins - timedelta(days=1)).date().isoformat(), "end": (begins + timedelta(days=360)).date().isoformat()}
 
     @property
+    def month(self) -> dict:
+        """From a day before the beginning, for a month."""
+        begins = datetime.fromtimestamp(self.host.services.began_ms / 1000, UTC)
+        return {"start": self.period["start"], "end": (begins + timedelta(days=30)).date().isoformat()}
+
+    @property
     def asker(self) -> Person:
         return self.cast.get(self.story.asker) or self.cast["unrelated"]
 
     def same(self, one: str, other: str) -> bool:
-        """Whether two names of the cast are one person: a minor's secret session is one of somebody who has others."""
+        """Whether two names of the cast are one person: in a secret session or one that a login began, he is who he is in others."""
         first, second = self.cast[one], self.cast[other]
-        return first.token == second.token or (first.rpps != "" and first.rpps == second.rpps)
+        return (first.of or first.name) == (second.of or second.name) or (first.rpps != "" and first.rpps == second.rpps)
 
     def is_asker(self, name: str) -> bool:
         return self.same(name, self.asker.name)
@@ -175,16 +241,18 @@ class Play:
         return "parent" if self.story.minor else "holder"
 
     def document(self, on: int) -> Document | None:
-        return self.documents[on % len(self.documents)] if self.documents else None
+        """One of those that are in the dossier that is acted in."""
+        found = [one for one in self.documents if one.home.living is self.here]
+        return found[on % len(found)] if found else None
 
     # ---- doing
 
     async def act(self, by: str, kind: str, call: Call, **about: object) -> Reply:
         """Send a request as one step of the history."""
-        if self.patient and self.is_asker(by):
-            self.seen |= await self.visible()
+        if self.dossiers and self.is_asker(by):
+            await self._looks()
         self.now += MINUTE
-        step = Step(by, kind, call, self.now, f"{self.name} {len(self.steps)}".encode(), **about)
+        step = Step(by, kind, call, self.now, f"{self.name} {len(self.steps)}".encode(), dossier=self.here, **about)
         self.host.moment(step.seed, step.at_ms)
         step.reply = await self.host.send(call)
         self.steps.append(step)
@@ -206,8 +274,8 @@ class Play:
 
     async def open(self) -> None:
         """The dossier, those around the holder, the first Consents and the care team."""
-        self.ins = f"2{int.from_bytes(self.name.encode()) % 10**12:012d}89"
-        value = making.patient(self.ins, age=15 if self.story.minor else 50, generalPractitioner=[self.cast["traitant"].reference])
+        ins = self.number(1)
+        value = making.patient(ins, age=15 if self.story.minor else 50, generalPractitioner=[self.cast["traitant"].reference])
         persons = [making.related(code) for code in (("MTH", "NOK") if self.story.minor else ("NOK",))]
         opened = await self.act(
             "traitant",
@@ -215,14 +283,16 @@ class Play:
             self.call("traitant", "POST", "Patient/$open", making.parameters(patient=value, evidence="signed-form", relatedPerson=persons)),
         )
         assert opened.status == 201, opened
-        self.patient = opened.value()["id"]
+        self.here = Dossier(opened.value()["id"], ins, "traitant")
+        self.dossiers.append(self.here)
         listed = await self.act("traitant", "setup", self.call("traitant", "GET", f"RelatedPerson?patient={self.patient}"))
         for entry in listed.value()["entry"]:
             one = entry["resource"]
             self.related[one["relationship"][0]["coding"][0]["code"]] = one["id"]
-        self.cast |= people.around(self.host, self.patient, minor=self.story.minor, related=self.related)
+        self.cast |= people.around(self.host, self.patient, minor=self.story.minor, related=self.related) | people.staff(self.host)
         self.cast.setdefault("parent", self.cast["holder"])
-        dossier = Named(self.patient)
+        self.logged_in(self.cast[self.manager].token)
+        dossier = self.here
         team = making.care_team(dossier, *(self.cast[name] for name in AT_FIRST["team"]))
         mandate = making.consent(dossier, "mandate", {"reference": f"RelatedPerson/{self.related['NOK']}"}, period=self.period)
         access = [making.consent(dossier, "access", self.cast[name]) for name in AT_FIRST["access"]]
@@ -231,6 +301,10 @@ class Play:
         given = self.call(self.manager, "POST", "", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
         answer = await self.act(self.manager, "setup", given)
         assert answer.status == 200, answer
+        made = [entry["response"]["location"].split("/")[-4:-2] for entry in answer.value()["entry"]]
+        self.team = "/".join(made[0])
+        for (_, id), value, name in zip(made[1:], (mandate, *access), ("mandataire", *AT_FIRST["access"]), strict=True):
+            self.consents.append(({**value, "id": id}, {"about": frozenset({name})}))
 
     # ---- deeds
 
@@ -265,18 +339,20 @@ class Play:
     ) -> Document | None:
         """One document, None when it was refused. beside: another one, to which it refers. listing: others that its list names."""
         unique = int.from_bytes(self.name.encode()[-6:]) * 1000 + number
-        plain = people.document(self.patient, by, type, unique, labels, self.at)
+        patient, plain = self.here.id, people.document(self.here.id, by, type, unique, labels, self.at)
         if beside is not None and (replaces is beside or not await sees(self.host, by, beside.id)):
             beside = None
         if replaces is not None:
             plain = {**plain, "relatesTo": [{"code": "replaces", "target": {"reference": replaces.address}}]}
+        leading = {**plain, **_leading(beside, number)} if beside is not None else plain
+        named = [(one.address, one.lineage) for one in listing]
 
         def call(hidden: frozenset[int] = frozenset()) -> Call:
-            value = {**plain, **_leading(beside, number)} if beside is not None and beside.lineage not in hidden else plain
+            value = leading if beside is not None and beside.lineage not in hidden else plain
             if not transaction:
                 return self.call(by.name, "POST", "DocumentReference", value)
-            others = tuple(one.address for one in listing if one.lineage not in hidden)
-            return self.call(by.name, "POST", "", people.submission(self.patient, by, unique, value, others))
+            others = tuple(address for address, lineage in named if lineage not in hidden)
+            return self.call(by.name, "POST", "", people.submission(patient, by, unique, value, others))
 
         lineage = replaces.lineage if replaces is not None else self.lineages
         leads = frozenset(one.lineage for one in (*listing, *([beside] if beside else [])))
@@ -295,7 +371,8 @@ class Play:
         body = reply.value() if not transaction else {}
         binary = made["Binary"][0] if transaction else body["content"][0]["attachment"]["url"].rpartition("/")[2]
         id, version = made["DocumentReference"]
-        self.documents.append(Document(id, lineage, by.name, type, unique, binary, made.get("List", ("",))[0], [version]))
+        home = replaces.home if replaces is not None else self.here
+        self.documents.append(Document(id, lineage, by.name, type, unique, binary, made.get("List", ("",))[0], [version], home))
         return self.documents[-1]
 
     async def _label(self, deed: Deed, number: int) -> None:
@@ -330,19 +407,20 @@ class Play:
         fields, lineage = {"code": [{"coding": [{"system": making.LOINC, "code": TYPES[deed.on % 2]}]}]}, None
         if deed.how < 3 and one is not None:
             fields, lineage = {"data": [{"meaning": "instance", "reference": {"reference": one.address}}]}, one.lineage
-        await self.consent(deed.by, making.consent(Named(self.patient), "mask", **fields), "rule", lineage=lineage)
+        await self.consent(deed.by, making.consent(self.here, "mask", **fields), "rule", lineage=lineage)
 
     async def _consent(self, deed: Deed, number: int) -> None:
         category = CATEGORIES[deed.how % len(CATEGORIES)]
         names = frozenset({SUBJECTS[(deed.on + deed.how) % len(SUBJECTS)]}) if category in CATEGORIES[:3] else frozenset()
         permit = None if names else deed.how < len(CATEGORIES)
         actors = [self.cast[name] for name in sorted(names)]
-        await self.consent(deed.by, making.consent(Named(self.patient), category, *actors, permit=permit), "consent", about=names)
+        await self.consent(deed.by, making.consent(self.here, category, *actors, permit=permit), "consent", about=names)
 
     async def consent(self, by: str, value: dict, kind: str, **more: object) -> None:
         reply = await self.act(by, kind, self.call(by, "POST", "Consent", value), **more)
         if reply.status == 201:
             self.consents.append((reply.value(), more))
+            self.steps[-1].right = reply.value()["id"]
         elif reply.status == 403:
             self.steps[-1].lineage = None  # refused before anybody looked at what it names
 
@@ -350,11 +428,12 @@ class Play:
         if self.consents:
             value, about = self.consents[deed.on % len(self.consents)]
             kind = "rule" if "mask" in str(value["category"]) else "consent"
-            await self.act(deed.by, kind, self.call(deed.by, "PUT", f"Consent/{value['id']}", {**value, "status": "inactive"}), **about)
+            call = self.call(deed.by, "PUT", f"Consent/{value['id']}", {**value, "status": "inactive"})
+            await self.act(deed.by, kind, call, right=value["id"], **about)
 
     async def _break(self, deed: Deed, number: int) -> None:
         body = making.parameters(justification="patient inconscient")
-        call = self.call(deed.by, "POST", f"Patient/{self.patient}/$break-glass", body)
+        call = self.call(deed.by, "POST", f"{self.here.path}/$break-glass", body)
         await self.act(deed.by, "break", call, about=frozenset({deed.by}))
 
     async def _read(self, deed: Deed, number: int) -> None:
@@ -365,33 +444,41 @@ class Play:
             await self.act(deed.by, "read", self.call(deed.by, "GET", paths[deed.how % len(paths)]), lineage=one.lineage)
 
     async def _search(self, deed: Deed, number: int) -> None:
+        patient = self.here.id
         paths = (
-            f"DocumentReference?patient={self.patient}",
-            f"DocumentReference?patient={self.patient}&_count=1&_sort=date",
-            f"List?patient={self.patient}&_include=List:item",
-            f"Patient/{self.patient}/$everything",
-            f"AuditEvent?patient={self.patient}",
-            f"Patient/{self.patient}",
+            f"DocumentReference?patient={patient}",
+            f"DocumentReference?patient={patient}&_count=1&_sort=date",
+            f"List?patient={patient}&_include=List:item",
+            f"Patient/{patient}/$everything",
+            f"AuditEvent?patient={patient}",
+            f"Patient/{patient}",
         )
         await self.act(deed.by, "search", self.call(deed.by, "GET", paths[deed.how]))
 
 
-async def admitted(host: Host, play: Play, name: str) -> bool:
-    """Whether somebody may search in the dossier now, by the rules alone; nothing is traced."""
-    met = await enforcement.of_patient(await _asking(host, play.cast[name]), play.patient)
-    return not isinstance(met.left("DocumentReference"), Decision)
+async def admitted(host: Host, person: Person, patient: str) -> bool:
+    """Whether somebody may search in a dossier now, by the rules alone; nothing is traced."""
+    context = await asks(host, person)
+    return context is not None and not isinstance((await enforcement.of_patient(context, patient)).left("DocumentReference"), Decision)
 
 
-async def _asking(host: Host, person: Person) -> Context:
+async def asks(host: Host, person: Person) -> Context | None:
+    """What a request of somebody goes by; None when his session is over."""
     services = host.services
-    actor = await services.tokens.verify(person.token, host.now)
+    try:
+        actor = await services.tokens.verify(person.token, host.now)
+    except FhirError:
+        return None
     enforcer = enforcement.Enforcer(asking(actor), services.law)
-    return Context(services.store, actor, services.settings, BASE, host.clock, host.random, enforcer=enforcer)
+    context = Context(services.store, actor, services.settings, BASE, host.clock, host.random, enforcer=enforcer)
+    return await search_access.recognised(context) if actor.ins is not None else context
 
 
 async def sees(host: Host, person: Person, id: str) -> bool:
     """Whether somebody may read a document now, by the rules alone; nothing is traced."""
-    context = await _asking(host, person)
+    context = await asks(host, person)
+    if context is None:
+        return False
     row = await read.current(context, "DocumentReference", id)
     shown, _ = await enforcement.readable(context, "DocumentReference", id, row)
     return shown is not None

@@ -7,6 +7,8 @@ host.moment(seed, now_ms); answer = await host.send(Call("GET", "Patient/x", tok
 import asyncio
 import base64
 import re
+import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -23,15 +25,21 @@ from fhir_dmp.settings import Settings
 BASE = "http://dmp.test/fhir"
 # Longer than the longest run: whatever looked at a dossier by the clock of the machine would meet one world before the other.
 NEVER = 1_000_000_000
+PROGRAM = str(Path(app.__file__).parent)
 # A page link names the moment of the database at which its first page was read: a time, like the date of an answer.
 CURSOR = re.compile(rb"_cursor=([A-Za-z0-9_-]+)")
 # What was asked, in a trace: of a later page with its cursor.
 QUERY = re.compile(rb'"query":"([A-Za-z0-9+/]+=*)"')
+# A token that a login is answered with is signed anew each time.
+SIGNED = re.compile(rb'("access_token":"[\w-]+\.[\w-]+)\.[\w-]+')
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. path: below [base], with its query. token: of who asks. headers: beside Authorization and X-Request-Id."""
+    """One request. path: below [base], with its query, or with a slash below the server. token: of who asks, "" for none.
+
+    headers: beside Authorization and X-Request-Id.
+    """
 
     method: str
     path: str
@@ -66,7 +74,8 @@ class Host:
 
     def __init__(self, application) -> None:
         self.application, self.services = application, application.services
-        self.now, self.seed, self.drawn = 0, b"", 0
+        self.now, self.seed = 0, b""
+        self.drawn: Counter[str] = Counter()
         self.seals = None
         self._inbox: asyncio.Queue = asyncio.Queue()
         self._outbox: asyncio.Queue = asyncio.Queue()
@@ -82,6 +91,7 @@ class Host:
             database=database,
             sandbox=False,
             base_url=BASE,
+            login_address_attempts=1_000_000,
             journal_seconds=NEVER,
             notice_seconds=NEVER,
             log_level="error",
@@ -111,13 +121,23 @@ class Host:
         return self.now
 
     def random(self, size: int) -> bytes:
-        """Bytes that depend on the seed and on how many were drawn since it was set."""
-        self.drawn += 1
-        return blake2b(self.drawn.to_bytes(8), key=self.seed, digest_size=size).digest()
+        """Bytes that depend on the seed, on the place in the program that draws, and on how many it drew since the seed was set.
+
+        Other places do not shift it: what one act writes beside, about what is hidden, has no part in the ids of what is shown.
+        """
+        place, frame = [], sys._getframe(1)
+        while frame is not None:
+            if PROGRAM in frame.f_code.co_filename:
+                place.append(f"{frame.f_code.co_qualname} {frame.f_lineno}")
+            frame = frame.f_back
+        drawn = "\n".join(place)
+        self.drawn[drawn] += 1
+        return blake2b(f"{self.drawn[drawn]} {drawn}".encode(), key=self.seed, digest_size=size).digest()
 
     def moment(self, seed: bytes, now_ms: int) -> None:
         """From now on it is `now_ms`, and ids come from this seed: what one act draws does not shift what another draws."""
-        self.seed, self.drawn, self.now = blake2b(seed, digest_size=32).digest(), 0, now_ms
+        self.seed, self.now = blake2b(seed, digest_size=32).digest(), now_ms
+        self.drawn.clear()
 
     def sealing(self, wanted: bool) -> None:
         """Whether what is written is sealed. The seal of a document is over all it says, also over a reference that is taken out of what
@@ -131,12 +151,9 @@ class Host:
     async def send(self, call: Call, seen: list[bytes] | None = None) -> Reply:
         """The answer of the application. Every request says an id of its own, which the trace repeats. seen: filled with bodies as sent."""
         path, _, query = call.path.partition("?")
-        raw = f"/fhir/{path}".rstrip("/").encode()
-        headers = [
-            (b"host", b"dmp.test"),
-            (b"authorization", b"Bearer " + call.token.encode()),
-            (b"x-request-id", self.seed.hex()[:32].encode()),
-        ]
+        raw = (path if path.startswith("/") else f"/fhir/{path}".rstrip("/")).encode()
+        headers = [(b"host", b"dmp.test"), (b"x-request-id", self.seed.hex()[:32].encode())]
+        headers += [(b"authorization", b"Bearer " + call.token.encode())] if call.token else []
         headers += [(name.lower().encode(), text.encode()) for name, text in call.headers.items()]
         if call.body or call.method in ("POST", "PUT", "PATCH"):
             headers.append((b"content-length", str(len(call.body)).encode()))
@@ -174,8 +191,8 @@ class Host:
         return Reply(start["status"], told, body)
 
     def comparable(self, reply: Reply) -> tuple:
-        """What must be the same in both worlds: all of it, the moment inside of page links apart."""
-        body = CURSOR.sub(self._without_moment, QUERY.sub(self._traced_without_moment, reply.body))
+        """What must be the same in both worlds: all of it, the moment inside of page links and the signatures of tokens apart."""
+        body = CURSOR.sub(self._without_moment, QUERY.sub(self._traced_without_moment, SIGNED.sub(rb"\1", reply.body)))
         headers = tuple(sorted((name, text) for name, text in reply.headers if name != "content-length" or body is reply.body))
         return reply.status, headers, body
 

@@ -21,13 +21,14 @@ SECONDS = 20 * 366 * 86_400
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with a token. rpps, organization: of professionals and structures."""
+    """Somebody with a token. rpps, organization: of professionals and structures. of: who he is in other sessions, by name."""
 
     name: str
     kind: str
     token: str
     rpps: str = ""
     organization: str = ""
+    of: str = ""
 
     @property
     def reference(self) -> dict:
@@ -51,10 +52,10 @@ PROFESSIONALS = {
     "secret": ("10000000102", making.PHYSICIAN, "750000002", {"secret_session": True}),
 }
 HOLDERS = ("holder", "parent")
-NAMES = (*PROFESSIONALS, "holder", "parent", "mandataire", "structure")
+NAMES = (*PROFESSIONALS, "holder", "parent", "mandataire", "structure", "other", "session")
 
 
-def token(host: Host, kind: str, **claims: object) -> str:
+def token(host: Host, kind: str, /, **claims: object) -> str:
     given = {name: value for name, value in claims.items() if value}
     return host.services.tokens.issue(kind, given, now_ms=host.now, random=os.urandom, seconds=SECONDS)
 
@@ -81,6 +82,12 @@ def professionals(host: Host) -> dict[str, Person]:
     certificate = token(host, "structure", sub="750000005", SubjectOrganizationID="1750000005")
     found["structure"] = Person("structure", "structure", certificate, organization="750000005")
     return found
+
+
+def staff(host: Host) -> dict[str, Person]:
+    """Who keeps dossiers and sees none: an administrator, another host."""
+    admin = token(host, "operator", sub="admin", role="admin")
+    return {"admin": Person("admin", "operator", admin), "host": Person("host", "host", token(host, "host", sub="host", host="elsewhere"))}
 
 
 def around(host: Host, patient: str, *, minor: bool, related: dict[str, str]) -> dict[str, Person]:
