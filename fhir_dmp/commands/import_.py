@@ -50,26 +50,25 @@ STDIN = "standard input"
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option(
     "--source",
-    default=SANDBOX,
-    show_default=True,
+    show_default=SANDBOX,
     help="registered source the data come from, see `fhir-dmp sources`; `sandbox` exists on a sandbox",
 )
-@click.option("--resume", metavar="JOB", help="go on with an import that was cut off, with its paths and its source")
+@click.option("--resume", metavar="JOB", help="go on with an import that was cut off; it knows its paths and its source")
 @click.option("--report", type=click.Path(path_type=Path), help="report file, one JSON line per resource; default in the data folder")
 @with_settings("sandbox", "workers")
-def command(loaded: Loaded, paths: tuple[str, ...], source: str, resume: str | None, report: Path | None) -> None:
+def command(loaded: Loaded, paths: tuple[str, ...], source: str | None, resume: str | None, report: Path | None) -> None:
     """Load .json, .ndjson, .xml (CDA), .gz, .zip (also IHE XDM), folders or - (standard input); .dmp packages of another host.
 
     A transaction Bundle is all or nothing, everything else goes entry by entry. What was imported from the source before brings nothing
     new. Exit 0 all accepted, 3 some refused or in quarantine, 1 failed.
     """
-    if bool(paths) == bool(resume):
+    if not paths and not resume:
         raise click.UsageError("name what to import, or the job to resume")
-    if paths and all(path.endswith(SUFFIX) for path in paths):
-        takeover.take(loaded, tuple(Path(path) for path in paths), source)
+    if not resume and all(path.endswith(SUFFIX) for path in paths):
+        takeover.take(loaded, tuple(Path(path) for path in paths), source or SANDBOX)
         return
     try:
-        if paths:
+        if not resume:
             inputs([path for path in paths if path != "-"])
         private_folder(loaded.settings.data)
         count = loaded.settings.workers or os.cpu_count() or 1
@@ -89,10 +88,10 @@ def command(loaded: Loaded, paths: tuple[str, ...], source: str, resume: str | N
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command line says."""
+    """What the command line says; source: None for nothing."""
 
     paths: tuple[str, ...]
-    source: str
+    source: str | None
     resume: str | None
     report: Path | None
 
@@ -100,9 +99,9 @@ class Asked:
 async def load(settings: Settings, asked: Asked, workers: list[Process]) -> tuple[Counts, Path]:
     """Import everything named; what became of it, and where that is written. workers: those that may be taken."""
     settings = replace(settings, base_url=settings.base_url or ADDRESS)
-    async with opened(settings, Rules(source=asked.source)) as plain:
+    async with opened(settings, Rules(source=asked.source or SANDBOX)) as plain:
         job, asked = await _job(settings, asked)
-        rules = await sources.rules_of(plain.store, asked.source)
+        rules = await sources.rules_of(plain.store, job.source)
         report = asked.report or settings.data / "imports" / f"{job.id}.ndjson"
         for folder in (report.parent, _spool(settings, job).parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -130,10 +129,14 @@ async def _job(settings: Settings, asked: Asked) -> tuple[Job, Asked]:
     if asked.resume is None:
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}-{os.urandom(2).hex()}"
         detail = {"paths": list(asked.paths), "report": str(asked.report) if asked.report else ""}
-        return Job(id=name, kind="import", state="running", source=asked.source, detail=detail), asked
+        return Job(id=name, kind="import", state="running", source=asked.source or SANDBOX, detail=detail), asked
     job = await Job.get(asked.resume)
     if job is None or job.kind != "import" or "paths" not in job.detail:
         raise Failed(f"there is no import `{asked.resume}` in this store")
+    if asked.source not in (None, job.source):
+        raise Failed(f"import `{asked.resume}` is of the source `{job.source}`, not `{asked.source}`")
+    if asked.paths and list(asked.paths) != job.detail["paths"]:
+        raise Failed(f"import `{asked.resume}` reads {', '.join(job.detail['paths'])}: name these, or nothing")
     if "-" in job.detail["paths"] and not _spool(settings, job).exists():
         raise Failed(f"import `{asked.resume}` read standard input, which was not kept whole: send it again")
     report = asked.report or (Path(job.detail["report"]) if job.detail["report"] else None)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import Send
 
 from fhir_dmp.errors import Issue, outcome
-from fhir_dmp.fhir.http_types import answer_format, etag, http_date, parse_prefer
+from fhir_dmp.fhir.http_types import answer_format, etag, http_date, parse_prefer, preferred
 from fhir_dmp.fhir.json import dump, pretty
 from fhir_dmp.interactions.context import Answer
 
@@ -31,6 +31,13 @@ def shape_of(request: Request, pairs: Sequence[tuple[str, str]]) -> Shape:
     asked = dict(pairs)
     media_type = answer_format(request.headers.get("accept"), asked.get("_format"))
     return Shape(media_type, asked.get("_pretty") == "true", parse_prefer(request.headers.get("prefer")).answer)
+
+
+def file_shape_of(request: Request, pairs: Sequence[tuple[str, str]], names: tuple[str, ...]) -> Shape:
+    """The same where a file may be the answer. names: media types of that file, which need not be one of JSON."""
+    if preferred(request.headers.get("accept"), names) and "_format" not in dict(pairs):
+        return Shape(answer_format(None), False, "")
+    return shape_of(request, pairs)
 
 
 async def send_answer(send: Send, answer: Answer, shape: Shape, base_url: str, *, wrote: bool) -> None:

@@ -9,12 +9,14 @@ from starlette.types import Send
 from fhir_dmp.errors import FhirError, outcome
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.http_types import http_date, parse_prefer
-from fhir_dmp.http.answers import Shape, send_bytes, send_stream, shape_of
+from fhir_dmp.http.answers import Shape, file_shape_of, send_bytes, send_stream, shape_of
 from fhir_dmp.interactions import export, export_job, operations, tracing
 from fhir_dmp.interactions.context import Context
 
 NAME = "$export"
 NDJSON = b"application/fhir+ndjson"
+# https://hl7.org/fhir/uv/bulkdata/export.html#file-request : other names of the same.
+NAMES = ("application/fhir+ndjson", "application/ndjson", "application/x-ndjson")
 AGAIN_SECONDS = 1
 
 
@@ -26,7 +28,7 @@ def concerns(url: Url) -> bool:
 async def serve(request: Request, send: Send, context: Context, url: Url, body: bytes) -> None:
     """Answer a request that concerns an export. body: of a POST."""
     method = "GET" if request.method == "HEAD" else request.method
-    shape = shape_of(request, url.query)._replace(prefer="")
+    shape = (file_shape_of(request, url.query, NAMES) if len(url.tail) == 3 else shape_of(request, url.query))._replace(prefer="")
     if len(url.tail) == 1:
         if request.method == "HEAD":  # whoever only looks begins nothing
             raise FhirError("method", "an export is asked for by GET or POST", headers={"Allow": "GET, POST"})

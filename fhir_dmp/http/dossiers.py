@@ -11,12 +11,13 @@ from fhir_dmp.exchange import package_job
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.http_types import media_types
-from fhir_dmp.http.answers import send_bytes, send_stream, shape_of
+from fhir_dmp.http.answers import file_shape_of, send_bytes, send_stream, shape_of
 from fhir_dmp.interactions import operations, tracing
 from fhir_dmp.interactions.context import Context
 
 NAME = "$export-dossier"
 PACKAGE = b"application/vnd.fhir-dmp.package"
+NAMES = ("application/vnd.fhir-dmp.package", "application/octet-stream")
 AGAIN_SECONDS = 1
 RECEIPT, RECEIPT_BYTES = "application/jose", 64 * 1024
 ACCEPTED = Issue("information", "informational", "the package is being made; it will be at Content-Location")
@@ -48,7 +49,7 @@ async def acknowledge(request: Request, send: Send, context: Context, url: Url, 
 async def serve(request: Request, send: Send, context: Context, url: Url, body: bytes) -> None:
     """Answer a request that concerns a package. body: of a POST."""
     method = "GET" if request.method == "HEAD" else request.method
-    shape = shape_of(request, url.query)._replace(prefer="")
+    shape = (file_shape_of(request, url.query, NAMES) if len(url.tail) == 2 else shape_of(request, url.query))._replace(prefer="")
     if url.type:
         given = operations.understood(context, request.method, url, body).given
         recipient = (given.one("recipient") or "").rpartition("|")[2]

@@ -281,7 +281,12 @@ def test_a_worker_that_dies_ends_the_import_which_is_resumed(world):
     job = world.job(database)
     assert job in said
     report = world.folder / "large-report.ndjson"
-    assert "900 accepted, 0 refused" in world.whole(database, "--resume", job, "--report", report, "--workers", "2")
+    # Its paths and its source need not be said again; what is said must be what they are.
+    for wrong, why in (((world.folder,), "name these, or nothing"), ((path, "--source", "another"), "of the source `sandbox`")):
+        process = world.start(database, *wrong, "--resume", job)
+        said = process.communicate(timeout=600)[1]
+        assert process.returncode == 1 and why in said
+    assert "900 accepted, 0 refused" in world.whole(database, path, "--resume", job, "--report", report, "--workers", "2")
     assert {json.loads(line)["status"] for line in world.report(report)} == {201}
     world.whole(alone, path, "--workers", "1")
     assert different(world.content(database), world.content(alone)) == []

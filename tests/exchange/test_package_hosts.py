@@ -61,12 +61,12 @@ def moved(giver, taker, patient, folder):
     return told.partition("Patient/")[2].split()[0]
 
 
-def ready(asker, answer, seconds=60):
+def ready(asker, answer, seconds=60, **headers):
     """What is at Content-Location once it is there."""
     assert answer.status_code == 202, answer.text
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found = asker.get(answer.headers["content-location"])
+        found = asker.get(answer.headers["content-location"], **headers)
         if found.status_code != 202 and b"in-progress" not in found.content:
             return found
         time.sleep(0.2)
@@ -83,7 +83,7 @@ def moved_over_http(giver, taker, patient):
     """The same with nothing but tokens: the taker's at the giver, the giver's at the taker."""
     asking, giving = giver.world.host(taker.name), taker.world.host(giver.name)
     answer = asking.run(f"Patient/{patient}/$export-dossier", recipient={"value": taker.name})
-    package = ready(asking, answer).content
+    package = ready(asking, answer, accept="application/octet-stream").content
     address = f"$import?source={giver.name}"
     for wrong in (taker.world.host("somebody"), taker.world.professional()):
         assert wrong.post(address, package, content_type=PACKAGE).status_code == 403

@@ -164,6 +164,16 @@ def test_deleting_it_destroys_its_files(fhir, rows, world):
     assert rows["contents.files"].find_one({"_id": content}) is None
 
 
+@pytest.mark.parametrize("accept", ["application/fhir+ndjson", "application/ndjson", "application/x-ndjson;q=0.9", "*/*", FHIR_JSON])
+def test_a_file_is_given_to_whoever_takes_lines_or_json(fhir, world, accept):
+    address = begun(fhir, f"$export?_type=Patient&_typeFilter=Patient?_id={world['in'].id}")
+    (output,) = finished(fhir, address)["output"]
+    answer = fhir.get(output["url"], accept=accept)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/fhir+ndjson")
+    assert refused(fhir.get(output["url"], accept="application/fhir+xml")) == (406, "not-supported")
+    assert refused(fhir.get(address, accept="application/fhir+ndjson")) == (406, "not-supported")
+
+
 def test_only_who_asked_may_know(fhir, server, world):
     address = begun(fhir, f"$export?_type=Patient&_typeFilter=Patient?_id={world['in'].id}")
     (output,) = finished(fhir, address)["output"]
