@@ -69,9 +69,8 @@ async def cover(inside: Context, covered: Iterable[Covered]) -> None:
         ledger = inside.enforcer.ledger
         dossier, root, add, at_ms = one.relabelled(inside.now_ms())
         keys = await inside.transaction.relabel(dossier, root, add=add, remove=0, at_ms=at_ms)
-        ledger.labels = _labels(one.row), _labels(one.after)
-        await inside.transaction.write(tracing.of_act(inside, "mask", one.after, one.id, one.patient))
-        ledger.labels = None
+        labels = _labels(one.row), _labels(one.after)
+        await inside.transaction.write(tracing.of_act(inside, "mask", one.after, one.id, one.patient, labels))
         ledger.acts = {**ledger.acts, "mask": ledger.acts.get("mask", frozenset()) | frozenset(keys)}
 
 

@@ -4,7 +4,7 @@ https://profiles.ihe.net/ITI/PCF/ ; rules: consent.decide. A request of a sandbo
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -60,8 +60,8 @@ CARRIERS = ("DocumentReference", *JUDGED_AS)
 class Ledger(msgspec.Struct):
     """What one request was shown, for its trace. disclosed: patient -> (type, id, version). patient: the one it named, "" for none.
 
-    lineages: facts of the documents among it, by the hash of their root. written: the trace is stored with the write. labels: before and
-    after an act of masking. purposes: (system, code), in place of those of the token. acts: protective acts to be kept once committed,
+    lineages: facts of the documents among it, by the hash of their root. written: the trace is stored with the write.
+    purposes: (system, code), in place of those of the token. acts: protective acts to be kept once committed,
     kind -> keys of rows. kept: facts of what was not shown. addressed: (type, id) of what the request names by its id, of that
     patient. reviews: what the act leaves for the host's physician, not yet stored. regulated: dossiers, by number, that nothing but the
     regulation of emergency calls opened. asked: patient -> what a Bundle asked for of him, in place of the Bundle itself.
@@ -78,7 +78,6 @@ class Ledger(msgspec.Struct):
     patient: str = ""
     lineages: dict[int, Mapping[str, Any]] = {}
     written: bool = False
-    labels: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     purposes: tuple[tuple[str, str], ...] | None = None
     acts: dict[str, frozenset[bytes]] = {}
     kept: tuple[Mapping[str, Any], ...] = ()
@@ -514,6 +513,11 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
     if type_name == "Patient":
         raise refused()
     return None, None
+
+
+def apart(context: "Context") -> "Context":
+    """The same asker with a ledger of its own, for a part that is told by itself."""
+    return replace(context, enforcer=replace(context.enforcer, ledger=Ledger()))
 
 
 def unwritten(context: "Context") -> None:

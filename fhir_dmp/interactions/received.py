@@ -18,8 +18,10 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.interactions import enforcement, shown
 from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.enforcement import Known
 from fhir_dmp.store.ledger import Ledger, Line, Part, Receipt, Recording, Stored
 from fhir_dmp.store.naming import Hashing, master_name
+from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import version_id
 
 DOCUMENT = "DocumentReference"
@@ -71,25 +73,42 @@ def location(context: Context, part: Part) -> str:
     return f"{part.type}/{context.store.vault.seal_id(part.key)}/_history/{version_id(part.row)}"
 
 
-async def answered(context: Context, part: Part) -> Answer:
-    """200 for what was deposited before, as its depositor may see it now."""
-    row = await context.store.load(part.key)
+async def answered(context: Context, parts: Sequence[Part]) -> Answer:
+    """200 for the document that was deposited before, as its depositor may see it now. parts: a list may have come first among them."""
+    part = next((one for one in parts if one.type == DOCUMENT), parts[0])
+    row, met = await _met(context, part)
+    if met is None:
+        return Answer(200, None, version_id(part.row), None, location(context, part))
     id = context.store.vault.seal_id(part.key)
-    told = Answer(200, None, version_id(part.row), None, location(context, part))
-    if row is None or row.deleted or row.body is None:
-        return told
-    met = await enforcement.known(context, row.dossier, row=row)
-    if not met.reading(row).permits:
-        return told
-    enforcement.note(context, row, id, met.patient)
     (body,) = await shown.bodies(context, met, [row])
     return Answer(
         200, body, version_id(row.version), shown.timed(met, row).updated_ms, f"{row.type}/{id}/_history/{version_id(row.version)}"
     )
 
 
-def answers(context: Context, plan: bundle.Plan, parts: Sequence[Part]) -> list[bundle.Answer]:
-    """One answer for each entry of a transaction that was deposited before: where what it created is."""
+async def _met(context: Context, part: Part) -> tuple[Row | None, Known | None]:
+    """What was deposited, noted for the trace, and the dossier as its depositor meets it: None where he does not see it.
+
+    Whoever does not see it either is not told that it came again.
+    """
+    row = await context.store.load(part.key)
+    if row is None or row.deleted or row.body is None:
+        return row, None
+    met = await enforcement.known(context, row.dossier, row=row, authored=False)
+    if not met.reading(row).permits:
+        enforcement.keep(met, row)
+        return row, None
+    enforcement.note(context, row, context.store.vault.seal_id(part.key), met.patient)
+    return row, met
+
+
+async def answers(context: Context, plan: bundle.Plan, parts: Sequence[Part]) -> list[bundle.Answer]:
+    """One answer for each entry of a transaction that was deposited before: where what it created is. Each document is told as itself."""
+    for part in parts:
+        if part.type == DOCUMENT and part.method == "POST":
+            inner = enforcement.apart(context)
+            await _met(inner, part)
+            context.enforcer.ledger.set_apart(inner.enforcer.ledger, "create", location(context, part))
     left: dict[tuple[str, str], list[Part]] = {}
     for part in parts:
         left.setdefault((part.method, part.type), []).append(part)

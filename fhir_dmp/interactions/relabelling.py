@@ -58,12 +58,20 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
     remove = sum(LABEL_BITS[label] for label in asked.removed & set(VISIBILITY))
     if not add and not remove:
         if checked is None:
-            enforcement.note(context, row, id, met.patient)
+            _noted(context, met, row, id)
             return read.answer(shown.timed(met, row), id, seen)
         stamped = stamp(context, checked, method="PATCH", id=id, current=row)
         await writing.write(context, [(stamped.change, id)])
         return await _answer(context, met, _as_row(row, stamped), id)
     return await _relabelled(context, met, row, id, checked, (add, remove), own[0])
+
+
+def _noted(context: Context, met: Known, row: Row, id: str) -> None:
+    """Note for the trace a change that changes nothing; among others it is told by itself, as it would be alone."""
+    inner = enforcement.apart(context) if context.transaction is not None else context
+    enforcement.note(inner, row, id, met.patient)
+    if inner is not context:
+        context.enforcer.ledger.set_apart(inner.enforcer.ledger, "patch", "")
 
 
 def _wanted(form: str, view: dict, operations: dict | list, type_name: str) -> dict:
@@ -89,7 +97,7 @@ async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: 
     before = tuple(sorted(own.labels))
     now = tuple(sorted((own.labels | _labels(add)) - _labels(remove)))
     ledger = context.enforcer.ledger
-    ledger.labels = (before, now)
+    labels = before, now
     claims = covering.claims(context, (row.key,))
     kind = "mask" if add else "unmask"
     stamped = stamp(context, checked, method="PATCH", id=id, current=after) if checked is not None else None
@@ -108,9 +116,9 @@ async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: 
             raise read.absent()
         context.store.still(context.election)
         if stamped is not None:
-            await writing.write(inside, [(stamped.change, id)], kind=kind)
+            await writing.write(inside, [(stamped.change, id)], kind=kind, labels=labels)
         else:
-            await transaction.write(tracing.of_act(inside, kind, after, id, met.patient))
+            await transaction.write(tracing.of_act(inside, kind, after, id, met.patient, labels))
         ledger.acts = {**ledger.acts, kind: ledger.acts.get(kind, frozenset()) | frozenset(keys)}
 
     if context.transaction is not None:

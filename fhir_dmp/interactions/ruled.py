@@ -93,7 +93,7 @@ async def create_checked(context: Context, checked: Checked) -> Answer:
     if checked.type == DOCUMENT:
         known = await received.once(context, [checked.value])
         if known.parts:
-            return await received.answered(context, known.parts[0])
+            return await received.answered(context, known.parts)
         try:
             return await _deposited(known.context, checked)
         except Repeated:  # the same at the same moment

@@ -25,6 +25,8 @@ SINGLE = frozenset({"read", "vread", "history-instance", "create", "update", "pa
 METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 # Answers by which the rules refuse; any other 4xx tells what is wrong with the request.
 DENIED = frozenset({403, 404})
+# Of visibility, before and after an act.
+Labels = tuple[tuple[str, ...], tuple[str, ...]]
 # The kind of what an import brings.
 IMPORT = "import"
 # Of a Bundle with thousands of entries.
@@ -143,10 +145,12 @@ def most_hidden(kept: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     return {"lb": labels, "fd": last.get("fd", MIN_MS), "rl": last.get("rl", MAX_MS), "rt": kept[0].get("rt", 0)}
 
 
-def of_writes(context: Context, written: Sequence[tuple[NewRow, str]], kind: str = "", asked: str = "") -> list[Change]:
+def of_writes(
+    context: Context, written: Sequence[tuple[NewRow, str]], kind: str = "", asked: str = "", labels: Labels | None = None
+) -> list[Change]:
     """Traces of writes, to be stored with them. written: rows and their logical ids. kind: "" for that of each row's method.
 
-    asked: the request, of a kind that tells of several resources at once.
+    asked: the request, of a kind that tells of several resources at once. labels: of an act that changed them.
     """
     if context.enforcer is None or context.recorder is None or not written:
         return []
@@ -174,7 +178,7 @@ def of_writes(context: Context, written: Sequence[tuple[NewRow, str]], kind: str
             patient=patient,
             disclosed=tuple(those),
             query=asked,
-            labels=ledger.labels,
+            labels=labels,
             facts=visible(context, lineages[place], patient=patient if by_right[place] else ""),
         )
         for (name, place, patient), those in groups.items()
@@ -182,8 +186,8 @@ def of_writes(context: Context, written: Sequence[tuple[NewRow, str]], kind: str
     return context.recorder.changes(traces)
 
 
-def of_act(context: Context, kind: str, row: Row, id: str, patient: str) -> list[Change]:
-    """The trace of an act that made no version, to be stored with it. row: as it is after the act."""
+def of_act(context: Context, kind: str, row: Row, id: str, patient: str, labels: Labels) -> list[Change]:
+    """The trace of an act that made no version, to be stored with it. row: as it is after the act. labels: see Labels."""
     ledger = context.enforcer.ledger
     ledger.written = True
     if context.recorder is None:
@@ -191,7 +195,7 @@ def of_act(context: Context, kind: str, row: Row, id: str, patient: str) -> list
     told = Disclosed(row.type, id, version_id(row.version))
     lineage = row.visible[0] if isinstance(row.visible, list) else row.visible
     facts = visible(context, lineage, patient="" if lineage and _wrote(context, lineage) else patient)
-    return context.recorder.changes([trace(context, kind, patient=patient, disclosed=(told,), labels=ledger.labels, facts=facts)])
+    return context.recorder.changes([trace(context, kind, patient=patient, disclosed=(told,), labels=labels, facts=facts)])
 
 
 def _lineages(written: Sequence[tuple[NewRow, str]]) -> list[Mapping[str, Any]]:
@@ -225,7 +229,7 @@ def trace(
     query: str = "",
     outcome: str = SUCCESS,
     reason: str = "",
-    labels: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
+    labels: Labels | None = None,
     facts: Any = None,
 ) -> Trace:
     """One trace of this request."""

@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/http.html#trules
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -92,9 +92,7 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
     plan = await deposit_subject.named_in(context, plan)
     known = await received.once(context, *received.documents_of(plan))
     if known.parts:
-        # Traced in the dossier that it went to.
-        await enforcement.known(context, dossier_in(known.parts[0].key), traces=False)
-        return bundle.transaction_response(received.answers(context, plan, known.parts))
+        return bundle.transaction_response(await received.answers(context, plan, known.parts))
     try:
         return bundle.transaction_response(await _run(known.context, plan, prefer))
     except Repeated:  # the same at the same moment
@@ -275,7 +273,7 @@ async def _meant(context: Context, text: str, type_name: str, criteria: bundle.P
     id = matches[0].id
     # That there is one is told to who asks: as if he had read it. Of the holder the deposit itself is told.
     if context.enforcer is not None and type_name != "Patient" and type_name not in enforcement.PUBLIC:
-        inner = _apart(context)
+        inner = enforcement.apart(context)
         await enforcement.readable(inner, type_name, id, await read.current(inner, type_name, id))
         context.enforcer.ledger.set_apart(inner.enforcer.ledger, "read", "")
     return f"{type_name}/{id}"
@@ -449,7 +447,9 @@ async def _ruled(work: _Work, entry: bundle.Entry, row: Row | None, id: str) -> 
     if entry.method == "PUT" and (type_name in ruled.PDSM or type_name == "Binary"):
         raise ruled.not_allowed(type_name, "PUT", "GET, HEAD, PATCH")
     if entry.method == "POST" and entry.creates and entry.index not in work.new and entry.index not in work.same:
-        work.answers[entry.index] = await read.run(context, type_name, id)
+        inner = enforcement.apart(context)
+        work.answers[entry.index] = await read.run(inner, type_name, id)
+        context.enforcer.ledger.set_apart(inner.enforcer.ledger, "read", "")
         return True
     if entry.method != "PATCH":
         return False
@@ -552,7 +552,7 @@ async def _read(context: Context, entry: bundle.Entry, request: dispatch.Request
     """What an entry reads, told in the trace by its own words, of whom it names."""
     if context.enforcer is None:
         return await dispatch.run(context, request)
-    inner = _apart(context)
+    inner = enforcement.apart(context)
     try:
         answer = await dispatch.run(inner, request)
     except FhirError:
@@ -560,11 +560,6 @@ async def _read(context: Context, entry: bundle.Entry, request: dispatch.Request
         raise
     told(context, entry, inner.enforcer.ledger)
     return answer
-
-
-def _apart(context: Context) -> Context:
-    """With a ledger of its own."""
-    return replace(context, enforcer=replace(context.enforcer, ledger=enforcement.Ledger()))
 
 
 class _at:

@@ -8,21 +8,24 @@ from collections.abc import Sequence
 from fhir_dmp.interactions import covering, policy, reviewing, sealing, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.pace import in_step
+from fhir_dmp.interactions.tracing import Labels
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import COMMON, dossier_row
 
 
-async def write(context: Context, changes: Sequence[tuple[Change, str]], *, kind: str = "", asked: str = "") -> None:
+async def write(
+    context: Context, changes: Sequence[tuple[Change, str]], *, kind: str = "", asked: str = "", labels: Labels | None = None
+) -> None:
     """Store versions; durable when it returns, or with the transaction. changes: with logical ids. kind: of the trace, "" by method.
 
-    asked: the request, where one trace tells of all of them.
+    asked: the request, where one trace tells of all of them. labels: of visibility, before and after, where they change with it.
 
     Conflict names the first change whose expectation does not hold.
     """
     rows = [change for change, _ in changes]
     seals = sealing.of_writes(context, changes)
     await in_step(context.transaction)
-    everything = [*rows, *seals, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked)]
+    everything = [*rows, *seals, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked, labels)]
     touched = touching(context, [change.row for change in rows])
     withdrawn = sealing.following(context, changes)
     reviews, covered, acted = reviewing.taken(context), covering.taken(context), covering.joined(context)

@@ -3,6 +3,7 @@
 import base64
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.access.test_deposits import submission
 from tests.access.world import document, number
 from tests.interactions.making import bundle, entry, refused
 
@@ -48,7 +49,7 @@ def test_a_submission_sent_again_with_other_addresses_is_the_first_one(world):
     sent = identified(world, dossier, doctor)
     data = sent["content"][0]["attachment"].pop("data")
 
-    def submission(at: int) -> dict:
+    def addressed(at: int) -> dict:
         urn = f"urn:uuid:0b5fe4ac-5b52-4a3b-9c2b-5b2f2a1a{at:04d}"
         attachment = {**sent["content"][0]["attachment"], "url": urn}
         told = {**sent, "content": [{**sent["content"][0], "attachment": attachment}]}
@@ -56,11 +57,20 @@ def test_a_submission_sent_again_with_other_addresses_is_the_first_one(world):
         urn_of_document = f"urn:uuid:0b5fe4ac-5b52-4a3b-9c2b-5b2f2a1a{at + 1:04d}"
         return bundle("transaction", entry("POST", "DocumentReference", told, urn_of_document), entry("POST", "Binary", binary, urn))
 
-    first, again = doctor.post("", submission(1)), doctor.post("", submission(3))
+    first, again = doctor.post("", addressed(1)), doctor.post("", addressed(3))
     assert (first.status_code, again.status_code) == (200, 200), (first.text, again.text)
     told = [[one["response"] for one in answer.json()["entry"]] for answer in (first, again)]
     assert [one["status"][:3] for one in told[0]] == ["201", "201"] and [one["status"][:3] for one in told[1]] == ["200", "200"]
     assert [one["location"] for one in told[0]] == [one["location"] for one in told[1]]
+    assert total(world, dossier) == 1
+
+
+def test_a_document_of_a_submission_sent_again_by_itself_is_that_one(world):
+    dossier, doctor = world.open(), world.professional()
+    sent = identified(world, dossier, doctor)
+    first, again = doctor.post("", submission(dossier, doctor, sent)), doctor.post("DocumentReference", sent)
+    assert (first.status_code, again.status_code) == (200, 200), again.text
+    assert again.json()["resourceType"] == "DocumentReference" and again.json()["id"] in str(first.json())
     assert total(world, dossier) == 1
 
 
