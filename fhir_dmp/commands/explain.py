@@ -22,7 +22,6 @@ from fhir_dmp.interactions.context import Context
 from fhir_dmp.settings import Loaded, Settings
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
-from fhir_dmp.store.vault import dossier_in
 
 G15 = "1.2.250.1.213.1.1.5.5"
 
@@ -105,8 +104,8 @@ async def explained(settings: Settings, asker: Actor, patient: str, document: st
             on = "see-patient" if action == READ else action
             return decide(met.request.doing(on), met.policy, None, met.now_ms, met.law)
         key = store.vault.locate("DocumentReference", document)
-        row = await store.load(key) if dossier_in(key) == met.number else None
-        if row is None or row.deleted or row.type != "DocumentReference":
+        row = await store.load(key) if facts.perhaps_in(context, key, met.number) else None
+        if row is None or row.deleted or row.dossier != met.number or row.type != "DocumentReference":
             raise Failed(f"there is no DocumentReference/{document} in this dossier")
         (own,) = facts.opened(context, row)
         return met.decide(action, own)

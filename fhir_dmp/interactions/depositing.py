@@ -25,7 +25,7 @@ from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_profiles, place_of, rebuilt, stamp
 from fhir_dmp.interactions.relabelling import OVER
 from fhir_dmp.store.rows import Row
-from fhir_dmp.store.vault import COMMON, dossier_in
+from fhir_dmp.store.vault import COMMON
 
 DOCUMENT = "DocumentReference"
 HOLDERS = ("patient", "representative")
@@ -232,7 +232,8 @@ async def _predecessor(context: Context, met: Known, text: str, place: str) -> t
     row = None
     if said.kind == "local" and said.type == DOCUMENT:
         key = context.store.vault.locate(DOCUMENT, said.id)
-        row = await context.reads.load(key) if dossier_in(key) == met.number else None
+        row = await context.reads.load(key) if facts.perhaps_in(context, key, met.number) else None
+        row = row if row is not None and row.dossier == met.number else None
     by_structure = met.request.kind == "structure"
     if row is None or row.deleted or row.body is None or not (by_structure or met.reading(row).permits):
         if row is not None:
@@ -344,10 +345,12 @@ async def _named_before(context: Context, met: Known, items: Sequence[Item], one
     said = {parse_reference(text, (context.base_url,)) for other in _linked(items, one) for text in other.checked.references}
     around = {*companions.SEEN_AS, *enforcement.PUBLIC}
     named = {vault.locate(ref.type, ref.id): ref.relative for ref in said if ref.kind == "local" and ref.type not in around}
-    keys = [key for key, address in named.items() if address not in sent and dossier_in(key) == met.number]
+    keys = [key for key, address in named.items() if address not in sent and facts.perhaps_in(context, key, met.number)]
     rows = await context.reads.load_many(keys) if keys else {}
     lineages = []
     for key, row in rows.items():
+        if row.dossier != met.number:
+            continue
         own = hashed("root", named[key], vault.hash64)  # of what belongs to no document
         lineages += [one for one in facts.listed(row) if not row.deleted and (row.type == DOCUMENT or one["rt"] != own)]
         covering.joins(context, row)

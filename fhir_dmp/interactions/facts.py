@@ -15,6 +15,7 @@ from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import STATUSES, WITHDRAWN, Facts
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import Ref, parse_reference, reference_texts
+from fhir_dmp.fhir.tables import compartment
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.rows import Row, Unopened, Visible
 from fhir_dmp.store.vault import COMMON, dossier_in
@@ -122,13 +123,24 @@ def here(context: Context, text: str) -> Ref:
 
 
 def leads_inside(context: Context, texts: Iterable[str], dossier: int) -> bool:
-    """Whether a reference leads to another resource of the same dossier than its Patient. texts: of the references."""
-    vault = context.store.vault
+    """Whether a reference leads to another resource of the same dossier than its Patient, or may. texts: of the references."""
+    vault, anywhere = context.store.vault, context.sandbox
     for text in texts:
         said = parse_reference(text, (context.base_url,))
-        if said.perhaps_here and said.type not in ("Patient", *DIRECTORY) and dossier_in(vault.locate(said.type, said.id)) == dossier:
+        near = said.perhaps_here and said.type not in ("Patient", *DIRECTORY)
+        if near and (anywhere or dossier_in(vault.locate(said.type, said.id)) == dossier):
             return True
     return False
+
+
+def perhaps_in(context: Context, key: bytes, dossier: int) -> bool:
+    """Whether a key may be that of a row of a dossier: an id of a real store says of which, one that a client chose does not."""
+    return dossier_in(key) == dossier or context.sandbox
+
+
+def belongs(type_name: str) -> bool:
+    """Whether resources of a type may belong to a dossier."""
+    return type_name == "Binary" or bool(compartment("Patient").get(type_name))
 
 
 def listed(row: Row | Unopened) -> tuple[Mapping[str, Any], ...]:

@@ -22,7 +22,6 @@ from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import enforcement, facts, read, search_match
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.enforcement import Enforcer, Known, Ledger, settle
-from fhir_dmp.store.vault import dossier_in
 
 LIST_URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-access-list"
 EXPLAIN_URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-explain-access"
@@ -164,7 +163,8 @@ async def decision_on(context: Context, met: Known, target: Request, document: s
     if said.kind != "local" or said.type != "DocumentReference":
         raise read.absent()
     key = context.store.vault.locate(said.type, said.id)
-    row = await read.current(context, said.type, said.id) if dossier_in(key) == met.number else None
+    row = await read.current(context, said.type, said.id) if facts.perhaps_in(context, key, met.number) else None
+    row = row if row is not None and row.dossier == met.number else None
     row, _ = await enforcement.readable(context, said.type, said.id, row)
     if row is None or row.deleted:
         raise read.absent()

@@ -234,15 +234,26 @@ async def unseen(context: "Context", met: "Known", addresses: Collection[str]) -
     wanted = {}
     for address in addresses:
         key = context.store.vault.locate(*address.split("/", 1))
-        if dossier_in(key) == met.number and not address.startswith("Patient/"):
+        if facts.perhaps_in(context, key, met.number) and not address.startswith("Patient/"):
             wanted[address] = key
     rows = await context.reads.load_many(set(wanted.values())) if wanted else {}
     seen = set()
     for address, key in wanted.items():
         row = rows.get(key)
-        if row is not None and not row.deleted and row.type == address.partition("/")[0] and met.reading(row).permits:
+        if row is None or row.dossier != met.number:
+            if _outside(context, met, address, key, row):
+                seen.add(address)
+        elif not row.deleted and row.type == address.partition("/")[0] and met.reading(row).permits:
             seen.add(address)
     return frozenset(wanted) - seen
+
+
+def _outside(context: "Context", met: "Known", address: str, key: bytes, row: Row | None) -> bool:
+    """Whether an address leads to nothing of the dossier, whatever is there. Where a client chose its id, what is absent may belong."""
+    if row is not None:
+        return True
+    type_name, _, id = address.partition("/")
+    return dossier_in(key) != met.number and not (context.store.vault.open_id(id) is None and facts.belongs(type_name))
 
 
 def _local(context: "Context", value: Any) -> Iterator[Ref]:
