@@ -32,6 +32,8 @@ IMPORT = "import"
 # Of a Bundle with thousands of entries.
 LONGEST_QUERY = 16_000
 NOT_GIVEN = "the answer that was traced just before was not given: MongoDB elected another primary meanwhile"
+# What has a lineage of no document.
+AROUND = SEEN_AS.keys() - {"AuditEvent"}
 NO_LINEAGE: Mapping[str, Any] = {"lb": 0, "fd": MIN_MS, "rl": MAX_MS, "rt": 0}
 
 
@@ -64,6 +66,8 @@ def _of_part(context: Context, kind: str, asked: str, ledger: Ledger) -> list[Tr
     queries = {patient: "\n".join(lines)[:LONGEST_QUERY] for patient, lines in ledger.asked.items()}
     # Of what belongs to several documents is told as soon as one of them is seen.
     hidden = list(lineages.values()) if lineages else None if named else most_hidden(ledger.kept)
+    # Who is told of one document, or of a trace of it, that one says; of anything else, what let him in.
+    let_in = ledger.authored if not lineages or any(one[0] in AROUND for those in named.values() for one in those) else {}
     by_right = not (context.enforcer.ledger.secretly and lineages and _is_his(context, named, lineages))
     return [
         trace(
@@ -72,7 +76,7 @@ def _of_part(context: Context, kind: str, asked: str, ledger: Ledger) -> list[Tr
             patient=patient,
             disclosed=tuple([Disclosed(*one) for one in those]),
             query=queries.get(patient, query),
-            facts=visible(context, ledger.authored.get(patient) or hidden, patient=patient if by_right else ""),
+            facts=visible(context, let_in.get(patient) or hidden, patient=patient if by_right else ""),
         )
         for patient, those in (named or {ledger.patient: {}}).items()
     ]
