@@ -1,10 +1,11 @@
 """Deposits: ITI-65, ITI-105, replacement; what a deposit fixes, what it refuses. https://interop.esante.gouv.fr/ig/fhir/pdsm/"""
 
 import base64
+import json
 
 import pytest
 
-from tests.access.world import LABORATORY, REIMBURSEMENT, VISIBILITY, document, listed, refused
+from tests.access.world import INS, LABORATORY, REIMBURSEMENT, VISIBILITY, document, listed, new_ins, refused
 
 TRE_A05 = "https://mos.esante.gouv.fr/NOS/TRE_A05-TypeDocComplementaire/FHIR/TRE-A05-TypeDocComplementaire"
 FUND = {"identifier": {"system": "urn:oid:1.2.250.1.71.4.2.2", "value": "1750000099"}}
@@ -247,3 +248,26 @@ def test_a_deposit_as_a_whole_follows_iti_65(world, claimed):
     assert stored(anna.post("", {**whole, **meta}), "DocumentReference")
     if claimed:  # which a transaction that says nothing need not be
         assert stored(anna.post("", broken), "DocumentReference")
+
+
+def test_a_deposit_may_name_the_holder_by_a_search_for_his_ins(world):
+    """To feed a dossier nobody needs to read it; who has none, and whose dossier is closed, get the same refusal."""
+    dossier, closed, doctor = world.open(), world.open(), world.professional()
+    world.holder(closed).run(f"{closed.path}/$close", reason="holder-request")
+
+    def both(asker, ins: str) -> list:
+        value = {**document(dossier, asker), "context": {"sourcePatientInfo": {"reference": dossier.path}}}
+        made = (("DocumentReference", value), ("", submission(dossier, doctor, value)))
+        search = f"Patient?identifier={INS}|{ins}"
+        return [asker.post(path, json.loads(json.dumps(each).replace(dossier.path, search))) for path, each in made]
+
+    for asker in (doctor, world.structure()):
+        alone, together = both(asker, dossier.ins)
+        assert (alone.status_code, together.status_code) == (201, 200), (alone.text, together.text)
+        answers = [answer for ins in (new_ins(), closed.ins, "12") for answer in both(asker, ins)]
+        assert {(answer.status_code, answer.content) for answer in answers} == {(403, answers[0].content)}
+    seen = listed(world.holder(dossier), dossier, "DocumentReference")
+    assert len(seen) == 4
+    assert {one["subject"]["reference"] for one in seen} | {one["context"]["sourcePatientInfo"]["reference"] for one in seen} == {
+        dossier.path
+    }
