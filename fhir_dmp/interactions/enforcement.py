@@ -517,7 +517,7 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
 
 def apart(context: "Context") -> "Context":
     """The same asker with a ledger of its own, for a part that is told by itself."""
-    return replace(context, enforcer=replace(context.enforcer, ledger=Ledger()))
+    return context.but(enforcer=replace(context.enforcer, ledger=Ledger()))
 
 
 def unwritten(context: "Context") -> None:

@@ -256,6 +256,8 @@ async def patched_in(context: Context, type_name: str, row: Row, id: str, form: 
     """The same as an entry of a transaction. row: which the asker sees. operations: parsed, references resolved."""
     if type_name not in PDSM:
         raise not_allowed(type_name, "PATCH", "GET, HEAD, PUT")
+    # Acts on rights came first, and another entry may have changed its labels.
+    row = await read.current(context, type_name, id) or row
     met = await enforcement.known(context, row.dossier, row=row)
     return await relabelling.patched(context, met, row, id, form, operations)
 

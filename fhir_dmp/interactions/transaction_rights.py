@@ -67,7 +67,10 @@ async def _done(work: "_Work", entry: bundle.Entry) -> Answer:
     if entry.method == "PATCH":
         return await _patched(work, entry, id, row)
     if entry.method == "POST" and entry.index not in work.new:
-        return await read.run(context, type_name, id)
+        inner = enforcement.apart(context)
+        answer = await read.run(inner, type_name, id)
+        context.enforcer.ledger.set_apart(inner.enforcer.ledger, "read", "")
+        return answer
     checked = check(context, json.dump(rewrite(entry.resource, work.links, base=entry.base)), type_name)
     if entry.index in work.new:
         return await rights.on_create(context, checked, id)

@@ -4,7 +4,10 @@ import pytest
 
 from tests.access.test_deposits import posted
 from tests.access.test_findings import places
+from tests.access.test_masks import ADD, labels
+from tests.access.test_told_together import changing
 from tests.access.world import LABORATORY, care_team, category, consent, day, document, listed, parameters, refused, related
+from tests.interactions.making import bundle
 
 URN = "urn:uuid:00000000-0000-4000-8000-00000000c{:03d}"
 
@@ -124,3 +127,17 @@ def test_a_right_is_revoked_by_a_patch_among_others(world):
     assert anna.get(dossier.path).status_code == 200
     assert statuses(holder.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [one]})) == ["200"]
     assert refused(anna.get(dossier.path))
+
+
+@pytest.mark.parametrize("category_", ["block", "access", "emergency-masked"])
+def test_a_document_is_masked_together_with_an_act_on_rights(world, category_):
+    """In either order: the mask is decided by what the act left."""
+    dossier, anna, bob = world.open(), world.professional(), world.professional()
+    holder = world.holder(dossier)
+    world.consent(dossier, "access", anna)
+    about = (bob,) if category_ in ("block", "access") else ()
+    for turn in (1, -1):
+        id = world.deposit(dossier, anna)["id"]
+        both = [posted(consent(dossier, category_, *about), URN.format(1)), changing(2, f"DocumentReference/{id}", ADD)]
+        assert statuses(holder.post("", bundle("transaction", *both[::turn])))[both[::turn].index(both[0])] == "201"
+        assert anna.get(f"DocumentReference/{id}").status_code == 404 and labels(holder, {"id": id}) == ["N", "MASQUE_PS"]

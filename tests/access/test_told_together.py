@@ -1,4 +1,4 @@
-"""The journal of a transaction: each entry is told as itself. Whoever may not see what one is about is told of it by no other."""
+"""Entries of one transaction: each is told as itself, so that none tells of what another one hides, and none writes without it."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from tests.access.test_double_entry import identified
 from tests.access.test_masks import ARCHIVED
 from tests.access.test_traces import asked, codes, named
 from tests.access.world import VISIBILITY, Dossier, document, listed
-from tests.interactions.making import bundle, entry
+from tests.interactions.making import bundle, entry, statuses
 
 URN = "urn:uuid:00000000-0000-4000-8000-00000000e{:03d}"
 ARCHIVE = [{"op": "add", "path": "/extension", "value": [ARCHIVED]}]
@@ -109,3 +109,17 @@ def test_a_deposit_sent_again_is_told_as_what_was_deposited(world, scene, way, b
         found.append(told(holder, dossier, sent(depositor, value, path)))
     assert [len(one) for one in found] == [0, 1], found
     assert not any("INVISIBLE" in str(one) for one in found[1])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_one_entry_hides_another_one_writes_hidden(world, first):
+    """Two documents of one lineage in one transaction: a label on the one, a new version of the other."""
+    dossier, anna = world.open(), world.professional()
+    world.consent(dossier, "access", anna)
+    before = world.deposit(dossier, anna)
+    target = {"reference": f"DocumentReference/{before['id']}"}
+    after = world.deposit(dossier, anna, relatesTo=[{"code": "replaces", "target": target}])
+    both = [changing(1, f"DocumentReference/{before['id']}", HIDE), changing(2, f"DocumentReference/{after['id']}", ARCHIVE)]
+    answer = anna.post("", bundle("transaction", both[first], both[1 - first]))
+    assert statuses(answer) == ["200", "200"]
+    assert [world.holder(dossier).get(f"DocumentReference/{one['id']}").status_code for one in (before, after)] == [404, 404]
