@@ -137,7 +137,7 @@ def test_a_document_is_masked_together_with_an_act_on_rights(world, category_):
     world.consent(dossier, "access", anna)
     about = (bob,) if category_ in ("block", "access") else ()
     for turn in (1, -1):
-        id = world.deposit(dossier, anna)["id"]
+        id = world.deposit(dossier, world.professional())["id"]
         both = [posted(consent(dossier, category_, *about), URN.format(1)), changing(2, f"DocumentReference/{id}", ADD)]
         assert statuses(holder.post("", bundle("transaction", *both[::turn])))[both[::turn].index(both[0])] == "201"
         assert anna.get(f"DocumentReference/{id}").status_code == 404 and labels(holder, {"id": id}) == ["N", "MASQUE_PS"]
