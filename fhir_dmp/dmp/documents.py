@@ -98,18 +98,23 @@ def facts_of(
 
     labels: those of the lineage when it has some already; else those the resource itself carries.
     """
-    own = labels_of(resource.get("securityLabel") or resource.get("meta", {}).get("security") or ())
+    own = labels_said(resource)
     return Facts(
         type=type_of(resource),
         authors=frozenset(authors),
         organization=organization,
-        labels=((own if labels is None else labels | own) & frozenset(VISIBILITY)),
+        labels=own if labels is None else (labels | own) & frozenset(VISIBILITY),
         first_deposit_ms=first_deposit_ms,
         release_ms=release_ms(first_deposit_ms),
         status=status_of(resource),
         root=root,
         period=period_of(resource),
     )
+
+
+def labels_said(resource: Mapping[str, Any]) -> frozenset[str]:
+    """The visibility labels a resource itself carries."""
+    return labels_of(resource.get("securityLabel") or resource.get("meta", {}).get("security") or ()) & frozenset(VISIBILITY)
 
 
 def type_of(resource: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/http.html#create
 
 from fhir_dmp.interactions import octets, ruled, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.facts import carried_on
 from fhir_dmp.interactions.prepare import Checked, check, stamp, written
 
 
@@ -21,6 +22,6 @@ async def store(context: Context, checked: Checked) -> Answer:
     content = None
     if checked.type == "Binary":
         checked, content = await octets.set_apart(context, checked, None)
-    stamped = stamp(context, checked, method="POST", content=content)
+    stamped = stamp(context, checked, method="POST", content=content, origin=await carried_on(context, checked.value))
     await writing.write(context, [(stamped.change, stamped.id)])
     return written(stamped, 201)

@@ -166,7 +166,7 @@ async def _document(
     if len({row.visible["rt"] for row, _ in before}) > 1:
         # It would carry on what two documents say, and could be hidden with one of them alone.
         raise FhirError("business-rule", "a document replaces one document, or versions of one", f"{DOCUMENT}.relatesTo")
-    lineage = _strictest([row.visible for row, _ in before]) if before else None
+    lineage = facts.strictest([row.visible for row, _ in before]) if before else None
     if lineage is not None and INVISIBLE_PATIENT in labels and lineage["rl"] <= met.now_ms:
         if request.kind not in ("host", "feed"):
             raise FhirError("business-rule", OVER, f"{DOCUMENT}.securityLabel")
@@ -198,14 +198,6 @@ def _hides(met: Known, row: Row) -> bool:
     names = frozenset({identity.HOLDER} if request.kind in HOLDERS else {request.person} - {""})
     by = DepositedBy(request.organization) if request.kind == "structure" else AuthoredBy(names)
     return request.kind in ("host", "feed") or any(matches(by, one) for one in facts.opened(met.context, row))
-
-
-def _strictest(lineages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The lineage of what belongs to several, one at least: the most hidden one, with the labels of all."""
-    labels = 0
-    for one in lineages:
-        labels |= one["lb"]
-    return {**max(lineages, key=lambda one: one["lb"].bit_count()), "lb": labels}
 
 
 def _contents(context: Context, one: Item, sent: _Sent) -> None:
@@ -298,7 +290,7 @@ async def _other(
     lineages = [lineage(place) for place in carriers]
     if not lineages and one.row is None and kind != "Binary" and (around := _around(items, one)):
         before = await _named_before(context, met, items, one)
-        lineages = [_strictest([*(lineage(place) for place in around), *([before] if before else [])])]
+        lineages = [facts.strictest([*(lineage(place) for place in around), *([before] if before else [])])]
     if kind == "List":
         lineages += await _listed_before(context, met, one, items, resolved=resolved)
     authors = frozenset({identity.HOLDER} if request.kind in HOLDERS else {request.person} - {""})
@@ -354,7 +346,7 @@ async def _named_before(context: Context, met: Known, items: Sequence[Item], one
         own = hashed("root", named[key], vault.hash64)  # of what belongs to no document
         lineages += [one for one in facts.listed(row) if not row.deleted and (row.type == DOCUMENT or one["rt"] != own)]
         covering.joins(context, row)
-    return _strictest(lineages) if lineages else None
+    return facts.strictest(lineages) if lineages else None
 
 
 def _one_of(lineages: list[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ https://profiles.ihe.net/ITI/PCF/ ; consent.predicate lists what a row keeps.
 What a deposit fixes (authors, structure, first instant, lineage, labels) is carried to every version and never read again from a body.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -83,9 +83,42 @@ def visible(
                     found["st"] = origin.lineage["st"]
         if current is not None and isinstance(current.visible, dict):
             found |= {name: current.visible[name] for name in FIXED if name in current.visible}
+            if context.sandbox and context.enforcer is None:
+                found |= _said(current, told.labels, found, at_ms)
     if leads_inside(context, reference_texts(value) if texts is None else texts(), dossier):
         found[LEADS] = True
     return found
+
+
+def _said(current: Row, labels: frozenset[str], found: Mapping[str, Any], at_ms: int) -> dict[str, Any]:
+    """Labels as somebody says them who meets no rule: what is new in his body is put on, what is not there any more taken off."""
+    body = json.parse(current.body) if current.body else {}
+    before = documents.labels_said(body)
+    bits = found["lb"]
+    for label in labels - before:
+        bits |= LABEL_BITS[label]
+    for label in before - labels:
+        bits &= ~LABEL_BITS[label]
+    return {"lb": bits, **{LIFTED[label]: at_ms for label in before - labels}}
+
+
+async def carried_on(context: Context, value: Mapping[str, Any]) -> Origin | None:
+    """What a document is deposited with that somebody who meets no rule replaces others by: their lineage. None for anything else."""
+    if context.enforcer is not None or value["resourceType"] != "DocumentReference" or not (targets := documents.replaced(value)):
+        return None
+    said = [parse_reference(text, (context.base_url,)) for text in targets]
+    keys = {context.store.vault.locate(one.type, one.id) for one in said if one.perhaps_here}
+    rows = (await context.reads.load_many(keys)).values() if keys else ()
+    lineages = [row.visible for row in rows if isinstance(row.visible, dict) and row.type == "DocumentReference" and not row.deleted]
+    return Origin(documents.authors_of(value, nobody), lineage=strictest(lineages)) if lineages else None
+
+
+def strictest(lineages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The lineage of what belongs to several, one at least: the most hidden one, with the labels of all."""
+    labels = 0
+    for one in lineages:
+        labels |= one["lb"]
+    return {**max(lineages, key=lambda one: one["lb"].bit_count()), "lb": labels}
 
 
 def _of_list(own: dict[str, Any], current: Row | None, origin: Origin) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ from fhir_dmp.interactions import (
 from fhir_dmp.interactions.batch import entry_answer, request_of, told
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.depositing import Item
-from fhir_dmp.interactions.facts import Origin
+from fhir_dmp.interactions.facts import Origin, carried_on
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, check, stamp, written
 from fhir_dmp.search import extract
@@ -493,6 +493,7 @@ async def _judged(work: _Work, entry: bundle.Entry) -> Checked | None:
 async def _stamped(work: _Work, entry: bundle.Entry, checked: Checked, origin: Origin | None = None) -> None:
     """Give the version its place; contents are written now that nothing can be refused any more."""
     row, id, dossier = work.rows.get(entry.index), work.ids[entry.index].split("/")[1], work.dossiers.get(entry.index)
+    origin = await carried_on(work.context, checked.value) if origin is None and row is None else origin
     content = work.kept.get(entry.index)
     if octets.is_large(checked):
         checked, content = await octets.set_apart(work.context, checked, id, dossier)

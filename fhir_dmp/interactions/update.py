@@ -7,6 +7,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.http_types import Tags
 from fhir_dmp.interactions import octets, read, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.facts import carried_on
 from fhir_dmp.interactions.prepare import Checked, check, check_body_id, stamp, written
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.rows import Content, Row
@@ -47,7 +48,8 @@ async def store(
             raise read.absent()
         if new:
             admit(context, checked.type, "c")
-        stamped = stamp(context, checked, method="PUT", id=id, current=row, content=content)
+        origin = await carried_on(context, checked.value) if row is None else None
+        stamped = stamp(context, checked, method="PUT", id=id, current=row, content=content, origin=origin)
         try:
             await writing.write(context, [(stamped.change, id)])
         except Conflict:

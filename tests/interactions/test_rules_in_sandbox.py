@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.access.world import World, document
-from tests.interactions.making import unique
+from tests.access.world import VISIBILITY, World, document
+from tests.interactions.making import bundle, entry, unique
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +114,73 @@ def test_what_is_elsewhere_stays_named(world, fhir, chosen):
     value["extension"] = [{"url": "https://example.org/place", "valueReference": {"reference": names[1]}}]
     seen = chosen.bob.get(chosen.made("elsewhere", value)).text
     assert [name in seen for name in names] == [True, True, True]
+
+
+MASK = {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}
+
+
+@pytest.fixture
+def opened(world):
+    """A dossier, its médecin traitant, and a professional with access."""
+    anna, bob = world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    world.consent(dossier, "access", bob)
+    return dossier, anna, bob
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "transaction"])
+def test_a_label_that_is_written_to_what_was_there_hides_it_until_it_is_taken_off(world, fhir, opened, method):
+    dossier, anna, bob = opened
+    holder = world.holder(dossier)
+    value = fhir.post("DocumentReference", sent(dossier, anna)).json()
+    address = f"DocumentReference/{value['id']}"
+
+    def written(labels, patch):
+        changed = {**fhir.get(address).json(), "securityLabel": labels}
+        if method == "PUT":
+            return fhir.put(address, changed)
+        if method == "PATCH":
+            return fhir.patch(address, [patch])
+        return fhir.post("", bundle("transaction", entry("PUT", address, changed)))
+
+    plain = value["securityLabel"]
+    assert bob.get(address).status_code == 200
+    answer = written([*plain, MASK], {"op": "add", "path": "/securityLabel/-", "value": MASK})
+    assert answer.status_code == 200, answer.text
+    assert bob.get(address).status_code == 404 and "MASQUE_PS" in holder.get(address).text
+    # What says nothing of labels leaves them.
+    assert fhir.patch(address, [{"op": "add", "path": "/description", "value": "x"}]).status_code == 200
+    assert bob.get(address).status_code == 404
+    assert written(plain, {"op": "remove", "path": f"/securityLabel/{len(plain)}"}).status_code == 200
+    assert bob.get(address).status_code == 200 and "MASQUE_PS" not in holder.get(address).text
+
+
+def test_what_the_holder_hid_stays_so_whatever_else_is_written(world, fhir, opened):
+    """And what he shows again is not hidden by what somebody was shown before."""
+    dossier, anna, bob = opened
+    holder = world.holder(dossier)
+    plain = fhir.post("DocumentReference", sent(dossier, anna)).json()
+    labelled = fhir.post("DocumentReference", sent(dossier, anna, "MASQUE_PS")).json()
+    for value, hides in ((plain, True), (labelled, False)):
+        address = f"DocumentReference/{value['id']}"
+        place = len(value["securityLabel"]) - 1
+        act = {"op": "add", "path": "/securityLabel/-", "value": MASK} if hides else {"op": "remove", "path": f"/securityLabel/{place}"}
+        assert holder.patch(address, [act]).status_code == 200
+        assert fhir.put(address, {**fhir.get(address).json(), "description": "x"}).status_code == 200
+        assert bob.get(address).status_code == (404 if hides else 200)
+
+
+def test_what_replaces_something_hidden_is_hidden_with_it(world, fhir, opened):
+    dossier, anna, bob = opened
+    former = fhir.post("DocumentReference", sent(dossier, anna, "MASQUE_PS")).json()
+    related = {"relatesTo": [{"code": "replaces", "target": {"reference": f"DocumentReference/{former['id']}"}}]}
+    newer = [fhir.post("DocumentReference", sent(dossier, anna, **related)).json()["id"], f"newer-{unique()}", f"again-{unique()}"]
+    assert fhir.put(f"DocumentReference/{newer[1]}", {**sent(dossier, anna, **related), "id": newer[1]}).status_code == 201
+    whole = entry("PUT", f"DocumentReference/{newer[2]}", {**sent(dossier, anna, **related), "id": newer[2]})
+    assert fhir.post("", bundle("transaction", whole)).status_code == 200
+    assert [bob.get(f"DocumentReference/{id}").status_code for id in newer] == [404] * 3
+    # It is one lineage: the holder shows all of it.
+    place = len(former["securityLabel"]) - 1
+    act = [{"op": "remove", "path": f"/securityLabel/{place}"}]
+    assert world.holder(dossier).patch(f"DocumentReference/{former['id']}", act).status_code == 200
+    assert [bob.get(f"DocumentReference/{id}").status_code for id in newer] == [200] * 3
