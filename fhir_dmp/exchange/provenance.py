@@ -92,7 +92,7 @@ class Origins:
         return vouching.made(self.context.store.vault, draw, about, {**own, **source.value}, index, source.shared, patient=holder, at_ms=at)
 
     def seals(self, told: Sequence[Told], draw: Callable[[int], bytes], message: Message | None = None) -> list[Change]:
-        """The host's seals of what a real source brings at once. draw: for their ids. message: the sealed one it came in."""
+        """The host's seals of what a real source brings at once. draw: for their ids. message: who sealed the one it came in."""
         story = Story(_names(told), self._common[told[0].created])
         written = [(Change(one.row, None), one.id) for one in told]
         return sealing.of_writes(self.acting(told[0].patient, message=message, random=draw), written, story)

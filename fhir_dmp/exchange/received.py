@@ -36,7 +36,7 @@ async def message_of(context: Context, rules: Rules, item: Item) -> Message | No
     if item.sealed:
         return Message(signer=item.sealed[0], kid=item.sealed[1])
     found = await trusted.check("", item.body, True, now_ms=context.now_ms(), **_sender(context, rules))
-    return found if found.signer else None
+    return found.sender
 
 
 class Files:

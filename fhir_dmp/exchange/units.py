@@ -31,7 +31,7 @@ PEOPLE = frozenset({"Patient", "Practitioner", "PractitionerRole", "Organization
 class Unit:
     """One thing to store. tree: exact when `exact`. keys: of its lines in the ledger. version, digest: see ledger.Stored.
 
-    plan: of a transaction or of a batch entry. message: the sealed one it came in. results: filled when it is done, several for a
+    plan: of a transaction or of a batch entry. message: who sealed the one it came in. results: filled when it is done, several for a
     transaction. within: the transaction it is a part of, None for what stands alone. method, aliases: of such a part, POST or PUT, and what
     others in the transaction call it. referred: see Foreign.referred, None before that was asked.
     """
@@ -88,12 +88,10 @@ class Units:
         self.context, self.hashing, self.exact = context, hashing, exact
 
     def of(self, item: Item, message: Message | None = None) -> list[Unit]:
-        """The units of an item. What cannot be read is a unit that is done. message: the sealed one that it is, or that it came in."""
+        """The units of an item. What cannot be read is a unit that is done. message: who sealed the one that it is, or that it came in."""
         found = self._of(item)
-        if message is not None:
-            # Where a message brings several things its digest would tell of one what the others are.
-            for unit in found:
-                unit.message = message if len(found) == 1 else Message(signer=message.signer, kid=message.kid)
+        for unit in found:
+            unit.message = message
         return found
 
     def _of(self, item: Item) -> list[Unit]:

@@ -22,4 +22,5 @@ async def received(request: Request, services: Services, context: Context, body:
     actor = context.actor
     speaks_for = tuple(one for one in (actor.organization, actor.host) if one)
     sealed = {"kind": actor.kind, "speaks_for": speaks_for, "now_ms": context.now_ms()}
-    return replace(context, message=await services.signers.check("".join(headers), body, is_bundle, **sealed))
+    found = await services.signers.check("".join(headers), body, is_bundle, **sealed)
+    return replace(context, message=found.sender if is_bundle else found)

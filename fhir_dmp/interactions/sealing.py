@@ -93,13 +93,14 @@ def of_writes(context: "Context", changes: Written, story: Story | None = None) 
     if not groups:
         return []
     context.seals.refresh(context.now_ms())
-    message = context.message
-    if message is not None and len(groups) > 1:
-        message = Message(signer=message.signer, kid=message.kid) if message.signer else None
-    at_ms = context.now_ms()
-    made = [_seal(context, rows, message, at_ms, story) for rows in groups]
-    if message is not None and message.jws:
-        made += [_provenance(context, MESSAGE, rows, message.signer, message.jws, at_ms) for rows in groups]
+    message, at_ms = context.message, context.now_ms()
+    sender = message.sender if message is not None else None
+    # Whoever reads what it replaces could try guesses about what was sent; a patch is short enough to be guessed whole.
+    sent = [rows for rows in groups if rows[0][0].method != "PATCH"]
+    own = sent[0] if len(sent) == 1 else None
+    made = [_seal(context, rows, message if rows is own else sender, at_ms, story) for rows in groups]
+    if own is not None and message is not None and message.jws:
+        made.append(_provenance(context, MESSAGE, own, message.signer, message.jws, at_ms))
     return made
 
 

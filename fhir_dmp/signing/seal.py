@@ -34,14 +34,19 @@ class Sealed(msgspec.Struct, frozen=True, omit_defaults=True):
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """The message a version came in. sha256: of its octets. signer, kid: who sealed it, verified on arrival. jws: that seal, detached.
 
-    Where a message brings several documents, its digest and seal stay out of the statement about one: they would let a reader of that
-    one try guesses about the others.
+    Digest and seal are told of one resource that was sent by itself. They stay out of every statement about what came in a Bundle: they
+    would let a reader of one document try guesses about the others, and where they were left out he would know that there are others.
     """
 
     sha256: str = ""
     signer: str = ""
     kid: str = ""
     jws: str = ""
+
+    @property
+    def sender(self) -> "Message | None":
+        """What every statement may tell of it: who sealed it. None for nobody."""
+        return Message(signer=self.signer, kid=self.kid) if self.signer else None
 
 
 class Statement(msgspec.Struct, frozen=True, omit_defaults=True):

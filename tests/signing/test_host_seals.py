@@ -3,9 +3,13 @@
 import base64
 import json
 
+import pytest
+
 from fhir_dmp.signing import seal
 from fhir_dmp.signing.keys import SealKeys
+from tests.access.test_masks import ARCHIVED
 from tests.access.world import VISIBILITY, document, listed
+from tests.interactions.making import bundle, entry
 
 
 def seals(by, dossier, **criteria):
@@ -84,3 +88,47 @@ def test_seals_of_rights_are_shown_to_nobody(world):
     consent = world.consent(dossier, "mask", **mask)
     for one in (anna, world.holder(dossier)):
         assert seals(one, dossier, target=f"Consent/{consent['id']}") == []
+
+
+def messages(world, by, dossier):
+    """What the seals of documents that somebody sees say of the message, by the address of each version."""
+    return {
+        said.what[0].reference: said.message
+        for said in (statement(world, one) for one in seals(by, dossier))
+        if said.what[0].reference.startswith("DocumentReference/")
+    }
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+@pytest.mark.parametrize("beside", ["nothing", "a document", "a label"])
+def test_a_seal_does_not_tell_that_something_hidden_came_in_the_same_bundle(world, kind, beside):
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    label = {"coding": [{"system": VISIBILITY, "code": "INVISIBLE_PATIENT"}]}
+    sent = [entry("POST", "DocumentReference", document(dossier, anna))]
+    if beside == "a document":
+        sent.append(entry("POST", "DocumentReference", document(dossier, anna, labels=("INVISIBLE_PATIENT",))))
+    elif beside == "a label":
+        patch = json.dumps([{"op": "add", "path": "/securityLabel/-", "value": label}]).encode()
+        value = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": base64.b64encode(patch).decode()}
+        sent.append(entry("PATCH", f"DocumentReference/{world.deposit(dossier, anna)['id']}", value))
+    answer = anna.post("", bundle(kind, *sent))
+    assert answer.status_code == 200 and {one["response"]["status"][:3] for one in answer.json()["entry"]} <= {"200", "201"}, answer.text
+    assert list(messages(world, world.holder(dossier), dossier).values()) == [None]
+
+
+def test_the_digest_of_a_message_is_in_the_seal_of_what_was_sent_and_in_no_other(world):
+    """Whoever reads the replaced document could try guesses about what replaces it; a patch is short enough to be guessed whole."""
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    first = world.deposit(dossier, anna)
+    archived = [{"op": "add", "path": "/extension", "value": [ARCHIVED]}]
+    assert anna.patch(f"DocumentReference/{first['id']}", archived).status_code == 200
+    replaces = [{"code": "replaces", "target": {"reference": f"DocumentReference/{first['id']}"}}]
+    body = json.dumps(document(dossier, anna, relatesTo=replaces)).encode()
+    answer = anna.post("DocumentReference", body)
+    assert answer.status_code == 201, answer.text
+    found = messages(world, anna, dossier)
+    own = f"DocumentReference/{answer.json()['id']}/"
+    assert [said.sha256 for reference, said in found.items() if reference.startswith(own)] == [seal.digest(body)]
+    assert len(found) == 4 and [said for reference, said in found.items() if not reference.startswith(own)].count(None) == 2
