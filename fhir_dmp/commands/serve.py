@@ -26,6 +26,7 @@ from pathlib import Path
 import click
 
 from fhir_dmp.commands import Failed, with_settings
+from fhir_dmp.errors import FhirError
 from fhir_dmp.settings import Loaded, Settings
 
 PR_SET_PDEATHSIG = 1
@@ -55,7 +56,7 @@ def command(loaded: Loaded, demo: bool) -> None:
         with mongodb(settings) as running:
             asyncio.run(prepare(running))
             serve(running, demo)
-    except StoreError as error:
+    except (StoreError, FhirError) as error:
         raise Failed(error) from None
 
 
@@ -97,6 +98,7 @@ async def prepare(settings: Settings) -> None:
     """Open everything once before the workers do: what is wrong is said in clear words, migrations and indexes are done once."""
     from fhir_dmp.identity.tokens import Tokens
     from fhir_dmp.interactions import reindex
+    from fhir_dmp.store import acts_waiting
     from fhir_dmp.store.resources import Store
 
     Tokens.open(settings)
@@ -108,6 +110,8 @@ async def prepare(settings: Settings) -> None:
     try:
         # A database that was restored gets back the masks, blocks and erasures it does not know, before anybody is answered.
         replayed = await store.acts.replay()
+        # Whoever did the others was cut off before the journal had them: what they hide is hidden, and shall be after a restore.
+        await acts_waiting.keep(store)
         if replayed.rows or replayed.lost:
             click.echo(
                 f"fhir-dmp: protective acts applied again: {replayed.rows}; of dossiers that are not here: {replayed.lost}", err=True

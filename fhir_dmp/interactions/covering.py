@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp.visibility import VISIBILITY
-from fhir_dmp.interactions import tracing
+from fhir_dmp.interactions import keeping, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.facts import listed
 from fhir_dmp.store.joining import rights_of
-from fhir_dmp.store.rows import Row
+from fhir_dmp.store.rows import Change, Row
 from fhir_dmp.store.vault import dossier_in
 
 
@@ -66,12 +66,15 @@ async def cover(inside: Context, covered: Iterable[Covered]) -> None:
     covered = list(covered)
     await inside.transaction.claim(claims(inside, (one.row.key for one in covered)))
     for one in covered:
-        ledger = inside.enforcer.ledger
         dossier, root, add, at_ms = one.relabelled(inside.now_ms())
         keys = await inside.transaction.relabel(dossier, root, add=add, remove=0, at_ms=at_ms)
-        labels = _labels(one.row), _labels(one.after)
-        await inside.transaction.write(tracing.of_act(inside, "mask", one.after, one.id, one.patient, labels))
-        ledger.acts = {**ledger.acts, "mask": ledger.acts.get("mask", frozenset()) | frozenset(keys)}
+        await inside.transaction.write(told(inside, one))
+        await keeping.acted(inside, "mask", keys)
+
+
+def told(context: Context, one: Covered) -> list[Change]:
+    """The trace of the act that it is, with the labels before and after, to be stored with it."""
+    return tracing.of_act(context, "mask", one.after, one.id, one.patient, (_labels(one.row), _labels(one.after)))
 
 
 def _labels(row: Row) -> tuple[str, ...]:

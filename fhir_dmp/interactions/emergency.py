@@ -10,7 +10,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.interactions import enforcement, notices, policy, reviewing, rights, tracing
+from fhir_dmp.interactions import enforcement, keeping, notices, policy, reviewing, rights, tracing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.enforcement import settle
 from fhir_dmp.store.vault import dossier_row
@@ -41,7 +41,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
         await notices.of_act(inside, now, decision, code=EMERGENCY, why=justification)
         reviewing.noted(inside, now, decision, why=justification)
         await reviewing.store(inside, reviewing.taken(inside))
-        inside.enforcer.ledger.acts["emergency"] = frozenset({dossier_row(now.number)})
+        await keeping.acted(inside, "emergency", {dossier_row(now.number)})
         found = [{"name": "expires", "valueInstant": to_instant(grant.until_ms)}, {"name": "grant", "valueId": grant.id}]
         return Answer(200, json.dump({"resourceType": "Parameters", "parameter": found}))
 

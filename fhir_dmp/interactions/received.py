@@ -19,10 +19,11 @@ from fhir_dmp.fhir import bundle, json
 from fhir_dmp.interactions import enforcement, shown
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known
+from fhir_dmp.store import acts_waiting
 from fhir_dmp.store.ledger import Ledger, Line, Part, Receipt, Recording, Stored
 from fhir_dmp.store.naming import Hashing, master_name
 from fhir_dmp.store.rows import Row
-from fhir_dmp.store.vault import version_id
+from fhir_dmp.store.vault import dossier_in, version_id
 
 DOCUMENT = "DocumentReference"
 CHANGED = "you sent a document with this masterIdentifier and another content before: a new version has its own, and `replaces` the former"
@@ -50,7 +51,10 @@ async def once(context: Context, documents: Sequence[Mapping[str, Any]], content
     names = tuple(hashing.name(name) for name, _ in named)
     ledger = Ledger(context.store)
     if line := next(iter((await ledger.known(names)).values()), None):
-        return Once(context, again(line, version))
+        parts = again(line, version)
+        # It hid what it replaced, and may have been cut off before that was kept.
+        await acts_waiting.keep(context.store, {dossier_in(part.key) for part in parts})
+        return Once(context, parts)
     receipt = Receipt(names, b"", DOCUMENT, Stored(version, version, 0, 0, 201))
     return Once(context.but(store=Recording(context.store, ledger, receipt, only=True)))
 

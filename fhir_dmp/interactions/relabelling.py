@@ -15,7 +15,7 @@ from fhir_dmp.dmp.documents import IS_ARCHIVED, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import CONFIDENTIALITY, INVISIBLE_PATIENT, VISIBILITY, labels_of
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
-from fhir_dmp.interactions import covering, enforcement, facts, patch, policy, read, shown, tracing, writing
+from fhir_dmp.interactions import covering, enforcement, facts, keeping, patch, policy, read, shown, tracing, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.prepare import check, stamp
@@ -59,6 +59,9 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
     if not add and not remove:
         if checked is None:
             _noted(context, met, row, id)
+            keeping.is_so(context, row.dossier)
+            if context.transaction is None:
+                await keeping.keep(context)
             return read.answer(shown.timed(met, row), id, seen)
         stamped = stamp(context, checked, method="PATCH", id=id, current=row)
         await writing.write(context, [(stamped.change, id)])
@@ -96,7 +99,6 @@ async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: 
     after = _with_bits(row, add, remove).but(acted_ms=at_ms)
     before = tuple(sorted(own.labels))
     now = tuple(sorted((own.labels | _labels(add)) - _labels(remove)))
-    ledger = context.enforcer.ledger
     labels = before, now
     claims = covering.claims(context, (row.key,))
     kind = "mask" if add else "unmask"
@@ -119,13 +121,13 @@ async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: 
             await writing.write(inside, [(stamped.change, id)], kind=kind, labels=labels)
         else:
             await transaction.write(tracing.of_act(inside, kind, after, id, met.patient, labels))
-        ledger.acts = {**ledger.acts, kind: ledger.acts.get(kind, frozenset()) | frozenset(keys)}
+        await keeping.acted(inside, kind, keys)
 
     if context.transaction is not None:
         await work(context.transaction)
     else:
         await context.store.transact(work, claims=claims)
-        await writing.keep(context)
+        await keeping.keep(context)
     return await _answer(context, met, _as_row(after, stamped) if stamped else after, id)
 
 

@@ -18,7 +18,7 @@ from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.references import parse_reference
-from fhir_dmp.interactions import vouching
+from fhir_dmp.interactions import keeping, vouching
 from fhir_dmp.search import blind, extract, narrow
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.search.predicate import Has, Hash64, ReferenceIs
@@ -178,7 +178,7 @@ async def follow(inside: "Context", documents: Sequence[tuple[NewRow, str]]) -> 
     Of a lineage with other documents that stay, only what leads to this one or that it leads to. What somebody else wrote and that only
     names the document stays: it is not its author's to withdraw. Kept as a protective act, with the documents. inside: of the transaction.
     """
-    ledger, keys = inside.enforcer.ledger if documents else None, [row.key for row, _ in documents]
+    keys = [row.key for row, _ in documents]
     for row, id in documents:
         status, root = row.visible["st"], row.visible["rt"]
         stay = {"$and": [{"y.rt": root}, {"y.st": {"$ne": STATUSES.index(WITHDRAWN)}}, {"_id": {"$ne": row.key}}]}
@@ -187,8 +187,8 @@ async def follow(inside: "Context", documents: Sequence[tuple[NewRow, str]]) -> 
         his = {"y.au": {"$in": authors} if authors else []}
         where = his if alone else {"$and": [his, _about(inside, row, id)]}
         keys += await inside.transaction.restate(row.dossier, root, status, at_ms=row.updated_ms, where=where)
-    if ledger is not None:
-        ledger.acts = {**ledger.acts, WITHDRAW: ledger.acts.get(WITHDRAW, frozenset()) | frozenset(keys)}
+    if documents:
+        await keeping.acted(inside, WITHDRAW, keys)
 
 
 def _about(context: "Context", row: NewRow, id: str) -> dict[str, Any]:

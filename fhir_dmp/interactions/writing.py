@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from fhir_dmp.interactions import covering, policy, reviewing, sealing, tracing
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.keeping import acted, keep
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.tracing import Labels
 from fhir_dmp.store.rows import Change, NewRow
@@ -76,12 +77,4 @@ async def recompute(inside: Context, touched: dict[int, list[bytes]]) -> None:
     for dossier, keys in touched.items():
         await policy.recompute(inside, dossier, at_ms=inside.now_ms())
         if inside.enforcer is not None:
-            inside.enforcer.ledger.acts["rights"] = inside.enforcer.ledger.acts.get("rights", frozenset()) | {*keys, dossier_row(dossier)}
-
-
-async def keep(context: Context) -> None:
-    """Keep the protective acts of this request, now committed, outside of the database too; only then are they acknowledged."""
-    if context.enforcer is not None:
-        acts, context.enforcer.ledger.acts = context.enforcer.ledger.acts, {}
-        for kind, keys in acts.items():
-            await context.store.acts.keep(kind, keys, context.now_ms())
+            await acted(inside, "rights", {*keys, dossier_row(dossier)})

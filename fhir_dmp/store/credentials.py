@@ -14,12 +14,14 @@ from mongomotor.fields import BinaryField, DateTimeField, ListField, LongField, 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from fhir_dmp.store import acts_waiting
 from fhir_dmp.store.failures import Broken, Gone, translated, unavailable
 from fhir_dmp.store.records import ALIAS, HostRecord
 from fhir_dmp.store.vault import dossier_row, seal, unseal
 
 if TYPE_CHECKING:
     from fhir_dmp.store.resources import Store
+    from fhir_dmp.store.transaction import Transaction
 
 PURPOSE = "credential owner"
 # In the row of a dossier: id of credentials -> instant of their latest issue, in ms.
@@ -134,8 +136,14 @@ class Credentials:
         # The dossier remembers which issue is the last, and the journal of protective acts remembers it outside of the database.
         row = Binary(dossier_row(dossier))
         hands = {"$set": {TAKEN: True}} if taken else {}
-        await self._rows.update_one({"_id": row}, {"$max": {f"{LATEST}.{id}": now_ms, "a": now_ms}, **hands})
-        await self._store.acts.keep("credentials", [row], now_ms)
+
+        async def latest(transaction: "Transaction") -> None:
+            later = {"$max": {f"{LATEST}.{id}": now_ms, "a": now_ms}, **hands}
+            await self._rows.update_one({"_id": row}, later, session=transaction._session)
+            await acts_waiting.add(transaction, "credentials", [row], now_ms)
+
+        await self._store.transact(latest)
+        await acts_waiting.keep(self._store, (dossier,))
         return True
 
     @translated

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from bson import Binary
 
+from fhir_dmp.store import acts_waiting
 from fhir_dmp.store.acts import LEFT
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import translated
@@ -79,6 +80,7 @@ async def erase(store: Store, dossier: int, traces: Sequence[Change], *, at_ms: 
         if before is None:
             return None
         await transaction.write(traces)
+        await acts_waiting.add(transaction, "erasure", [dossier_row(dossier)], at_ms)
         return before["k"]
 
     destroyed = await store.transact(work)
@@ -91,7 +93,7 @@ async def erase(store: Store, dossier: int, traces: Sequence[Change], *, at_ms: 
 @translated
 async def finish(store: Store, dossier: int, erased_ms: int) -> None:
     """Make an erasure outlive restores, then remove rows and contents. Done again until nobody can have added anything."""
-    await store.acts.keep("erasure", [dossier_row(dossier)], erased_ms)
+    await acts_waiting.keep(store, (dossier,))
     await store.remove_dossier(dossier)
     if store.clock() - erased_ms >= SETTLED_MS:
         rows = store.connection.database["resources"]

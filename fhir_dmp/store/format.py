@@ -73,6 +73,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("o", ASCENDING), ("at", ASCENDING), ("_id", ASCENDING)], name="open"),
         IndexModel([("d", ASCENDING)], name="dossier"),
     ),
+    "acts.waiting": (IndexModel([("d", ASCENDING)], name="dossier"),),
     "host.counts": (IndexModel([("until", ASCENDING)], name="age", expireAfterSeconds=60),),
     "contents.chunks": (IndexModel([("files_id", ASCENDING), ("n", ASCENDING)], name="blocks", unique=True),),
 }

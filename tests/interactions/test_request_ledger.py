@@ -17,8 +17,8 @@ def test_a_part_is_told_of_whom_it_named_unless_it_wrote():
 
 def test_nothing_of_a_part_is_forgotten():
     """What it did is kept outside of the database once it is committed, what it named is told when it is refused."""
-    whole = Ledger(acts={"mask": frozenset({b"1"})})
-    part = Ledger(acts={"mask": frozenset({b"2"}), "rights": frozenset({b"3"})}, addressed={("Observation", "o"): None}, kept=({"lb": 1},))
+    whole = Ledger(acts=frozenset({1}))
+    part = Ledger(acts=frozenset({2, 3}), addressed={("Observation", "o"): None}, kept=({"lb": 1},))
     whole.add(part)
-    assert whole.acts == {"mask": frozenset({b"1", b"2"}), "rights": frozenset({b"3"})}
+    assert whole.acts == {1, 2, 3}
     assert (whole.addressed, whole.kept, whole.asked) == ({("Observation", "o"): None}, ({"lb": 1},), {})
