@@ -228,8 +228,8 @@ def asked_by(actor: Actor) -> Asked:
 
 
 def explains(services: Services, actor: Actor) -> bool:
-    """Who is told which indexes a search went by: everybody in a sandbox, elsewhere this host's own administrators."""
-    return services.settings.sandbox or (actor.kind == "operator" and actor.role == "admin")
+    """Who is told how a search was done, which counts what was left out of it: administrators of this host, `system` in a sandbox."""
+    return (services.settings.sandbox and actor.kind == "system") or (actor.kind == "operator" and actor.role == "admin")
 
 
 def read_plan(context: Context, body: bytes) -> bundle.Plan:

@@ -184,3 +184,11 @@ def test_what_replaces_something_hidden_is_hidden_with_it(world, fhir, opened):
     act = [{"op": "remove", "path": f"/securityLabel/{place}"}]
     assert world.holder(dossier).patch(f"DocumentReference/{former['id']}", act).status_code == 200
     assert [bob.get(f"DocumentReference/{id}").status_code for id in newer] == [200] * 3
+
+
+def test_how_a_search_was_done_is_told_to_nobody_who_obeys_the_rules(world, fhir, opened):
+    """It counts what was left out."""
+    dossier, anna, bob = opened
+    search = f"DocumentReference?patient={dossier.id}"
+    told = [asker.send("GET", search, x_explain="true").headers for asker in (bob, world.holder(dossier), fhir)]
+    assert ["x-explain" in headers for headers in told] == [False, False, True]

@@ -55,7 +55,7 @@ def test_a_compartment_is_searched_whole_by_type_and_by_several_types(ward):
     assert get(f"{ward.fhir}/Patient/*/Observation").status_code == 400
 
 
-def test_the_plan_is_told_to_who_asks_in_a_sandbox(ward):
+def test_the_plan_is_told_to_system_in_a_sandbox(ward):
     def plan(address: str, value: str = "true") -> dict | None:
         answer = ward.client.get(f"{ward.fhir}/{address}", headers={"X-Explain": value})
         assert answer.status_code == 200
@@ -84,6 +84,10 @@ def test_the_plan_is_told_to_administrators_alone(tmp_path_factory):
     assert explains(host, Actor(kind="operator", role="admin", **asks))
     assert not explains(host, Actor(kind="operator", role="physician", **asks))
     assert not explains(host, Actor(kind="system", **asks))
+    sandbox = SimpleNamespace(settings=Settings(sandbox=True))
+    kinds = ("system", "professional", "patient", "representative", "structure", "host", "support", "operator")
+    assert [kind for kind in kinds if explains(sandbox, Actor(kind=kind, **asks))] == ["system"]
+    assert explains(sandbox, Actor(kind="operator", role="admin", **asks))
 
 
 def test_long_criteria_are_paged_to_the_end_or_refused_at_once(ward):
