@@ -2,27 +2,31 @@
 
 https://www.mongodb.com/docs/manual/core/backups/ ; a backup is older than the acts that came after it, and would undo them.
 
-An act is told by the rows it left, as they are stored. Order: the database first, then this journal, then the acknowledgement; so what is
+An act is told by the rows it left: rights, people and documents as they are stored, of whatever else belongs to a lineage (contents,
+results, traces) the facts alone, which are then given to the row that is there. Each row is applied by itself, so that an act of many rows
+goes in several frames. Order: the database first, then this journal, then the acknowledgement; so what is
 replayed was acknowledged or was about to be. Acts that lift a protection are kept too: the latest one counts.
 
 A row is newer by (l, a): `l` its instant, `a` the instant of the last act that made no new version (labels, policy of a dossier).
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import bson
 from bson import Binary
+from bson.raw_bson import RawBSONDocument
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from fhir_dmp.store.acts_file import ActsFile, End
 from fhir_dmp.store.connection import Connection, repeated
 from fhir_dmp.store.failures import StoreError, is_transient, translated, unavailable
-from fhir_dmp.store.rows import OPTIONS, superseded_document
+from fhir_dmp.store.rows import OPTIONS, RAW, superseded_document
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row, is_dossier_row, seal, unseal
 
 FILE = Path("journal") / "acts.log"
@@ -31,6 +35,16 @@ COLLECTION = "acts"
 LEFT = 0
 # Never carried over: keys come from the database alone, else an erased dossier would come back.
 KEPT_OUT = ("k", "e")
+# Kept as they are stored: what they say is the act, a withdrawal or a revocation.
+WHOLE = ("Patient", "Consent", "CareTeam", "RelatedPerson", "DocumentReference")
+# Of everything else. `z` in place of `y` while it is staged, see joining.
+FACTS = ("_id", "v", "l", "a", "y", "z")
+# In place of the journal of this host: what a trace says stays where it stands, and no trace comes back with its place in a chain.
+TRACE = "AuditEvent"
+# Of the rows of one frame. The copy of a frame is one document, of 16 MB at most, and one row has 12 MiB at most.
+FRAME_BYTES = 8 * 1024 * 1024
+AT_ONCE = 1_000
+WHOLE_AT_ONCE = 16
 
 
 class Replayed(NamedTuple):
@@ -46,7 +60,7 @@ class Acts:
 
     def __init__(self, connection: Connection, vault: Vault, folder: Path) -> None:
         self._connection = connection
-        self._key = AESGCM(vault.subkey("protective acts"))
+        self._key = key_of(vault)
         self._file = ActsFile(folder / FILE, self._key)
         self._lock = asyncio.Lock()
 
@@ -61,15 +75,47 @@ class Acts:
         await asyncio.shield(asyncio.ensure_future(self._keep(kind, sorted(set(keys)), at_ms)))
 
     async def _keep(self, kind: str, keys: list[bytes], at_ms: int) -> None:
+        async for value in self._values(kind, keys, at_ms):
+            try:
+                async with self._lock:
+                    end = await asyncio.to_thread(self._file.append, value)
+            except (OSError, StoreError) as error:
+                raise unavailable() from error
+            await self._copy(value, end, at_ms)
+
+    async def _values(self, kind: str, keys: list[bytes], at_ms: int) -> AsyncIterator[bytes]:
+        """The act in as many parts as it takes, at least one."""
+        rows: list[RawBSONDocument] = []
+        size = 0
+        async for row in self._rows(keys):
+            one = RawBSONDocument(bson.encode(row, codec_options=OPTIONS), RAW)
+            if rows and size + len(one.raw) > FRAME_BYTES:
+                yield bson.encode({"k": kind, "at": at_ms, "rows": rows}, codec_options=OPTIONS)
+                rows, size = [], 0
+            rows.append(one)
+            size += len(one.raw)
+        yield bson.encode({"k": kind, "at": at_ms, "rows": rows}, codec_options=OPTIONS)
+
+    async def _rows(self, keys: list[bytes]) -> AsyncIterator[dict[str, Any]]:
+        """What is kept of rows; few bodies at once."""
+        for part in _parts(keys, AT_ONCE):
+            found = await self._find(part, {name: 1 for name in (*FACTS, "t", "tz")})
+            whole = []
+            for row in found:
+                if is_dossier_row(row["_id"]) or row.get("t", row.get("tz")) in WHOLE:
+                    whole.append(row["_id"])
+                else:
+                    yield _facts_of(row)
+            for few in _parts(whole, WHOLE_AT_ONCE):
+                for row in await self._find(few):
+                    yield _without_key(row)
+
+    async def _find(self, keys: Sequence[bytes], fields: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
         command = {"find": "resources", "filter": {"_id": {"$in": [Binary(key) for key in keys]}}, "batchSize": len(keys) + 1}
-        rows = [_without_key(document) for document in await self._connection.read(command)]
-        value = bson.encode({"k": kind, "at": at_ms, "rows": rows}, codec_options=OPTIONS)
-        try:
-            async with self._lock:
-                end = await asyncio.to_thread(self._file.append, value)
-        except (OSError, StoreError) as error:
-            raise unavailable() from error
-        # The copy in the database serves other machines, the mark saves work; their fate is not that of the act.
+        return await self._connection.read({**command, "projection": fields} if fields else command)
+
+    async def _copy(self, value: bytes, end: End, at_ms: int) -> None:
+        """The copy in the database serves other machines, the mark saves work; their fate is not that of the act."""
         name = Binary(end.hashed[:16])
         document = {"at": at_ms, "b": Binary(seal(self._key, value, name))}
         copies = self._connection.database[COLLECTION]
@@ -86,11 +132,11 @@ class Acts:
         StoreError when the file was altered: a store whose protections are not known to hold does not serve.
         """
         mark = await self._connection.database["meta"].find_one({"_id": await self._mark_id()})
-        position = mark["offset"] if mark else 0
-        found, end = await asyncio.to_thread(self._file.read, position)
-        if end.offset < position:
+        known = End(mark["offset"], bytes(mark.get("hash", b""))) if mark else None
+        found, end, met = await asyncio.to_thread(self._file.read, known)
+        if known is not None and not met and end.offset < known.offset:
             raise StoreError("the journal of protective acts is shorter than the database knows it: restore this file from a copy")
-        if mark and end.offset == position:
+        if met and not found:
             return Replayed(0, 0, 0)
         acts = [bson.decode(frame.value, codec_options=OPTIONS) for frame in found]
         if mark is None:
@@ -98,10 +144,11 @@ class Acts:
             acts = sorted([*await self._copies(own), *acts], key=lambda act: act["at"])
         written = lost = 0
         for act in acts:
-            for row in act["rows"]:
-                outcome = await self._apply(row, act)
-                written, lost = written + (outcome == "written"), lost + (outcome == "lost")
-        await self._mark(end)
+            told = [row for row in act["rows"] if _is_facts(row)]
+            outcomes = [await self._relabel(told)] if told else []
+            outcomes += [await self._apply(row, act) for row in act["rows"] if not _is_facts(row)]
+            written, lost = written + sum(one.written for one in outcomes), lost + sum(one.lost for one in outcomes)
+        await self._mark(end, anew=not met)
         return Replayed(len(acts), written, lost)
 
     async def _copies(self, own: set[bytes]) -> list[dict[str, Any]]:
@@ -114,52 +161,117 @@ class Acts:
     async def _mark_id(self) -> str:
         return f"acts {await asyncio.to_thread(self._file.identity)}"
 
-    async def _mark(self, end: End) -> None:
-        """The database knows all acts up to here: each was committed before it was kept."""
-        meta = self._connection.database["meta"]
-        await meta.update_one({"_id": await self._mark_id()}, {"$max": {"offset": end.offset}}, upsert=True)
+    async def _mark(self, end: End, *, anew: bool = False) -> None:
+        """The database knows all acts up to here: each was committed before it was kept. anew: the former mark is no place of this file.
 
-    async def _apply(self, row: dict[str, Any], act: Mapping[str, Any]) -> str:
-        """written, known (the database has this or a later one) or lost (its dossier is not there)."""
+        By its hash it is a place in one file alone: of two that went on apart after a restore, neither passes for the other one.
+        """
+        meta, here = self._connection.database["meta"], {"offset": end.offset, "hash": Binary(end.hashed)}
+        further = {"$or": [anew, {"$gt": [end.offset, {"$ifNull": ["$offset", 0]}]}]}
+        change = {name: {"$cond": [further, value, f"${name}"]} for name, value in here.items()}
+        await meta.update_one({"_id": await self._mark_id()}, [{"$set": change}], upsert=True)
 
-        async def attempt(session: AsyncClientSession) -> str:
+    async def _relabel(self, rows: Sequence[Mapping[str, Any]]) -> "_Outcome":
+        """Give facts to the rows that are there, again where others change these meanwhile. What is not there is not made of them."""
+        resources, told = self._connection.database["resources"], {bytes(row["_id"]): row for row in rows}
+        dossiers = await self._find([dossier_row(one) for one in {dossier_in(key) for key in told}], {"_id": 1})
+        there = {dossier_in(one["_id"]) for one in dossiers}
+        written: set[bytes] = set()
+        for part in _parts(list(told), AT_ONCE):
+            while True:
+                found = await self._find(part, {"v": 1, "l": 1, "a": 1, "z": {"$type": "$z"}})
+                changes = [_given(row, one) for row in found if _is_later(one := told[bytes(row["_id"])], row)]
+                if not changes:
+                    break
+                await repeated(lambda changes=changes: resources.bulk_write(changes, ordered=False))
+                written |= {bytes(row["_id"]) for row in found if _is_later(told[bytes(row["_id"])], row)}
+        return _Outcome(len(written), sum(dossier_in(key) not in there for key in told))
+
+    async def _apply(self, row: dict[str, Any], act: Mapping[str, Any]) -> "_Outcome":
+        """A row as it was stored, unless the database has this or a later one."""
+
+        async def attempt(session: AsyncClientSession) -> _Outcome:
             return await self._apply_in(session, row, act)
 
         return await self._connection.transaction(attempt)
 
-    async def _apply_in(self, session: AsyncClientSession, row: dict[str, Any], act: Mapping[str, Any]) -> str:
+    async def _apply_in(self, session: AsyncClientSession, row: dict[str, Any], act: Mapping[str, Any]) -> "_Outcome":
         resources = self._connection.database["resources"]
         key = row["_id"]
         current = await resources.find_one({"_id": key}, session=session)
         if is_dossier_row(key):
             if current is None:
-                return "lost"
+                return LOST
             if act["k"] == "erasure":
                 if "k" not in current:
-                    return "known"
+                    return KNOWN
                 await resources.update_one(
                     {"_id": key}, {"$unset": {"k": "", "p": ""}, "$set": {"e": act["at"], "q": LEFT}}, session=session
                 )
-                return "written"
+                return WRITTEN
             if stamp(current) >= stamp(row):
-                return "known"
+                return KNOWN
             kept = {name: current[name] for name in KEPT_OUT if name in current}
             await resources.replace_one({"_id": key}, {**row, **kept}, session=session)
-            return "written"
+            return WRITTEN
         if current is not None and stamp(current) >= stamp(row):
-            return "known"
+            return KNOWN
         if await resources.find_one({"_id": Binary(dossier_row(dossier_in(key)))}, {"_id": 1}, session=session) is None:
-            return "lost"
+            return LOST
         if current is not None and current["v"] != row["v"] and (old := superseded_document(current)):
             versions = self._connection.database["versions"]
             await versions.replace_one({"_id": old["_id"]}, old, upsert=True, session=session)
         await resources.replace_one({"_id": key}, row, upsert=True, session=session)
-        return "written"
+        return WRITTEN
+
+
+def key_of(vault: Vault) -> AESGCM:
+    """The key of the journal."""
+    return AESGCM(vault.subkey("protective acts"))
+
+
+class _Outcome(NamedTuple):
+    """Of rows that were looked at: how many were written, how many are of dossiers that are not there."""
+
+    written: int
+    lost: int
+
+
+WRITTEN, KNOWN, LOST = _Outcome(1, 0), _Outcome(0, 0), _Outcome(0, 1)
 
 
 def stamp(document: Mapping[str, Any]) -> tuple[int, int]:
     """How new a row is: its instant, and that of the last act that made no new version."""
     return document.get("l", 0), document.get("a", 0)
+
+
+def _facts_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in FACTS if name in row}
+
+
+def _is_facts(row: Mapping[str, Any]) -> bool:
+    """Whether facts alone are told. Acts that were kept as whole rows hold traces too."""
+    return not is_dossier_row(row["_id"]) and row.get("t", row.get("tz", TRACE)) == TRACE
+
+
+def _is_later(told: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Whether facts are newer than a row, which may be of an earlier version, or of a later one that had them."""
+    if not ("y" in told or "z" in told) or "v" not in there:
+        return False
+    if told["v"] == there["v"]:
+        return told.get("a", 0) > there.get("a", 0)
+    return max(stamp(told)) > max(stamp(there))
+
+
+def _given(there: Mapping[str, Any], told: Mapping[str, Any]) -> UpdateOne:
+    """A row as it was read gets the facts; one that was changed since does not."""
+    field = "y" if there["z"] == "missing" else "z"
+    as_read = {"_id": there["_id"], "v": there["v"], "a": there.get("a")}
+    return UpdateOne(as_read, {"$set": {field: told["y"] if "y" in told else told["z"], "a": max(stamp(told))}})
+
+
+def _parts(keys: Sequence[bytes], size: int) -> Iterable[Sequence[bytes]]:
+    return (keys[start : start + size] for start in range(0, len(keys), size))
 
 
 def _without_key(document: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from fhir_dmp.store.vault import OVERHEAD, seal, unseal
 NAME = b"fhir-dmp acts 1\n"
 HEADER = len(NAME) + 16
 _LENGTH = Struct(">I")
+# Of a box, for who writes and who reads: a frame that is written is one that opens.
 LONGEST = 64 * 1024 * 1024
 
 
@@ -48,7 +49,9 @@ def begin(header: bytes) -> End:
 
 
 def sealed(key: AESGCM, end: End, value: bytes) -> tuple[bytes, End]:
-    """The octets of one more frame, and the end after it."""
+    """The octets of one more frame, and the end after it. StoreError for what no reader would take."""
+    if OVERHEAD + len(value) > LONGEST:
+        raise StoreError(f"an act of {len(value)} octets does not fit a frame of the journal of protective acts")
     box = seal(key, value, end.hashed)
     data = _LENGTH.pack(len(box)) + box
     return data, End(end.offset + len(data), sha256(end.hashed + data).digest())
@@ -72,6 +75,13 @@ def frames(key: AESGCM, data: bytes, end: End) -> Iterator[Frame]:
         end = End(end.offset + stop - place, sha256(end.hashed + data[place:stop]).digest())
         yield Frame(value, end)
         place = stop
+
+
+def places(key: AESGCM, path: Path) -> list[End]:
+    """Where the frames of a file end, its header first. Blocks; the file may be one that cannot be written."""
+    data = path.read_bytes()
+    first = begin(data[:HEADER])
+    return [first, *[frame.end for frame in frames(key, data[HEADER:], first)]]
 
 
 def altered(end: End) -> StoreError:
@@ -99,8 +109,8 @@ class ActsFile:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             end = self._find_end(descriptor)
-            os.ftruncate(descriptor, end.offset)
             data, after = sealed(self._key, end, value)
+            os.ftruncate(descriptor, end.offset)
             written = 0
             while written < len(data):
                 written += os.pwrite(descriptor, data[written:], end.offset + written)
@@ -110,14 +120,22 @@ class ActsFile:
         finally:
             os.close(descriptor)
 
-    def read(self, offset: int = 0) -> tuple[list[Frame], End]:
-        """Acts that end after `offset`, and the end of the file. All frames are checked from the first one on. Blocks."""
+    def read(self, known: End | None = None) -> tuple[list[Frame], End, bool]:
+        """Acts after `known`, the end of the file, and whether `known` is a place in it; where it is none, all acts.
+
+        All frames are checked from the first one on. Blocks.
+        """
         descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             end = begin(os.pread(descriptor, HEADER, 0))
-            found = list(frames(self._key, _rest(descriptor, HEADER), end))
-            return [frame for frame in found if frame.end.offset > offset], found[-1].end if found else end
+            found, met = [], end == known
+            for frame in frames(self._key, _rest(descriptor, HEADER), end):
+                found.append(frame)
+                end = frame.end
+                if end == known:
+                    found, met = [], True
+            return found, end, met
         finally:
             os.close(descriptor)
 

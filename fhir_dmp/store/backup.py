@@ -24,7 +24,8 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteConcernError
 
 from fhir_dmp.store.acts import FILE as ACTS
-from fhir_dmp.store.acts_file import HEADER
+from fhir_dmp.store.acts import key_of
+from fhir_dmp.store.acts_file import places
 from fhir_dmp.store.connection import TOO_OLD, Connection, Moment, repeated
 from fhir_dmp.store.failures import StoreError, is_transient
 from fhir_dmp.store.format import RESTORING, ensure_indexes
@@ -290,14 +291,18 @@ def check(source: Path, manifest: Manifest, progress: Progress = lambda *_: None
 async def restore(connection: Connection, vault: Vault, folder: Path, source: Path, *, progress: Progress = lambda *_: None) -> Manifest:
     """Put a backup back into an empty database; the protective acts that came after it are applied when the store is opened to serve.
 
-    folder: the data folder; its journal, where it has one, knows more than the backup and stays. A restore cut short is begun anew.
+    folder: the data folder; its journal, where it has one, knows more than the backup and stays. StoreError, and nothing is done, where
+    each holds acts that the other does not. A restore cut short is begun anew.
     """
     manifest = opened(source, vault)
     await asyncio.to_thread(check, source, manifest, progress)
+    brought = await asyncio.to_thread(_goes_on, vault, source / ACTS, folder / ACTS)
     database = connection.database
     await _take(connection, manifest)
-    for path in (ACTS, CHECKPOINTS):
-        await asyncio.to_thread(_put_back, source, folder, path)
+    if brought:
+        await asyncio.to_thread(_put_in_place, source, folder, ACTS)
+    if _is_longer(source / CHECKPOINTS, folder / CHECKPOINTS):
+        await asyncio.to_thread(_put_in_place, source, folder, CHECKPOINTS)
     total, done = manifest.documents, 0
     last: list[RawBSONDocument] = []
     for part in manifest.parts:
@@ -382,20 +387,39 @@ def keys_of(source: Path, folder: Path) -> bool:
     return True
 
 
-def _put_back(source: Path, folder: Path, path: Path) -> None:
-    """A file of the journal, unless the folder has the same one and it goes further."""
-    theirs, own = source / path, folder / path
-    if not theirs.is_file():
-        return
-    if not own.is_file():
-        _copy_file(theirs, folder, path)
-        return
-    with theirs.open("rb") as one, own.open("rb") as other:
-        if path == ACTS and one.read(HEADER) != other.read(HEADER):
-            raise StoreError(f"{own} belongs to another data folder than this backup: move it away, or restore beside it")
-    if own.stat().st_size < theirs.stat().st_size:
-        own.unlink()
-        _copy_file(theirs, folder, path)
+def _goes_on(vault: Vault, theirs: Path, own: Path) -> bool:
+    """Whether the journal of acts of a backup holds all that the folder's does, and more; StoreError where each has acts of its own."""
+    if not theirs.is_file() or not own.is_file():
+        return theirs.is_file()
+    key = key_of(vault)
+    one, other = places(key, theirs), places(key, own)
+    if one[0] != other[0]:
+        raise StoreError(f"{own} belongs to another data folder than this backup: move it away, or restore beside it")
+    if other[-1] in one:
+        return len(one) > len(other)
+    if one[-1] in other:
+        return False
+    parted = max(place.offset for place in {*one} & {*other})
+    raise StoreError(
+        f"{own} and the journal of this backup went on apart after octet {parted}: each holds acts that the other does not. "
+        f"Restore a backup whose journal is no longer than that, or one made since: all acts of {own} then stay in force. "
+        "Or keep a copy of it elsewhere and move it away: the acts that it alone holds are then given up"
+    )
+
+
+def _is_longer(theirs: Path, own: Path) -> bool:
+    return theirs.is_file() and (not own.is_file() or own.stat().st_size < theirs.stat().st_size)
+
+
+def _put_in_place(source: Path, folder: Path, path: Path) -> None:
+    """A file of the journal; what was there is there until it is."""
+    target = folder / path
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    _keep(draft, (source / path).read_bytes())
+    os.replace(draft, target)
+    _sync(target.parent)
 
 
 def _inside(source: Path, name: str) -> Path:

@@ -1,10 +1,13 @@
 """Protective acts survive a restore: the journal beside the database applies again what a backup does not know."""
 
+import asyncio
 import contextlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
 
+import bson
 import pytest
 from bson import Binary
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -18,7 +21,7 @@ from fhir_dmp.store.acts_file import ActsFile
 from fhir_dmp.store.embedded import Embedded
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
-from fhir_dmp.store.rows import Change
+from fhir_dmp.store.rows import OPTIONS, Change
 from fhir_dmp.store.vault import dossier_row
 from tests.store.making import changed, new_row
 
@@ -76,9 +79,40 @@ def test_several_writers_share_a_file_and_a_torn_frame_gives_way(tmp_path):
         file.write(b"\0\0\0\x40torn")
     third = first.append(b"3")
     assert [frame.value for frame in second.read()[0]] == [b"1", b"2", b"3"]
-    assert [frame.value for frame in ActsFile(path, KEY).read(third.offset - 1)[0]] == [b"3"]
+    assert third == second.read()[1]
     assert path.stat().st_mode & 0o077 == 0
     assert first.identity() == second.identity()
+
+
+def test_what_comes_after_a_place_is_read_and_all_where_the_place_is_in_another_file(tmp_path):
+    one, other = ActsFile(tmp_path / "one.log", KEY), ActsFile(tmp_path / "other.log", KEY)
+    common = one.append(b"1")
+    shutil.copy(tmp_path / "one.log", tmp_path / "other.log")
+    known = one.append(b"2")
+    one.append(b"3")
+    for value in (b"x", b"y", b"z"):
+        other.append(value)
+
+    def values(file: ActsFile, place: acts_file.End) -> tuple[list[bytes], bool]:
+        found, _, met = file.read(place)
+        return [frame.value for frame in found], met
+
+    assert values(one, known) == ([b"3"], True)
+    assert values(other, common) == ([b"x", b"y", b"z"], True)
+    assert values(other, known) == ([b"1", b"x", b"y", b"z"], False)
+    assert values(one, known._replace(hashed=b"")) == ([b"1", b"2", b"3"], False)
+
+
+def test_a_frame_that_no_reader_would_take_is_not_written(tmp_path, monkeypatch):
+    writer = ActsFile(tmp_path / "acts.log", KEY)
+    writer.append(b"1")
+    before = (tmp_path / "acts.log").read_bytes()
+    monkeypatch.setattr(acts_file, "LONGEST", 1000)
+    with pytest.raises(StoreError, match="does not fit"):
+        writer.append(bytes(1001 - 28))
+    assert (tmp_path / "acts.log").read_bytes() == before
+    writer.append(bytes(1000 - 28))
+    assert [len(frame.value) for frame in writer.read()[0]] == [1, 972]
 
 
 def test_a_file_of_another_host_or_cut_short_is_refused(tmp_path):
@@ -113,6 +147,160 @@ async def test_a_restored_database_gets_back_what_was_acknowledged_after_the_bac
     await store._connection.database["meta"].delete_many({"_id": {"$regex": "^acts "}}, hint="_id_")
     assert (await acts.replay()).rows == 0
     assert await documents(store) == after
+
+
+LABEL = 1
+
+
+def facts(root: int, labels: int = 0) -> dict:
+    return {"lb": labels, "ty": 7, "au": [], "og": 0, "fd": 0, "rl": 1 << 50, "st": 0, "rt": root, "pa": 0, "pb": 1 << 50}
+
+
+async def masked(store: Store, acts: Acts, dossier: int, at_ms: int) -> list[bytes]:
+    """A mask of the lineage 1, as the holder sets it."""
+    keys = await store.transact(lambda transaction: transaction.relabel(dossier, 1, add=LABEL, remove=0, at_ms=at_ms))
+    await acts.keep("mask", keys, at_ms)
+    return keys
+
+
+async def found_labels(store: Store, dossier: int) -> list[int]:
+    command = {"find": "resources", "filter": {"d": dossier}, "projection": {"y": 1}, "hint": "dossier"}
+    return [one["y"]["lb"] for one in await store.connection.read(command)]
+
+
+async def test_a_mask_of_large_results_and_thousands_of_traces_is_kept_small_and_holds_after_a_restore(store, tmp_path, monkeypatch):
+    acts = journal(store, tmp_path)
+    document = new_row(store, "DocumentReference", visible=facts(1))
+    dossier = document.dossier
+    await store.create(document)
+    for _ in range(20):
+        large = os.urandom(700_000).hex()[:950_000].encode()
+        await store.create(new_row(store, "Observation", dossier=dossier, body=large, visible=facts(1)))
+    asked = [new_row(store, "AuditEvent", dossier=dossier, body=os.urandom(12_000), visible=facts(1), journal=True) for _ in range(1_000)]
+    for start in range(0, len(asked), 250):
+        await store.commit([Change(row, None) for row in asked[start : start + 250]])
+    backup = await documents(store)
+    at_ms = document.updated_ms + 10_000_000
+    keys = await masked(store, acts, dossier, at_ms)
+    assert len(keys) == 1_021
+    assert (tmp_path / FILE).stat().st_size < 1_000_000
+    await put_back(store, backup)
+    assert await acts.replay() == Replayed(1, 1_021, 0)
+    assert await found_labels(store, dossier) == [LABEL] * 1_021
+    after = await documents(store)
+    await store.connection.database["meta"].delete_many({"_id": {"$regex": "^acts "}}, hint="_id_")
+    assert (await journal(store, tmp_path / "other").replay()).rows == (await acts.replay()).rows == 0
+    assert await documents(store) == after
+
+    # What is larger than a frame goes in several, each with its copy.
+    monkeypatch.setattr("fhir_dmp.store.acts.FRAME_BYTES", 20_000)
+    await acts.keep("unmask", keys, at_ms + 1)
+    found, _, _ = ActsFile(tmp_path / FILE, acts._key).read()
+    assert len(found) > 5 and all(len(frame.value) < 21_000 for frame in found[1:])
+    names = {bytes(one["_id"]) for one in await store.connection.read({"find": "acts", "hint": "_id_"})}
+    assert {frame.end.hashed[:16] for frame in found} <= names
+    assert (await acts.replay()) == Replayed(0, 0, 0)
+
+
+async def test_documents_of_any_size_are_kept_in_frames_of_their_own(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("fhir_dmp.store.acts.FRAME_BYTES", 1_000_000)
+    acts = journal(store, tmp_path)
+    dossier = store.new_dossier()
+    rows = [
+        new_row(store, "DocumentReference", dossier=dossier, body=os.urandom(450_000).hex().encode(), visible=facts(1)) for _ in range(5)
+    ]
+    for row in rows:
+        await store.create(row)
+    backup = await documents(store)
+    withdrawn = [changed(row, body=row.body + b" ", visible=facts(1)) for row in rows]
+    for before, after in zip(rows, withdrawn, strict=True):
+        await store.commit([Change(after, before.version)])
+    await acts.keep("withdraw", [row.key for row in rows], 1)
+    assert len(ActsFile(tmp_path / FILE, acts._key).read()[0]) == 5
+    await put_back(store, backup)
+    assert await acts.replay() == Replayed(5, 5, 0)
+    assert [(await store.load(row.key)).body for row in rows] == [row.body for row in withdrawn]
+
+
+async def test_a_trace_that_came_after_the_backup_does_not_come_back_with_its_place_in_the_journal(store, tmp_path):
+    acts = journal(store, tmp_path)
+    document = new_row(store, "DocumentReference", visible=facts(1))
+    dossier = document.dossier
+    await store.create(document)
+
+    async def trace() -> bytes:
+        row = new_row(store, "AuditEvent", dossier=dossier, visible=facts(1), journal=True)
+        await store.commit([Change(row, None)])
+        return row.key
+
+    known = await trace()
+    backup = await documents(store)
+    late = await trace()
+    await masked(store, acts, dossier, document.updated_ms + 10_000_000)
+    # As it was kept before facts were kept alone: all rows as they are stored.
+    rows = [row for row in await documents(store) if row["_id"] in (known, late)]
+    old = bson.encode({"k": "mask", "at": 2, "rows": rows}, codec_options=OPTIONS)
+    await put_back(store, backup)
+    await acts.replay()
+    assert await store.load(late) is None
+    assert await found_labels(store, dossier) == [LABEL] * 2
+
+    await put_back(store, backup)
+    other = journal(store, tmp_path / "old")
+    other._file.append(old)
+    await store.connection.database["acts"].delete_many({"_id": {"$gte": Binary(b"")}}, hint="_id_")
+    assert await other.replay() == Replayed(1, 1, 0)
+    assert await store.load(late) is None
+    assert sorted(await found_labels(store, dossier)) == [0, LABEL]
+
+
+async def test_facts_reach_an_earlier_version_and_undo_no_later_act(store, tmp_path):
+    acts = journal(store, tmp_path)
+    document = new_row(store, "DocumentReference", visible=facts(1))
+    dossier = document.dossier
+    binary = new_row(store, "Binary", dossier=dossier, visible=facts(1))
+    for row in (document, binary):
+        await store.create(row)
+    backup = await documents(store)
+    await store.commit([Change(changed(binary, visible=facts(1)), binary.version)])
+    at_ms = document.updated_ms + 10_000_000
+    keys = await masked(store, acts, dossier, at_ms)
+    await put_back(store, backup)
+    await acts.replay()
+    assert await found_labels(store, dossier) == [LABEL] * 2
+    assert (await store.load(binary.key)).version == binary.version
+
+    # Unmasked since: looked at once more, the mask is the earlier of the two acts.
+    await store.transact(lambda transaction: transaction.relabel(dossier, 1, add=0, remove=LABEL, at_ms=at_ms + 1))
+    await store.connection.database["meta"].delete_many({"_id": {"$regex": "^acts "}}, hint="_id_")
+    await acts.replay()
+    assert await found_labels(store, dossier) == [0] * len(keys)
+
+
+async def test_a_journal_that_went_on_otherwise_is_looked_at_from_its_beginning(store, tmp_path):
+    acts = journal(store, tmp_path)
+    one, two = new_row(store, "Consent"), new_row(store, "Consent")
+    for row in (one, two):
+        await store.create(row)
+    await acts.keep("block", [one.key], 1)
+    shutil.copytree(tmp_path / "journal", tmp_path / "other" / "journal")
+    before = await documents(store)
+    blocked = changed(two, body=b"{1}")
+    await store.commit([Change(blocked, two.version)])
+    other = journal(store, tmp_path / "other")
+    await other.keep("block", [two.key], 2)
+    for _ in range(5):
+        await other.keep("block", [one.key], 3)
+    # The database knows the other one, up to a place that this one has as well.
+    database = store.connection.database
+    await database["resources"].delete_many({"_id": {"$gte": Binary(b"")}}, hint="_id_")
+    await database["resources"].insert_many(before)
+    mark = await database["meta"].find_one({"_id": {"$regex": "^acts "}})
+    await acts.keep("block", [one.key], 2)
+    await database["meta"].replace_one({"_id": mark["_id"]}, {**mark, "offset": (await asyncio.to_thread(acts._file.read))[1].offset})
+    assert (await journal(store, tmp_path / "other").replay()).rows == 1
+    assert (await store.load(two.key)).body == b"{1}"
+    assert await journal(store, tmp_path / "other").replay() == Replayed(0, 0, 0)
 
 
 async def test_the_latest_act_counts(store, tmp_path):
