@@ -42,13 +42,14 @@ async def once(context: Context, documents: Sequence[Mapping[str, Any]], content
 
     contents: Binaries that come with them, by the url of the attachment.
     """
-    hashing = Hashing.of(context.store.vault, f"deposit {depositor(context.enforcer.request)}")
+    name = depositor(context.enforcer.request)
     named = [(master_name(*master), one) for one in documents if (master := master_identifier(one))]
-    if not named:
+    if not named or not name:
         return Once(context)
+    hashing = Hashing.of(context.store.vault, f"deposit {name}")
     digest = sha256(b"".join(_digest(one, contents or {}) for _, one in named)).hexdigest()
     version = hashing.number("version", digest)
-    names = tuple(hashing.name(name) for name, _ in named)
+    names = tuple(hashing.name(one) for one, _ in named)
     ledger = Ledger(context.store)
     if line := next(iter((await ledger.known(names)).values()), None):
         parts = again(line, version)
@@ -68,8 +69,10 @@ def again(line: Line, version: int) -> tuple[Part, ...]:
 
 
 def depositor(request: Request) -> str:
-    """In whose name identifiers are told apart."""
-    return request.person or request.organization or f"{request.kind} {request.patient} {request.related_person}"
+    """In whose name identifiers are told apart, "" for whom the rules cannot name: a structure speaks by its certificate alone."""
+    if request.kind in ("professional", "structure"):
+        return request.person if request.kind == "professional" else request.organization
+    return f"{request.kind} {request.patient} {request.related_person}"
 
 
 def location(context: Context, part: Part) -> str:

@@ -99,3 +99,15 @@ def test_rivals_for_an_identifier_leave_one_document_and_everybody_else_his(worl
     rivals = sorted(status for place, status in enumerate(statuses) if sent[place] not in alone)
     assert rivals == [200, 201, 409, 409], [answer.text for answer in answers]
     assert total(world, dossier) == 7
+
+
+def test_who_cannot_be_named_is_not_his_structure(world):
+    """A certificate speaks for the structure; whoever is of it and is refused everywhere is not told what it sent."""
+    dossier, structure = world.open(), world.structure()
+    sent = identified(world, dossier, structure, labels=("MASQUE_PS",))
+    assert structure.post("DocumentReference", sent).status_code == 201
+    unnamed = world.again(world.professional(organization=structure.organization), SubjectNameID="secretariat", sub="secretariat")
+    others = identified(world, dossier, structure)
+    answers = [unnamed.post("DocumentReference", one) for one in (sent, {**others, "masterIdentifier": sent["masterIdentifier"]}, others)]
+    assert [(one.status_code, one.content) for one in answers] == [(403, answers[0].content)] * 3
+    assert structure.post("DocumentReference", sent).status_code == 200
