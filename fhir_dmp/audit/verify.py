@@ -39,6 +39,7 @@ class Report:
     """What was found. traces: verified. unmerged: of them, not yet in the log. erased: in destroyed dossiers. heads: signed, verified.
 
     seals: verified. lost: entries of the log that restores of backups undid, as signed checkpoints tell; no fault, and never silent.
+    keyless: dossiers whose key is missing or does not open.
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -49,9 +50,17 @@ class Report:
     lost: int = 0
     rows: int = 0
     seals: int = 0
+    keyless: set[int] = field(default_factory=set)
 
     def add(self, kind: str, what: str, why: str) -> None:
         self.faults.append(Fault(kind, what, why))
+
+    def unreadable(self, dossiers: Mapping[int, str]) -> None:
+        """Dossiers whose key is not there or does not open, and why: one fault each, whatever is in them."""
+        for dossier in dossiers.keys() - self.keyless:
+            what = "the common dossier" if dossier == COMMON else f"dossier {dossier}"
+            self.add("deleted" if dossiers[dossier].startswith("it is gone") else "altered", f"the key of {what}", dossiers[dossier])
+        self.keyless |= dossiers.keys()
 
 
 class _Leaf(NamedTuple):
@@ -199,6 +208,7 @@ class Verifier:
         chain, number, linked = b"", 0, START
         async for documents in self._log.every_trace():
             keys = await self._log.keys({dossier_in(document["_id"]) for document in documents if _is_key(document["_id"])} | {COMMON})
+            self.report.unreadable(await self._log.without_key([dossier for dossier, key in keys.items() if key is None]))
             for document in documents:
                 self.report.traces += 1
                 place, name = place_of(document), self._name(document["_id"])
@@ -258,7 +268,7 @@ class Verifier:
     def _committed(self, document: Mapping[str, Any], name: str, key) -> bytes | None:
         """Commitment to what the trace says now; None when it cannot be told, which is a fault unless the dossier was erased."""
         if key is None:
-            self.report.erased += 1
+            self.report.erased += dossier_in(document["_id"]) not in self.report.keyless
             return None
         try:
             committed = committed_in(document, key)
@@ -286,7 +296,8 @@ class Verifier:
     async def _forget_erased(self) -> None:
         """Traces of erased dossiers are gone by right."""
         keys = await self._log.keys({dossier_in(key) for key in self._unplaced})
-        erased = [key for key in self._unplaced if keys[dossier_in(key)] is None]
+        self.report.unreadable(await self._log.without_key([dossier for dossier, key in keys.items() if key is None]))
+        erased = [key for key in self._unplaced if keys[dossier_in(key)] is None and dossier_in(key) not in self.report.keyless]
         for key in erased:
             del self._unplaced[key]
         self.report.erased += len(erased)

@@ -10,10 +10,10 @@ from typing import Any
 from fhir_dmp.audit.verify import Report
 from fhir_dmp.errors import FhirError
 from fhir_dmp.search.blind import Entries
-from fhir_dmp.store.failures import Broken
+from fhir_dmp.store.failures import UNREADABLE, Broken
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Row, decimal128, row_of
-from fhir_dmp.store.vault import dossier_in, is_dossier_row, version_id
+from fhir_dmp.store.vault import COMMON, dossier_in, is_dossier_row, version_id
 
 # What a current row shows to a search, derived from its body; None where that cannot be told.
 Derive = Callable[[Row], Entries | None]
@@ -26,12 +26,15 @@ async def rows(
     for collection in ("resources", "versions"):
         async for documents in store.log.every_row(collection):
             keys = await store.log.keys({_dossier_of(document) for document in documents})
+            report.unreadable(await store.log.without_key([dossier for dossier, key in keys.items() if key is None]))
             for document in documents:
                 row_key = document["k"] if collection == "versions" and "k" in document else document["_id"]
-                if collection == "resources" and is_dossier_row(row_key):
-                    _dossier(report, document, keys[_dossier_of(document)])
+                if not isinstance(row_key, bytes) or len(row_key) != 16:
+                    report.add("inserted", _called(store, document, row_key), "its key is none that this server makes")
                     continue
-                row = await _row(store, report, document, bytes(row_key), keys[_dossier_of(document)])
+                if collection == "resources" and is_dossier_row(row_key):
+                    continue
+                row = await _row(store, report, document, row_key, keys[_dossier_of(document)])
                 if row is not None and collection == "resources" and not row.deleted and row.body is not None:
                     _index(store, report, document, derive(row))
             report.rows += len(documents)
@@ -40,24 +43,28 @@ async def rows(
 
 def _dossier_of(document: Mapping[str, Any]) -> int:
     """As the row says: an id that a client of a sandbox chose does not tell it."""
-    said = document.get("d")
-    return said if isinstance(said, int) else dossier_in(document["_id"])
+    said, key = document.get("d"), document["_id"]
+    return said if isinstance(said, int) else dossier_in(key) if isinstance(key, bytes) and len(key) >= 8 else COMMON
 
 
-def _dossier(report: Report, document: Mapping[str, Any], key: object) -> None:
-    if key is None and "k" in document:
-        report.add("altered", f"the key of dossier {dossier_in(document['_id'])}", "it does not open under the key of this host")
-    elif key is None and "e" not in document:
-        report.add("deleted", f"the key of dossier {dossier_in(document['_id'])}", "it is gone although the dossier was not erased")
+def _called(store: Store, document: Mapping[str, Any], row_key: object) -> str:
+    """Type, id and version of a row, as far as it tells them: whoever spoiled a row may have spoiled any part of it."""
+    if isinstance(row_key, bytes):
+        # Of an id that a client of a sandbox chose the key is a hash.
+        sealed = len(row_key) == 16 and (not store.sandbox or document.get("d") == dossier_in(row_key))
+        id = store.vault.seal_id(row_key) if sealed else row_key.hex()
+    else:
+        id = repr(row_key)
+    name = f"{document.get('t') or document.get('tz') or 'row'}/{id}"
+    version = document.get("v")
+    return f"{name}/_history/{version_id(version)}" if isinstance(version, int) else name
 
 
 async def _row(store: Store, report: Report, document: Mapping[str, Any], row_key: bytes, key) -> Row | None:
     """The row, opened; None when it was erased (the row of the dossier tells) or is a fault."""
     if key is None:
         return None
-    name = f"{document.get('t') or document.get('tz') or 'row'}/{store.vault.seal_id(row_key)}"
-    if "v" in document and isinstance(document["v"], int):
-        name += f"/_history/{version_id(document['v'])}"
+    name = _called(store, document, row_key)
     try:
         if document["d"] != dossier_in(row_key) and not store.sandbox:
             report.add("altered", name, "it stands in the dossier of another patient")
@@ -67,9 +74,11 @@ async def _row(store: Store, report: Report, document: Mapping[str, Any], row_ke
             async for _ in store.contents.read(content["i"], dossier=document["d"]):
                 pass
         return row
-    except (Broken, KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         report.add("altered", name, str(error) if isinstance(error, Broken) else "its row does not read")
     except FhirError as error:
+        if error.kind == "transient":
+            raise
         report.add("altered", name, f"its content does not read: {error}")
     return None
 

@@ -16,6 +16,7 @@ from fhir_dmp.signing.jws import FORM
 from fhir_dmp.signing.keys import Keys
 from fhir_dmp.signing.seal import Opened, Version
 from fhir_dmp.signing.verdict import FAILED
+from fhir_dmp.store.failures import UNREADABLE, Broken
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import version_id, version_of
@@ -25,15 +26,25 @@ BATCH = 200
 
 async def seals(store: Store, report: Report, keys: Sequence[Keys], progress: Callable[[int], None] = lambda done: None) -> int:
     """Derive every seal again; faults are added to the report. How many were verified. keys: of this host first."""
-    done, batch = 0, []
-    async for row in store.scan(types=("Provenance",), batch=BATCH):
-        if row.body is not None and b'"application/jose"' in row.body:
-            batch.append(row)
-        if len(batch) >= BATCH:
-            done += await _verified(store, report, keys, batch)
-            progress(done)
-            batch = []
-    return done + await _verified(store, report, keys, batch)
+    done = 0
+    async for places in store.log.places_of("Provenance", BATCH):
+        found = [row for row in await _readable(store, places) if row.body is not None and b'"application/jose"' in row.body]
+        done += await _verified(store, report, keys, found)
+        progress(done)
+    return done
+
+
+async def _readable(store: Store, places: Sequence[tuple[bytes, int]]) -> list[Row]:
+    """Versions by key and version; what does not open is left out: the verification of rows names it."""
+    try:
+        return await store.load_versions(places)
+    except (FhirError, *UNREADABLE) as error:
+        if isinstance(error, FhirError) and error.kind == "transient":
+            raise
+        if len(places) == 1:
+            return []
+    middle = len(places) // 2
+    return [*await _readable(store, places[:middle]), *await _readable(store, places[middle:])]
 
 
 async def _verified(store: Store, report: Report, keys: Sequence[Keys], rows: Sequence[Row]) -> int:
@@ -47,16 +58,21 @@ async def _verified(store: Store, report: Report, keys: Sequence[Keys], rows: Se
                 if opened.statement is None:
                     report.add("seal", name, opened.verdict.reasons[0])
                     continue
-                home = await homes.at(opened.statement.host, row.dossier)
+                try:
+                    home = await homes.at(opened.statement.host, row.dossier)
+                except Broken:
+                    report.add("seal", name, f"what {opened.statement.host} left with the dossier does not read")
+                    continue
                 for one in opened.statement.what:
                     here = translated(one.reference.encode(), home.ids).decode() if home is not None else one.reference
                     found.append((name, opened, here))
     wanted = {reference: _place(store, reference) for _, _, reference in found}
-    stored = {(row.key, row.version): row for row in await store.load_versions([one for one in wanted.values() if one])}
+    stored = {(row.key, row.version): row for row in await _readable(store, [one for one in wanted.values() if one])}
     for name, opened, reference in found:
         row = stored.get(wanted[reference]) if wanted[reference] else None
         if row is None:
-            report.add("seal", reference, f"{name} seals it, and it is not there")
+            if not wanted[reference] or not await _is_there(store, *wanted[reference]):
+                report.add("seal", reference, f"{name} seals it, and it is not there")
             continue
         if row.erased or row.body is None:
             continue
@@ -69,6 +85,14 @@ async def _verified(store: Store, report: Report, keys: Sequence[Keys], rows: Se
         if verdict.status == FAILED:
             report.add("seal", reference, verdict.reasons[0])
     return len(rows)
+
+
+async def _is_there(store: Store, key: bytes, version: int) -> bool:
+    """Whether there is a row that does not open."""
+    try:
+        return await store.load_version(key, version) is not None
+    except (FhirError, *UNREADABLE):
+        return True
 
 
 def _place(store: Store, reference: str) -> tuple[bytes, int] | None:

@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/http.html#concurrency
 """
 
 import functools
+import struct
 from collections.abc import Awaitable, Callable
 
 from pymongo.errors import (
@@ -54,6 +55,9 @@ class Broken(FhirError):
     def __init__(self, message: str) -> None:
         super().__init__("exception", message)
 
+
+# What comes of reading a row that somebody changed by hand.
+UNREADABLE = (Broken, KeyError, TypeError, ValueError, AttributeError, struct.error)
 
 # Writing failed for the moment: the client may repeat. 91 and after: a primary stepping down, 262 a time limit.
 TRANSIENT = (ConnectionFailure, NetworkTimeout, WaitQueueTimeoutError, WTimeoutError, ExecutionTimeout)

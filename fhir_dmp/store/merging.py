@@ -21,10 +21,10 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from fhir_dmp.audit.chain import Subtree, append, commitment, completed, cover, fold, hole_data, leaf_hash, root
 from fhir_dmp.audit.checkpoint import Head
 from fhir_dmp.store.connection import Connection, repeated
-from fhir_dmp.store.failures import Broken, Gone
+from fhir_dmp.store.failures import UNREADABLE, Broken, Gone
 from fhir_dmp.store.lanes import CHAINS, Place, place_of, salt_of
 from fhir_dmp.store.rows import row_of
-from fhir_dmp.store.vault import Vault, dossier_row
+from fhir_dmp.store.vault import COMMON, Vault, dossier_row
 
 LEAVES, HEADS, STATE = "journal.leaves", "journal.heads", {"_id": "journal"}
 BATCH = 1000
@@ -215,6 +215,45 @@ class Log:
                 continue
         return keys
 
+    async def without_key(self, dossiers: Iterable[int]) -> dict[int, str]:
+        """Of dossiers, those whose key is not there or does not open although nobody erased them, and why, in words."""
+        rows = {dossier_row(dossier): dossier for dossier in dossiers}
+        found = await self._load(tuple(rows)) if rows else {}
+        told: dict[int, str] = {}
+        for row, dossier in rows.items():
+            document = found.get(row, {})
+            if "k" not in document:
+                # What belongs to no patient is never erased, whatever its row says.
+                if "e" not in document or dossier == COMMON:
+                    told[dossier] = "it is gone although the dossier was not erased: nothing in it can be read"
+                continue
+            try:
+                self._vault.dossier_key(dossier, document["k"])
+            except Broken:
+                told[dossier] = "it does not open under the key of this host: nothing in it can be read"
+        return told
+
+    async def places_of(self, type: str, batch: int = BATCH) -> AsyncIterator[list[tuple[bytes, int]]]:
+        """Key and version of all current rows of a type, newest first."""
+        after: dict[str, Any] = {}
+        while True:
+            command = {
+                "find": "resources",
+                "filter": {"t": type, **after},
+                "projection": {"v": 1, "l": 1},
+                "sort": {"l": -1, "_id": -1},
+                "limit": batch,
+                "batchSize": batch,
+                "hint": "type",
+            }
+            found = await self._connection.read(command)
+            if found:
+                yield [(bytes(one["_id"]), one["v"]) for one in found if isinstance(one["_id"], bytes) and isinstance(one.get("v"), int)]
+            if len(found) < batch:
+                return
+            last = found[-1].get("l"), found[-1]["_id"]
+            after = {"$or": [{"l": {"$lt": last[0]}}, {"l": last[0], "_id": {"$lt": last[1]}}]}
+
     async def _append(self, session: AsyncClientSession, chain: Mapping[str, Any], piece: Piece) -> bool:
         """One transaction: leaves, subtrees, chain, state; False when somebody else merged this piece meanwhile."""
         database = self._connection.database
@@ -379,7 +418,9 @@ def committed_in(document: Mapping[str, Any], key: AESGCM) -> bytes:
     """Commitment to what a stored trace says now. Broken when it does not open."""
     try:
         body = row_of(document, key).body
-    except (KeyError, TypeError, ValueError, BSONError) as error:
+    except Broken:
+        raise
+    except (*UNREADABLE, BSONError) as error:
         raise Broken("a stored trace has lost parts of its row") from error
     if body is None:
         raise Broken("a stored trace has lost its body")

@@ -287,7 +287,10 @@ async def test_a_checkpoint_kept_elsewhere_is_compared_and_not_excused(journal, 
     assert [fault.kind for fault in report.faults] == ["forged"]
 
 
-@pytest.mark.parametrize("change", [{"t": "Basic"}, {"l": 1}, {"d": 7}, {"tz": "AuditEvent"}], ids=["type", "time", "dossier", "deleted"])
+MOVED = {"type": {"t": "Basic"}, "time": {"l": 1}, "dossier": {"d": 7}, "deleted": {"tz": "AuditEvent"}, "version": {"v": "one"}}
+
+
+@pytest.mark.parametrize("change", MOVED.values(), ids=MOVED)
 async def test_a_trace_that_was_put_where_nobody_finds_it_is_named(journal, change):
     row = (await journal.merged())[7]
     await journal.rows.update_one({"_id": row["_id"]}, {"$set": change})

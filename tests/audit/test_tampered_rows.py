@@ -1,0 +1,147 @@
+"""`fhir-dmp verify` on a store in which somebody changed rows by hand: each is one line, and the rest is told too."""
+
+import base64
+import contextlib
+import json
+import os
+
+import pytest
+from bson import Binary
+from pymongo import MongoClient
+
+from fhir_dmp.store.vault import COMMON, Vault, dossier_in, dossier_row, version_id
+from tests.access.world import VISIBILITY, World
+from tests.serving import here, serving
+
+DATABASE = f"tampered_rows_{os.getpid()}"
+LARGE = os.urandom(3 * 1024 * 1024)
+
+
+class Kept:
+    """A store with two dossiers, the server running, and what is in it."""
+
+    def __init__(self, server, database, uri: str) -> None:
+        self.server, self.database, self.uri, self.world = server, database, uri, World(server)
+        self.rows, self.vault = database["resources"], Vault.load(server.data)
+        world = self.world
+        self.anna = world.professional()
+        self.dossier, self.other = world.open(traitant=self.anna), world.open(traitant=self.anna)
+        self.report = world.deposit(self.dossier, self.anna)
+        self.masked = world.deposit(self.dossier, self.anna)
+        added = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
+        answer = world.holder(self.dossier).patch(f"DocumentReference/{self.masked['id']}", added)
+        assert answer.status_code == 200, answer.text
+        attachment = {"contentType": "text/plain", "data": base64.b64encode(LARGE).decode()}
+        self.large = world.deposit(self.other, self.anna, content=[{**self.report["content"][0], "attachment": attachment}])
+
+    def verify(self) -> tuple[int, dict[str, str], dict]:
+        """Exit code, the faults (what -> why) and the summary."""
+        environment = {"FHIR_DMP_DATABASE": DATABASE}
+        code, said = here("verify", "--json", "--data", self.server.data, "--mongodb-uri", self.uri, environment=environment)
+        *faults, summary = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        return code, {one["what"]: f"{one['kind']}: {one['why']}" for one in faults}, summary
+
+    def key(self, type: str, id: str) -> bytes:
+        return self.vault.locate(type, id)
+
+    @contextlib.contextmanager
+    def changed(self, key: bytes, change: dict | None, collection: str = "resources"):
+        """A row that is changed, or gone (None), for a while; the row as it was."""
+        rows = self.database[collection]
+        before = rows.find_one({"_id": Binary(key)}, hint="_id_")
+        assert before is not None
+        if change is None:
+            rows.delete_one({"_id": before["_id"]}, hint="_id_")
+        else:
+            rows.update_one({"_id": before["_id"]}, change, hint="_id_")
+        try:
+            yield before
+        finally:
+            rows.replace_one({"_id": before["_id"]}, before, upsert=True, hint="_id_")
+
+    def flipped(self, key: bytes, collection: str = "resources"):
+        body = bytearray(self.database[collection].find_one({"_id": Binary(key)}, hint="_id_")["b"])
+        body[len(body) // 2] ^= 1
+        return self.changed(key, {"$set": {"b": Binary(bytes(body))}}, collection)
+
+
+@pytest.fixture(scope="module")
+def kept(mongod, tmp_path_factory):
+    environment = {"FHIR_DMP_DATABASE": DATABASE}
+    options = ("--mongodb-uri", mongod.uri, "--workers", "1")
+    folder = tmp_path_factory.mktemp("tampered")
+    with serving(folder, *options, environment=environment, sandbox=False) as running, MongoClient(mongod.uri) as client:
+        yield Kept(running, client[DATABASE], mongod.uri)
+        client.drop_database(DATABASE)
+
+
+def test_what_nobody_touched_is_sound(kept):
+    code, faults, summary = kept.verify()
+    assert (code, faults, summary["faults"]) == (0, {}, 0)
+
+
+def test_every_row_that_does_not_open_is_named_with_its_version_and_the_run_goes_on(kept):
+    """Rows of several types at once, seals among them: one line each, none hides another."""
+    rows = kept.rows.find({"d": dossier_in(kept.key("Patient", kept.dossier.id))}, hint="dossier")
+    spoiled = {one["t"]: one for one in rows if "b" in one and one.get("t") in ("DocumentReference", "Binary", "Consent", "Provenance")}
+    assert len(spoiled) == 4
+    with contextlib.ExitStack() as stack:
+        for one in spoiled.values():
+            stack.enter_context(kept.flipped(bytes(one["_id"])))
+        code, faults, summary = kept.verify()
+    named = {f"{type}/{kept.vault.seal_id(bytes(one['_id']))}/_history/{version_id(one['v'])}" for type, one in spoiled.items()}
+    assert code == 1 and faults.keys() == named, faults
+    assert all(why.startswith("altered: ") for why in faults.values())
+    assert summary["rows"] and summary["seals"]
+    assert kept.verify()[0] == 0
+
+
+def test_a_superseded_version_that_does_not_open_is_named(kept):
+    patient = kept.anna.get(kept.dossier.path).json()
+    former = patient["meta"]["versionId"]
+    holder = kept.world.holder(kept.dossier)
+    changed = holder.put(kept.dossier.path, {**patient, "telecom": [{"system": "phone", "value": "0102030405"}]})
+    assert changed.status_code == 200, changed.text
+    (row,) = kept.database["versions"].find({"k": Binary(kept.key("Patient", kept.dossier.id))}, hint="instance").limit(1)
+    with kept.flipped(bytes(row["_id"]), "versions"):
+        code, faults, _ = kept.verify()
+    assert (code, list(faults)) == (1, [f"{kept.dossier.path}/_history/{former}"])
+
+
+def test_a_block_of_a_large_content_that_was_changed_names_what_it_belongs_to(kept):
+    chunks = kept.database["contents.chunks"]
+    (row,) = kept.rows.find({"d": dossier_in(kept.key("Patient", kept.other.id)), "t": "Binary"}, hint="dossier")
+    block = chunks.find_one({"files_id": row["f"][0]["i"], "n": 1}, hint="blocks")
+    data = bytearray(block["data"])
+    data[5] ^= 1
+    chunks.update_one({"_id": block["_id"]}, {"$set": {"data": Binary(bytes(data))}}, hint="_id_")
+    code, faults, _ = kept.verify()
+    chunks.update_one({"_id": block["_id"]}, {"$set": {"data": block["data"]}}, hint="_id_")
+    id = kept.vault.seal_id(bytes(row["_id"]))
+    assert code == 1 and f"Binary/{id}/_history/{version_id(row['v'])}" in faults
+
+
+@pytest.mark.parametrize("change", [{"$unset": {"m": ""}}, {"$set": {"v": "one"}}, {"$unset": {"l": ""}}, {"$set": {"b": 7}}])
+def test_a_row_that_lost_a_part_is_named(kept, change):
+    (row,) = kept.rows.find({"d": dossier_in(kept.key("Patient", kept.other.id)), "t": "Provenance"}, hint="dossier").limit(1)
+    with kept.changed(bytes(row["_id"]), change):
+        code, faults, _ = kept.verify()
+    assert code == 1 and any(what.startswith(f"Provenance/{kept.vault.seal_id(bytes(row['_id']))}") for what in faults), faults
+
+
+def test_a_dossier_whose_key_is_gone_is_one_line_and_others_are_told(kept):
+    number = dossier_in(kept.key("Patient", kept.dossier.id))
+    other = kept.key("Patient", kept.other.id)
+    with kept.changed(dossier_row(number), None), kept.flipped(other) as patient:
+        code, faults, _ = kept.verify()
+    assert code == 1
+    assert faults.keys() == {f"the key of dossier {number}", f"{kept.other.path}/_history/{version_id(patient['v'])}"}, faults
+
+
+@pytest.mark.parametrize("change", [None, {"$unset": {"k": ""}}, {"$unset": {"k": ""}, "$set": {"e": 1}}], ids=["row", "key", "erased"])
+def test_the_common_dossier_is_never_erased(kept, change):
+    with kept.changed(dossier_row(COMMON), change):
+        code, faults, summary = kept.verify()
+    assert code == 1 and "the key of the common dossier" in faults, faults
+    assert summary["erased"] == 0
+    assert kept.verify()[0] == 0
