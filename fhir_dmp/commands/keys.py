@@ -4,6 +4,7 @@ See fhir_dmp/identity/issuers.py and fhir_dmp/store/erasing.py.
 """
 
 import asyncio
+from collections.abc import Callable
 
 import click
 
@@ -17,6 +18,7 @@ from fhir_dmp.interactions import retention
 from fhir_dmp.settings import Loaded, Settings
 from fhir_dmp.signing.jws import SIGNS
 from fhir_dmp.signing.keys import SealKeys
+from fhir_dmp.store import revocations
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
 
@@ -49,30 +51,37 @@ def rotate(loaded: Loaded, forget: bool, algorithm: str | None) -> None:
     if algorithm is not None and forget:
         raise click.UsageError("the keys of seals are never forgotten: what they sealed must stay provable")
     said = "keys rotate" + (f" --seals {algorithm}" if algorithm is not None else " --forget" if forget else "")
-    traced(loaded.settings, said)
+    keys = keys_folder(loaded)
     if algorithm is not None:
-        click.echo(SealKeys(keys_folder(loaded)).rotate(algorithm))
-        return
-    click.echo(HostIssuer(keys_folder(loaded)).rotate(forget))
+        click.echo(traced(loaded.settings, said, lambda: SealKeys(keys).rotate(algorithm)))
+    else:
+        click.echo(traced(loaded.settings, said, lambda: HostIssuer(keys).rotate(forget)))
 
 
-def traced(settings: Settings, said: str) -> None:
-    """Trace an act about keys before it is done, in the store of these settings, where there is one."""
+def traced(settings: Settings, said: str, rotate: Callable[[], str]) -> str:
+    """Trace an act about keys before it is done, in the store of these settings, where there is one; what the act gives.
+
+    The store keeps which keys were forgotten, so that no backup that holds them brings them back.
+    """
     if not settings.mongodb_uri and not (settings.data / "mongodb").exists():
         click.echo(f"not traced: there is no store in {settings.data}; if it is elsewhere, say --mongodb-uri", err=True)
-        return
+        return rotate()
 
-    async def record(running: Settings) -> None:
+    async def record(running: Settings) -> str:
         store = await Store.open(running.mongodb_uri, running.database, data_dir=running.data, sandbox=None)
         try:
             trace = Trace(kind="key", at_ms=store.clock(), query=said)
             await Recorder(store, running.base_url or "localhost").record([trace])
+            done = rotate()
+            if kids := HostIssuer(settings.data).forgotten():
+                await revocations.forgotten(store, kids, store.clock())
+            return done
         finally:
             await store.close()
 
     try:
         with mongodb(settings) as running:
-            asyncio.run(record(running))
+            return asyncio.run(record(running))
     except (StoreError, FhirError) as error:
         raise Failed(error) from None
 

@@ -11,7 +11,7 @@ import click
 from fhir_dmp.audit.event import Trace
 from fhir_dmp.audit.merger import note_restore
 from fhir_dmp.audit.recorder import Recorder
-from fhir_dmp.commands import Failed, with_settings
+from fhir_dmp.commands import Failed, restoring, with_settings
 from fhir_dmp.commands.backup import bars
 from fhir_dmp.commands.serve import mongodb, private_folder
 from fhir_dmp.errors import FhirError
@@ -61,7 +61,7 @@ async def work(settings: Settings, vault: Vault, source: Path, progress: backup.
         await connection.close()
     store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=None)
     try:
-        replayed = await store.acts.replay()
+        replayed = await restoring.replayed(store, settings.data)
         await note_restore(store, settings.data)
         said = f"{manifest.documents} documents of {manifest.moment_ms} ms, {replayed.rows} rows protected again"
         await Recorder(store, settings.base_url or "localhost").record([Trace(kind="restore", at_ms=store.clock(), query=said)])

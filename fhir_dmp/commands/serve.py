@@ -96,6 +96,7 @@ def mongodb(settings: Settings) -> Iterator[Settings]:
 
 async def prepare(settings: Settings) -> None:
     """Open everything once before the workers do: what is wrong is said in clear words, migrations and indexes are done once."""
+    from fhir_dmp.commands import restoring
     from fhir_dmp.identity.tokens import Tokens
     from fhir_dmp.interactions import reindex
     from fhir_dmp.store import acts_waiting
@@ -109,7 +110,7 @@ async def prepare(settings: Settings) -> None:
     store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=settings.sandbox, progress=progress)
     try:
         # A database that was restored gets back the masks, blocks and erasures it does not know, before anybody is answered.
-        replayed = await store.acts.replay()
+        replayed = await restoring.replayed(store, settings.data)
         # Whoever did the others was cut off before the journal had them: what they hide is hidden, and shall be after a restore.
         await acts_waiting.keep(store)
         if replayed.rows or replayed.lost:

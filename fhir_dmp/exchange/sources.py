@@ -18,6 +18,7 @@ from fhir_dmp.exchange.described import system_of
 from fhir_dmp.exchange.mapping import OID, targets
 from fhir_dmp.exchange.rules import CARE_RECORD, CONSENTS, EXPERIMENT, FEED, KINDS, SANDBOX, Rules, Target
 from fhir_dmp.fhir.instants import to_instant
+from fhir_dmp.store import revocations
 from fhir_dmp.store.records import Source
 from fhir_dmp.store.resources import Store
 
@@ -30,6 +31,7 @@ PLACES = "dmp-source-places"
 MAPS = {EXPERIMENT: "dmp-source-2007", CARE_RECORD: "dmp-source-care", FEED: "dmp-source-feed"}
 # In the rules of a source: [instant, "enabled" or "disabled", why] of each time that it was switched.
 SWITCHES = "switches"
+ENABLED = "enabled"
 REASON = 200
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 
@@ -90,6 +92,8 @@ async def register(store: Store, id: str, **given: Any) -> Source:
     kept = ("host", "organization", "base_urls", "systems", "labels", "maps")
     rules = {name: told[name] for name in kept if told.get(name)}
     source = Source(id=id, name=told["name"], kind=kind, rules=rules, dossier=str(store.new_dossier()))
+    if await Source.get(id) is None:
+        await revocations.begun_anew(store, id)
     await source.insert()
     return source
 
@@ -130,9 +134,23 @@ async def switch(store: Store, id: str, enabled: bool, at_ms: int, reason: str =
     source = await registered(store, id)
     if source.enabled == enabled:
         raise FhirError("conflict", f"source `{id}` is {'enabled' if enabled else 'disabled'} already")
-    said = [to_instant(at_ms), "enabled" if enabled else "disabled", reason[:REASON]]
-    await source.update_fields(enabled=enabled, rules={**source.rules, SWITCHES: [*source.rules.get(SWITCHES, ()), said]})
+    said = [to_instant(at_ms), ENABLED if enabled else "disabled", reason[:REASON]]
+    await revocations.switched(store, id, said, at_ms)
+    await _switch(source, said)
     return source
+
+
+async def settle(store: Store) -> None:
+    """Switch the sources as they were switched last, once the acts that came after a backup are applied. Again does no harm."""
+    for id, said in (await revocations.switches(store)).items():
+        source = await Source.get(id)
+        if source is not None and said not in source.rules.get(SWITCHES, ()):
+            await _switch(source, said)
+
+
+async def _switch(source: Source, said: list[str]) -> None:
+    rules = {**source.rules, SWITCHES: [*source.rules.get(SWITCHES, ()), said]}
+    await source.update_fields(enabled=said[1] == ENABLED, rules=rules)
 
 
 def rules(source: Source) -> Rules:

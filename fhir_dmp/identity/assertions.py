@@ -24,10 +24,11 @@ CLAIMS = (
 
 
 class Asserted(NamedTuple):
-    """claims: of the token to be issued. once: what must not come twice. until_ms: UTC, when the assertion could no longer come."""
+    """claims: of the token to be issued. once: what must not come twice. since_ms, until_ms: UTC, from when until when it could come."""
 
     claims: dict[str, object]
     once: tuple[str, str]
+    since_ms: int
     until_ms: int
 
 
@@ -42,7 +43,8 @@ async def verify(tokens: Tokens, assertion: str, now_ms: int, audiences: frozens
     if issuer is tokens.host:
         raise refusal("a token of this host is no assertion")
     expires = moment(claims, "exp")
-    tokens.check_dates(issuer, max(moment(claims, "nbf", 0), moment(claims, "iat", 0)), expires, now_ms)
+    begins = max(moment(claims, "nbf", 0), moment(claims, "iat", 0))
+    tokens.check_dates(issuer, begins, expires, now_ms)
     if expires > now_ms / 1000 + LONGEST_LIFE_SECONDS + tokens.skew_seconds:
         raise refusal("its `exp` is too far away")
     if claims.get("dmp_kind", KIND) != KIND:
@@ -57,7 +59,8 @@ async def verify(tokens: Tokens, assertion: str, now_ms: int, audiences: frozens
     check_voice(issuer, parse({"iss": issuer.issuer, "exp": expires, **taken, "dmp_kind": KIND}))
     # Without a `jti` the assertion itself is what must not come again. Its text has one spelling only: what precedes the signature.
     name = text(claims, "jti") or hashlib.sha256(assertion.rpartition(".")[0].encode()).hexdigest()
-    return Asserted(taken, (issuer.issuer, name), int((expires + tokens.skew_seconds) * 1000))
+    since = max(begins, expires - LONGEST_LIFE_SECONDS) - tokens.skew_seconds
+    return Asserted(taken, (issuer.issuer, name), int(since * 1000), int((expires + tokens.skew_seconds) * 1000))
 
 
 def is_one(text: str) -> bool:

@@ -12,7 +12,7 @@ import os
 import secrets
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import jiter
@@ -43,6 +43,7 @@ RETRY_SECONDS = 30
 STALE_SECONDS = 86_400
 LOOK_SECONDS = 1
 HOST_FILE = "tokens.json"
+FORGOTTEN_FILE = "forgotten.json"
 
 
 class Issuer:
@@ -136,6 +137,7 @@ class HostIssuer(FileIssuer):
     """The host's own issuer. `keys/tokens.json` in the data folder holds its name, its audience and its private key, first in the list.
 
     Name and audience are drawn once for the life of the store, whatever host and port it is reached by.
+    `keys/forgotten.json` names the keys that never serve again, wherever a copy of them comes from: it only grows.
     """
 
     def __init__(self, data: Path, kinds: frozenset[str] = frozenset(KINDS)) -> None:
@@ -152,9 +154,10 @@ class HostIssuer(FileIssuer):
 
     def load(self) -> None:
         """Keys of the file as it is now; the first signs, all verify."""
-        raw = self.path.read_bytes()
-        self.replace_keys(public_keys(raw))
-        first = json.loads(raw)["keys"][0]
+        with locked(self.path.parent):
+            value = _without(self.path, forgotten(self.path.parent))
+        self.replace_keys(public_keys(json.dumps(value).encode()))
+        first = value["keys"][0]
         self.signing = jwk.import_key(first, "EC") if "d" in first else None
 
     def jwks(self) -> dict:
@@ -167,9 +170,41 @@ class HostIssuer(FileIssuer):
             value = json.loads(self.path.read_bytes())
             former = [{k: v for k, v in key.items() if k != "d"} for key in value["keys"]]
             key = new_key()
+            if forget:
+                forgotten(self.path.parent, [one["kid"] for one in former if "kid" in one])
             write(self.path, {**value, "keys": [key.as_dict(private=True), *([] if forget else former)]})
         self.load()
         return key.kid
+
+    def forgotten(self) -> frozenset[str]:
+        """kids of the keys that never serve again."""
+        return forgotten(self.path.parent)
+
+    def forget(self, kids: Iterable[str]) -> None:
+        """Serve with these keys never again; with a new one where the one that signs is among them."""
+        with locked(self.path.parent):
+            forgotten(self.path.parent, kids)
+        self.load()
+
+
+def forgotten(keys: Path, more: Iterable[str] = ()) -> frozenset[str]:
+    """kids of the keys of a folder that never serve again, with some more; durable when it returns. The caller holds the folder."""
+    path = keys / FORGOTTEN_FILE
+    before = frozenset(json.loads(path.read_bytes())["kids"]) if path.exists() else frozenset()
+    if after := frozenset(more) - before:
+        write(path, {"kids": sorted(before | after)})
+    return before | after
+
+
+def _without(path: Path, kids: frozenset[str]) -> dict:
+    """What the file of the host's own keys says, once these kids were taken out of it."""
+    value = json.loads(path.read_bytes())
+    left = [key for key in value["keys"] if key.get("kid") not in kids]
+    if left != value["keys"]:
+        # The first one signs; of former ones the file has the public half alone.
+        own = left if left and "d" in left[0] else [new_key().as_dict(private=True), *left]
+        write(path, value := {**value, "keys": own})
+    return value
 
 
 def trusted(path: Path, sandbox: bool, jwks_seconds: int) -> tuple[Issuer, ...]:

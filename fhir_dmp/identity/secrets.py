@@ -131,6 +131,11 @@ def totp_step(secret: str, code: str, now_ms: int) -> int | None:
     return found
 
 
+def last_step(at_ms: int) -> int:
+    """The last time step whose code could have been used by then, see totp_step."""
+    return at_ms // 1000 // STEP_SECONDS + 1
+
+
 def sent_code(key: bytes, challenge: str) -> str:
     """The code that is sent for one challenge: made of it, so that it is kept nowhere."""
     return f"{int.from_bytes(hmac.digest(key, challenge.encode(), hashlib.sha256)[:16]) % 10**SENT_DIGITS:0{SENT_DIGITS}d}"

@@ -211,11 +211,14 @@ def opened_challenge(desk: Desk, text: str) -> Challenge | None:
 
 async def code_fits(desk: Desk, credential: Credential, challenge: Challenge, code: str) -> bool:
     """Whether it is a code of this challenge, taken now: that of the application, one of the sheet, or the one that was sent."""
-    factor = await desk.credentials.factor(credential)
-    if factor is None or not (code.isascii() and code.isdigit()):
+    factor, restored = await desk.credentials.factor(credential), await desk.credentials.restored()
+    # What was counted of a challenge before a restore, and which steps were taken, may have been lost with the database.
+    if factor is None or challenge.begun_ms <= restored.at_ms or not (code.isascii() and code.isdigit()):
         return False
     step = secrets.totp_step(factor.totp, code, desk.now_ms())
     if step is not None:
+        if credential.era != restored.era and step <= secrets.last_step(restored.at_ms):
+            return False
         return await desk.credentials.spend_step(credential, step)
     if reaches(desk.sender, factor) and secrets.same(secrets.sent_code(desk.code_key, challenge.nonce.hex()), code):
         return True

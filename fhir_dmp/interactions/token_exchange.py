@@ -40,7 +40,9 @@ async def run(desk: Desk, assertion: str, *, scope: str, client_id: str, audienc
         raise error from None
     name = desk.credentials.hashed("assertion", *asserted.once)
     life_ms = max(asserted.until_ms - desk.now_ms(), 0) + 1000
-    if (await desk.credentials.count(name, desk.now_ms(), life_ms)).times > 1:
+    used = (await desk.credentials.count(name, desk.now_ms(), life_ms)).times > 1
+    # What was counted before a restore may have been lost with the database.
+    if used or asserted.since_ms <= (await desk.credentials.restored()).at_ms:
         error = unusable("it was used before")
         await desk.trace(caller, None, error.message)
         raise error

@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from bson import Timestamp
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteConcernError
 
+from fhir_dmp.store import restored
 from fhir_dmp.store.acts import FILE as ACTS
 from fhir_dmp.store.acts import key_of
 from fhir_dmp.store.acts_file import places
@@ -320,6 +322,7 @@ async def restore(connection: Connection, vault: Vault, folder: Path, source: Pa
     if not last:
         raise StoreError(f"{source} holds no store")
     await ensure_indexes(connection)
+    await restored.note(connection, time.time_ns() // 1_000_000)
     # With its record the store is there; before, nothing opens it.
     await repeated(lambda: _insert(connection, "meta", last), patience=PATIENCE_SECONDS)
     await database["meta"].delete_one({"_id": RESTORING})

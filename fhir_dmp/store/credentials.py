@@ -14,9 +14,10 @@ from mongomotor.fields import BinaryField, DateTimeField, ListField, LongField, 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from fhir_dmp.store import acts_waiting
+from fhir_dmp.store import acts_waiting, restored
 from fhir_dmp.store.failures import Broken, Gone, translated, unavailable
 from fhir_dmp.store.records import ALIAS, HostRecord
+from fhir_dmp.store.restored import Restored
 from fhir_dmp.store.vault import dossier_row, seal, unseal
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Credential(HostRecord):
 
     id: keyed hash of the owner. login: keyed hash of the identifier. dossier: its number. owner: sealed Owner. password: Argon2id.
     factor: Factor, sealed under the key of the dossier and gone with it. codes: keyed hashes of the codes of the sheet that are left.
-    step: the last time step whose TOTP code was taken.
+    step: the last time step whose TOTP code was taken. era: the time between two restores in which they were issued, see store.restored.
     """
 
     id = StringField(primary_key=True, max_length=32)
@@ -70,6 +71,7 @@ class Credential(HostRecord):
     codes = ListField(StringField(max_length=32))
     step = LongField(default=0)
     issued = DateTimeField(required=True)
+    era = StringField(max_length=32, default="")
     meta = {"collection": "host.credentials", "db_alias": ALIAS, "auto_create_index": False}
 
 
@@ -121,6 +123,7 @@ class Credentials:
             "codes": [self.hashed("code", login, code) for code in codes],
             "step": 0,
             "issued": _instant(now_ms),
+            "era": (await self.restored()).era,
         }
         changes = {f"set__{name}": value for name, value in fields.items()}
         for _ in range(TRIES):
@@ -153,9 +156,14 @@ class Credentials:
 
     @translated
     async def taken(self, patient: str) -> bool:
-        """Whether anybody who acts for a dossier has logged in, or had credentials issued. patient: logical id."""
+        """Whether anybody who acts for a dossier has logged in, or had credentials issued, or may have. patient: logical id."""
         place = Binary(dossier_row(self._store.vault.dossier_of_patient(patient)))
-        return await self._rows.find_one({"_id": place, TAKEN: True}, {"_id": 1}) is not None
+        row = await self._rows.find_one({"_id": place}, {TAKEN: 1, LATEST: 1}) or {}
+        if row.get(TAKEN) or not (issued := row.get(LATEST)):
+            return bool(row.get(TAKEN))
+        # With what was issued before a restore somebody may have logged in after the backup.
+        era = (await self.restored()).era
+        return bool(era) and await Credential.objects(pk__in=list(issued), era=era).count() < len(issued)
 
     @translated
     async def take(self, credential: Credential) -> None:
@@ -183,7 +191,12 @@ class Credentials:
 
     @translated
     async def spend_code(self, credential: Credential, code: str) -> bool:
-        """Take a code of the sheet out; True for the one caller who finds it there."""
+        """Take a code of the sheet out; True for the one caller who finds it there.
+
+        Of a sheet that is older than a restore none is there: any of them may have been taken after the backup.
+        """
+        if credential.era != (await self.restored()).era:
+            return False
         mine = Credential.objects(pk=credential.id, login=credential.login, codes=(hashed := self.hashed("code", credential.login, code)))
         return await mine.modify(pull__codes=hashed) is not None
 
@@ -191,6 +204,11 @@ class Credentials:
     async def spend_step(self, credential: Credential, step: int) -> bool:
         """Take the code of a time step; True for the first caller, and never again for this step or an earlier one."""
         return await Credential.objects(pk=credential.id, login=credential.login, step__lt=step).modify(set__step=step) is not None
+
+    @translated
+    async def restored(self) -> Restored:
+        """The last restore of this store; codes, steps and counts of before it may not be what they were."""
+        return await restored.last(self._store.connection)
 
     # Counters
 

@@ -10,7 +10,7 @@ from fhir_dmp.exchange.import_job import SILENCE_MS
 from fhir_dmp.exchange.opening import context_of
 from fhir_dmp.interactions.search_type import reader_digest
 from fhir_dmp.settings import Settings
-from fhir_dmp.store.records import Job
+from fhir_dmp.store.records import Job, Source
 from tests.exchange.test_sources import command, load, sender, server, world  # noqa: F401  fixtures
 from tests.interactions.making import dumped
 
@@ -73,3 +73,40 @@ async def test_an_import_without_a_server_ends_when_its_source_was_disabled(stor
     await import_job.cancel(context, job.id)
     switches = (await sources.switch(store, "closing", True, context.now_ms(), "reprise")).rules[sources.SWITCHES]
     assert [(state, why) for _, state, why in switches] == [("disabled", ""), ("enabled", "reprise")]
+
+
+async def test_a_source_disabled_after_a_backup_stays_so_after_its_restore(store):
+    async def put_back(record) -> None:
+        await record.save()
+        await sources.settle(store)
+
+    await sources.register(store, "pilfered", name="Cabinet volé", kind="host")
+    before = await Source.get("pilfered")
+    at_ms = store.clock()
+    await sources.switch(store, "pilfered", False, at_ms, "clé volée")
+    for _ in range(2):
+        await put_back(before)
+        found = await Source.get("pilfered")
+        assert not found.enabled and [said[1:] for said in found.rules[sources.SWITCHES]] == [["disabled", "clé volée"]]
+        with pytest.raises(FhirError, match="is disabled since"):
+            sources.admit(found)
+    await sources.switch(store, "pilfered", True, at_ms + 1)
+    await sources.settle(store)
+    assert [said[1] for said in (await Source.get("pilfered")).rules[sources.SWITCHES]] == ["disabled", "enabled"]
+    await put_back(before)
+    assert (await Source.get("pilfered")).enabled
+
+
+async def test_a_source_registered_anew_is_not_the_one_that_was_disabled(store):
+    await sources.register(store, "gone", name="Cabinet", kind="host")
+    await sources.switch(store, "gone", False, store.clock())
+    with pytest.raises(FhirError, match="registered already"):
+        await sources.register(store, "gone", name="Cabinet", kind="host")
+    await sources.settle(store)
+    assert not (await Source.get("gone")).enabled
+    # The backup is older than its registration.
+    await (await Source.get("gone")).delete()
+    await sources.settle(store)
+    await sources.register(store, "gone", name="Un autre cabinet", kind="host")
+    await sources.settle(store)
+    assert (await Source.get("gone")).enabled

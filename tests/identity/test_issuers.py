@@ -89,6 +89,56 @@ def test_host_key_that_others_can_read_is_refused(tmp_path):
         HostIssuer(tmp_path)
 
 
+async def test_a_forgotten_key_that_comes_back_with_a_copy_of_the_file_serves_nobody(tmp_path):
+    host = HostIssuer(tmp_path)
+    tokens = Tokens(host)
+    old = tokens.issue("feed", {}, now_ms=NOW_MS, random=bytes)
+    before = host.path.read_bytes()
+    new = host.rotate(forget=True)
+    beside = json.dumps({**json.loads(before), "keys": [*_keys(host.path.read_bytes()), *_keys(before)]}).encode()
+    # A backup of the keys is put back under a server, and before another one starts.
+    for back in (before, beside):
+        host.path.write_bytes(back)
+        started = HostIssuer(tmp_path)
+        for one in (Tokens(started), tokens):
+            with pytest.raises(FhirError) as caught:
+                await one.verify(old, NOW_MS + 2000)
+            assert caught.value.status == 401
+        assert len(started.keys) == 1 and (new in started.keys) == (back is not before)
+        token = tokens.issue("feed", {}, now_ms=NOW_MS, random=bytes)
+        assert await Tokens(HostIssuer(tmp_path)).verify(token, NOW_MS)
+    assert [key["kid"] for key in _keys(before)] == list(host.forgotten())
+    assert stat.S_IMODE((host.path.parent / issuers.FORGOTTEN_FILE).stat().st_mode) == 0o600
+
+
+async def test_a_running_server_follows_when_the_file_of_its_keys_is_replaced_by_an_older_one(tmp_path):
+    host = HostIssuer(tmp_path)
+    tokens = Tokens(host)
+    before = host.path.read_bytes()
+    host.rotate(forget=True)
+    good = tokens.issue("feed", {}, now_ms=NOW_MS, random=bytes)
+    assert await tokens.verify(good, NOW_MS)
+    host.path.write_bytes(before)
+    await host.refresh(NOW_MS + 5000)
+    assert host.signing is not None and not {key["kid"] for key in _keys(before)} & set(host.keys)
+
+
+def test_keys_are_forgotten_by_their_names_too(tmp_path):
+    """As the store remembers them where the folder of keys is that of a backup."""
+    host = HostIssuer(tmp_path)
+    first = host.signing.kid
+    second = host.rotate(forget=False)
+    host.forget({first, "another"})
+    assert list(host.keys) == [second] == [host.signing.kid]
+    HostIssuer(tmp_path).forget({second})
+    host.load()
+    assert host.forgotten() == {first, second, "another"} and host.signing.kid not in host.forgotten()
+
+
+def _keys(raw):
+    return json.loads(raw)["keys"]
+
+
 class Web:
     """Stands for the issuer's site: what it serves now, and how often it was asked."""
 

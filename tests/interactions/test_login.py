@@ -18,6 +18,7 @@ from fhir_dmp.identity.tokens import Tokens
 from fhir_dmp.interactions import login
 from fhir_dmp.interactions.login import Caller, Desk
 from fhir_dmp.settings import load
+from fhir_dmp.store import restored
 from fhir_dmp.store.credentials import Factor, Owner
 from fhir_dmp.store.resources import Store
 
@@ -100,6 +101,31 @@ async def test_a_code_of_the_application_is_taken_within_a_step_of_the_clock(des
             await login.finish(desk, challenge, code, CALLER)
         else:
             await refused(login.finish(desk, challenge, code, CALLER))
+
+
+async def test_what_was_used_before_a_restore_is_not_used_again(desk, owner, clock):
+    """The database that comes back does not know what was spent after the backup."""
+    secret = await issue(desk, owner)
+    former = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    await restored.note(desk.store.connection, clock.now)
+    spent, wording = pyotp.TOTP(secret).at(clock.now // 1000), login.refused().message
+    assert (await refused(login.finish(desk, former, spent, CALLER))).message == wording
+    clock.now += 1
+    challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    for code in (CODE, spent, pyotp.TOTP(secret).at(clock.now // 1000 + 30)):
+        assert (await refused(login.finish(desk, challenge, code, CALLER))).message == wording
+    clock.now += 60_000
+    challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    assert await login.finish(desk, challenge, pyotp.TOTP(secret).at(clock.now // 1000), CALLER)
+
+
+async def test_after_a_restore_a_new_sheet_serves_at_once(desk, owner, clock):
+    await restored.note(desk.store.connection, clock.now)
+    clock.now += 1
+    await issue(desk, owner, codes=("87654321",))
+    challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+    await refused(login.finish(desk, challenge, CODE, CALLER))
+    assert await login.finish(desk, challenge, "87654321", CALLER)
 
 
 async def test_credentials_of_an_erased_dossier_open_nothing(desk, owner):

@@ -11,6 +11,7 @@ from fhir_dmp.identity.tokens import Tokens
 from fhir_dmp.interactions import token_exchange
 from fhir_dmp.interactions.login import Caller, Desk
 from fhir_dmp.settings import load
+from fhir_dmp.store import restored
 from fhir_dmp.store.resources import Store
 from tests.identity import making
 
@@ -66,3 +67,14 @@ async def test_what_is_granted_is_not_counted(desk, private):
     given = [await status(desk, making.signed(making.professional(jti=f"j{number}"), private)) for number in range(2 * MOST)]
     assert given == [200] * 2 * MOST
     assert await status(desk, making.signed(making.professional(jti="j0"), private)) == 401, "used before"
+
+
+async def test_an_assertion_that_may_have_been_used_before_a_restore_is_refused(desk, private):
+    def good(**changes):
+        return making.signed(making.professional(**changes), private)
+
+    await restored.note(desk.store.connection, making.NOW_MS - 120_000)
+    assert await status(desk, good(jti="old", iat=making.NOW - 120)) == 401
+    assert await status(desk, good(jti="undated", iat=None)) == 401
+    assert await status(desk, good(jti="new")) == 200
+    assert await status(desk, good(jti="later", iat=None, exp=making.NOW + 3590)) == 200, "it could not be used so early"

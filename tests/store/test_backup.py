@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from fhir_dmp.store.connection import Connection
 from fhir_dmp.store.embedded import Embedded
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
+from fhir_dmp.store.restored import Restored
+from fhir_dmp.store.restored import last as last_restore
 from fhir_dmp.store.rows import Change
 from fhir_dmp.store.vault import Vault, dossier_row
 from tests.audit.making import new_patient, read_of
@@ -267,6 +270,25 @@ async def test_a_restore_that_was_cut_short_is_no_store_and_is_begun_anew(mongod
     await restored(mongod, second, folder, tmp_path / "b")
     async with opened(mongod, second, folder) as copy:
         assert await copy.count() == before
+
+
+async def test_each_restore_begins_another_time(mongod, database, second, folder, tmp_path):
+    """What may be used once only, and was issued before, may have been used after the backup."""
+    async with opened(mongod, database, folder) as store:
+        assert await last_restore(store.connection) == Restored()
+        await taken(store, folder, tmp_path / "one")
+    before = time.time_ns() // 1_000_000
+    await restored(mongod, second, folder, tmp_path / "one")
+    async with opened(mongod, second, folder) as store:
+        first = await last_restore(store.connection)
+        assert first.era and before <= first.at_ms <= time.time_ns() // 1_000_000
+        await taken(store, folder, tmp_path / "two")
+        await store.connection.client.drop_database(second)
+    for source in ("one", "two"):
+        await restored(mongod, second, folder, tmp_path / source)
+        async with opened(mongod, second, folder) as store:
+            assert (await last_restore(store.connection)).era not in ("", first.era)
+            await store.connection.client.drop_database(second)
 
 
 # The commands

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from fhir_dmp.store import restored
 from fhir_dmp.store.credentials import Credentials, Factor, Owner, issued_ms, replaced
 from fhir_dmp.store.resources import Store
 
@@ -119,6 +120,38 @@ async def test_a_sheet_that_was_replaced_stays_dead_after_a_restore(credentials,
     assert await credentials.factor(await credentials.find(former.login)) == FACTOR, "the backup does not know better"
     assert (await store.acts.replay()).rows == 1
     assert await credentials.factor(await credentials.find(former.login)) is None
+
+
+async def test_codes_of_a_sheet_older_than_a_restore_do_not_serve(credentials, holder, store):
+    """Which of them were taken after the backup, nobody knows."""
+    former = await issue(credentials, holder, "former234567")
+    await restored.note(store.connection, NOW)
+    assert not await credentials.spend_code(former, "11111111")
+    assert not await credentials.spend_code(await credentials.find(former.login), "11111111")
+    latest = await issue(credentials, holder, "latest234567", codes=("33333333", "44444444"))
+    assert await credentials.spend_code(latest, "33333333")
+    await restored.note(store.connection, NOW)
+    assert not await credentials.spend_code(latest, "44444444"), "nor after the next one"
+    assert await credentials.spend_step(latest, 7), "the application still serves"
+
+
+async def test_a_record_from_before_there_were_restores_serves(credentials, holder, store):
+    found = await issue(credentials, holder)
+    await store.connection.database["host.credentials"].update_one({"_id": found.id}, {"$unset": {"era": ""}})
+    assert await credentials.spend_code(await credentials.find(found.login), "11111111")
+
+
+async def test_with_a_sheet_older_than_a_restore_somebody_may_have_logged_in(credentials, holder, store):
+    assert not await credentials.taken(holder.patient)
+    await issue(credentials, holder)
+    assert not await credentials.taken(holder.patient)
+    await restored.note(store.connection, NOW)
+    assert await credentials.taken(holder.patient)
+    assert not await credentials.taken(store.vault.new_id(store.new_dossier())), "with none nobody has"
+    await issue(credentials, holder, "latest234567")
+    assert not await credentials.taken(holder.patient)
+    await store.connection.database["host.credentials"].delete_many({"login": {"$exists": True}}, hint="login")
+    assert await credentials.taken(holder.patient), "nor with one that only the journal of acts remembers"
 
 
 async def test_a_record_put_in_the_place_of_another_does_not_open(credentials, holder, store):

@@ -1,0 +1,31 @@
+"""When a backup was last put back here: what may be used once only may have been used since that backup was made.
+
+Decisions ig/decisions/0008 and 0009. A note in `meta`, written by the restore before anything opens the store. Sheets of access codes say
+in which time they were issued, and serve in that time alone; a name tells times apart, whatever clocks say.
+"""
+
+import os
+from typing import NamedTuple
+
+from fhir_dmp.store.connection import Connection, repeated
+
+RESTORED = "restored"
+
+
+class Restored(NamedTuple):
+    """era: name of the time since then, "" where nothing was ever restored. at_ms: UTC."""
+
+    era: str = ""
+    at_ms: int = 0
+
+
+async def note(connection: Connection, at_ms: int) -> None:
+    """A backup is being put back: another time begins, whatever the backup says."""
+    said = {"era": os.urandom(8).hex(), "at": at_ms}
+    await repeated(lambda: connection.database["meta"].update_one({"_id": RESTORED}, {"$set": said}, upsert=True))
+
+
+async def last(connection: Connection) -> Restored:
+    """The last restore of this store."""
+    found = await repeated(lambda: connection.database["meta"].find_one({"_id": RESTORED}))
+    return Restored(found["era"], found["at"]) if found else Restored()
