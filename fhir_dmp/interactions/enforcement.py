@@ -508,10 +508,18 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
             context.enforcer.ledger.addressed.pop((type_name, id), None)
         keep(met, row)
     else:
-        standing_in.hidden(Known(context, 0, context.enforcer.request, standing_in.of(context), context.now_ms(), context.enforcer.law))
+        await absent(context)
     if type_name == "Patient":
         raise refused()
     return None, None
+
+
+async def absent(context: "Context", *, authored: bool = False) -> None:
+    """Take as long as to judge what he may not read. authored: as in `known`."""
+    request = context.enforcer.request
+    if authored and request.kind == "professional" and request.person:
+        await _authored(context, COMMON, request.person)
+    standing_in.hidden(Known(context, 0, request, standing_in.of(context), context.now_ms(), context.enforcer.law))
 
 
 def apart(context: "Context") -> "Context":

@@ -375,6 +375,12 @@ def test_a28_hidden_and_absent_take_the_same_steps(worlds, runner, play, mongod)
     for path in ("DocumentReference/{}", "Binary/{}", "DocumentReference/{}/_history"):
         hidden, none = (commands(asked.get(path.format(id))) for id in (play.hidden.id, NOBODY))
         assert hidden == none, path
+    # By an identifier that a hidden document has, and one that none has.
+    found = []
+    for value in (play.hidden.master, "urn:oid:1.2.250.1.999.3.1"):
+        same = [{"op": "replace", "path": "/status", "value": "current"}]
+        found.append(commands(asked.send("PATCH", f"DocumentReference?identifier={value}", same, **PATCH)))
+    assert found[0] == found[1]
 
 
 def test_a29_nothing_is_counted_apart(ask):
