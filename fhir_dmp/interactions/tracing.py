@@ -31,6 +31,8 @@ Labels = tuple[tuple[str, ...], tuple[str, ...]]
 IMPORT = "import"
 # Of a Bundle with thousands of entries.
 LONGEST_QUERY = 16_000
+# Of a request that was refused: whoever is refused writes no dossier full.
+LONGEST_REFUSED = 2_000
 NOT_GIVEN = "the answer that was traced just before was not given: MongoDB elected another primary meanwhile"
 # What has a lineage of no document.
 AROUND = SEEN_AS.keys() - {"AuditEvent"}
@@ -122,7 +124,7 @@ async def refused(context: Context, name: str, asked: str, error: FhirError) -> 
     addressed = tuple([Disclosed(*one) for one in ledger.addressed])
     if denied and not ledger.patient:
         standing_in.told(context)
-    reason = f"{error.status} {error.message}"
+    reason = f"{error.status} {error.message}"[:LONGEST_REFUSED]
     # Where he is refused it is all the same whether something of his own is there; elsewhere it alone let him in so far.
     own = () if denied else tuple(ledger.authored.values())
     lineage = most_hidden((*ledger.kept, *ledger.lineages.values(), *own))
@@ -130,7 +132,8 @@ async def refused(context: Context, name: str, asked: str, error: FhirError) -> 
         lineage = {**lineage, LET_IN: own[0][LET_IN]}
     facts = visible(context, lineage, own=ledger.watched, patient=ledger.patient)
     kind, outcome = ("refusal", SERIOUS) if denied else (_kind_of(name), MINOR)
-    told = {"patient": ledger.patient, "disclosed": addressed, "query": asked, "outcome": outcome, "reason": reason, "facts": facts}
+    query = asked[:LONGEST_REFUSED]
+    told = {"patient": ledger.patient, "disclosed": addressed, "query": query, "outcome": outcome, "reason": reason, "facts": facts}
     await context.recorder.record([trace(context, kind, **told)])
 
 
@@ -146,7 +149,8 @@ def most_hidden(kept: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     for one in kept:
         labels |= one.get("lb", 0)
     last = max(kept, key=lambda one: one.get("rl", MAX_MS))
-    return {"lb": labels, "fd": last.get("fd", MIN_MS), "rl": last.get("rl", MAX_MS), "rt": kept[0].get("rt", 0)}
+    root = next((root for one in kept if (root := one.get("rt"))), 0)  # labels that something was to get have none
+    return {"lb": labels, "fd": last.get("fd", MIN_MS), "rl": last.get("rl", MAX_MS), "rt": root}
 
 
 def of_writes(

@@ -303,6 +303,13 @@ def test_what_is_refused_is_told_as_a_security_alert(scene, name):
     well_told(scene, event, asker, request)
 
 
+def test_of_a_long_request_that_is_refused_the_beginning_is_told(scene):
+    answer, request = asked(scene.stranger, lambda one: one.get(f"{scene.one}?x={'y' * 12_000}"))
+    assert answer.status_code == 404
+    (event,) = told(scene, request)
+    assert scene.one in words(event)[0] and len(json.dumps(event)) < 10_000
+
+
 def test_a_fault_of_the_request_is_told_as_its_own(scene):
     answer, request = asked(scene.bob, lambda one: one.get(f"DocumentReference?patient={scene.dossier.id}&nosuch=1"))
     assert answer.status_code == 400
