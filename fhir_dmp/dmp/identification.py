@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhir_dmp.dmp import identity
-from fhir_dmp.dmp.paris import birthday_ms
+from fhir_dmp.dmp.paris import span
 from fhir_dmp.errors import Issue
 
 OFFICIAL = "official"
@@ -33,7 +33,7 @@ def faults(patient: Mapping[str, Any], now_ms: int) -> list[Issue]:
         found.append(_fault("gender is missing", "Patient.gender"))
     if not patient.get("birthDate"):
         found.append(_fault("birthDate is missing", "Patient.birthDate"))
-    elif birthday_ms(patient["birthDate"], 0) > now_ms and len(patient["birthDate"]) == len("2026-01-01"):
+    elif span(patient["birthDate"])[0] > now_ms:
         found.append(_fault("birthDate has not come yet", "Patient.birthDate"))
     if patient.get("deceasedDateTime") or patient.get("deceasedBoolean") is True:
         found.append(_fault("no dossier is opened for a deceased person", "Patient.deceased"))

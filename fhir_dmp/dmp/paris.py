@@ -5,7 +5,7 @@ https://www.legifrance.gouv.fr/codes/article_lc/LEGIARTI000006410850 (code de pr
 
 import calendar
 import re
-from datetime import date, datetime, timedelta
+from datetime import MAXYEAR, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -57,11 +57,12 @@ def days_later_ms(ms: int, days: int) -> int:
 def birthday_ms(birth_date: str, age: int) -> int:
     """00:00 Europe/Paris of a birthday. birth_date: FHIR date; of a year or month only, its last day counts (nobody ages too early).
 
-    Born on 29 February, the birthday of a common year is 28 February, the last day of that month. ValueError when it is no date.
+    Born on 29 February, the birthday of a common year is 28 February, the last day of that month. No later than dates reach. ValueError
+    when it is no date.
 
     >>> birthday_ms("2008-02-29", 18) == midnight_ms(date(2026, 2, 28))
     True
-    >>> birthday_ms("2008", 18) == midnight_ms(date(2026, 12, 31))
+    >>> birthday_ms("2008", 18) == midnight_ms(date(2026, 12, 31)) and birthday_ms("9990", 18) == midnight_ms(date(9999, 12, 31))
     True
     """
     if not _DATE.fullmatch(birth_date):
@@ -71,8 +72,9 @@ def birthday_ms(birth_date: str, age: int) -> int:
     last = calendar.monthrange(year, month)[1]
     if day > last:
         raise ValueError(f"`{birth_date}` is not a date that exists")
-    reached = calendar.monthrange(year + age, month)[1]
-    return midnight_ms(date(year + age, month, min(day or last, reached)))
+    later = min(year + age, MAXYEAR)  # a date that is there is never one too many
+    reached = calendar.monthrange(later, month)[1]
+    return midnight_ms(date(later, month, min(day or last, reached)))
 
 
 def span(text: str) -> tuple[int, int]:

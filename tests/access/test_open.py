@@ -169,7 +169,7 @@ def test_evidence_is_needed_of_professionals(world):
         ({"name": [{"use": "official", "family": "A"}]}, "Patient.name"),
         ({"gender": None}, "Patient.gender"),
         ({"birthDate": None}, "Patient.birthDate"),
-        ({"birthDate": "2199-01-01"}, "Patient.birthDate"),
+        *(({"birthDate": text}, "Patient.birthDate") for text in ("2199-01-01", "2199-01", "2199", "9990", "9999-12", "9999-12-31")),
         ({"deceasedBoolean": True}, "Patient.deceased"),
     ],
 )
