@@ -13,10 +13,11 @@ from hashlib import sha256
 from typing import Any
 
 from fhir_dmp.consent.asking import Request
+from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.dmp.documents import master_identifier
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import bundle, json
-from fhir_dmp.interactions import enforcement, shown
+from fhir_dmp.interactions import enforcement, facts, shown
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known
 from fhir_dmp.store import acts_waiting
@@ -52,12 +53,25 @@ async def once(context: Context, documents: Sequence[Mapping[str, Any]], content
     names = tuple(hashing.name(one) for one, _ in named)
     ledger = Ledger(context.store)
     if line := next(iter((await ledger.known(names)).values()), None):
+        if line.version(version) is None:
+            await _clashes(context, line)
         parts = again(line, version)
         # It hid what it replaced, and may have been cut off before that was kept.
         await acts_waiting.keep(context.store, {dossier_in(part.key) for part in parts})
         return Once(context, parts)
     receipt = Receipt(names, b"", DOCUMENT, Stored(version, version, 0, 0, 201))
     return Once(context.but(store=Recording(context.store, ledger, receipt, only=True)))
+
+
+async def _clashes(context: Context, line: Line) -> None:
+    """Note what was deposited before: whoever does not see it is not told that another content came under its identifier."""
+    inner = enforcement.apart(context)
+    keys = {part.key for stored in line.versions for part in stored.parts if part.type == DOCUMENT}
+    for row in (await context.store.load_many(keys)).values():
+        met = await enforcement.known(inner, row.dossier, row=row, authored=False)
+        # His own journal tells the holder's side of it no more than the answer does.
+        if met.request.kind not in HOLDERS_SIDE or met.reading(row).permits:
+            context.enforcer.ledger.kept += facts.listed(row)
 
 
 def again(line: Line, version: int) -> tuple[Part, ...]:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.access.test_double_entry import identified
+from tests.access.test_rights_together import posted_document
 from tests.access.test_told_together import SAME, address, changing, told
 from tests.access.test_traces import asked, named
 from tests.access.world import document, listed
@@ -49,3 +50,43 @@ def test_whom_his_own_documents_let_in_is_told_of_a_search_by_what_lets_him_in(w
     assert answer.json()["total"] == 3
     (one,) = told(world.holder(dossier), dossier, name)
     assert len(named(one)) == 2
+
+
+# Who reads the journal, what becomes of the first document, how the other one is labelled.
+REST = [("traitant", "withdrawn", ()), ("traitant", "withdrawn", ("INVISIBLE_PATIENT",)), ("holder", "hidden", ())]
+
+
+@pytest.mark.parametrize("case", REST, ids=lambda case: " ".join(map(str, case)))
+@pytest.mark.parametrize("alone", [True, False])
+def test_another_content_is_told_as_what_was_deposited_before(world, case, alone):
+    """Whoever does not see the one that was deposited is not told that another one came under its identifier."""
+    who, becomes, labels = case
+    traitant, anna = world.professional(), world.professional()
+    dossier = world.open(traitant=traitant)
+    reader = {"traitant": traitant, "holder": world.holder(dossier)}[who]
+    if not alone:
+        world.consent(dossier, "access", anna)
+    assert told(reader, dossier, clash(world, dossier, anna))
+    assert not told(reader, dossier, clash(world, dossier, anna, becomes, labels))
+
+
+def test_another_content_of_the_holder_is_told_to_nobody_who_does_not_see_the_first(world):
+    traitant = world.professional()
+    dossier = world.open(traitant=traitant)
+    holder = world.holder(dossier)
+    for becomes in ("seen", "withdrawn"):
+        name = clash(world, dossier, holder, becomes, type=posted_document(dossier, holder)[0]["type"])
+        assert bool(told(traitant, dossier, name)) == (becomes == "seen") and told(holder, dossier, name)
+
+
+def clash(world, dossier, by, becomes: str = "seen", labels: tuple[str, ...] = (), **fields) -> str:
+    """A document, and another content under its identifier, of which the dossier is told by criteria; the id of the latter's request."""
+    value = identified(world, dossier, by, labels=("INVISIBLE_PATIENT",) if becomes == "hidden" else ()) | fields
+    made = world.write(by, value)
+    if becomes == "withdrawn":
+        assert by.patch(address(made), [{"op": "replace", "path": "/status", "value": "entered-in-error"}]).status_code == 200
+    other = {**document(dossier, by, labels=labels), "masterIdentifier": value["masterIdentifier"]} | fields
+    nowhere = f"{criteria(dossier, value)}&description=ailleurs"
+    answer, name = asked(by, lambda asker: asker.post("DocumentReference", other, if_none_exist=nowhere))
+    assert answer.status_code == 409, answer.text
+    return name
