@@ -3,7 +3,7 @@
 import re
 import shutil
 
-from tests.access.world import World
+from tests.access.world import World, refused
 from tests.serving import here, serving
 
 SMALL = {"FHIR_DMP_MONGOD_CACHE_GB": "0.25"}
@@ -73,3 +73,22 @@ def test_what_was_used_up_or_taken_back_after_the_backup_stays_so(tmp_path):
         for source, status in (("lost", 403), ("kept", 202)):
             sent = world.host(source).post(f"$import?source={source}", body, content_type="application/fhir+ndjson")
             assert sent.status_code == status, sent.text
+
+
+def test_in_a_sandbox_too_a_block_after_the_backup_stays(tmp_path):
+    with serving(tmp_path, environment=SMALL) as server:
+        world = World(server)
+        anna, carl = world.professional(), world.professional(organization="750000003")
+        dossier = world.open(traitant=anna)
+        world.consent(dossier, "access", carl)
+        code, said = here("backup", tmp_path / "backup", "--data", server.data, environment=SMALL)
+        assert code == 0, said
+        assert carl.get(f"DocumentReference?patient={dossier.id}").status_code == 200
+        world.consent(dossier, "block", carl)
+        assert refused(carl.get(f"DocumentReference?patient={dossier.id}"))
+    shutil.rmtree(server.data / "mongodb")
+    code, said = here("restore", tmp_path / "backup", "--data", server.data, environment=SMALL)
+    assert code == 0, said
+    with serving(tmp_path, environment=SMALL) as again:
+        carl.server, carl.base = again, again.fhir
+        assert refused(carl.get(f"DocumentReference?patient={dossier.id}"))
