@@ -34,6 +34,7 @@ from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, check, check_value, patients_named, stamp
 from fhir_dmp.search import extract
+from fhir_dmp.store import acts_waiting
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.ledger import Entry, Ledger, Line, Part, Receipt, Recording, Repeated, Stored
@@ -113,7 +114,7 @@ class Engine:
 class _Run:
     """One run. known: lines of the ledger. rows: current versions, as read before anything was stored. touched: rows stored since.
 
-    hoped: names in `known` of what is ready to be stored and is not stored yet.
+    hoped: names in `known` of what is ready to be stored and is not stored yet. kept: see _kept.
     """
 
     def __init__(self, engine: Engine, units: Sequence[Unit]) -> None:
@@ -131,6 +132,7 @@ class _Run:
         # Names of what waits for something later: other versions of it wait behind it.
         self.held: set[bytes] = set()
         self.size = 0
+        self.kept = False
 
     async def run(self) -> None:
         """Give every unit its results."""
@@ -215,6 +217,7 @@ class _Run:
         if not self.engine.foreign.last and not self.held.isdisjoint(unit.keys):
             raise FhirError("not-found", "what came of it before waits for something that has not come", unit.type)
         if line := self._line(unit):
+            await self._kept()
             self._repeat(unit, line)
         elif unit.work == RESOURCE and not self.engine.rules.plain and unit.type in (PATIENT, *DIRECTORY):
             await self._named(unit)
@@ -230,6 +233,12 @@ class _Run:
         else:
             await self._flush()
             await self._apart(unit)
+
+    async def _kept(self) -> None:
+        """What was stored before may have hidden something, and been cut off before that was kept. Asked once in a run."""
+        if not self.kept:
+            await acts_waiting.keep(self.context.store)
+            self.kept = True
 
     def _line(self, unit: Unit) -> Line | None:
         """The line that knows this version."""
@@ -411,7 +420,7 @@ class _Run:
         """With its receipt; and what is told of it."""
         row, created = made.stamped.row, made.row is None if created is None else created
         own = Told(row, made.stamped.id, made.patient, unit.names[0], created)
-        changes = [one.change for one in (made.stamped, *made.superseded)]
+        changes = [*(one.change for one in (made.stamped, *made.superseded)), *made.masks]
         stored = Stored(unit.version, unit.digest, row.version, self.engine.job, 201 if created else 200)
         told = (own, *(Told(one.row, one.id, made.patient) for one in made.superseded))
         joined = self.engine.foreign.joined.passed(dossier_in(made.key)) if made.key and dossier_in(made.key) != row.dossier else ()

@@ -44,7 +44,7 @@ from fhir_dmp.interactions.prepare import Checked, Stamped, check, place_of, sta
 from fhir_dmp.interactions.search_sight import UNRESTRICTED
 from fhir_dmp.store.ledger import Ledger, Line, Promise, Receipt, Stored
 from fhir_dmp.store.naming import master_name
-from fhir_dmp.store.rows import Row
+from fhir_dmp.store.rows import Change, Row
 from fhir_dmp.store.vault import COMMON, dossier_in, seal, unseal, version_id
 
 CHANGED = "this document was received with another content: one id, one document; a new version has an id of its own and `replaces` it"
@@ -56,7 +56,8 @@ _STAND_IN = b"stand-in "
 class Made:
     """A unit ready to be stored. stamped: itself first, then what it supersedes. promises: of contents it points to. issues: to tell.
 
-    key: by which the ledger knows it, None for that of its row. covered: lineages that it, or what comes with it, hides, see covering.
+    key: by which the ledger knows it, None for that of its row. covered: lineages that it, or what comes with it, hides, see covering;
+    masks: the traces of that.
     acted: rows whose lineages it joins, as they were when it was decided on, see Transaction.unchanged.
     """
 
@@ -70,6 +71,7 @@ class Made:
     key: bytes | None = None
     covered: tuple[tuple[int, int, int, int], ...] = ()
     acted: Mapping[bytes, int] = field(default_factory=dict)
+    masks: tuple[Change, ...] = ()
 
 
 @dataclass(slots=True)
@@ -372,6 +374,7 @@ class Foreign:
             stamped = await self._stamped(acting, unit, item, dossier)
             made.append(Made(item.checked, stamped, before.get(place, []), item.row, met.patient))
         made[0].covered = tuple(one.relabelled(met.now_ms) for one in hidden)
+        made[0].masks = tuple(change for one in hidden for change in covering.told(acting, one))
         made[0].acted = covering.joined(acting) | carried
         return made
 

@@ -31,7 +31,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import from_instant, to_instant
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.interactions import closing, origins, policy, search_match, tracing
+from fhir_dmp.interactions import closing, keeping, origins, policy, search_match, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.origins import Origins, translated
 from fhir_dmp.interactions.reindex import indexed
@@ -44,7 +44,7 @@ from fhir_dmp.store import takeover
 from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.rows import Change, Content, NewRow, Row
 from fhir_dmp.store.takeover import Taken
-from fhir_dmp.store.vault import COMMON, dossier_in, version_id, version_of
+from fhir_dmp.store.vault import COMMON, dossier_in, dossier_row, version_id, version_of
 
 # What one package may bring into memory; contents that are kept apart do not count.
 MOST = 1024 * 1024 * 1024
@@ -298,7 +298,9 @@ class _Taking:
             await self.store.commit([Change(one.row, expected) for one, expected in changed])
         renew = takeover.relabel if self.returns else takeover.add_labels
         await renew(self.store, [*same, *(one for one, _ in changed)])
-        await self._appear(people, count, () if self.returns else _roots([*new, *(one for one, _ in changed)]))
+        came = [*new, *(one for one, _ in changed)]
+        rights = [one.row.key for one in came if one.row.type in policy.SOURCES]
+        await self._appear(people, count, rights, () if self.returns else _roots(came))
         await renew(self.store, people)
         if stored is not None and stored.status is Status.CLOSED and self.returns and self.found.policy.status == Status.OPEN.value:
             await self._open_again()
@@ -411,10 +413,11 @@ class _Taking:
                 raise FhirError("conflict", "rights were given or taken here since: those of another host do not replace them")
         return old, new, changed, same
 
-    async def _appear(self, people: Sequence[Taken], count: int, roots: Collection[int]) -> None:
+    async def _appear(self, people: Sequence[Taken], count: int, rights: Sequence[bytes], roots: Collection[int]) -> None:
         """The Patient, the policy, what came along, and the trace: from now on the dossier is met.
 
-        roots: lineages that live here and got something new, which a label may have missed that was set meanwhile.
+        rights: keys of what came that the policy is compiled from. roots: lineages that live here and got something new, which a label may
+        have missed that was set meanwhile.
         """
         kept, context = self.found.policy, self.context
         context.enforcer.ledger.patient = self.patient
@@ -424,10 +427,12 @@ class _Taking:
             inside = context.inside(transaction)
             await transaction.write([Change(one.row, None) for one in people])
             await transaction.claim([rights_of(self.vault, self.number)])
+            hidden: list[bytes] = []
             for root in roots:
                 rows = await inside.reads.find({"y.rt": root}, types=(DOCUMENT,), dossiers=(self.number,), bodies=False)
                 if bits := _labels(rows).get(root, 0):
-                    await transaction.relabel(self.number, root, add=bits, remove=0, at_ms=inside.now_ms())
+                    hidden += await transaction.relabel(self.number, root, add=bits, remove=0, at_ms=inside.now_ms())
+            await keeping.acted(inside, "mask", hidden)
             if left is not None:
                 await transaction.write([left])
             asked = f"$import?source={context.actor.host}"
@@ -437,9 +442,11 @@ class _Taking:
             made: Dossier | None = await policy.recompute(inside, self.number, **said, at_ms=inside.now_ms())
             if made is None:
                 raise wrong("it has no Patient")
+            await keeping.acted(inside, "rights", [*rights, dossier_row(self.number)])
 
         await self.store.dossier_key(self.number)
         await self.store.transact(work)
+        await keeping.keep(context)
 
     async def _origins(self) -> Change | None:
         """Where ids of the giving host lead here, and the proofs of its traces, kept in the dossier for those who verify."""

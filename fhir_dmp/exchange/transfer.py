@@ -19,11 +19,13 @@ from fhir_dmp.exchange.package_import import acknowledged
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.interactions import closing, enforcement, tracing
+from fhir_dmp.interactions import closing, enforcement, keeping, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.policy import recompute
 from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.store.joining import rights_of
+from fhir_dmp.store.transaction import Transaction
+from fhir_dmp.store.vault import dossier_row
 
 SUFFIX = ".dmp"
 
@@ -94,10 +96,14 @@ async def settled(context: Context, text: str, recipient: str) -> Receipt:
         raise FhirError("conflict", "the dossier changed since its package was made: export it again, the new host takes what is new")
     policy = (await context.store.policies({number})).get(number)
     if policy is not None and policy.status is Status.CLOSED:  # it was closed before it was given away
-        await context.store.transact(
-            lambda transaction: recompute(context.inside(transaction), number, given=receipt.host, at_ms=context.now_ms()),
-            claims=[rights_of(context.store.vault, number)],
-        )
+
+        async def given(transaction: Transaction) -> None:
+            inside = context.inside(transaction)
+            await recompute(inside, number, given=receipt.host, at_ms=context.now_ms())
+            await keeping.acted(inside, "rights", [dossier_row(number)])
+
+        await context.store.transact(given, claims=[rights_of(context.store.vault, number)])
+        await keeping.keep(context)
         return receipt
     url = Url("Patient", receipt.patient, ("$close",), (), False)
     await closing.run(context, url, Given((("reason", "transfer"),)), "close", closing.CLOSING, to=receipt.host)

@@ -19,7 +19,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.references import parse_reference
-from fhir_dmp.interactions import closing, enforcement, merged, policy, writing
+from fhir_dmp.interactions import closing, enforcement, keeping, merged, policy, writing
 from fhir_dmp.interactions import notices as telling
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES, Renaming
@@ -184,13 +184,14 @@ async def _shown(inside: Context, pair: Pair) -> Row | None:
         return None
     inside.enforcer.ledger.patient = pair.target
     if done:
-        await joining.reveal(inside.transaction, pair.ids.target)
-        await policy.recompute(inside, pair.ids.target, at_ms=inside.now_ms())
+        revealed = await joining.reveal(inside.transaction, pair.ids.target)
+        await writing.recompute(inside, {pair.ids.target: revealed})
         return row
     link = {"other": {"reference": f"Patient/{pair.source}"}, "type": REPLACES}
     changed = changed_patient(inside, row, pair.target, {**value, "link": [*(value.get("link") or ()), link]})
     said = await _said_no(inside, pair.ids.target)
-    await joining.reveal(inside.transaction, pair.ids.target)
+    # What forbids in the copies is kept with the act: whoever compiles the policy after a restore must find it.
+    await keeping.acted(inside, "rights", await joining.reveal(inside.transaction, pair.ids.target))
     await writing.write(inside, [changed, *said], kind="operation", asked=f"Patient/{pair.target}/$merge?{pair.asked}")
     await told_holder(inside, pair.ids.target, notices.MERGE)
     return (await pair.patients(inside))[1]

@@ -24,10 +24,11 @@ from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES
 from fhir_dmp.interactions.merged_rows import RIGHTS, Copying, renamed, roots, versions_of
 from fhir_dmp.interactions.merging import Pair
 from fhir_dmp.interactions.parted_rights import Parting
-from fhir_dmp.store import joining, takeover
+from fhir_dmp.store import acts_waiting, joining, takeover
 from fhir_dmp.store.ledger import Ledger
 from fhir_dmp.store.rows import Change, NewRow, Row
 from fhir_dmp.store.takeover import Taken, Version
+from fhir_dmp.store.transaction import Transaction
 
 URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-unmerge"
 PARAMETERS = merging.PARAMETERS
@@ -141,11 +142,13 @@ async def _given_back(context: Context, pair: Pair, leaving: _Leaving) -> None:
             found.changed.append((Taken(kept, one.row.acted_ms), current.version))
     await takeover.put(store, found.new, found.old)
     if found.changed:
-        await store.commit([Change(one.row, expected) for one, expected in found.changed])
-    touched = [*found.same, *(one for one, _ in found.changed)]
-    await takeover.relabel(store, touched)
-    if touched:
-        await store.acts.keep("mask", [one.row.key for one in touched], context.now_ms())
+
+        async def changed(transaction: Transaction) -> None:
+            await transaction.write([Change(one.row, expected) for one, expected in found.changed])
+            await acts_waiting.add(transaction, "mask", [one.row.key for one, _ in found.changed], store.clock())
+
+        await store.transact(changed)
+    await takeover.relabel(store, [*found.same, *(one for one, _ in found.changed)])
 
 
 def _told_of(one: Version, leaving: _Leaving) -> bool:

@@ -20,7 +20,8 @@ AT_ONCE = 1_000
 # A trace that was given back is in both: here it has its place in the journal, there it is a copy.
 COPIED = {"j": {"$exists": False}}
 # What is not copied as it is, or comes all the time.
-UNLIKE = ["Patient", "AuditEvent", "Consent", "CareTeam", "RelatedPerson"]
+RIGHTS = ["Consent", "CareTeam", "RelatedPerson"]
+UNLIKE = ["Patient", "AuditEvent", *RIGHTS]
 
 
 def rights_of(vault: Vault, dossier: int) -> bytes:
@@ -29,11 +30,15 @@ def rights_of(vault: Vault, dossier: int) -> bytes:
 
 
 @translated
-async def reveal(transaction: Transaction, dossier: int) -> None:
-    """Show everything that is staged in a dossier."""
+async def reveal(transaction: Transaction, dossier: int) -> list[bytes]:
+    """Show everything that is staged in a dossier; keys of the rights among it."""
     rows = transaction._store.connection.database["resources"]
+    waiting = {"d": dossier, STAGED: {"$exists": True}}
+    command = {"find": "resources", "filter": {**waiting, "t": {"$in": RIGHTS}}, "projection": {"_id": 1}, "hint": "dossier"}
+    found = await transaction._store.connection.read(command, transaction._session)
     steps = [{"$set": {"y": f"${STAGED}"}}, {"$unset": STAGED}]
-    await rows.update_many({"d": dossier, STAGED: {"$exists": True}}, steps, hint="dossier", session=transaction._session)
+    await rows.update_many(waiting, steps, hint="dossier", session=transaction._session)
+    return [bytes(one["_id"]) for one in found]
 
 
 @translated

@@ -19,6 +19,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 
+from fhir_dmp.store import acts_waiting
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import Conflict, translated, unavailable
@@ -231,7 +232,7 @@ class Ledger:
     ) -> list[Outcome]:
         """Store entries in one transaction, majority and journaled; each is stored or not, for its own reasons.
 
-        election: as in Store.commit, of all of them.
+        election: as in Store.commit, of all of them. What they hide is in the journal of acts when it returns.
         No two of them share a name or a row. Failed: a Conflict, as in Store.commit. Repeated: somebody else brought it meanwhile.
         """
         prepared = await self.store._prepare([change for entry in entries for change in entry.changes])
@@ -274,18 +275,25 @@ class Ledger:
                 stored = [place for place in fresh if outcomes[place] is None]
                 await self._write([one for place in stored for one in entries[place].receipts], lines, session)
                 for dossier, root, add, at_ms in [one for place in stored for one in entries[place].covered]:
-                    await Transaction(self.store, session, turn).relabel(dossier, root, add=add, remove=0, at_ms=at_ms)
+                    transaction = Transaction(self.store, session, turn)
+                    hidden = await transaction.relabel(dossier, root, add=add, remove=0, at_ms=at_ms)
+                    await acts_waiting.add(transaction, "mask", hidden, at_ms)
                 if stored and (changes := traces(stored)):
                     await apply(self._connection, session, [await self.store._prepare(changes)], turn, look=look)
             self.store.still(election)
             return outcomes
 
+        outcomes: list[Outcome] | None = None
         async with self.store._locks.hold(claims), self.store._lanes.turn(nothing_stored) as turn:
             if not any(entry.awaited or any(change.expected is not None for change in entry.changes) for entry in entries):
                 # Most of what comes is new: it is stored without looking first, and looked at only when something was there.
                 with contextlib.suppress(_Known):
-                    return await self._connection.transaction(partial(_hopeful, attempt), patience=PATIENCE_SECONDS)
-            return await self._connection.transaction(partial(attempt, look=True), patience=PATIENCE_SECONDS)
+                    outcomes = await self._connection.transaction(partial(_hopeful, attempt), patience=PATIENCE_SECONDS)
+            if outcomes is None:
+                outcomes = await self._connection.transaction(partial(attempt, look=True), patience=PATIENCE_SECONDS)
+        if hiding := {one[0] for entry in entries for one in entry.covered}:
+            await acts_waiting.keep(self.store, hiding)
+        return outcomes
 
     @translated
     async def link(self, *receipts: Receipt) -> None:

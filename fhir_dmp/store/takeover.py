@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from bson import Binary, Int64
 from pymongo.errors import BulkWriteError
 
+from fhir_dmp.store import acts_waiting
 from fhir_dmp.store.connection import Moment, repeated
 from fhir_dmp.store.failures import AlreadyExists, translated
 from fhir_dmp.store.joining import STAGED
@@ -25,6 +26,7 @@ from fhir_dmp.store.rows import (
     encode,
     superseded_document,
 )
+from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import dossier_row, version_row
 
 BATCH = 200
@@ -120,27 +122,45 @@ async def _unordered(store: Store, collection: str, part: list) -> list[int]:
 
 @translated
 async def relabel(store: Store, taken: Sequence[Taken]) -> None:
-    """Give current rows the facts that another host kept while the dossier was there."""
-    rows = store.connection.database["resources"]
+    """Give current rows the facts that another host kept while the dossier was there; in the journal of acts when it returns."""
+    changes = []
     for row, acted_ms in taken:
         change: dict[str, Any] = {"$max": {"a": acted_ms}}
         if row.visible:
             change["$set"] = {"y": row.visible}
-        await repeated(lambda row=row, change=change: rows.update_one({"_id": Binary(row.key), "v": row.version}, change))
+        changes.append((row, {"_id": Binary(row.key), "v": row.version}, change))
+    await _labelled(store, changes)
 
 
 @translated
 async def add_labels(store: Store, taken: Sequence[Taken]) -> None:
-    """Give current rows the labels that another host set later than anything was set here, and take none away."""
-    rows = store.connection.database["resources"]
+    """Give current rows the labels that another host set later than anything was set here, and take none away; kept as by `relabel`."""
+    changes = []
     for row, acted_ms in taken:
         listed = isinstance(row.visible, list)
         each = row.visible if listed else [row.visible] if row.visible else []
         bits = {f"y.{place}.lb" if listed else "y.lb": {"or": Int64(one["lb"])} for place, one in enumerate(each) if one.get("lb")}
         if bits:
             earlier = {"_id": Binary(row.key), "v": row.version, "$or": [{"a": {"$lt": acted_ms}}, {"a": {"$exists": False}}]}
-            change = {"$bit": bits, "$max": {"a": acted_ms}}
-            await repeated(lambda earlier=earlier, change=change: rows.update_one(earlier, change))
+            changes.append((row, earlier, {"$bit": bits, "$max": {"a": acted_ms}}))
+    await _labelled(store, changes)
+
+
+async def _labelled(store: Store, changes: Sequence[tuple[NewRow, dict[str, Any], dict[str, Any]]]) -> None:
+    """Change the facts of rows: of each its filter and what becomes of it. What did change is a protective act, and waits to be kept."""
+    for start in range(0, len(changes), BATCH):
+        part = changes[start : start + BATCH]
+
+        async def work(transaction: Transaction, part: Sequence[tuple] = part) -> None:
+            rows, altered = transaction._connection.database["resources"], []
+            for row, where, change in part:
+                if (await rows.update_one(where, change, session=transaction._session)).modified_count:
+                    altered.append(row.key)
+            await acts_waiting.add(transaction, "mask", altered, store.clock())
+
+        await store.transact(work)
+    # Also what waits since somebody was cut off doing the same.
+    await acts_waiting.keep(store, {row.dossier for row, _, _ in changes})
 
 
 @translated
