@@ -23,6 +23,9 @@ from fhir_dmp.signing.keys import OF_HOSTS, PublicKeys, SealKeys
 from fhir_dmp.store.records import Key, Source
 from fhir_dmp.store.resources import Store
 
+# The source under which a host takes back what it kept itself.
+ITSELF = "this-host"
+
 
 class Card(msgspec.Struct, frozen=True):
     """host: identity of its store. seals: public JWKs. packages: the JWK to encrypt to. journal: name and key (DER, base64) of its log."""
@@ -68,6 +71,18 @@ async def register(store: Store, id: str, card: Mapping[str, Any] | Card) -> Sou
         if await Key.get(id_) is None:
             await Key(id=id_, purpose="seals of another host", public=json.dumps(one)).insert()
     return source
+
+
+async def itself(store: Store, data: Path) -> str:
+    """This host as one that dossiers go to and come from, for copies that it keeps; known by its card of now. The id of its source.
+
+    Its keys are found with its own, so none is noted as that of another host.
+    """
+    card = own(store, data, "this host")
+    known = [one for one in await Source.objects.order_by("pk").to_list() if (one.rules.get("card") or {}).get("host") == card.host]
+    source = known[0] if known else await sources.register(store, ITSELF, name=card.name, kind=HOST, host=card.host)
+    await source.update_fields(rules={**source.rules, "card": msgspec.to_builtins(card)})
+    return source.id
 
 
 async def card_of(id: str) -> Card:

@@ -52,8 +52,13 @@ async def give(context: Context, patient: str, recipient: str, path: Path, reaso
 
 async def announce(context: Context, patient: str, recipient: str) -> None:
     """Ask the rules, and trace that a dossier is given. 403 when it may not be, 422 for a host that is not known here."""
-    await hosts.card_of(recipient)
+    card = await hosts.card_of(recipient)
     number = context.store.vault.dossier_of_patient(patient)
+    if card.host == context.store.record.identity:
+        policy = (await context.store.policies({number})).get(number)
+        if policy is not None and policy.given:
+            # It would come back as if that host had given it.
+            raise FhirError("conflict", "the dossier was given to another host, which is in charge of it: there is no copy to be kept")
     met = await enforcement.known(context, number, patient=patient)
     enforcement.settle(met.decide("export"))
     await trace(context, patient, recipient)
@@ -88,6 +93,8 @@ async def trace(context: Context, patient: str, recipient: str) -> None:
 async def settled(context: Context, text: str, recipient: str) -> Receipt:
     """Close a dossier that another host has acknowledged. 409 when it changed here since its package was made."""
     card = await hosts.card_of(recipient)
+    if card.host == context.store.record.identity:
+        raise FhirError("conflict", "a dossier is not given away by a copy that its own host kept: nothing is closed")
     receipt = await acknowledged(text, card)
     if receipt.given_by != context.store.record.identity:
         raise FhirError("business-rule", "the receipt acknowledges what another host gave")
