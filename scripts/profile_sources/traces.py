@@ -214,8 +214,10 @@ MESSAGE = Profile(
         *_signed("1.2.840.10065.1.12.1.7"),
     ],
     (
-        "Level 2: the deposit arrived as it was sent. The signature of the Bundle was checked and is kept.",
-        "Niveau 2 : le dépôt est arrivé tel qu'envoyé. La signature du Bundle a été vérifiée et est conservée.",
+        "Level 2: the deposit arrived as it was sent. "
+        "Its signature was checked and is kept, unless it was that of a Bundle, which tells of all that it brought.",
+        "Niveau 2 : le dépôt est arrivé tel qu'envoyé. "
+        "Sa signature a été vérifiée et est conservée, sauf celle d'un Bundle, qui dit tout ce qu'il a apporté.",
     ),
 )
 AUTHOR = Profile(
