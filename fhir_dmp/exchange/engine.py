@@ -319,7 +319,7 @@ class _Run:
                     receipt, location = await foreign.listed(part, links), ""
                     links.stand_ins[part.full_url] = await foreign.stand_in(receipt)
             except Kept:
-                raise Kept(await foreign.hold(unit)) from None
+                raise Kept(await foreign.hold(unit, links.people)) from None
             await self.engine.ledger.link(receipt)
             self._learnt(receipt)
             row = Part(part.method, part.type, receipt.key, receipt.stored.row, 200) if receipt.key else None

@@ -3,7 +3,7 @@
 https://interop.esante.gouv.fr/ig/fhir/pdsm/ ; what may be deposited is decided by interactions.depositing, as for any other depositor
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -312,7 +312,8 @@ class Foreign:
         self._ours({*elsewhere, *contents}, unit)
         links = await self._links(listed, unit, contents)
         if unknown:
-            raise Kept(await self._hold(unit, CODE, "a code nobody knows", codes=waiting.codes_of(unknown)))
+            told = waiting.codes_of(unknown)
+            raise Kept(await self._hold(unit, CODE, "a code nobody knows", links.people | people.people, codes=told))
         links.texts |= people.texts
         links.stand_ins |= people.stand_ins
         links.people |= people.people
@@ -485,7 +486,7 @@ class Foreign:
                 found.stand_ins[text] = {"type": name.partition("/")[0], "identifier": {"system": system, "value": name}}
                 found.nameless.append(text)
         if missing:
-            await self._absent(unit, missing, keys)
+            await self._absent(unit, missing, keys, found.people)
         return found
 
     async def _by_number(self, name: str) -> tuple[str, set[bytes]]:
@@ -527,32 +528,36 @@ class Foreign:
     def _own(self, base: str) -> bool:
         return base.rstrip("/") in {one.rstrip("/") for one in self.rules.base_urls}
 
-    async def _absent(self, unit: Unit, missing: Sequence[tuple[str, str]], keys: Mapping[str, bytes]) -> None:
+    async def _absent(self, unit: Unit, missing: Sequence[tuple[str, str]], keys: Mapping[str, bytes], people: Collection[bytes]) -> None:
         waits = await self.quarantine.has([keys[name] for _, name in missing])
         for text, name in missing:
             if keys[name] in waits:
-                raise Kept(await self._hold(unit, IDENTITY, f"`{text[:100]}` waits for somebody to say who it is"))
+                raise Kept(await self._hold(unit, IDENTITY, f"`{text[:100]}` waits for somebody to say who it is", people))
         text, _ = missing[0]
         raise FhirError("not-found", f"`{text[:100]}` has not come from this source", unit.type)
 
-    async def hold(self, unit: Unit):
-        """A transaction waits with somebody in it."""
-        return await self._hold(unit, IDENTITY, "somebody must say first who a Patient in it is")
+    async def hold(self, unit: Unit, people: Collection[bytes]):
+        """A transaction waits with somebody in it. people: keys of others in it, who are known."""
+        return await self._hold(unit, IDENTITY, "somebody must say first who a Patient in it is", people)
 
-    async def _hold(self, unit: Unit, kind: str, why: str, **more: Any):
+    async def _hold(self, unit: Unit, kind: str, why: str, named: Collection[bytes] = (), **more: Any):
+        """Kept, and what is said of it. named: keys of the Patients it names, as far as they are known."""
         # What came as one thing waits as one; that somebody must say who a Patient is is asked of the Patient.
         unit = unit if unit.type == PATIENT or unit.within is None else unit.within
+        dossiers = {dossier_in(key) for key in named}
         if unit.type == DOCUMENT:
-            await self._expect(unit, contents_of(unit.tree))
+            await self._expect(unit, contents_of(unit.tree), dossiers)
         held = Held(place=unit.place, names=unit.names, why=why, body=unit.body, **more)
-        return await waiting.hold(self.quarantine, unit.keys[0], kind, held)
+        return await waiting.hold(self.quarantine, unit.keys[0], kind, held, dossiers)
 
-    async def _expect(self, document: Unit, contents: Mapping[str, str]) -> None:
+    async def _expect(self, document: Unit, contents: Mapping[str, str], dossiers: Collection[int]) -> None:
         """Contents of a document that waits wait with it, also those that come later."""
         keys = {self.hashing.name(name): name for name in contents.values()}
-        for key in keys.keys() - await self.quarantine.has(list(keys)) if keys else ():
+        before = await self.quarantine.has(list(keys)) if keys else set()
+        await self.quarantine.about(before, dossiers)
+        for key in keys.keys() - before:
             held = Held(place=document.place, names=(keys[key],), why="it has not come yet", body=b"")
-            await waiting.hold(self.quarantine, key, waiting.CONTENT, held)
+            await waiting.hold(self.quarantine, key, waiting.CONTENT, held, dossiers)
 
 
 def _told(read: _Read) -> tuple[Issue, ...]:

@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/operationoutcome.html
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -37,9 +38,9 @@ def of(store: Store, rules: Rules) -> Quarantine:
     return Quarantine(store, rules.source, rules.dossier)
 
 
-async def hold(quarantine: Quarantine, key: bytes, kind: str, held: Held) -> Result:
-    """Keep it, and say so."""
-    await quarantine.put(key, kind, msgspec.msgpack.encode(held))
+async def hold(quarantine: Quarantine, key: bytes, kind: str, held: Held, dossiers: Collection[int] = ()) -> Result:
+    """Keep it, and say so. dossiers: see Quarantine.put."""
+    await quarantine.put(key, kind, msgspec.msgpack.encode(held), dossiers)
     nearest = "; ".join(f"nearest to `{text or local}`: {_named(targets)}" for _, local, text, targets in held.codes)
     told = f"{held.why}; {nearest}" if nearest else held.why
     return Result(held.place, WAITS, issues=(Issue("warning", "incomplete", f"in quarantine: {told}"),))

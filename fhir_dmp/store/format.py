@@ -57,7 +57,10 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("f.i", ASCENDING)], name="contents", sparse=True),
     ),
     "imports": (IndexModel([("m", ASCENDING)], name="joined", sparse=True),),
-    "quarantine": (IndexModel([("s", ASCENDING), ("_id", ASCENDING)], name="source"),),
+    "quarantine": (
+        IndexModel([("s", ASCENDING), ("_id", ASCENDING)], name="source"),
+        IndexModel([("d", ASCENDING)], name="dossier", sparse=True),
+    ),
     "claims": (IndexModel([("at", ASCENDING)], name="age", expireAfterSeconds=3600),),
     "contents.files": (
         IndexModel([("filename", ASCENDING), ("uploadDate", ASCENDING)], name="filename"),

@@ -1,9 +1,10 @@
 """The quarantine: what came from a source and waits for somebody to say what a code means or who is meant. Nothing is lost, nothing shown.
 
-Sealed under a key of the source's own; see fhir_dmp/exchange/waiting.py for what is inside.
+Sealed under a key of the source's own; see fhir_dmp/exchange/waiting.py for what is inside. Where it is known which dossiers it names, it
+goes with any of them that is destroyed.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, NamedTuple
 
 from bson import Binary
@@ -29,6 +30,10 @@ class Waiting(NamedTuple):
     body: bytes
 
 
+def _of(dossiers: Collection[int]) -> dict[str, list[int]]:
+    return {"d": sorted(dossiers)} if dossiers else {}
+
+
 class Quarantine:
     """The quarantine of one source. dossier: number of the key that seals it."""
 
@@ -37,13 +42,20 @@ class Quarantine:
         self._rows = store.connection.database[COLLECTION]
 
     @translated
-    async def put(self, key: bytes, kind: str, body: bytes) -> None:
-        """Keep something, in the place of what was kept under the same key."""
+    async def put(self, key: bytes, kind: str, body: bytes, dossiers: Collection[int] = ()) -> None:
+        """Keep something, in the place of what was kept under the same key. dossiers: with which it goes; none where they are as before."""
         if len(body) > LARGEST:
             raise FhirError("too-long", f"what waits in quarantine may take {LARGEST} bytes")
         sealed = seal(await self._store.dossier_key(self._dossier), body, self._bound(key))
-        document = {"s": self._source, "k": kind, "at": self._store.clock(), "b": Binary(sealed)}
-        await repeated(lambda: self._rows.replace_one({"_id": Binary(key)}, document, upsert=True))
+        document = {"s": self._source, "k": kind, "at": self._store.clock(), "b": Binary(sealed), **_of(dossiers)}
+        await repeated(lambda: self._rows.update_one({"_id": Binary(key)}, {"$set": document}, upsert=True))
+
+    @translated
+    async def about(self, keys: Collection[bytes], dossiers: Collection[int]) -> None:
+        """What waits under these keys goes with these dossiers."""
+        if keys and dossiers:
+            which = {"_id": {"$in": [Binary(key) for key in keys]}, "s": self._source}
+            await repeated(lambda: self._rows.update_many(which, {"$set": _of(dossiers)}))
 
     @translated
     async def has(self, keys: list[bytes]) -> set[bytes]:

@@ -287,7 +287,9 @@ class Store(Reader):
 
     @translated
     async def remove_dossier(self, dossier: int) -> None:
-        """The second half of destroy_dossier: rows, versions, contents and credentials of an erased dossier. Again does no harm."""
+        """The second half of destroy_dossier: rows, versions, contents and credentials of an erased dossier, and what waits for it. Again
+        does no harm.
+        """
         # Traces only once the log has them, else it would show a hole.
         others = {"d": dossier, "j": {"$exists": False}}
         for collection in ("resources", "versions"):
@@ -296,7 +298,7 @@ class Store(Reader):
         await self.contents.remove_dossier(dossier)
         credentials = self._connection.database["host.credentials"]
         await repeated(lambda: credentials.delete_many({"dossier": dossier}, hint="dossier"))
-        for collection in ("host.outbox", "host.reviews"):
+        for collection in ("host.outbox", "host.reviews", "quarantine"):
             await repeated(lambda name=collection: self._connection.database[name].delete_many({"d": dossier}, hint="dossier"))
 
     @translated

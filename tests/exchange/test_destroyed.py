@@ -83,3 +83,37 @@ def test_what_a_professional_deposited_in_it_is_new_too(world, destroy):  # noqa
     assert anna.post("DocumentReference", named).status_code == 201
     again = anna.post("DocumentReference", named)
     assert again.status_code == 200 and total(world, second) == 1
+
+
+def waits(world: World) -> str:  # noqa: F811
+    """What an administrator is told of the quarantine."""
+    answer = world.operator().get(f"$quarantine?source={CARE}")
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def test_what_waited_for_it_waits_no_longer(load, world, destroy):  # noqa: F811
+    """Whether the content came before its document, with it or after it; what waits for somebody else does."""
+    anna = world.professional()
+    tag = f"zz{number()}"
+    first, other = (world.open(traitant=anna, family="".join(chr(ord("A") + int(digit)) for digit in str(number()))) for _ in range(2))
+    gone, kept = Sender(world, first), Sender(world, other)
+    local = {"coding": [{"system": f"urn:x-{tag}", "code": tag, "display": f"Sérologie positive {gone.tag}"}]}
+    other_code = {"coding": [{"system": f"urn:x-{tag}", "code": tag, "display": f"Sérologie négative {kept.tag}"}]}
+    assert load(gone.binary("e"), source=CARE)[0] == 3
+    sent = [gone.patient(), gone.practitioner(), gone.document("e", type=local), gone.document("f", type=local), gone.binary("f")]
+    code, told, said = load(*sent, kept.patient(), kept.practitioner(), kept.document("g", type=other_code), kept.binary("g"), source=CARE)
+    assert code == 3 and [line["status"] for line in told].count(202) == 5, (told, said)
+    assert load(gone.document("h", type=local), source=CARE)[0] == 3 and load(gone.binary("h"), source=CARE)[0] == 3
+    before = waits(world)
+    assert gone.tag in before and kept.tag in before
+    destroy(first)
+    after = waits(world)
+    assert gone.tag not in after and kept.tag in after
+    # The six of it, its contents among them, and nothing else.
+    assert before.count('"waiting"') - after.count('"waiting"') == 6
+    second = opened_again(world, first, anna)
+    world.consent(other, "feed")
+    answer = world.operator().run("$resolve", source=CARE, local=f"urn:x-{tag}|{tag}", code=REPORT, replay=True)
+    assert answer.status_code == 200, answer.text
+    assert total(world, other) == 1 and total(world, second) == 0
