@@ -31,7 +31,8 @@ def command(loaded: Loaded, source: Path) -> None:
     """Restore the backup SOURCE into an empty data folder or database.
 
     Before: put the keys folder of the host into DATA/keys, unless the backup holds it, and the newest journal/acts.log that is left into
-    DATA/journal, so that no mask, block or erasure is lost.
+    DATA/journal, so that no mask, block or erasure is lost. Where it and the one of the backup each hold acts that the other does not,
+    nothing is restored, and the message says what goes together.
     """
     settings = loaded.settings
     private_folder(settings.data)

@@ -63,6 +63,8 @@ class Acts:
         self._key = key_of(vault)
         self._file = ActsFile(folder / FILE, self._key)
         self._lock = asyncio.Lock()
+        # The database was seen to know all acts of the file: only then may the mark go on with what is kept next.
+        self._known: bool | None = None
 
     @translated
     async def keep(self, kind: str, keys: Iterable[bytes], at_ms: int) -> None:
@@ -77,6 +79,8 @@ class Acts:
     async def _keep(self, kind: str, keys: list[bytes], at_ms: int) -> None:
         async for value in self._values(kind, keys, at_ms):
             try:
+                if self._known is None:
+                    self._known = await self._is_known()
                 async with self._lock:
                     end = await asyncio.to_thread(self._file.append, value)
             except (OSError, StoreError) as error:
@@ -121,25 +125,30 @@ class Acts:
         copies = self._connection.database[COLLECTION]
         try:
             await repeated(lambda: copies.update_one({"_id": name}, {"$setOnInsert": document}, upsert=True), patience=2.0)
-            await self._mark(end)
+            if self._known:
+                await self._mark(end)
         except PyMongoError as error:
             if not is_transient(error):
                 raise
+
+    async def _is_known(self) -> bool:
+        """False in a database that was put back and not yet served: a command that keeps an act there does not hide those before it."""
+        found, _, met = await asyncio.to_thread(self._file.read, await self._marked())
+        return met and not found
 
     async def replay(self) -> Replayed:
         """Apply what the database does not know; before the port opens. Doing it again changes nothing.
 
         StoreError when the file was altered: a store whose protections are not known to hold does not serve.
         """
-        mark = await self._connection.database["meta"].find_one({"_id": await self._mark_id()})
-        known = End(mark["offset"], bytes(mark.get("hash", b""))) if mark else None
+        known = await self._marked()
         found, end, met = await asyncio.to_thread(self._file.read, known)
         if known is not None and not met and end.offset < known.offset:
             raise StoreError("the journal of protective acts is shorter than the database knows it: restore this file from a copy")
         if met and not found:
             return Replayed(0, 0, 0)
         acts = [bson.decode(frame.value, codec_options=OPTIONS) for frame in found]
-        if mark is None:
+        if known is None:
             own = {frame.end.hashed[:16] for frame in found}
             acts = sorted([*await self._copies(own), *acts], key=lambda act: act["at"])
         written = lost = 0
@@ -149,6 +158,7 @@ class Acts:
             outcomes += [await self._apply(row, act) for row in act["rows"] if not _is_facts(row)]
             written, lost = written + sum(one.written for one in outcomes), lost + sum(one.lost for one in outcomes)
         await self._mark(end, anew=not met)
+        self._known = True
         return Replayed(len(acts), written, lost)
 
     async def _copies(self, own: set[bytes]) -> list[dict[str, Any]]:
@@ -157,6 +167,11 @@ class Acts:
         documents = await self._connection.read(command)
         others = [document for document in documents if document["_id"] not in own]
         return [bson.decode(unseal(self._key, other["b"], other["_id"]), codec_options=OPTIONS) for other in others]
+
+    async def _marked(self) -> End | None:
+        """Up to where the database knows this file, as it says; None when it does not know it."""
+        mark = await self._connection.database["meta"].find_one({"_id": await self._mark_id()})
+        return End(mark["offset"], bytes(mark.get("hash", b""))) if mark else None
 
     async def _mark_id(self) -> str:
         return f"acts {await asyncio.to_thread(self._file.identity)}"

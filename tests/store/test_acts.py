@@ -279,6 +279,7 @@ async def test_facts_reach_an_earlier_version_and_undo_no_later_act(store, tmp_p
 
 async def test_a_journal_that_went_on_otherwise_is_looked_at_from_its_beginning(store, tmp_path):
     acts = journal(store, tmp_path)
+    await acts.replay()
     one, two = new_row(store, "Consent"), new_row(store, "Consent")
     for row in (one, two):
         await store.create(row)
@@ -301,6 +302,27 @@ async def test_a_journal_that_went_on_otherwise_is_looked_at_from_its_beginning(
     assert (await journal(store, tmp_path / "other").replay()).rows == 1
     assert (await store.load(two.key)).body == b"{1}"
     assert await journal(store, tmp_path / "other").replay() == Replayed(0, 0, 0)
+
+
+async def test_what_is_kept_before_the_replay_hides_no_act_from_it(store, tmp_path):
+    """A database that was put back by other means, and a command that keeps an act there before anything serves."""
+    acts = journal(store, tmp_path)
+    await acts.replay()
+    consent, other = new_row(store, "Consent"), new_row(store, "Consent")
+    for row in (consent, other):
+        await store.create(row)
+    await acts.keep("block", [other.key], 1)
+    backup, mark = await documents(store), await store.connection.database["meta"].find_one({"_id": {"$regex": "^acts "}})
+    revoked = changed(consent, body=b"{1}")
+    await store.commit([Change(revoked, consent.version)])
+    await acts.keep("revocation", [consent.key], 2)
+    assert (await acts.replay()).acts == 0
+    await put_back(store, backup)
+    await store.connection.database["meta"].insert_one(mark)
+    command = journal(store, tmp_path)
+    await command.keep("block", [other.key], 3)
+    await journal(store, tmp_path).replay()
+    assert (await store.load(consent.key)).body == revoked.body
 
 
 async def test_the_latest_act_counts(store, tmp_path):
@@ -378,6 +400,7 @@ async def test_a_journal_cut_short_keeps_the_store_from_serving(store, tmp_path)
     row = new_row(store, "Consent")
     await store.create(row)
     acts = journal(store, tmp_path)
+    await acts.replay()
     await acts.keep("block", [row.key], 1)
     size = (tmp_path / FILE).stat().st_size
     await acts.keep("block", [row.key], 2)
