@@ -202,6 +202,12 @@ class Acts:
                 written |= {bytes(row["_id"]) for row in found if _is_later(told[bytes(row["_id"])], row)}
         return _Outcome(len(written), sum(dossier_in(key) not in there for key in told))
 
+    async def _is_whole(self, session: AsyncClientSession, row: Mapping[str, Any]) -> bool:
+        """Whether contents that hold what a row says are here: what came after the backup is gone, and nobody could read the row."""
+        wanted = [Binary(one["i"]) for one in row.get("f", ())]
+        files = self._connection.database["contents.files"]
+        return await files.count_documents({"_id": {"$in": wanted}}, session=session, hint="_id_") == len(wanted) if wanted else True
+
     async def _apply(self, row: dict[str, Any], act: Mapping[str, Any]) -> "_Outcome":
         """A row as it was stored, unless the database has this or a later one."""
 
@@ -233,6 +239,12 @@ class Acts:
             return KNOWN
         if await resources.find_one({"_id": Binary(dossier_row(dossier_in(key)))}, {"_id": 1}, session=session) is None:
             return LOST
+        if not await self._is_whole(session, row):
+            if current is None or not _is_later(row, current):
+                return KNOWN
+            given = _given({**current, "z": "object" if "z" in current else "missing"}, row)
+            await resources.bulk_write([given], session=session)
+            return WRITTEN
         if current is not None and current["v"] != row["v"] and (old := superseded_document(current)):
             versions = self._connection.database["versions"]
             await versions.replace_one({"_id": old["_id"]}, old, upsert=True, session=session)
