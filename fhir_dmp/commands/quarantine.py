@@ -30,7 +30,9 @@ def list_(loaded: Loaded, source: str) -> None:
 
     async def listed(context: Context) -> list[str]:
         lines = []
-        async for key, kind, held in reviewing.waiting_things(context, await sources.rules_of(context.store, source, sends=False)):
+        rules = await sources.rules_of(context.store, source, sends=False)
+        await reviewing.traced(reviewing.by_command(context), f"{reviewing.LIST}?source={source}")
+        async for key, kind, held in reviewing.waiting_things(context, rules):
             lines.append(f"{key} {kind:<8} {held.place}: {held.why}")
             for element, local, text, near in held.codes:
                 lines.append(f"    {element} {local} `{text}`")
@@ -52,7 +54,7 @@ def map_(loaded: Loaded, source: str, element: str, local: str, code: str) -> No
     """Say which CODE of this host a code of the source means."""
 
     async def mapped(context: Context) -> str:
-        target = await reviewing.map_code(context, source, element, local, code)
+        target = await reviewing.map_code(reviewing.by_command(context), source, element, local, code)
         return f"{local} means {target.code} {target.display}"
 
     click.echo(on_store(loaded, source, mapped))
@@ -67,7 +69,8 @@ def link(loaded: Loaded, source: str, key: str, patient: str) -> None:
     """Say that the Patient that waits under KEY is PATIENT of this host."""
 
     async def linked(context: Context) -> None:
-        await reviewing.link(context, await sources.rules_of(context.store, source, sends=False), key, patient)
+        rules = await sources.rules_of(context.store, source, sends=False)
+        await reviewing.link(reviewing.by_command(context), rules, key, patient)
 
     on_store(loaded, source, linked)
 
@@ -80,7 +83,9 @@ def replay(loaded: Loaded, source: str) -> None:
 
     async def replayed(context: Context) -> Counts:
         counts, job = Counts(), f"replay-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        async for result in reviewing.replay(context, await sources.rules_of(context.store, source, sends=False), job):
+        rules = await sources.rules_of(context.store, source, sends=False)
+        await reviewing.traced(reviewing.by_command(context), f"{reviewing.RESOLVE}?source={source}&replay=true")
+        async for result in reviewing.replay(context, rules, job):
             counts.add(result)
             if not result.accepted:
                 click.echo(f"  {result.place}: {result.status} {result.issues[0].diagnostics}", err=True)

@@ -1,22 +1,44 @@
 """What an operator does about the quarantine: look, say what a code means or who is meant, and import again.
 
+Each is traced before it is told or done, or with it, whichever way it is asked for.
 https://hl7.org/fhir/R4/conceptmap.html
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
+from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import sources, waiting
 from fhir_dmp.exchange.engine import Engine
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.mapping import targets
-from fhir_dmp.exchange.opening import context_of
+from fhir_dmp.exchange.opening import context_of, judged
 from fhir_dmp.exchange.results import WAITS, Result
 from fhir_dmp.exchange.rules import Rules, Target
-from fhir_dmp.interactions import merged
+from fhir_dmp.identity.actor import Actor
+from fhir_dmp.interactions import merged, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.ledger import Ledger, Receipt, Stored
 from fhir_dmp.store.naming import Hashing
+from fhir_dmp.store.transaction import Transaction
+
+# As they are named in traces.
+LIST, RESOLVE = "$quarantine", "$resolve"
+CONSOLE = "fhir-dmp quarantine"
+
+
+def by_command(context: Context) -> Context:
+    """The context of whoever is at the console of this host: an administrator, who is traced as one."""
+    actor = Actor(kind="operator", role="admin", issuer="console", subject=CONSOLE, expires=float("inf"), software=CONSOLE)
+    acting = replace(context, actor=actor, recorder=context.recorder or Recorder(context.store, context.base_url))
+    return replace(acting, enforcer=judged(acting))
+
+
+async def traced(context: Context, asked: str) -> None:
+    """Trace what is about to be told or done, of no dossier. asked: in the words of the operation."""
+    if context.enforcer is not None:
+        await context.recorder.record([tracing.trace(context, "operation", query=asked)])
 
 
 async def waiting_things(context: Context, rules: Rules) -> AsyncIterator[tuple[str, str, waiting.Held]]:
@@ -31,7 +53,9 @@ async def map_code(context: Context, source: str, element: str, local: str, code
     target = next((one for one in targets(element) if one.code == code), None) if element in sources.ELEMENTS else None
     if target is None:
         raise FhirError("invalid", f"`{code[:64]}` is no code for {element[:32]} here")
-    await sources.decide(await sources.registered(context.store, source), element, local, target)
+    registered = await sources.registered(context.store, source)
+    await traced(context, f"{RESOLVE}?source={source}&element={element}&local={local}&code={code}")
+    await sources.decide(registered, element, local, target)
     return target
 
 
@@ -54,7 +78,15 @@ async def link(context: Context, rules: Rules, key: str, patient: str) -> str:
     hashing = Hashing.of(context.store.vault, rules.source)
     # Decided by a person: whatever version the source sends of this patient, this is who it is.
     stored = Stored(hashing.number("version", "decided"), 0, row.version, hashing.number("job", "decided"), 200)
-    await Ledger(context.store).link(Receipt(tuple(map(hashing.name, held.names)), row.key, "Patient", stored))
+    receipt = Receipt(tuple(map(hashing.name, held.names)), row.key, "Patient", stored)
+    asked = f"{RESOLVE}?source={rules.source}&id={key}&patient=Patient/{id}"
+
+    async def work(transaction: Transaction) -> None:
+        if context.enforcer is not None:
+            await transaction.write(context.recorder.changes([tracing.trace(context, "operation", patient=id, query=asked)]))
+        await Ledger(context.store).link(receipt, transaction=transaction)
+
+    await context.store.transact(work)
     await quarantine.remove(found.key)
     return id
 

@@ -10,6 +10,7 @@ from starlette.types import Send
 
 from fhir_dmp.errors import FhirError, outcome_value
 from fhir_dmp.exchange import reviewing, sources, waiting
+from fhir_dmp.exchange.reviewing import LIST, RESOLVE
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
@@ -18,7 +19,6 @@ from fhir_dmp.http.answers import send_bytes, shape_of
 from fhir_dmp.interactions import operations, quarantine, tracing
 from fhir_dmp.interactions.context import Context
 
-LIST, RESOLVE = "$quarantine", "$resolve"
 MOST = 100
 
 
@@ -33,7 +33,8 @@ async def serve(request: Request, send: Send, context: Context, url: Url, body: 
     quarantine.admit_staff(context, "s" if url.tail == (LIST,) else "u")
     rules = await sources.rules_of(context.store, given.one("source") or "", sends=False)
     told = await (_listed if url.tail == (LIST,) else _resolved)(context, rules, given)
-    await tracing.shown(context, "operation", f"{url.tail[0]}?source={rules.source}")
+    if url.tail == (LIST,) or given.flag("replay"):
+        await tracing.shown(context, "operation", f"{url.tail[0]}?source={rules.source}")
     answer = json.dump({"resourceType": "Parameters", **({"parameter": told} if told else {})})
     await send_bytes(send, 200, [(b"cache-control", b"no-store")], answer, shape_of(request, url.query)._replace(prefer=""))
 
@@ -87,8 +88,6 @@ async def _resolved(context: Context, rules: Rules, given: Given) -> list[dict]:
     if id:
         patient = (given.one("patient") or "").removeprefix(f"{context.base_url}/").removeprefix("Patient/")
         linked = await reviewing.link(context, rules, id, patient)
-        if context.enforcer is not None:
-            context.enforcer.ledger.disclosed.setdefault(linked, {})
         told.append({"name": "linked", "valueReference": {"reference": f"Patient/{linked}"}})
     if replay:
         told += await _replayed(context, rules)

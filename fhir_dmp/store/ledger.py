@@ -296,8 +296,8 @@ class Ledger:
         return outcomes
 
     @translated
-    async def link(self, *receipts: Receipt) -> None:
-        """Write receipts by themselves, of what made no row; nothing when they were written before."""
+    async def link(self, *receipts: Receipt, transaction: Transaction | None = None) -> None:
+        """Write receipts of what made no row, by themselves or in a transaction; nothing when they were written before."""
 
         async def attempt(session: AsyncClientSession) -> None:
             lines = await self._known((name for receipt in receipts for name in receipt.every_name), session)
@@ -311,7 +311,10 @@ class Ledger:
             if left:
                 await self._write(left, lines, session)
 
-        await self._connection.transaction(attempt, patience=PATIENCE_SECONDS)
+        if transaction is not None:
+            await attempt(transaction._session)
+        else:
+            await self._connection.transaction(attempt, patience=PATIENCE_SECONDS)
 
     async def write(self, receipt: Receipt, session: AsyncClientSession, *, only: bool = False) -> None:
         """Write a receipt in a transaction that is under way; Repeated ends it. only: no other version may have come, Repeated too."""

@@ -1,5 +1,6 @@
 """Dossiers of real sources, in a store for real use: who is meant, what codes mean, what the holder allows, who sees it then."""
 
+import asyncio
 import base64
 import json
 import os
@@ -11,6 +12,8 @@ from pymongo import MongoClient
 
 from fhir_dmp.exchange.provenance import SID
 from fhir_dmp.fhir.profiles import faults, url_of
+from fhir_dmp.store.resources import Store
+from fhir_dmp.store.vault import COMMON
 from tests.access.world import IDNPS, INS, LOINC, RPPS, VISIBILITY, World, number
 from tests.exchange.test_documents import archive
 from tests.exchange.test_documents import document as cda
@@ -682,6 +685,51 @@ def test_an_operator_resolves_what_waits_over_http(world, sender):
     assert any(PILOT in str(one) for one in about)
     assert admin.run("$resolve", source=PILOT).status_code == 400
     assert admin.get("$quarantine?source=nobody").status_code == 404
+
+
+@pytest.mark.parametrize("way", ["by command", "over HTTP"])
+def test_what_is_asked_and_decided_about_what_waits_is_traced(load, command, world, sender, server, way):
+    """Whoever is at the console as whoever has a token; who is meant is told in the dossier, with what was decided."""
+    world.consent(sender.dossier, "takeover")
+    assert load(sender.patient(extension=[]))[0] == 3
+    admin, local = world.operator(), f"urn:x-told|OPE{sender.tag}"
+    listed_ = command("quarantine", "list", "--source", PILOT)[1].splitlines()
+    key = listed_[next(at for at, line in enumerate(listed_) if sender.dossier.path in line) - 1].split()[0]
+    before, own = traces(server), listed(world.holder(sender.dossier), sender.dossier, "AuditEvent")
+    if way == "by command":
+        assert command("quarantine", "list", "--source", PILOT)[0] == 0
+        assert command("quarantine", "map", "--source", PILOT, local, "34874-8")[0] == 0
+        assert command("quarantine", "link", "--source", PILOT, key, "nobody")[0] == 1
+        assert command("quarantine", "link", "--source", PILOT, key, sender.dossier.path)[0] == 0
+    else:
+        assert admin.get(f"$quarantine?source={PILOT}").status_code == 200
+        assert admin.run("$resolve", source=PILOT, local=local, code="34874-8").status_code == 200
+        assert admin.run("$resolve", source=PILOT, id=key, patient={"reference": "Patient/nobody"}).status_code == 404
+        assert admin.run("$resolve", source=PILOT, id=key, patient={"reference": sender.dossier.path}).status_code == 200
+    asked = [f"$quarantine?source={PILOT}", f"$resolve?source={PILOT}&element=type&local={local}&code=34874-8"]
+    assert [words(one) for one in traces(server)[len(before) :] if one["outcome"] == "0"] == asked
+    told = [one["resource"] for one in listed(world.holder(sender.dossier), sender.dossier, "AuditEvent")]
+    known = {one["resource"]["id"] for one in own}
+    (linked,) = [one for one in told if one["id"] not in known and "operator" in str(one["agent"])]
+    stored = next(one for one in traces(server, sender.dossier.id) if one["id"] == linked["id"])
+    assert words(stored) == f"$resolve?source={PILOT}&id={key}&patient={sender.dossier.path}"
+
+
+def traces(server, patient: str = "") -> list[dict]:
+    """What the journal of a dossier holds, or that of what concerns none, in its order."""
+
+    async def read() -> list[dict]:
+        store = await Store.open(server.uri, DATABASE, data_dir=server.data)
+        number = store.vault.dossier_of_patient(patient) if patient else COMMON
+        rows = [row async for row in store.scan(types=["AuditEvent"], dossiers=[number])]
+        await store.close()
+        return [json.loads(row.body) for row in sorted(rows, key=lambda row: row.place)]
+
+    return asyncio.run(read())
+
+
+def words(trace: dict) -> str:
+    return "".join(base64.b64decode(one["query"]).decode() for one in trace["entity"] if "query" in one)
 
 
 def test_what_is_known_of_the_sources_is_what_the_seeds_say():
