@@ -11,10 +11,11 @@ import click
 from fhir_dmp.audit.event import Trace
 from fhir_dmp.audit.merger import note_restore
 from fhir_dmp.audit.recorder import Recorder
-from fhir_dmp.commands import Failed, restoring, with_settings
+from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.commands.backup import bars
 from fhir_dmp.commands.serve import mongodb, private_folder
 from fhir_dmp.errors import FhirError
+from fhir_dmp.exchange import restoring
 from fhir_dmp.settings import Loaded, Settings
 from fhir_dmp.store import backup
 from fhir_dmp.store.acts import Replayed

@@ -96,7 +96,7 @@ def mongodb(settings: Settings) -> Iterator[Settings]:
 
 async def prepare(settings: Settings) -> None:
     """Open everything once before the workers do: what is wrong is said in clear words, migrations and indexes are done once."""
-    from fhir_dmp.commands import restoring
+    from fhir_dmp.exchange import restoring
     from fhir_dmp.identity.tokens import Tokens
     from fhir_dmp.interactions import reindex
     from fhir_dmp.store import acts_waiting
