@@ -4,4 +4,4 @@ from tests.laws.test_two_worlds import hold, runner, worlds  # noqa: F401  fixtu
 
 
 def test_what_is_hidden_changes_no_answer(runner, worlds, histories, pytestconfig):  # noqa: F811
-    hold(runner, worlds, histories(50, 1_000), pytestconfig.getoption("--laws"), 2)
+    hold(runner, worlds, histories(46, 1_000), pytestconfig.getoption("--laws"), 2)

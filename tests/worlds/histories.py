@@ -69,14 +69,14 @@ def _told(most: int, *begun: Drawn, more: list[Drawn] = (), there: Drawn = HERE)
 
 
 def chapters(most: int) -> tuple[Drawn[list[Deed]], ...]:
-    """What histories are about; half of them about documents alone."""
+    """What histories are about; half of them about documents alone. Where more is done to begin with, less follows."""
     lists = strategies.lists
     joined = strategies.tuples(
-        _told(most // 2, *IN_BOTH, there=EITHER),
+        _told(most // 3, *IN_BOTH, there=EITHER),
         joining.merge,
-        lists(strategies.one_of(*_plain(EITHER), rights.edit, life.life), max_size=most // 3),
+        lists(strategies.one_of(*_plain(EITHER), rights.edit, life.life), max_size=most // 4),
         strategies.one_of(joining.merge, joining.unmerge),
-        lists(strategies.one_of(*_plain(EITHER)), max_size=most // 3),
+        lists(strategies.one_of(*_plain(EITHER)), max_size=most // 4),
     ).map(lambda parts: [*parts[0], parts[1], *parts[2], parts[3], *parts[4]])
     plain = _told(most)
     return (
@@ -85,9 +85,9 @@ def chapters(most: int) -> tuple[Drawn[list[Deed]], ...]:
         plain,
         plain,
         joined,
-        _told(most, *IN_BOTH, more=[opening.attempt, opening.attempt], there=EITHER),
+        _told(most // 2, *IN_BOTH, more=[opening.attempt, opening.attempt], there=EITHER),
         _told(most, more=[rights.edit, rights.edit, rights.team, rights.person, rights.declare, rights.attest, life.life]),
-        _told(most, sessions.sheet, sessions.login, more=[sessions.sheet, sessions.login, drawn("search", (SESSION,), 6), life.life]),
+        _told(most // 2, sessions.sheet, sessions.login, more=[sessions.sheet, sessions.login, drawn("search", (SESSION,), 6), life.life]),
     )
 
 

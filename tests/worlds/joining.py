@@ -38,8 +38,11 @@ class Joining:
             goes_on = ended.into
             if goes_on is None:
                 continue
-            # What was done in the dossier that went on stays in its journal, so that what he could have seen there is told to him.
+            # What was done in the dossier that went on stays in its journal, so that what he could have seen there is told to him; and
+            # what was withdrawn there, which ig/access-map.md has among the gaps.
             await self._looks()
+            parted = {one.lineage for one in self.documents if one.home is ended}
+            self.seen |= {step.lineage for step in self.steps if step.kind == "status" and step.dossier is goes_on} & parted
             if await self._joined(ended, goes_on, "$unmerge"):
                 ended.into = None
                 self._moved(ended, self._renaming(ended, goes_on).back)
