@@ -113,6 +113,7 @@ async def prepare(settings: Settings) -> None:
         replayed = await restoring.replayed(store, settings.data)
         # Whoever did the others was cut off before the journal had them: what they hide is hidden, and shall be after a restore.
         await acts_waiting.keep(store)
+        await restoring.joined_again(store, settings, replayed)
         if replayed.rows or replayed.lost:
             click.echo(
                 f"fhir-dmp: protective acts applied again: {replayed.rows}; of dossiers that are not here: {replayed.lost}", err=True

@@ -3,18 +3,49 @@
 See fhir_dmp/store/acts.py and fhir_dmp/store/revocations.py.
 """
 
+import logging
 from pathlib import Path
 
+from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import sources
+from fhir_dmp.exchange.opening import ADDRESS, judged
+from fhir_dmp.identity.actor import Actor
 from fhir_dmp.identity.issuers import HostIssuer
-from fhir_dmp.store import revocations
+from fhir_dmp.interactions import rejoining
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.settings import Settings
+from fhir_dmp.signing.keys import SealKeys
+from fhir_dmp.store import acts_told, restored, revocations
 from fhir_dmp.store.acts import Replayed
 from fhir_dmp.store.resources import Store
+
+log = logging.getLogger("fhir_dmp.exchange")
+
+
+async def joined_again(store: Store, settings: Settings, done: Replayed) -> None:
+    """Make dossiers one again that a restore left half joined. done: what was applied.
+
+    A dossier that cannot be made whole keeps no other one from being served: what is not there is shown to nobody.
+    """
+    if not done.rows and await restored.is_whole(store.connection):
+        return
+    address = settings.base_url or ADDRESS
+    host = Actor(kind="operator", role="admin", issuer="restore", subject="fhir-dmp", expires=float("inf"), software="fhir-dmp restore")
+    recorder, seals = Recorder(store, address), SealKeys(settings.data)
+    context = Context(store, host, settings, address, store.clock, store.random, recorder=recorder, seals=seals)
+    try:
+        await rejoining.run(context.but(enforcer=judged(context)))
+        await restored.whole(store.connection)
+    except FhirError as error:
+        log.warning("dossiers that were joined before a restore are not joined again: %s", error.message)
 
 
 async def replayed(store: Store, data: Path) -> Replayed:
     """Apply the protective acts that the database does not know, and what they say of sources and keys. data: the data folder."""
     done = await store.acts.replay()
+    if done.acts:
+        await acts_told.copy(store, data)
     await sources.settle(store)
     if kids := await revocations.kids(store):
         HostIssuer(data).forget(kids)

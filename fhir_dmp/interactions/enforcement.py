@@ -61,8 +61,8 @@ class Ledger(msgspec.Struct):
     """What one request was shown, for its trace. disclosed: patient -> (type, id, version). patient: the one it named, "" for none.
 
     lineages: facts of the documents among it, by the hash of their root. written: the trace is stored with the write.
-    purposes: (system, code), in place of those of the token. acts: dossiers, by number, whose protective acts are to be kept once committed,
-    or are said to be done. kept: facts of what was not shown. addressed: (type, id) of what the request names by its id, of that
+    purposes: (system, code), in place of those of the token. acts: dossiers, by number, whose protective acts are to be kept once
+    committed, or are said to be done. kept: facts of what was not shown. addressed: (type, id) of what the request names by its id, of that
     patient. reviews: what the act leaves for the host's physician, not yet stored. regulated: dossiers, by number, that nothing but the
     regulation of emergency calls opened. asked: patient -> what a Bundle asked for of him, in place of the Bundle itself.
     watched: the request names a dossier of which he sees all traces, hence also that this one was refused. authored: patient -> facts of

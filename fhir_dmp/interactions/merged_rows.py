@@ -135,13 +135,23 @@ async def stage(context: Context, ids: Renaming, at_ms: int) -> None:
     refused = frozenset(ids.get(id) for id in joining.taken_back(json.parse(row.body) for row in said))
     current: list[Taken] = []
     old: list[NewRow] = []
+    # A later version may be there alone, back from the journal of acts.
+    there = await store.load_many([ids.key(one.row.key) for one in chosen if one.current])
+
+    def taken(one: Taken) -> None:
+        found = there.get(one.row.key)
+        if found is None or found.version == one.row.version:
+            current.append(one)
+        else:
+            old.append(one.row)
+
     async for one, row in Copying(context, ids, addresses).copies(chosen, known, let_in_by_own(chosen)):
         renewed = _renewed(context, ids, at_ms, one, row, refused)
         if renewed is not None:
             old.append(row)
-            current.append(Taken(renewed))
+            taken(Taken(renewed))
         elif one.current:
-            current.append(Taken(row, one.row.acted_ms))
+            taken(Taken(row, one.row.acted_ms))
         else:
             old.append(row)
         if len(current) + len(old) >= AT_ONCE:

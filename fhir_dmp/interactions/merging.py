@@ -119,7 +119,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
     await writing.keep(context)
     for _ in range(TURNS):
         await stage(context, pair.ids, at_ms)
-        row = await context.store.transact(lambda transaction: _shown(context.inside(transaction), pair), claims=pair.claims)
+        row = await context.store.transact(lambda transaction: shown(context.inside(transaction), pair), claims=pair.claims)
         if row is not None:
             await writing.keep(context)
             return answer(given, doubts, row)
@@ -169,7 +169,7 @@ async def _closed(inside: Context, pair: Pair, doubts: list[Issue]) -> int:
     return changed[0].row.updated_ms
 
 
-async def _shown(inside: Context, pair: Pair) -> Row | None:
+async def shown(inside: Context, pair: Pair) -> Row | None:
     """Show what is staged, with the policy of both; the Patient that goes on. None when not everything is staged: what had been decided
     on before the source was closed may be stored later.
     """

@@ -25,6 +25,23 @@ async def note(connection: Connection, at_ms: int) -> None:
     await repeated(lambda: connection.database["meta"].update_one({"_id": RESTORED}, {"$set": said}, upsert=True))
 
 
+async def is_whole(connection: Connection) -> bool:
+    """Whether everything that a restore leaves undone was done, or nothing was ever restored."""
+    found = await repeated(lambda: connection.database["meta"].find_one({"_id": RESTORED})) or {}
+    return found.get("whole") == found.get("era")
+
+
+async def whole(connection: Connection) -> None:
+    """Note that it is done."""
+    steps = [{"$set": {"whole": "$era"}}]
+    await repeated(lambda: connection.database["meta"].update_one({"_id": RESTORED}, steps))
+
+
+async def forget_marks(connection: Connection) -> None:
+    """The next replay applies the whole journal of acts: rows came back that it tells of."""
+    await repeated(lambda: connection.database["meta"].delete_many({"_id": {"$regex": "^acts "}}, hint="_id_"))
+
+
 async def last(connection: Connection) -> Restored:
     """The last restore of this store."""
     found = await repeated(lambda: connection.database["meta"].find_one({"_id": RESTORED}))
