@@ -4,11 +4,12 @@ https://hl7.org/fhir/R4/provenance.html ; access-rules: what becomes visible to 
 
 A seal names the instant at which it was made, and its digests are of bodies that name it too. Whoever was kept from what it seals would
 see by it that this was there before. To him the host says the same of the instant at which it came to him: these versions, dated as he is
-shown them, were here then. What is stored stays as it is, and what is sealed wrongly is not sealed again.
+shown them, were here then. Nor does a digest tell of a reference that is taken out of what he is shown: his seal is over what is left.
+What is stored stays as it is, and what is sealed wrongly is not sealed again.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,36 +30,48 @@ if TYPE_CHECKING:
     from fhir_dmp.interactions.enforcement import Known
 
 PROVENANCE = "Provenance"
+# Body of a version -> the same without the references to what somebody does not see.
+Seen = Callable[[bytes], bytes]
 
 
-async def told(context: Context, met: "Known", row: Row, body: bytes, at_ms: int) -> bytes:
-    """A Provenance that came to the asker at this instant, UTC ms. body: as he would be shown it, its meta as stored.
+async def vouched(context: Context, bodies: Sequence[bytes]) -> list[Row]:
+    """The versions that Provenances are about, those that are named by their address here."""
+    targets = (one.get("reference") for body in bodies for one in json.parse(body).get("target") or ())
+    return list((await _versions(context, [text for text in targets if text])).values())
 
-    One that somebody deposited says what he said; one that the host made says nothing of before.
+
+async def told(context: Context, met: "Known", row: Row, body: bytes, at_ms: int | None, seen: Seen) -> bytes:
+    """A Provenance that came to the asker at this instant, UTC ms; None: as late as it was made. body: as he would be shown it, its meta
+    as stored. seen: what he sees of a version.
+
+    One that somebody deposited says what he said; one that the host made says nothing of before, and is over what he sees.
     """
     value = json.parse_exact(body)
     if value.get("recorded") != value["meta"]["lastUpdated"]:
         return body
-    instant = to_instant(at_ms)
-    changed = {"recorded": json.dump(instant)}
+    instant = value["recorded"] if at_ms is None else to_instant(at_ms)
+    changed = {"recorded": json.dump(instant)} if at_ms is not None else {}
     if "signature" in value:
-        made = [await _signature(context, met, row, one, at_ms) for one in value["signature"]]
+        made = [await _signature(context, met, row, one, at_ms, seen) for one in value["signature"]]
         kept = [{**one, "when": instant} for one in made if one is not None]
-        changed["signature"] = json.dump(kept) if kept else None
-    return json.set_members(body, changed)
+        if kept != value["signature"]:
+            changed["signature"] = json.dump(kept) if kept else None
+    return json.set_members(body, changed) if changed else body
 
 
-async def _signature(context: Context, met: "Known", row: Row, one: Mapping[str, Any], at_ms: int) -> Mapping[str, Any] | None:
+async def _signature(
+    context: Context, met: "Known", row: Row, one: Mapping[str, Any], at_ms: int | None, seen: Seen
+) -> Mapping[str, Any] | None:
     """One signature; what a sender signed is his. None for a seal that cannot be made again."""
     text = seal_in(one)
     if not text:
         return one
-    made = await _sealed(context, met, row, text, at_ms)
+    made = await _sealed(context, met, row, text, at_ms, seen)
     return {**one, "data": base64.b64encode(made.encode()).decode()} if made else None
 
 
-async def _sealed(context: Context, met: "Known", row: Row, text: str, at_ms: int) -> str:
-    """The statement of a seal that holds, of this instant; "" for one that does not."""
+async def _sealed(context: Context, met: "Known", row: Row, text: str, at_ms: int | None, seen: Seen) -> str:
+    """The statement of a seal that holds, of this instant and over what the asker sees; "" for one that does not."""
     if context.seals is None or context.recorder is None:
         return ""
     opened = seal.opened(text, [context.seals, *await foreign()])
@@ -69,7 +82,7 @@ async def _sealed(context: Context, met: "Known", row: Row, text: str, at_ms: in
     home = await homes.at(said.host, row.dossier)
     here = [translated(one.reference.encode(), home.ids).decode() if home is not None else one.reference for one in said.what]
     rows = await _versions(context, here)
-    what = []
+    what, narrowed = [], False
     for one, reference in zip(said.what, here, strict=True):
         found = rows.get(reference)
         if found is None or found.body is None:
@@ -79,13 +92,17 @@ async def _sealed(context: Context, met: "Known", row: Row, text: str, at_ms: in
         if seal.compared(opened, version).status != PASSED:
             return ""
         came = met.appeared(found.but(visible=row.visible))
-        shown = found.body if came == found.updated_ms else dated(found.body, came)
+        left = seen(found.body)
+        narrowed = narrowed or left is not found.body
+        shown = left if came == found.updated_ms else dated(left, came)
         what.append(Sealed(reference, seal.digest(shown), one.octets, one.identifier))
+    if at_ms is None and not narrowed:
+        return text
     host, patient = context.recorder.indexer.server.identity, f"Patient/{met.patient}" if said.patient else ""
-    return seal.sign(context.seals, host, to_instant(at_ms), patient, what, said.message)
+    return seal.sign(context.seals, host, said.at if at_ms is None else to_instant(at_ms), patient, what, said.message)
 
 
-async def _versions(context: Context, references: list[str]) -> dict[str, Row]:
+async def _versions(context: Context, references: Sequence[str]) -> dict[str, Row]:
     """Stored versions by "Type/id/_history/version"; what is not there is left out."""
     places = {}
     for reference in references:

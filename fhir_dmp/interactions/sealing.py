@@ -19,6 +19,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import keeping, vouching
+from fhir_dmp.interactions.facts import LEADS
 from fhir_dmp.search import blind, extract, narrow
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.search.predicate import Has, Hash64, ReferenceIs
@@ -161,7 +162,16 @@ def _provenance(
     common = _common(level, signer, vault.hash64, story.source if names else None)
     told = [{"reference": one, "display": names[one]} if one in names else {"reference": one} for one in targets]
     value = {"target": told, "recorded": at, **common.written, "signature": [signature(level, at, common.who, signed)]}
-    return vouching.made(vault, context.random, first, value, index_of(versions, at_ms), common.shared, patient=patient, at_ms=at_ms)
+    return vouching.made(
+        vault, context.random, _leading(rows), value, index_of(versions, at_ms), common.shared, patient=patient, at_ms=at_ms
+    )
+
+
+def _leading(rows: Sequence[tuple[NewRow, str]]) -> NewRow:
+    """The first of the versions, which leads to others where one of them does: a seal is shown over what is shown of each."""
+    (first, _), *others = rows
+    leads = any(isinstance(row.visible, Mapping) and LEADS in row.visible for row, _ in others)
+    return first._replace(visible={**first.visible, LEADS: True}) if leads and isinstance(first.visible, Mapping) else first
 
 
 def following(context: "Context", changes: Written) -> list[tuple[NewRow, str]]:

@@ -6,7 +6,7 @@ https://profiles.ihe.net/ITI/PCF/ ; access-rules: labels are kept apart from the
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -105,20 +105,25 @@ async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -
     found = [row.body or b"{}" for row in rows]
     if met is None or met.policy is None:
         return found
+    gone: frozenset[str] = frozenset()
     if leading := [place for place, row in enumerate(rows) if leads(row)]:
-        gone = await hidden(context, met, [found[place] for place in leading])
+        vouching = [found[place] for place in leading if rows[place].type == late_seals.PROVENANCE]
+        vouched = [row.body for row in await late_seals.vouched(context, vouching) if row.body and leads(row)] if vouching else []
+        gone = await hidden(context, met, [*(found[place] for place in leading), *vouched])
         for place in leading if gone else ():
             found[place] = without(context, found[place], gone)
-    return await _late(context, met, rows, found) if met.may_be_late else found
+    return await _as_they_came(context, met, rows, found, gone) if gone or met.may_be_late else found
 
 
-async def _late(context: "Context", met: "Known", rows: Sequence[Row], found: list[bytes]) -> list[bytes]:
-    """Bodies of what came to the asker later than it was deposited, dated as it came."""
+async def _as_they_came(context: "Context", met: "Known", rows: Sequence[Row], found: list[bytes], gone: frozenset[str]) -> list[bytes]:
+    """Bodies of what came to the asker later than it was deposited, dated as it came; seals over what he is shown. gone: see `without`."""
     for place, row in enumerate(rows):
         # A row that a search found by when it came says that time already, its body does not.
-        if (at_ms := met.came(row)) >= row.updated_ms:
-            if row.type == late_seals.PROVENANCE:
-                found[place] = await late_seals.told(context, met, row, found[place], at_ms)
+        late = met.may_be_late and (at_ms := met.came(row)) >= row.updated_ms
+        if row.type == late_seals.PROVENANCE and (late or (gone and leads(row))):
+            seen = partial(without, context, gone=gone)
+            found[place] = await late_seals.told(context, met, row, found[place], at_ms if late else None, seen)
+        if late:
             found[place] = dated(found[place], at_ms)
     return found
 

@@ -13,7 +13,6 @@ from typing import Any
 from fhir_dmp.consent import companions
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
-from fhir_dmp.interactions.facts import LEADS
 from fhir_dmp.search import blind
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.search.predicate import Hash64
@@ -64,11 +63,11 @@ def made(
 
 
 def facts_of(about: NewRow) -> Any:
-    """Facts of what vouches for a version: its own, without that it leads elsewhere; none where it stands around the documents."""
+    """Facts of what vouches for a version: its own; none where it stands around the documents."""
     if about.type in companions.SEEN_AS or about.visible is None:
         return None
     if isinstance(about.visible, Mapping):
-        return {name: value for name, value in about.visible.items() if name != LEADS}
+        return dict(about.visible)
     return [dict(one) for one in about.visible]
 
 
