@@ -405,7 +405,7 @@ def _goes_on(vault: Vault, theirs: Path, own: Path) -> bool:
     parted = max(place.offset for place in {*one} & {*other})
     raise StoreError(
         f"{own} and the journal of this backup went on apart after octet {parted}: each holds acts that the other does not. "
-        f"Restore a backup whose journal is no longer than that, or one made since: all acts of {own} then stay in force. "
+        f"Restore a backup whose {ACTS} has no more octets than that, or one made since: all acts of {own} then stay in force. "
         "Or keep a copy of it elsewhere and move it away: the acts that it alone holds are then given up"
     )
 
