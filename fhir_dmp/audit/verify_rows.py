@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from fhir_dmp.audit.verify import Report
+from fhir_dmp.consent.predicate import LABEL_BITS
+from fhir_dmp.dmp.visibility import VISIBILITY
 from fhir_dmp.errors import FhirError
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.store.failures import UNREADABLE, Broken
@@ -17,12 +19,20 @@ from fhir_dmp.store.vault import COMMON, dossier_in, is_dossier_row, version_id
 
 # What a current row shows to a search, derived from its body; None where that cannot be told.
 Derive = Callable[[Row], Entries | None]
+# Those of the facts beside a row that its body says, whatever was done about it.
+Told = Callable[[Row], Mapping[str, Any]]
+LABELS = sum(LABEL_BITS[label] for label in VISIBILITY)
 
 
 async def rows(
-    store: Store, report: Report, progress: Callable[[int], None] = lambda done: None, derive: Derive = lambda row: None
+    store: Store,
+    report: Report,
+    progress: Callable[[int], None] = lambda done: None,
+    derive: Derive = lambda row: None,
+    facts: Told = lambda row: {},
 ) -> None:
     """Check every row of the store; faults are added to the report. progress: told how many rows are done."""
+    lineages = Lineages(store, report)
     for collection in ("resources", "versions"):
         async for documents in store.log.every_row(collection):
             keys = await store.log.keys({_dossier_of(document) for document in documents})
@@ -37,8 +47,59 @@ async def rows(
                 row = await _row(store, report, document, row_key, keys[_dossier_of(document)])
                 if row is not None and collection == "resources" and not row.deleted and row.body is not None:
                     _index(store, report, document, derive(row))
+                    _facts(store, report, row, facts(row))
+                    lineages.add(row)
             report.rows += len(documents)
             progress(report.rows)
+        lineages.judge()
+
+
+class Lineages:
+    """Labels cover a lineage: whatever belongs to it carries the same ones. Rows come by key, so that one dossier is held at a time.
+
+    Not of a sandbox, where `system` tokens write past the rules, nor of traces, which carry the labels of when they were written.
+    """
+
+    def __init__(self, store: Store, report: Report) -> None:
+        self._store, self._report, self._dossier = store, report, COMMON
+        # Lineage -> visibility bits -> rows.
+        self._labels: dict[int, dict[int, list[tuple[str, bytes]]]] = {}
+
+    def add(self, row: Row) -> None:
+        if self._store.sandbox or row.type == "AuditEvent":
+            return
+        if row.dossier != self._dossier:
+            self.judge()
+            self._dossier = row.dossier
+        for one in row.visible if isinstance(row.visible, list) else [row.visible] if row.visible else []:
+            bits = one.get("lb", 0) & LABELS
+            self._labels.setdefault(one.get("rt", 0), {}).setdefault(bits, []).append((row.type, row.key))
+
+    def judge(self) -> None:
+        """Those who differ from most of their lineage; all of it, where none are the most."""
+        for found in self._labels.values():
+            if len(found) > 1:
+                most = max(map(len, found.values()))
+                usual = [bits for bits, members in found.items() if len(members) == most]
+                for bits, members in found.items():
+                    if usual != [bits]:
+                        for type, key in members:
+                            why = f"it carries other visibility labels ({_said(bits)}) than the rest of its lineage"
+                            self._report.add("labels", f"{type}/{self._store.vault.seal_id(key)}", why)
+        self._labels = {}
+
+
+def _said(bits: int) -> str:
+    return ", ".join(label for label in VISIBILITY if LABEL_BITS[label] & bits) or "none"
+
+
+def _facts(store: Store, report: Report, row: Row, expected: Mapping[str, Any]) -> None:
+    """What the rules judge a row by, as far as its body says it."""
+    shown = row.visible if isinstance(row.visible, dict) else {}
+    differs = [name for name, value in expected.items() if shown.get(name) != value]
+    if shown and differs:
+        why = f"the rules judge it by other facts ({', '.join(sorted(differs))}) than its body says"
+        report.add("facts", f"{row.type}/{store.vault.seal_id(row.key)}", why)
 
 
 def _dossier_of(document: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""`fhir-dmp reindex`: compute the search index of every stored resource again.
+"""`fhir-dmp reindex`: compute the search index of every stored resource again, and copy into the database the acts it lacks of their file.
 
 See fhir_dmp/interactions/reindex.py.
 """
@@ -11,6 +11,7 @@ from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.commands.serve import mongodb
 from fhir_dmp.interactions import reindex
 from fhir_dmp.settings import Loaded, Settings
+from fhir_dmp.store import acts_told
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
 
@@ -30,6 +31,7 @@ async def work(settings: Settings) -> int:
     """Open the store as it is, and do it."""
     store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=None)
     try:
+        await acts_told.copy(store, settings.data)
         return await reindex.run(store, (settings.base_url,) if settings.base_url else (), progress)
     finally:
         await store.close()

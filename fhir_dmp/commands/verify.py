@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,12 +18,13 @@ from fhir_dmp.audit.verify_rows import Derive, rows
 from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.commands.serve import mongodb
 from fhir_dmp.errors import FhirError
-from fhir_dmp.interactions.reindex import entries_of
+from fhir_dmp.interactions.reindex import entries_of, facts_said
 from fhir_dmp.interactions.seal_reading import foreign
 from fhir_dmp.interactions.verify_seals import seals
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.settings import Loaded, Settings
 from fhir_dmp.signing.keys import SealKeys
+from fhir_dmp.store import acts_told
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Row
@@ -79,7 +81,10 @@ async def verified(settings: Settings, journal_only: bool, witnesses: tuple[Path
         with console.status("journal") as status:
             report = await Verifier(store, settings.data, witnesses).run()
             if not journal_only:
-                await rows(store, report, lambda done: status.update(f"{done} rows"), derivation(store, settings.base_url))
+                said = partial(facts_said, store)
+                await rows(store, report, lambda done: status.update(f"{done} rows"), derivation(store, settings.base_url), said)
+                for one in await acts_told.differences(store, settings.data):
+                    report.add(*one)
                 keys = [SealKeys(settings.data), *await foreign()]
                 report.seals = await seals(store, report, keys, lambda done: status.update(f"{done} seals"))
             return report

@@ -6,8 +6,12 @@ An absolute reference is one to this server only under the address the setting `
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
+from fhir_dmp.consent.predicate import row_of
+from fhir_dmp.dmp import documents
 from fhir_dmp.fhir import json
+from fhir_dmp.interactions import facts
 from fhir_dmp.interactions.prepare import patients_named
 from fhir_dmp.search import blind, extract
 from fhir_dmp.search.parameters import definitions_digest
@@ -61,3 +65,19 @@ def entries_of(store: Store, row: Row, base_urls: tuple[str, ...]) -> blind.Entr
     named = () if row.type in ("Patient", "Binary") else patients_named(row.type, index)
     patient = f"Patient/{next(iter(named))}" if len(named) == 1 else None
     return blind.entries(row.type, index, store.vault.hash64, patient)
+
+
+def facts_said(store: Store, row: Row) -> dict[str, Any]:
+    """Of the facts by which the rules judge a document or a Consent, those that its body says whatever was done about it."""
+    if row.body is None or not isinstance(row.visible, dict) or row.type not in ("DocumentReference", "Consent"):
+        return {}
+    value = json.parse(row.body)
+    if row.type == "Consent":
+        found = facts.companion(value, f"Consent/{store.vault.seal_id(row.key)}", row.updated_ms)
+        names: tuple[str, ...] = ("ty", "st")
+    else:
+        first_ms = row.visible.get("fd", 0)
+        found = documents.facts_of(value, authors=(), organization="", first_deposit_ms=first_ms, root="")
+        names = ("ty", "st", "rl", "pa", "pb")
+    told = row_of(found, store.vault.hash64)
+    return {name: told[name] for name in names}

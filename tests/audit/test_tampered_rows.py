@@ -145,3 +145,80 @@ def test_the_common_dossier_is_never_erased(kept, change):
     assert code == 1 and "the key of the common dossier" in faults, faults
     assert summary["erased"] == 0
     assert kept.verify()[0] == 0
+
+
+HIDDEN = {"a mask taken off": ("masked", {"$bit": {"y.lb": {"and": ~1}}}), "a mask put on": ("report", {"$bit": {"y.lb": {"or": 1}}})}
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+def test_labels_changed_behind_the_server_are_named(kept, how):
+    document, change = HIDDEN[how]
+    where = f"DocumentReference/{getattr(kept, document)['id']}"
+    with kept.changed(kept.key(*where.split("/")), change):
+        code, faults, _ = kept.verify()
+    assert code == 1 and where in faults, faults
+    assert len(faults) == 1 or all("rest of its lineage" in why for why in faults.values())
+
+
+FACTS = {"ty": 12345, "st": 2, "rl": 0, "pa": 1}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_facts_that_the_body_does_not_say_are_named(kept, name):
+    where = f"DocumentReference/{kept.report['id']}"
+    with kept.changed(kept.key(*where.split("/")), {"$set": {f"y.{name}": FACTS[name]}}):
+        code, faults, _ = kept.verify()
+    assert (code, list(faults)) == (1, [where]) and name in faults[where], faults
+
+
+def test_the_copy_of_a_protective_act_that_was_changed_or_removed_is_named(kept):
+    copies = kept.database["acts"]
+    first, *_, last = list(copies.find({}, hint="_id_"))
+    altered = first["b"][:-1] + bytes([first["b"][-1] ^ 1])
+    with kept.changed(bytes(first["_id"]), {"$set": {"b": Binary(altered)}}, "acts"), kept.changed(bytes(last["_id"]), None, "acts"):
+        code, faults, _ = kept.verify()
+    assert code == 1 and len(faults) == 2, faults
+    assert sorted(why.split(":")[0] for why in faults.values()) == ["altered", "deleted"]
+    assert all(what.startswith("act ") and what.endswith("in the database") for what in faults)
+
+
+def test_copies_of_acts_are_written_again_by_reindex(kept):
+    kept.database["acts"].delete_many({}, hint="_id_")
+    assert kept.verify()[0] == 1
+    environment = {"FHIR_DMP_DATABASE": DATABASE, "FHIR_DMP_BASE_URL": kept.server.fhir}
+    code, said = here("reindex", "--data", kept.server.data, "--mongodb-uri", kept.uri, environment=environment)
+    assert code == 0, said
+    assert kept.verify()[:2] == (0, {})
+
+
+def test_a_whole_lineage_whose_mask_was_taken_off_contradicts_the_act(kept):
+    """All its rows at once, traces too: they agree with one another, and not with what the holder did."""
+    where = f"DocumentReference/{kept.masked['id']}"
+    row = kept.rows.find_one({"_id": Binary(kept.key(*where.split("/")))}, hint="_id_")
+    lineage = {"d": row["d"], "y.rt": row["y"]["rt"], "y.lb": {"$bitsAllSet": 1}}
+    keys = [one["_id"] for one in kept.rows.find(lineage, hint="dossier")]
+    kept.rows.update_many({"_id": {"$in": keys}}, {"$bit": {"y.lb": {"and": ~1}}}, hint="_id_")
+    code, faults, _ = kept.verify()
+    kept.rows.update_many({"_id": {"$in": keys}}, {"$bit": {"y.lb": {"or": 1}}}, hint="_id_")
+    assert code == 1 and where in faults and faults[where].startswith("acts: "), faults
+    assert kept.verify()[0] == 0
+
+
+def test_an_act_put_back_to_before_it_is_named(kept):
+    where = f"DocumentReference/{kept.masked['id']}"
+    with kept.changed(kept.key(*where.split("/")), {"$unset": {"a": ""}}):
+        code, faults, _ = kept.verify()
+    assert code == 1 and "older than the last act" in faults[where], faults
+
+
+def test_a_file_of_acts_that_was_altered_or_cut_is_named_and_the_rest_is_told(kept):
+    path = kept.server.data / "journal" / "acts.log"
+    whole = path.read_bytes()
+    for spoiled in (whole[:60] + bytes([whole[60] ^ 1]) + whole[61:], whole[: len(whole) // 2]):
+        path.write_bytes(spoiled)
+        try:
+            code, faults, summary = kept.verify()
+        finally:
+            path.write_bytes(whole)
+        assert code == 1 and list(faults) == ["the journal of protective acts"] and summary["seals"], faults
+    assert kept.verify()[0] == 0

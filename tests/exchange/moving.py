@@ -5,11 +5,13 @@ import io
 import os
 from base64 import b64decode
 from dataclasses import replace
+from functools import partial
 
 from hypothesis import strategies as st
 
 from fhir_dmp.audit import chain, checkpoint
 from fhir_dmp.audit.verify import Report
+from fhir_dmp.audit.verify_rows import rows
 from fhir_dmp.consent.acts import ACTS
 from fhir_dmp.consent.asking import asking
 from fhir_dmp.exchange import hosts, package_export, package_import, sources, transfer
@@ -20,6 +22,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.interactions import enforcement, origins, seal_reading
 from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.origins import translated
+from fhir_dmp.interactions.reindex import facts_said
 from fhir_dmp.interactions.verify_seals import seals
 from fhir_dmp.settings import Settings
 from fhir_dmp.signing.keys import SealKeys
@@ -254,8 +257,9 @@ class Two:
         return done.patient
 
     async def sealed(self, host):
-        """Whether every seal of a host's store holds."""
+        """What does not hold of the seals, rows and facts of a host's store."""
         report = Report()
         context = self.plain(host)
         await seals(context.store, report, [context.seals, *await seal_reading.foreign()])
+        await rows(context.store, report, facts=partial(facts_said, context.store))
         return report.faults
