@@ -2,10 +2,10 @@
 
 https://www.mongodb.com/docs/manual/core/backups/ ; a backup is older than the acts that came after it, and would undo them.
 
-An act is told by the rows it left: rights, people and documents as they are stored, of whatever else belongs to a lineage (contents,
-results, traces) the facts alone, which are then given to the row that is there. Each row is applied by itself, so that an act of many rows
-goes in several frames. Order: the database first, then this journal, then the acknowledgement; so what is
-replayed was acknowledged or was about to be. Acts that lift a protection are kept too: the latest one counts.
+An act is told by the rows it left: rights, people and documents as they are stored, with the contents that hold their bodies; of whatever
+else belongs to a lineage (contents, results, traces) the facts alone, which are then given to the row that is there. Each row is applied by
+itself, so that an act of many rows goes in several frames. Order: the database first, then this journal, then the acknowledgement; so what
+is replayed was acknowledged or was about to be. Acts that lift a protection are kept too: the latest one counts.
 
 A row is newer by (l, a): `l` its instant, `a` the instant of the last act that made no new version (labels, policy of a dossier).
 """
@@ -23,10 +23,11 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
+from fhir_dmp.store import contents
 from fhir_dmp.store.acts_file import ActsFile, End
 from fhir_dmp.store.connection import Connection, repeated
 from fhir_dmp.store.failures import StoreError, is_transient, translated, unavailable
-from fhir_dmp.store.rows import OPTIONS, RAW, superseded_document
+from fhir_dmp.store.rows import OPTIONS, RAW, large_body, superseded_document
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row, is_dossier_row, seal, unseal
 
 FILE = Path("journal") / "acts.log"
@@ -89,19 +90,19 @@ class Acts:
 
     async def _values(self, kind: str, keys: list[bytes], at_ms: int) -> AsyncIterator[bytes]:
         """The act in as many parts as it takes, at least one."""
-        rows: list[RawBSONDocument] = []
+        part: dict[str, Any] = {"k": kind, "at": at_ms, "rows": []}
         size = 0
-        async for row in self._rows(keys):
-            one = RawBSONDocument(bson.encode(row, codec_options=OPTIONS), RAW)
-            if rows and size + len(one.raw) > FRAME_BYTES:
-                yield bson.encode({"k": kind, "at": at_ms, "rows": rows}, codec_options=OPTIONS)
-                rows, size = [], 0
-            rows.append(one)
+        async for name, document in self._documents(keys):
+            one = RawBSONDocument(bson.encode(document, codec_options=OPTIONS), RAW)
+            if size and size + len(one.raw) > FRAME_BYTES:
+                yield bson.encode(part, codec_options=OPTIONS)
+                part, size = {"k": kind, "at": at_ms, "rows": []}, 0
+            part.setdefault(name, []).append(one)
             size += len(one.raw)
-        yield bson.encode({"k": kind, "at": at_ms, "rows": rows}, codec_options=OPTIONS)
+        yield bson.encode(part, codec_options=OPTIONS)
 
-    async def _rows(self, keys: list[bytes]) -> AsyncIterator[dict[str, Any]]:
-        """What is kept of rows; few bodies at once."""
+    async def _documents(self, keys: list[bytes]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """What is kept, with the member that tells it; few bodies at once, and before a row the content that holds its body."""
         for part in _parts(keys, AT_ONCE):
             found = await self._find(part, {name: 1 for name in (*FACTS, "t", "tz")})
             whole = []
@@ -109,10 +110,13 @@ class Acts:
                 if is_dossier_row(row["_id"]) or row.get("t", row.get("tz")) in WHOLE:
                     whole.append(row["_id"])
                 else:
-                    yield _facts_of(row)
+                    yield "rows", _facts_of(row)
             for few in _parts(whole, WHOLE_AT_ONCE):
                 for row in await self._find(few):
-                    yield _without_key(row)
+                    if body := large_body(row):
+                        async for told in contents.as_stored(self._connection, body.id):
+                            yield told
+                    yield "rows", _without_key(row)
 
     async def _find(self, keys: Sequence[bytes], fields: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
         command = {"find": "resources", "filter": {"_id": {"$in": [Binary(key) for key in keys]}}, "batchSize": len(keys) + 1}
@@ -153,6 +157,8 @@ class Acts:
             acts = sorted([*await self._copies(own), *acts], key=lambda act: act["at"])
         written = lost = 0
         for act in acts:
+            for name in (contents.CHUNKS, contents.FILES):
+                await contents.put_back(self._connection, name, act.get(name, ()))
             told = [row for row in act["rows"] if _is_facts(row)]
             outcomes = [await self._relabel(told)] if told else []
             outcomes += [await self._apply(row, act) for row in act["rows"] if not _is_facts(row)]
@@ -202,12 +208,6 @@ class Acts:
                 written |= {bytes(row["_id"]) for row in found if _is_later(told[bytes(row["_id"])], row)}
         return _Outcome(len(written), sum(dossier_in(key) not in there for key in told))
 
-    async def _is_whole(self, session: AsyncClientSession, row: Mapping[str, Any]) -> bool:
-        """Whether contents that hold what a row says are here: what came after the backup is gone, and nobody could read the row."""
-        wanted = [Binary(one["i"]) for one in row.get("f", ())]
-        files = self._connection.database["contents.files"]
-        return await files.count_documents({"_id": {"$in": wanted}}, session=session, hint="_id_") == len(wanted) if wanted else True
-
     async def _apply(self, row: dict[str, Any], act: Mapping[str, Any]) -> "_Outcome":
         """A row as it was stored, unless the database has this or a later one."""
 
@@ -239,12 +239,6 @@ class Acts:
             return KNOWN
         if await resources.find_one({"_id": Binary(dossier_row(dossier_in(key)))}, {"_id": 1}, session=session) is None:
             return LOST
-        if not await self._is_whole(session, row):
-            if current is None or not _is_later(row, current):
-                return KNOWN
-            given = _given({**current, "z": "object" if "z" in current else "missing"}, row)
-            await resources.bulk_write([given], session=session)
-            return WRITTEN
         if current is not None and current["v"] != row["v"] and (old := superseded_document(current)):
             versions = self._connection.database["versions"]
             await versions.replace_one({"_id": old["_id"]}, old, upsert=True, session=session)

@@ -7,12 +7,14 @@ The scheme of blocks, number and last flag is that of STREAM: https://eprint.iac
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from struct import Struct
+from typing import Any
 
 from bson import Binary, ObjectId
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pymongo import ReplaceOne
 from pymongo.errors import PyMongoError
 
 from fhir_dmp.errors import FhirError
@@ -21,6 +23,7 @@ from fhir_dmp.store.failures import Broken, translated
 from fhir_dmp.store.rows import Content
 from fhir_dmp.store.vault import OVERHEAD, seal, unseal
 
+FILES, CHUNKS = "contents.files", "contents.chunks"
 BLOCK = 256 * 1024
 # Blocks written by one insert, read by one find: what a stream holds in memory.
 GROUP = 8
@@ -33,8 +36,8 @@ class Contents:
     """Sealed contents of one store. dossier_key: reads the key of a dossier from the database, now."""
 
     def __init__(self, connection: Connection, dossier_key: DossierKey, now_ms: Callable[[], int]) -> None:
-        self._files = connection.database["contents.files"]
-        self._chunks = connection.database["contents.chunks"]
+        self._files = connection.database[FILES]
+        self._chunks = connection.database[CHUNKS]
         self._connection, self._dossier_key, self._now_ms = connection, dossier_key, now_ms
 
     @translated
@@ -154,7 +157,7 @@ class Contents:
                     count += 1
 
     async def _listed(self, where: dict, hint: str, order: dict) -> list[dict]:
-        return await self._connection.read({"find": "contents.files", "filter": where, "hint": hint, "sort": order, "limit": 100})
+        return await self._connection.read({"find": FILES, "filter": where, "hint": hint, "sort": order, "limit": 100})
 
     def _record(self, content: bytes, dossier: int, size: int, *, pending: bool) -> dict:
         blocks = max(1, -(-size // BLOCK))
@@ -175,12 +178,30 @@ class Contents:
     @translated
     async def _blocks(self, content: bytes, numbers: range) -> dict[int, bytes]:
         command = {
-            "find": "contents.chunks",
+            "find": CHUNKS,
             "filter": {"files_id": Binary(content), "n": {"$gte": numbers.start, "$lt": numbers.stop}},
             "hint": "blocks",
             "batchSize": len(numbers),
         }
         return {chunk["n"]: chunk["data"] for chunk in await self._connection.read(command)}
+
+
+async def as_stored(connection: Connection, content: bytes) -> AsyncIterator[tuple[str, dict]]:
+    """A content as it lies sealed in the database, with names of collections: its blocks, then its record; nothing when it is not there."""
+    record = await connection.database[FILES].find_one({"_id": Binary(content), "metadata.pending": False})
+    if record is None:
+        return
+    blocks = connection.database[CHUNKS].find({"files_id": Binary(content)}, hint="blocks", batch_size=GROUP)
+    async for block in blocks.sort("n"):
+        yield CHUNKS, block
+    yield FILES, record
+
+
+async def put_back(connection: Connection, name: str, documents: Sequence[Mapping[str, Any]]) -> None:
+    """Blocks or records that `as_stored` gave, where they are not there any more; blocks come before their record."""
+    changes = [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in documents]
+    if changes:
+        await repeated(lambda: connection.database[name].bulk_write(changes, ordered=False))
 
 
 def _associated(content: bytes, number: int, last: bool) -> bytes:

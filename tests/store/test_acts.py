@@ -222,22 +222,26 @@ async def test_documents_of_any_size_are_kept_in_frames_of_their_own(store, tmp_
     assert [(await store.load(row.key)).body for row in rows] == [row.body for row in withdrawn]
 
 
-async def test_a_document_whose_body_went_with_the_database_gives_its_facts_to_the_version_that_is_there(store, tmp_path):
+async def test_what_has_a_body_of_its_own_comes_back_with_it(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("fhir_dmp.store.acts.FRAME_BYTES", 500_000)
     acts = journal(store, tmp_path)
     document = new_row(store, "DocumentReference", visible=facts(1), body=b"%" * 1_500_000)
-    other = new_row(store, "DocumentReference", dossier=document.dossier, visible=facts(1), body=b"?" * 1_500_000)
+    other = new_row(store, "Consent", dossier=document.dossier, visible=facts(1), body=b"?" * 1_500_000)
     await store.create(document)
     backup = await documents(store)
-    contents = [one["_id"] for one in await store.connection.read({"find": "contents.files", "hint": "_id_"})]
+    collections = [store.connection.database[name] for name in ("contents.files", "contents.chunks")]
+    before = [[one["_id"] async for one in each.find({}, {"_id": 1}, hint="_id_")] for each in collections]
     await store.create(other)
     withdrawn = changed(document, body=b"!" * 1_500_000, visible=facts(1))
     await store.commit([Change(withdrawn, document.version)])
-    await acts.keep("mask", await masked(store, acts, document.dossier, document.updated_ms + 10_000_000), 2)
+    await acts.keep("mask", [*await masked(store, acts, document.dossier, document.updated_ms + 10_000_000), other.key], 2)
     await put_back(store, backup)
-    await store.connection.database["contents.files"].delete_many({"_id": {"$nin": contents}}, hint="_id_")
-    assert (await acts.replay()).rows == 1
-    assert (await store.load(document.key)).body == document.body
-    assert await found_labels(store, document.dossier) == [LABEL]
+    for each, ids in zip(collections, before, strict=True):
+        await each.delete_many({"_id": {"$nin": ids}}, hint="_id_")
+    assert (await acts.replay()).rows == 2
+    for row in (withdrawn, other):
+        assert (await store.load(row.key)).body == row.body
+    assert await found_labels(store, document.dossier) == [LABEL, LABEL]
     await store.connection.database["meta"].delete_many({"_id": {"$regex": "^acts "}}, hint="_id_")
     assert (await acts.replay()).rows == 0
 
