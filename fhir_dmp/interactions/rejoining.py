@@ -1,14 +1,14 @@
-"""Dossiers that were joined after a backup: the journal of acts brings the act back and none of the copies; they are made once more.
+"""Dossiers that were joined, or parted, after a backup: the journal of acts brings the act back and none of the copies, or no end of them.
 
 See merging: what is staged is met by nobody. Before it is shown the journal is applied again, so that whatever was hidden since they were
-joined is hidden when it appears.
+joined is hidden when it appears. The copies of what was parted, which the backup or the journal brought, are taken away last.
 """
 
 import logging
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
-from fhir_dmp.interactions import merged, merging, writing
+from fhir_dmp.interactions import merged, merging, unmerging, writing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES, Renaming
 from fhir_dmp.interactions.merged_rows import stage
@@ -17,12 +17,13 @@ from fhir_dmp.search import narrow
 from fhir_dmp.search.predicate import Has, TokenIs
 from fhir_dmp.store import joining, restored
 from fhir_dmp.store.rows import Row
+from fhir_dmp.store.transaction import Transaction
 
 log = logging.getLogger("fhir_dmp.interactions")
 
 
 async def run(context: Context) -> int:
-    """Finish what a restore left undone, before anybody is answered; how many dossiers were joined again.
+    """Finish what a restore left undone, before anybody is answered; how many dossiers were joined or parted again.
 
     A dossier that something was joined to is complete before it is joined to the next one itself.
     """
@@ -35,13 +36,52 @@ async def run(context: Context) -> int:
         ready = [pair for pair in left if pair.source not in targets] or left
         for pair in ready:
             await stage(context, pair.ids, (await pair.patients(context))[0].updated_ms)
-        await restored.forget_marks(context.store.connection)
-        await context.store.acts.replay()
+        await _replayed(context)
         for pair in ready:
             await _shown(context, pair)
         done += len(ready)
         left = [pair for pair in left if pair not in ready]
-    return done
+    return done + await _parted(context)
+
+
+async def _replayed(context: Context) -> None:
+    """Apply all acts to what is there now."""
+    await restored.forget_marks(context.store.connection)
+    await context.store.acts.replay()
+
+
+async def _parted(context: Context) -> int:
+    """Take copies away that belong to a dossier that was taken out; what became of its documents here goes with them."""
+    leaving = []
+    for source, target in await joining.every_parted(context.store):
+        if (pair := await _apart(context, source, target)) is not None:
+            found = await context.store.transact(lambda transaction, pair=pair: unmerging.hidden(context.inside(transaction), pair))
+            if found.state:
+                await unmerging.given_back(context, pair, found)
+                leaving.append((pair, found))
+    if leaving:
+        await _replayed(context)
+    for pair, found in leaving:
+
+        async def work(transaction: Transaction, pair: Pair = pair, keys: list[bytes] = found.keys) -> None:
+            await joining.drop(transaction, keys)
+            await writing.recompute(context.inside(transaction), {pair.ids.source: [], pair.ids.target: []})
+
+        await context.store.transact(work, claims=pair.claims)
+        await writing.keep(context)
+    return len(leaving)
+
+
+async def _apart(context: Context, source: int, target: int) -> Pair | None:
+    """Two dossiers that are parted; None where they were joined anew, or one is gone."""
+    rows = [row for one in (source, target) for row in await context.store.find(types=("Patient",), dossiers=(one,), limit=1)]
+    if len(rows) < 2 or any(row.body is None for row in rows):
+        return None
+    values = [json.parse(row.body) for row in rows]
+    if values[0]["id"] in merged.linked(values[1], REPLACES):
+        return None
+    ids = values[0]["id"], values[1]["id"]
+    return Pair(context, *ids, Renaming(context.store.vault, source, target, ids))
 
 
 async def _undone(context: Context, ends: Row) -> Pair | None:

@@ -43,7 +43,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
         return merging.answer(given, [merging.PREVIEW], row)
     for _ in range(merging.TURNS):
         leaving = await context.store.transact(lambda transaction: _hidden(context.inside(transaction), pair), claims=pair.claims)
-        await _given_back(context, pair, leaving)
+        await given_back(context, pair, leaving)
 
         async def part(inside: Context, leaving: _Leaving = leaving) -> Row | None:
             return await _parted(inside, pair, leaving)
@@ -79,6 +79,11 @@ class _Leaving:
 async def _hidden(inside: Context, pair: Pair) -> _Leaving:
     """Take what belongs to the other dossier out of sight, what replaced it here too: from now on nobody changes it here."""
     await _joined(inside, pair)
+    return await hidden(inside, pair)
+
+
+async def hidden(inside: Context, pair: Pair) -> _Leaving:
+    """The same, whatever their Patients say of each other."""
     leaving = await _belonging(inside, pair, [(one.row.type, one.row.key) for one in await versions_of(inside, pair.ids.source)])
     await joining.hide(inside.transaction, leaving.keys)
     leaving.state = await joining.state(inside.transaction, leaving.keys)
@@ -112,8 +117,8 @@ class _Sorted:
     same: list[Taken] = field(default_factory=list)
 
 
-async def _given_back(context: Context, pair: Pair, leaving: _Leaving) -> None:
-    """What became of its documents since, into the dossier that is still closed. Again does no harm."""
+async def given_back(context: Context, pair: Pair, leaving: _Leaving) -> None:
+    """What became of its documents since, into the dossier that is still closed. Again does no harm: what is later there stays."""
     store, ids = context.store, pair.ids.back
     own: dict[bytes, dict[int, Version]] = {}
     async for one in takeover.versions(store, pair.ids.source):
@@ -137,6 +142,8 @@ async def _given_back(context: Context, pair: Pair, leaving: _Leaving) -> None:
             found.old.append(row)
         elif current is None:
             found.new.append(Taken(row, one.row.acted_ms))
+        elif current.updated_ms > row.updated_ms:
+            found.old.append(row)
         else:
             kept = row._replace(visible=_strictest(current.visible, row.visible))
             found.changed.append((Taken(kept, one.row.acted_ms), current.version))
@@ -183,6 +190,7 @@ async def _parted(inside: Context, pair: Pair, leaving: _Leaving) -> Row | None:
     parting = Parting(inside, pair.ids, frozenset(leaving.keys), await _since_ms(inside, ended, pair))
     forbidden, forbidden_there = await parting.changes()
     await joining.drop(inside.transaction, leaving.keys)
+    await joining.note_parted(inside.transaction, pair.ids.source, pair.ids.target)
     asked = f"Patient/{pair.target}/$unmerge?{pair.asked}"
     value = await parting.without_former_traitant(_unlinked(ended, REPLACED_BY, pair.target), goes_on)
     there = (await policy.of_dossiers(inside, {pair.ids.target}))[pair.ids.target]

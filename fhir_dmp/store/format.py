@@ -45,6 +45,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("f.i", ASCENDING)], name="contents", sparse=True),
         IndexModel([("j.w", ASCENDING), ("j.q", ASCENDING)], name="journal", sparse=True),
         IndexModel([("q", ASCENDING)], name="closing", sparse=True),
+        IndexModel([("pt", ASCENDING)], name="parted", sparse=True),
     ),
     "journal.chains": (IndexModel([("open", ASCENDING)], name="open"),),
     "journal.leaves": (IndexModel([("w", ASCENDING), ("q", ASCENDING)], name="place"),),

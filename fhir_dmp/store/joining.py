@@ -13,9 +13,11 @@ from bson import Binary
 from fhir_dmp.store.failures import translated
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.transaction import Transaction
-from fhir_dmp.store.vault import Vault
+from fhir_dmp.store.vault import Vault, dossier_in, dossier_row
 
 STAGED = "z"
+# In the row of a dossier: numbers of those that were joined to it and are so no more.
+PARTED = "pt"
 AT_ONCE = 1_000
 # A trace that was given back is in both: here it has its place in the journal, there it is a copy.
 COPIED = {"j": {"$exists": False}}
@@ -83,6 +85,21 @@ async def state(transaction: Transaction, keys: Iterable[bytes]) -> dict[bytes, 
         for document in await transaction._store.connection.read(command, transaction._session):
             found[bytes(document["_id"])] = repr([document.get(name) for name in fields])
     return found
+
+
+@translated
+async def note_parted(transaction: Transaction, source: int, target: int) -> None:
+    """Note in the row of a dossier which one was taken out of it: a restore may bring back copies of that one."""
+    rows = transaction._store.connection.database["resources"]
+    await rows.update_one({"_id": Binary(dossier_row(target))}, {"$addToSet": {PARTED: source}}, session=transaction._session)
+
+
+@translated
+async def every_parted(store: Store) -> list[tuple[int, int]]:
+    """What was noted so: number of the one that was taken out, and of the other."""
+    command = {"find": "resources", "filter": {PARTED: {"$exists": True}}, "projection": {PARTED: 1}, "hint": "parted"}
+    found = await store.connection.read(command)
+    return [(source, dossier_in(bytes(one["_id"]))) for one in found for source in one[PARTED]]
 
 
 @translated

@@ -7,9 +7,17 @@ from tests.access.world import World, refused
 from tests.serving import here, serving
 
 
-def joined(world, ends, goes_on) -> None:
-    answer = world.operator().run(f"{goes_on.path}/$merge", **{"source-patient": {"reference": ends.path}})
+def joined(world, ends, goes_on, operation: str = "$merge") -> None:
+    answer = world.operator().run(f"{goes_on.path}/{operation}", **{"source-patient": {"reference": ends.path}})
     assert answer.status_code == 200, answer.text
+
+
+def documents(asker, dossier) -> dict[str, dict]:
+    """What he finds, by description."""
+    found = asker.get(f"DocumentReference?patient={dossier.id}&_count=1000")
+    assert found.status_code == 200, found.text
+    every = [one["resource"] for one in found.json().get("entry", [])]
+    return {one["description"]: one for one in every if one["resourceType"] == "DocumentReference"}
 
 
 def test_what_protects_two_joined_dossiers_outlives_a_restore(tmp_path):
@@ -29,20 +37,14 @@ def test_what_protects_two_joined_dossiers_outlives_a_restore(tmp_path):
         code, said = here("backup", tmp_path / "backup", "--data", server.data, environment=SMALL)
         assert code == 0, said
 
-        def shown(asker) -> dict[str, dict]:
-            found = asker.get(f"DocumentReference?patient={third.id}&_count=1000")
-            assert found.status_code == 200, found.text
-            every = [one["resource"] for one in found.json().get("entry", [])]
-            return {one["description"]: one for one in every if one["resourceType"] == "DocumentReference"}
-
         joined(world, first, second)
         joined(world, second, third)
-        assert set(shown(dora)) == {"hidden", "withdrawn", "plain", "second", "third"}
-        copies = shown(dora)
+        assert set(documents(dora, third)) == {"hidden", "withdrawn", "plain", "second", "third"}
+        copies = documents(dora, third)
         assert world.holder(third).patch(f"DocumentReference/{copies['hidden']['id']}", MASK).status_code == 200
         assert anna.patch(f"DocumentReference/{copies['withdrawn']['id']}", WITHDRAW).status_code == 200
         left = {"plain", "second", "third"}
-        assert set(shown(dora)) == left and set(shown(anna)) == {*left, "hidden"}
+        assert set(documents(dora, third)) == left and set(documents(anna, third)) == {*left, "hidden"}
         assert refused(carl.get(f"DocumentReference?patient={third.id}"))
     shutil.rmtree(server.data / "mongodb")
     code, said = here("restore", tmp_path / "backup", "--data", server.data, environment=SMALL)
@@ -52,7 +54,7 @@ def test_what_protects_two_joined_dossiers_outlives_a_restore(tmp_path):
             world.server = again
             for asker in (anna, carl, dora):
                 asker.server, asker.base = again, again.fhir
-            assert set(shown(dora)) == left and set(shown(anna)) == {*left, "hidden"}
+            assert set(documents(dora, third)) == left and set(documents(anna, third)) == {*left, "hidden"}
             for name in ("hidden", "withdrawn"):
                 assert dora.get(f"DocumentReference/{copies[name]['id']}").status_code == 404
                 assert dora.get(copies[name]["content"][0]["attachment"]["url"]).status_code == 404
@@ -62,3 +64,41 @@ def test_what_protects_two_joined_dossiers_outlives_a_restore(tmp_path):
             assert refused(carl.get(f"DocumentReference?patient={third.id}"))
     code, said = here("verify", "--data", server.data, environment=SMALL)
     assert code == 0, said
+
+
+def test_what_was_taken_out_of_a_dossier_does_not_come_back_into_it(tmp_path):
+    with serving(tmp_path, environment=SMALL, sandbox=False) as server:
+        world = World(server)
+        anna, bruno = world.professional(), world.professional(organization="750000003")
+        # Two people, taken for one; the one pair joined when the backup is made, the other one later.
+        early, late = [(world.open(traitant=anna), world.open(traitant=bruno)) for _ in range(2)]
+        for own, other in (early, late):
+            for name in ("hidden", "plain"):
+                world.deposit(own, anna, description=name)
+            world.deposit(other, bruno, description="other")
+        joined(world, *early)
+        code, said = here("backup", tmp_path / "backup", "--data", server.data, environment=SMALL)
+        assert code == 0, said
+        joined(world, *late)
+        masked = []
+        for own, other in (early, late):
+            copies = documents(bruno, other)
+            assert set(copies) == {"hidden", "plain", "other"}
+            assert world.holder(other).patch(f"DocumentReference/{copies['hidden']['id']}", MASK).status_code == 200
+            joined(world, own, other, "$unmerge")
+            masked.append(copies["hidden"]["id"])
+            assert set(documents(bruno, other)) == {"other"} and set(documents(anna, own)) == {"hidden", "plain"}
+    shutil.rmtree(server.data / "mongodb")
+    code, said = here("restore", tmp_path / "backup", "--data", server.data, environment=SMALL)
+    assert code == 0, said
+    with serving(tmp_path, environment=SMALL, sandbox=False) as again:
+        world.server = again
+        for asker in (anna, bruno):
+            asker.server, asker.base = again, again.fhir
+        reader = world.professional()
+        for (own, other), id in zip((early, late), masked, strict=True):
+            assert set(documents(bruno, other)) == set(documents(world.holder(other), other)) == {"other"}
+            assert bruno.get(f"DocumentReference/{id}").status_code == 404
+            assert set(documents(anna, own)) == set(documents(world.holder(own), own)) == {"hidden", "plain"}
+            world.consent(own, "access", reader)
+            assert set(documents(reader, own)) == {"plain"}, "what was masked while they were one is masked"
