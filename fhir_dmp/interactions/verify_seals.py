@@ -88,9 +88,9 @@ async def _verified(store: Store, report: Report, keys: Sequence[Keys], rows: Se
 
 
 async def _is_there(store: Store, key: bytes, version: int) -> bool:
-    """Whether there is a row that does not open."""
+    """Whether there is a row that does not open, or was one that went back to the dossier it came from."""
     try:
-        return await store.load_version(key, version) is not None
+        return await store.load_version(key, version) is not None or await store.log.given_back(key)
     except (FhirError, *UNREADABLE):
         return True
 

@@ -24,10 +24,12 @@ from fhir_dmp.store.connection import Connection, repeated
 from fhir_dmp.store.failures import UNREADABLE, Broken, Gone
 from fhir_dmp.store.lanes import CHAINS, Place, place_of, salt_of
 from fhir_dmp.store.rows import row_of
-from fhir_dmp.store.vault import COMMON, Vault, dossier_row
+from fhir_dmp.store.vault import COMMON, Vault, dossier_in, dossier_row
 
 LEAVES, HEADS, STATE = "journal.leaves", "journal.heads", {"_id": "journal"}
 BATCH = 1000
+# In the row of a dossier: numbers of those that were joined to it and are so no more.
+PARTED = "pt"
 # Chains that one command looks at.
 LOOKED_AT = 200
 # A gap is believed when it is still there after this: an index is not read at one single moment.
@@ -232,6 +234,13 @@ class Log:
             except Broken:
                 told[dossier] = "it does not open under the key of this host: nothing in it can be read"
         return told
+
+    async def given_back(self, key: bytes) -> bool:
+        """Whether a row that is not there was a copy from a dossier that was joined to its own and parted from it since."""
+        dossier = dossier_row(dossier_in(key))
+        parted = (await self._load((dossier,))).get(dossier, {}).get(PARTED, ())
+        own = tuple(dossier_row(source)[:8] + key[8:] for source in parted)
+        return bool(own and await self._load(own))
 
     async def places_of(self, type: str, batch: int = BATCH) -> AsyncIterator[list[tuple[bytes, int]]]:
         """Key and version of all current rows of a type, newest first."""

@@ -10,7 +10,7 @@ from bson import Binary
 from pymongo import MongoClient
 
 from fhir_dmp.store.vault import COMMON, Vault, dossier_in, dossier_row, version_id
-from tests.access.world import VISIBILITY, World
+from tests.access.world import VISIBILITY, World, category
 from tests.serving import here, serving
 
 DATABASE = f"tampered_rows_{os.getpid()}"
@@ -209,6 +209,20 @@ def test_an_act_put_back_to_before_it_is_named(kept):
     with kept.changed(kept.key(*where.split("/")), {"$unset": {"a": ""}}):
         code, faults, _ = kept.verify()
     assert code == 1 and "older than the last act" in faults[where], faults
+
+
+def test_rights_that_changed_while_two_dossiers_were_one_and_went_back_are_no_fault(kept):
+    world = kept.world
+    ends, goes_on = world.open(traitant=kept.anna), world.open(traitant=kept.anna)
+    world.consent(ends, "access", world.professional())
+    joined = {"source-patient": {"reference": ends.path}}
+    assert world.operator().run(f"{goes_on.path}/$merge", **joined).status_code == 200
+    holder = world.holder(goes_on)
+    listed = holder.get(f"Consent?patient={goes_on.id}&_count=100").json()["entry"]
+    (permit,) = [one["resource"] for one in listed if category(one["resource"]) == "access"]
+    world.revoke(holder, permit)
+    assert world.operator().run(f"{goes_on.path}/$unmerge", **joined).status_code == 200
+    assert kept.verify()[:2] == (0, {})
 
 
 def test_a_file_of_acts_that_was_altered_or_cut_is_named_and_the_rest_is_told(kept):
