@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 from fhir_dmp.interactions.capabilities import statement  # noqa: E402
 
 # Of the statement, not of the moment it is asked for: the file changes when the server does.
-DATE = "2026-11-22"
+DATE = "2026-11-23"
 
 
 def text() -> str:

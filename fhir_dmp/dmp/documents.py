@@ -29,26 +29,47 @@ SECTIONS = {
 # A resource that is no document is judged as the document that would carry it; decided, one line to change each.
 JUDGED_AS = {
     "AllergyIntolerance": "60591-5",
+    "Appointment": "11488-4",
     "CarePlan": "18776-5",
+    "ClinicalImpression": "11488-4",
     "Composition": "60591-5",
     "Condition": "60591-5",
+    "Coverage": "ATTEST-DROITS-AM",
     "Device": "60591-5",
+    "DeviceUseStatement": "60591-5",
     "DiagnosticReport": "11488-4",
     "Encounter": "60591-5",
+    "EpisodeOfCare": "34133-9",
+    "ExplanationOfBenefit": "REMB",
     "FamilyMemberHistory": "60591-5",
+    "Flag": "60591-5",
+    "Goal": "18776-5",
     "ImagingStudy": "18748-4",
     "Immunization": "87273-9",
+    "ImmunizationRecommendation": "87273-9",
     "Media": "18748-4",
     "Medication": "57833-6",
     "MedicationAdministration": "80565-5",
     "MedicationDispense": "60593-1",
     "MedicationRequest": "57833-6",
     "MedicationStatement": "56445-0",
+    "NutritionOrder": "57832-8",
     "Observation": "11488-4",
     "Procedure": "60591-5",
     "QuestionnaireResponse": "60591-5",
+    "RiskAssessment": "60591-5",
     "ServiceRequest": "57833-6",
     "Specimen": "11502-2",
+    "VisionPrescription": "57833-6",
+}
+# Elements that say when, in most types and in those that have none of them.
+DATED = ("date", "effectiveDateTime", "occurrenceDateTime", "performedDateTime", "recordedDate", "authoredOn", "issued")
+DATED_BY = {
+    "Appointment": "start",
+    "ExplanationOfBenefit": "created",
+    "Goal": "startDate",
+    "NutritionOrder": "dateTime",
+    "VisionPrescription": "dateWritten",
 }
 
 Tokens = Callable[[str, frozenset[str]], frozenset[Hashable]]
@@ -187,10 +208,10 @@ def replaced(resource: Mapping[str, Any]) -> tuple[str, ...]:
 
 def period_of(resource: Mapping[str, Any]) -> tuple[int, int]:
     """What the act is dated: context.period, else the resource's own period or date, else all time."""
-    period = (resource.get("context") or {}).get("period") or resource.get("period") or {}
+    period = (resource.get("context") or {}).get("period") or resource.get("period") or resource.get("billablePeriod") or {}
     if isinstance(period, Mapping) and (period.get("start") or period.get("end")):
         return window(period.get("start"), period.get("end") or period.get("start"))
-    for name in ("date", "effectiveDateTime", "occurrenceDateTime", "performedDateTime", "recordedDate", "authoredOn", "issued"):
+    for name in (*DATED, DATED_BY.get(resource.get("resourceType", ""), "")):
         if isinstance(resource.get(name), str):
             return span(resource[name])
     return MIN_MS, MAX_MS

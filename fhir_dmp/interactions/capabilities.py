@@ -9,8 +9,9 @@ from fhir_dmp import __version__
 from fhir_dmp.fhir.http_types import FHIR_JSON, JSON_PATCH
 from fhir_dmp.fhir.profiles import profiles_for
 from fhir_dmp.fhir.tables import RESOURCE_TYPES
-from fhir_dmp.interactions import operations
+from fhir_dmp.interactions import facts, operations
 from fhir_dmp.interactions.context import KEPT
+from fhir_dmp.interactions.enforcement import PUBLIC
 from fhir_dmp.search.parameters import Parameter, parameters
 
 CANONICAL = "https://fhir-dmp.example.org/fhir/CapabilityStatement/fhir-dmp"
@@ -28,6 +29,7 @@ DOSSIER_TYPES = (
 INSTANCE = ("read", "vread", "update", "patch", "delete", "history-instance")
 TYPE = ("history-type", "create", "search-type")
 WRITING = ("update", "patch", "delete", "create")
+NOTICE = "Communication"
 SYSTEM = ("transaction", "batch", "search-system", "history-system")
 
 
@@ -56,7 +58,7 @@ def statement(date: str, *, sandbox: bool, base_url: str, cors: bool = False) ->
             {
                 "mode": "server",
                 "security": _security(base_url, cors),
-                "resource": [_resource(name) for name in types],
+                "resource": [_resource(name, sandbox=sandbox) for name in types],
                 "interaction": [{"code": code} for code in SYSTEM],
                 "searchParam": [_parameter(p) for p in parameters("Basic").values() if p.code.startswith("_")],
                 "operation": operations.declared(None),
@@ -71,14 +73,14 @@ def _security(base_url: str, cors: bool) -> dict:
     return {"cors": cors, "service": [{"coding": [service]}], "description": said} if base_url else {"description": said}
 
 
-def _resource(type_name: str) -> dict:
-    known, writes = parameters(type_name), type_name not in KEPT
+def _resource(type_name: str, *, sandbox: bool) -> dict:
+    known, writes = parameters(type_name), written(type_name, sandbox=sandbox)
     references = [f"{type_name}:{p.code}" for p in known.values() if p.type == "reference"]
     supported, referring = profiles_for(type_name), _referring()[type_name]
     listed = {
         "type": type_name,
         **({"supportedProfile": list(supported)} if supported else {}),
-        "interaction": [{"code": code} for code in interactions(type_name)],
+        "interaction": [{"code": code} for code in interactions(type_name, sandbox=sandbox)],
         "versioning": "versioned-update" if writes else "versioned",
         "readHistory": True,
         "updateCreate": False,
@@ -105,9 +107,19 @@ def _referring() -> dict[str, tuple[str, ...]]:
     return {name: tuple(listed) for name, listed in found.items()}
 
 
-def interactions(type_name: str) -> list[str]:
-    """Codes of the interactions a type has for everybody; `system` tokens of a sandbox also write what is else only read."""
-    return [code for code in (*INSTANCE, *TYPE) if type_name not in KEPT or code not in WRITING]
+def written(type_name: str, *, sandbox: bool) -> bool:
+    """Whether anybody but the server writes a type: in a store for real use nobody what is neither of a dossier nor of the directory.
+
+    Notices are the server's own there. `system` tokens of a sandbox also write what is else only read.
+    """
+    if sandbox:
+        return type_name not in KEPT
+    return type_name in PUBLIC or (type_name not in KEPT | {NOTICE} and facts.belongs(type_name))
+
+
+def interactions(type_name: str, *, sandbox: bool) -> list[str]:
+    """Codes of the interactions a type has."""
+    return [code for code in (*INSTANCE, *TYPE) if code not in WRITING or written(type_name, sandbox=sandbox)]
 
 
 def _parameter(parameter: Parameter) -> dict:

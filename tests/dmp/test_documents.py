@@ -86,3 +86,18 @@ def test_spaces_and_volets():
 
 def test_every_type_a_resource_is_judged_as_exists():
     assert set(documents.JUDGED_AS.values()) <= set(spaces.types())
+
+
+def test_what_is_no_document_says_when_in_its_own_words():
+    day, said = "2026-11-20", "2026-01-01"
+    for kind, own in {
+        "Appointment": {"start": f"{day}T09:00:00+01:00", "created": said},
+        "ExplanationOfBenefit": {"created": day},
+        "Goal": {"startDate": day},
+        "NutritionOrder": {"dateTime": day},
+        "VisionPrescription": {"dateWritten": day, "created": said},
+    }.items():
+        start, end = documents.period_of({"resourceType": kind, **own})
+        assert span(day)[0] <= start < end <= span(day)[1], kind
+    billed = {"resourceType": "ExplanationOfBenefit", "billablePeriod": {"start": day, "end": day}, "created": said}
+    assert documents.period_of(billed) == span(day)
