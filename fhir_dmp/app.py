@@ -42,13 +42,20 @@ SILENT = {"tracing": False, "metrics": False, "logs": False, "auto_configure": F
 
 
 async def tidy(store: Store, address: str) -> None:
-    """Every hour: destroy the dossiers whose ten years are over; remove sealed contents that no version names. Any worker may.
+    """Every hour: destroy the dossiers whose ten years are over; remove sealed contents that no version names, and jobs of imports and
+    packages, with what was sent, whose life is over. Any worker may.
 
     address: of this host, as named in traces.
     """
     recorder = Recorder(store, address)
+    works = {
+        "dossiers": partial(retention.sweep, store, recorder),
+        "contents": store.sweep_contents,
+        "imports": partial(import_job.forget_old, store),
+        "packages": partial(package_job.forget_old, store),
+    }
     while True:
-        for what, work in (("dossiers", partial(retention.sweep, store, recorder)), ("contents", store.sweep_contents)):
+        for what, work in works.items():
             try:
                 await work()
             except FhirError as error:

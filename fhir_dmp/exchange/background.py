@@ -14,6 +14,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_type import reader_digest
 from fhir_dmp.store.records import Job
+from fhir_dmp.store.resources import Store
 
 log = logging.getLogger("fhir_dmp.exchange")
 
@@ -38,7 +39,7 @@ class Background:
 
     async def begin(self, context: Context, work: Work, *, source: str = "", dossier: int | None = None, **detail: object) -> Job:
         """Begin; the job. dossier: number of the key under which its result is kept, None for a new one."""
-        await self._forget_old(context)
+        await self.forget_old(context.store)
         now = context.now_ms()
         made = datetime.fromtimestamp(now / 1000, UTC)
         token = base64.b32encode(context.random(16)).decode().rstrip("=").lower()
@@ -93,12 +94,12 @@ class Background:
         await Job.objects(pk=id).delete()
         await context.store.destroy_dossier(int(job.detail["dossier"]))
 
-    async def _forget_old(self, context: Context) -> None:
+    async def forget_old(self, store: Store) -> None:
         """Remove jobs whose life is over; their ids tell when they were asked for."""
-        before = datetime.fromtimestamp((context.now_ms() - LIFE_MS) / 1000, UTC)
+        before = datetime.fromtimestamp((store.clock() - LIFE_MS) / 1000, UTC)
         for job in await Job.objects(pk__gte=f"{self.kind}-", pk__lt=f"{self.kind}-{before:%Y%m%d%H%M%S}").to_list():
+            await store.destroy_dossier(int(job.detail["dossier"]))
             await Job.objects(pk=job.id).delete()
-            await context.store.destroy_dossier(int(job.detail["dossier"]))
 
 
 async def _close(id: str, state: str, **detail: object) -> None:

@@ -71,7 +71,7 @@ async def start(context: Context, source: str, body: bytes, *, ndjson: bool, sea
     rules = await sender(context, source)
     if len(_running) >= AT_ONCE:
         raise FhirError("throttled", f"{AT_ONCE} imports are running, try again later", headers={"Retry-After": "30"})
-    await _forget_old(context)
+    await forget_old(context.store)
     dossier = context.store.new_dossier()
     content = await context.store.contents.write(_pieces(body), dossier)
     now = context.now_ms()
@@ -114,12 +114,12 @@ async def stop() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _forget_old(context: Context) -> None:
-    """Remove jobs whose life is over; their ids tell when they began."""
-    before = datetime.fromtimestamp((context.now_ms() - LIFE_MS) / 1000, UTC)
+async def forget_old(store: Store) -> None:
+    """Remove jobs whose life is over, with what was sent; their ids tell when they began."""
+    before = datetime.fromtimestamp((store.clock() - LIFE_MS) / 1000, UTC)
     for job in await Job.objects(pk__gte=PREFIX, pk__lt=f"{PREFIX}{before:%Y%m%d%H%M%S}").to_list():
         if job.state != "running":
-            await remove(context, job)
+            await remove(store, job)
 
 
 class _Work:
@@ -215,9 +215,14 @@ class State:
 async def job_of(context: Context, id: str) -> Job:
     """The job, for whoever asked for it; for anybody else there is none."""
     job = await Job.get(id) if id.startswith(PREFIX) and len(id) <= 64 else None
-    if job is None or job.kind != KIND or job.detail.get("asker") != reader_digest(context).hex():
+    if job is None or job.kind != KIND or job.detail.get("asker") != reader_digest(context).hex() or _is_over(context, job):
         raise FhirError("not-found", "there is no such import")
     return job
+
+
+def _is_over(context: Context, job: Job) -> bool:
+    """Whether the life of a job that has ended is over."""
+    return job.state != "running" and job.created.replace(tzinfo=UTC).timestamp() * 1000 + LIFE_MS < context.now_ms()
 
 
 async def state_of(context: Context, id: str) -> State:
@@ -271,13 +276,13 @@ async def cancel(context: Context, id: str) -> None:
     job = await job_of(context, id)
     if job.state == "running":
         raise FhirError("conflict", "this import is running: wait for its end")
-    await remove(context, job)
+    await remove(context.store, job)
 
 
-async def remove(context: Context, job: Job) -> None:
+async def remove(store: Store, job: Job) -> None:
     """Remove a job; what was sent and what was reported can no longer be read."""
+    await store.destroy_dossier(int(job.detail["dossier"]))
     await Job.objects(pk=job.id).delete()
-    await context.store.destroy_dossier(int(job.detail["dossier"]))
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -19,6 +19,7 @@ from fhir_dmp.exchange.rules import HOST
 from fhir_dmp.interactions import export_dossier
 from fhir_dmp.interactions.context import Context, admit
 from fhir_dmp.store.records import Job
+from fhir_dmp.store.resources import Store
 
 PIECE = 256 * 1024
 making = Background("package", "package")
@@ -46,6 +47,12 @@ async def start(context: Context, patient: str, recipient: str, reason: str) -> 
 async def stop() -> None:
     """End what still runs, before the store closes."""
     await asyncio.gather(making.stop(), taking.stop())
+
+
+async def forget_old(store: Store) -> None:
+    """Remove jobs whose life is over, with the packages that were made or sent."""
+    for kind in (making, taking):
+        await kind.forget_old(store)
 
 
 async def package_of(context: Context, id: str) -> tuple[bytes, int, str] | None:
