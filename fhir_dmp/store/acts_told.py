@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp.visibility import VISIBILITY
 from fhir_dmp.fhir.instants import to_instant
-from fhir_dmp.store.acts import COLLECTION, FILE, key_of, stamp
+from fhir_dmp.store.acts import COLLECTION, FILE, TRACE, key_of, stamp
 from fhir_dmp.store.acts_file import HEADER, LONGEST, NAME, End, Frame, begin, frames
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import UNREADABLE, StoreError, translated
@@ -154,7 +154,7 @@ class _Comparing:
             key = bytes(row["_id"])
             self._found.pop(key, None)
             # A row that is not there was erased, or parted with its dossier; its seal tells of one that is missing.
-            if key in there and (why := _differs(kind, row, there[key])):
+            if key in there and (why := differs(kind, row, there[key])):
                 self._found[key] = Difference("acts", self._name(key, there[key]), why)
 
     def _name(self, key: bytes, there: Mapping[str, Any]) -> str:
@@ -172,7 +172,7 @@ def _opens(key: AESGCM, document: Mapping[str, Any], at_ms: int) -> bool:
         return False
 
 
-def _differs(kind: str, row: Mapping[str, Any], there: Mapping[str, Any]) -> str:
+def differs(kind: str, row: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     """What a row shows that the act, the last one of this row, does not allow; "" for nothing."""
     try:
         if is_dossier_row(row["_id"]):
@@ -185,12 +185,15 @@ def _differs(kind: str, row: Mapping[str, Any], there: Mapping[str, Any]) -> str
             return (
                 "its rights are not those that the last act left" if stamp(there) == stamp(row) and there.get("p") != row.get("p") else ""
             )
-        if there["l"] < row["l"] or (there["v"] == row["v"] and stamp(there) < stamp(row)):
+        same = there["v"] == row["v"]
+        # Of what is kept as facts alone a restore may have lost the version: its facts are given to the one that is there.
+        facts = row.get("t", row.get("tz", TRACE)) == TRACE and not same
+        if max(stamp(there)) < max(stamp(row)) if facts else stamp(there) < stamp(row):
             return "it is older than the last act about it"
         before, now = (one.get("y", one.get("z")) for one in (row, there))
         if before is None:
             return ""
-        if there["v"] == row["v"] and stamp(there) == stamp(row) and before != now:
+        if same and stamp(there) == stamp(row) and before != now:
             return "the rules judge it by other facts than the last act left"
         return "it carries other visibility labels than the last act left" if _labels(before) != _labels(now) else ""
     except UNREADABLE:
