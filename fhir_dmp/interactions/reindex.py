@@ -19,6 +19,7 @@ from fhir_dmp.store import reindexing
 from fhir_dmp.store.reindexing import Reindexed
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import NewRow, Row
+from fhir_dmp.store.vault import COMMON
 
 BATCH = 500
 STRIDE = 20
@@ -60,9 +61,9 @@ def indexed(store: Store, row: NewRow, base_urls: tuple[str, ...], *, current: b
 
 
 def entries_of(store: Store, row: Row, base_urls: tuple[str, ...]) -> blind.Entries:
-    """The index of a stored row, from its body."""
+    """The index of a stored row, from its body. What tells of the end of a dossier names its Patient, and stands outside of it."""
     index = extract.extract(row.type, json.parse(row.body), base_urls=base_urls)
-    named = () if row.type in ("Patient", "Binary") else patients_named(row.type, index)
+    named = () if row.type in ("Patient", "Binary") or row.dossier == COMMON else patients_named(row.type, index)
     patient = f"Patient/{next(iter(named))}" if len(named) == 1 else None
     return blind.entries(row.type, index, store.vault.hash64, patient)
 

@@ -12,6 +12,7 @@ from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.audit.verify import Verifier
 from fhir_dmp.audit.verify_rows import rows as verify_rows
 from fhir_dmp.cli import cli
+from fhir_dmp.commands.verify import derivation
 from fhir_dmp.dmp.lifecycle import destruction_ms
 from fhir_dmp.fhir.instants import from_instant
 from fhir_dmp.interactions import retention
@@ -151,7 +152,7 @@ async def test_the_log_stays_provable_and_a_restore_does_not_bring_it_back(store
     assert await retention.sweep(store, Recorder(store)) == 1
     await Merger(store, tmp_path).round()
     report = await Verifier(store, tmp_path).run()
-    await verify_rows(store, report)
+    await verify_rows(store, report, derive=derivation(store, "http://localhost/fhir"))
     assert (report.faults, report.erased) == ([], 3)
     # An older database comes back, with its key.
     await rows.replace_one({"_id": key["_id"]}, key)
