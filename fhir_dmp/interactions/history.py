@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json, summary
 from fhir_dmp.fhir.bundle import Pairs, Version, history_bundle
-from fhir_dmp.fhir.instants import interval
+from fhir_dmp.fhir.instants import MIN_MS, interval
 from fhir_dmp.interactions import enforcement, octets, read, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check_id
@@ -26,7 +26,7 @@ PAGE = "_page"
 async def run(context: Context, type_name: str | None, id: str | None, pairs: Pairs) -> Answer:
     """Versions, newest first. id None: of a type; type_name None too: of everything. Deletions are among them, without a resource."""
     admit(context, type_name, "r" if id else "s")
-    since, count, after, asked = _parameters(context, type_name, id, pairs)
+    since, at, count, after, asked = _parameters(context, type_name, id, pairs)
     key, row, met = None, None, None
     if id is not None:
         key = context.store.vault.locate(type_name, check_id(id))
@@ -35,12 +35,16 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
             raise read.absent()
     elif context.enforcer is not None and type_name not in enforcement.PUBLIC:
         raise enforcement.refused()
-    if since is not None and row is not None and met is not None and met.appeared(row) >= since:
+    came_ms = met.came(row) if row is not None and met is not None and met.may_be_late else MIN_MS
+    if since is not None and came_ms >= since:
         since = None  # all of it came to him since then, or later
-    reads = context.reads
+    reads, until = context.reads, None
+    if at is not None:
+        first, until = await _current_within(context, key, at, came_ms)
+        since = max(first, since or first)
     types = None if type_name is None or key is not None else (type_name,)
-    rows = await reads.history(key=key, types=types, since_ms=since, before=after, limit=count + 1)
-    total = await reads.history_count(key=key, types=types, since_ms=since)
+    rows = await reads.history(key=key, types=types, since_ms=since, until_ms=until, before=after, limit=count + 1)
+    total = await reads.history_count(key=key, types=types, since_ms=since, until_ms=until)
     page = rows[:count]
     path = "/".join(part for part in (context.base_url, type_name, id, "_history") if part)
     links = [("self", _url(path, asked))]
@@ -55,6 +59,18 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
         page = await shown.rows(context, Sight(met=met), page)
     versions = [await _version(context, row, budget, pairs) for row in page]
     return Answer(200, history_bundle(versions, total=total, links=links))
+
+
+async def _current_within(context: Context, key: bytes, at: tuple[int, int], came_ms: int) -> tuple[int, int]:
+    """Between which instants, half-open, the versions were written that were current at a moment of `at`, UTC ms.
+
+    came_ms: when all of it came to him: what was replaced before was never current to him.
+    """
+    start, end = max(at[0], came_ms), at[1]
+    if end <= came_ms:
+        return end, end
+    before = await context.reads.history(key=key, until_ms=start + 1, limit=1)
+    return (before[0].updated_ms if before else start), end
 
 
 async def _version(context: Context, row: Row, budget: octets.Budget, pairs: Pairs) -> Version:
@@ -73,10 +89,12 @@ async def _version(context: Context, row: Row, budget: octets.Budget, pairs: Pai
 
 
 def _parameters(context: Context, type_name: str | None, id: str | None, pairs: Pairs):
-    since, count, token, asked = None, context.settings.default_count, None, []
+    since, at, count, token, asked = None, None, context.settings.default_count, None, []
     for name, value in pairs:
         if name == "_since":
             since = interval(value.replace(" ", "+"))[0]  # a zone whose `+` was not escaped
+        elif name == "_at" and id is not None:
+            at = interval(value.replace(" ", "+"))
         elif name == "_count":
             if not (value.isascii() and value.isdigit() and len(value) < 10):
                 raise FhirError("invalid", f"`_count={value[:40]}` is not a whole number")
@@ -88,12 +106,13 @@ def _parameters(context: Context, type_name: str | None, id: str | None, pairs: 
             if name == "_summary":
                 summary.parse_mode(value)
         elif name not in IGNORED and not context.lenient:
-            raise FhirError("invalid", f"a history has no parameter `{name[:60]}`; it knows _since, _count, _summary and _elements")
+            known = "_since, _at (of a resource), _count, _summary and _elements"
+            raise FhirError("invalid", f"a history has no parameter `{name[:60]}`; it knows {known}")
         else:
             continue
         asked.append((name, value))
     path = "/".join(part for part in (context.base_url, type_name, id, "_history") if part)
-    return since, count, None if token is None else _open(context, path, asked, token), asked
+    return since, at, count, None if token is None else _open(context, path, asked, token), asked
 
 
 def _url(path: str, pairs: list) -> str:

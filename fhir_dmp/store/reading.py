@@ -252,16 +252,17 @@ class Reader:
         types: Sequence[str] | None = None,
         dossiers: Sequence[int] | None = None,
         since_ms: int | None = None,
+        until_ms: int | None = None,
         before: Place | None = None,
         limit: int = 50,
     ) -> list[Row]:
         """Versions, current, superseded and deletions, newest first: of one resource, of types, of dossiers or of everything.
 
-        since_ms: changed at or after it. before: Row.history_place of the last version of the page before.
+        since_ms, until_ms: changed at or after the one, before the other. before: Row.history_place of the last version of the page before.
         """
         merged: dict[bytes, dict] = {}
         # Current ones first: a row that is replaced between the two reads shows up twice, never not at all.
-        for collection, filter, hint in _history_parts(key, types, dossiers, since_ms):
+        for collection, filter, hint in _history_parts(key, types, dossiers, since_ms, until_ms):
             if before is not None:
                 place = (before[0], before[1][:16]) if collection == "resources" else before
                 filter = _beyond(filter, place, older=True)
@@ -288,10 +289,11 @@ class Reader:
         types: Sequence[str] | None = None,
         dossiers: Sequence[int] | None = None,
         since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> int:
         """How many versions a history has in all."""
         total = 0
-        for collection, filter, hint in _history_parts(key, types, dossiers, since_ms):
+        for collection, filter, hint in _history_parts(key, types, dossiers, since_ms, until_ms):
             command = {"aggregate": collection, "pipeline": [{"$match": filter}, {"$count": "n"}], "cursor": {}, "hint": hint}
             answer = await self._connection.read(command, self._session)
             total += answer[0]["n"] if answer else 0
@@ -429,14 +431,15 @@ def _find(
 
 
 def _history_parts(
-    key: bytes | None, types: Sequence[str] | None, dossiers: Sequence[int] | None, since_ms: int | None
+    key: bytes | None, types: Sequence[str] | None, dossiers: Sequence[int] | None, since_ms: int | None, until_ms: int | None
 ) -> list[tuple[str, dict[str, Any], str]]:
     """(collection, filter, index) of the two places of a history; deletions are counted among the versions only."""
-    since = {} if since_ms is None else {"l": {"$gte": since_ms}}
+    bounds = {**({} if since_ms is None else {"$gte": since_ms}), **({} if until_ms is None else {"$lt": until_ms})}
+    within = {"l": bounds} if bounds else {}
     if key is not None:
-        current = {"_id": key, "t": ANY_TYPE, **since}
-        return [("resources", current, "_id_"), ("versions", {"k": key, **since}, "instance")]
-    filter, index = {**filter_of(None, types, dossiers), **since}, _index(None, types, dossiers)
+        current = {"_id": key, "t": ANY_TYPE, **within}
+        return [("resources", current, "_id_"), ("versions", {"k": key, **within}, "instance")]
+    filter, index = {**filter_of(None, types, dossiers), **within}, _index(None, types, dossiers)
     return [("resources", filter, index), ("versions", filter, index)]
 
 

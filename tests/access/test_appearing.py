@@ -11,6 +11,7 @@ from fhir_dmp.consent.dossier import Dossier, Right, Title
 from fhir_dmp.consent.law import LAW
 from fhir_dmp.interactions.enforcement import Known
 from fhir_dmp.store.rows import Row
+from tests.access.test_findings import ARCHIVED
 from tests.access.world import VISIBILITY, care_team, consent, now
 
 PATCH = "application/json-patch+json"
@@ -73,6 +74,9 @@ class Scene:
         entries = by.get(f"DocumentReference/{self.id}/_history?_since={before}").json()["entry"]
         assert [one["resource"]["meta"]["lastUpdated"] for one in entries] == [self.updated(by)]
         assert by.get(f"DocumentReference/{self.id}/_history/{version(entries)}").json()["meta"]["lastUpdated"] == self.updated(by)
+        for moment, there in ((before, []), (self.updated(by), entries), (self.updated(by)[:4], entries)):
+            told = by.get(f"DocumentReference/{self.id}/_history?_at={moment}").json()
+            assert (told.get("entry", []), told["total"]) == (there, len(there)), moment
         everything = by.get(f"Patient/{self.dossier.id}/$everything?_type=DocumentReference&_since={before}").json()
         assert [entry["resource"]["id"] for entry in everything["entry"]] == [self.id]
 
@@ -202,3 +206,36 @@ class Context:
     class store:
         class vault:
             hash64 = staticmethod(lambda data: hash(data))
+
+
+def test_the_versions_of_a_document_are_told_by_time(world):
+    scene = Scene(world)
+    first = scene.author.get(f"DocumentReference/{scene.id}").json()["meta"]
+    time.sleep(0.002)
+    archived = {"url": ARCHIVED, "valueBoolean": True}
+    scene.patched(scene.author, {"op": "add", "path": "/extension", "value": [archived]})
+    second = scene.author.get(f"DocumentReference/{scene.id}").json()["meta"]
+    for by in (scene.author, scene.team, scene.holder):
+        for asked, there in (
+            (f"_since={first['lastUpdated']}", [second, first]),
+            (f"_since={second['lastUpdated']}", [second]),
+            (f"_at={first['lastUpdated']}", [first]),
+            (f"_at={second['lastUpdated']}", [second]),
+        ):
+            told = by.get(f"DocumentReference/{scene.id}/_history?{asked}").json()
+            assert [entry["resource"]["meta"]["versionId"] for entry in told["entry"]] == [one["versionId"] for one in there], asked
+
+
+def test_what_was_replaced_while_it_was_hidden_was_current_to_nobody_it_was_hidden_from(world):
+    scene = Scene(world)
+    scene.mask()
+    time.sleep(0.002)
+    scene.patched(scene.author, {"op": "add", "path": "/extension", "value": [{"url": ARCHIVED, "valueBoolean": True}]})
+    meanwhile = now()
+    time.sleep(0.002)
+    scene.unlabel(scene.holder, "MASQUE_PS")
+    current = scene.team.get(f"DocumentReference/{scene.id}").json()["meta"]
+    for moment, there in ((meanwhile, []), (current["lastUpdated"], [current["versionId"]]), (meanwhile[:4], [current["versionId"]])):
+        told = scene.team.get(f"DocumentReference/{scene.id}/_history?_at={moment}").json()
+        assert [entry["resource"]["meta"]["versionId"] for entry in told.get("entry", ())] == there, moment
+    assert scene.author.get(f"DocumentReference/{scene.id}/_history?_at={meanwhile[:4]}").json()["total"] == 2

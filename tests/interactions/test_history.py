@@ -1,6 +1,7 @@
 """FHIR history of an instance, a type, the system. https://hl7.org/fhir/R4/http.html#history"""
 
 import time
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 import pytest
@@ -84,6 +85,33 @@ def test_since_leaves_out_what_was_before(fhir):
     assert fhir.get(f"{made.path}/_history?_since=2000").json()["total"] == 2
     assert fhir.get(f"{made.path}/_history?_since=" + quote("2000-01-01T00:00:00+02:00")).json()["total"] == 2
     assert fhir.get(f"{made.path}/_history?_since=2000-01-01T00:00:00+02:00").json()["total"] == 2
+
+
+def test_at_shows_what_was_current_then(fhir):
+    made = fhir.new(basic())
+    changes = [made.value]
+    for _ in range(2):
+        time.sleep(0.004)
+        changes.append(fhir.put(made.path, basic(id=made.id)).json())
+    first, second, third = (datetime.fromisoformat(one["meta"]["lastUpdated"]) for one in changes)
+    tags = [f'W/"{one["meta"]["versionId"]}"' for one in changes]
+
+    def at(moment: datetime | str, more: str = "") -> list[str]:
+        asked = moment if isinstance(moment, str) else moment.isoformat(timespec="milliseconds")
+        found = pages(fhir, f"{made.path}/_history?_at={quote(asked)}{more}")
+        assert {page["total"] for page in found} == {len(versions(found))}
+        return versions(found)
+
+    a_ms = timedelta(milliseconds=1)
+    assert at(first - a_ms) == []
+    assert at(first) == at(second - a_ms) == tags[:1]
+    assert at(second) == at(third - a_ms) == tags[1:2]
+    assert at(third) == at("2999") == tags[2:]
+    assert at(f"{third.year}") == at(f"{third.year}", "&_count=1") == tags[::-1]
+    assert at(f"{third.year}", f"&_since={quote(changes[1]['meta']['lastUpdated'])}") == [tags[2], tags[1]]
+    assert at("1999") == []
+    assert refused(fhir.get(f"{made.path}/_history?_at=then")) == (400, "invalid")
+    assert refused(fhir.get("Basic/_history?_at=2026")) == refused(fhir.get("_history?_at=2026")) == (400, "invalid")
 
 
 def test_no_version_on_a_page_of_none(fhir, life):

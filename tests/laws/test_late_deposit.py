@@ -40,6 +40,7 @@ PROVENANCES = (
     "{binary}",
     "{late}",
     "{late}/_history",
+    "{late}/_history?_at={before}",
     "Patient/{patient}/Provenance?recorded=ge{before}&_sort=-_lastUpdated",
 )
 

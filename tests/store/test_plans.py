@@ -69,7 +69,7 @@ async def test_every_read_uses_an_index(store, commands):
     sortless = len(commands)
     await store.find(dossiers=dossiers[:1])
     for options in ({"key": row.key}, {"types": one}, {}, {"types": both, "dossiers": dossiers}):
-        await store.history(**options, before=current.history_place, since_ms=1)
+        await store.history(**options, before=current.history_place, since_ms=1, until_ms=row.updated_ms + 1)
         await store.history_count(**options)
     assert len(commands) > 60
     for number, command in enumerate(commands):
