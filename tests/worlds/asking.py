@@ -255,7 +255,7 @@ def _of_document(asked: Asked, patient: str, one: Document) -> Iterator[Call]:
         f"{address}/_history",
         f"{address}/_history?_count=1",
         f"{address}/_history?_since=2020-01-01T00:00:00Z&_summary=count",
-        f"{address}/_history?_at=2026",
+        f"{address}/_history?_at=2999",
         f"{address}/_history/{version}",
         f"{address}/_history/{'a' * 13}",
         f"{address}/$meta",
