@@ -58,7 +58,7 @@ def statement(date: str, *, sandbox: bool, base_url: str, cors: bool = False) ->
             {
                 "mode": "server",
                 "security": _security(base_url, cors),
-                "resource": [_resource(name, sandbox=sandbox) for name in types],
+                "resource": [_resource(name) for name in types],
                 "interaction": [{"code": code} for code in SYSTEM],
                 "searchParam": [_parameter(p) for p in parameters("Basic").values() if p.code.startswith("_")],
                 "operation": operations.declared(None),
@@ -73,14 +73,14 @@ def _security(base_url: str, cors: bool) -> dict:
     return {"cors": cors, "service": [{"coding": [service]}], "description": said} if base_url else {"description": said}
 
 
-def _resource(type_name: str, *, sandbox: bool) -> dict:
-    known, writes = parameters(type_name), written(type_name, sandbox=sandbox)
+def _resource(type_name: str) -> dict:
+    known, writes = parameters(type_name), written(type_name)
     references = [f"{type_name}:{p.code}" for p in known.values() if p.type == "reference"]
     supported, referring = profiles_for(type_name), _referring()[type_name]
     listed = {
         "type": type_name,
         **({"supportedProfile": list(supported)} if supported else {}),
-        "interaction": [{"code": code} for code in interactions(type_name, sandbox=sandbox)],
+        "interaction": [{"code": code} for code in interactions(type_name)],
         "versioning": "versioned-update" if writes else "versioned",
         "readHistory": True,
         "updateCreate": False,
@@ -107,19 +107,19 @@ def _referring() -> dict[str, tuple[str, ...]]:
     return {name: tuple(listed) for name, listed in found.items()}
 
 
-def written(type_name: str, *, sandbox: bool) -> bool:
-    """Whether anybody but the server writes a type: in a store for real use nobody what is neither of a dossier nor of the directory.
+def written(type_name: str) -> bool:
+    """Whether anybody but the server writes a type: of those of a dossier nobody what neither belongs to one nor to the directory.
 
-    Notices are the server's own there. `system` tokens of a sandbox also write what is else only read.
+    Notices are the server's own. The same is declared in a sandbox, whose `system` tokens also write what is else only read.
     """
-    if sandbox:
-        return type_name not in KEPT
-    return type_name in PUBLIC or (type_name not in KEPT | {NOTICE} and facts.belongs(type_name))
+    if type_name not in DOSSIER_TYPES or type_name in PUBLIC:
+        return True
+    return type_name not in KEPT | {NOTICE} and facts.belongs(type_name)
 
 
-def interactions(type_name: str, *, sandbox: bool) -> list[str]:
+def interactions(type_name: str) -> list[str]:
     """Codes of the interactions a type has."""
-    return [code for code in (*INSTANCE, *TYPE) if code not in WRITING or written(type_name, sandbox=sandbox)]
+    return [code for code in (*INSTANCE, *TYPE) if code not in WRITING or written(type_name)]
 
 
 def _parameter(parameter: Parameter) -> dict:

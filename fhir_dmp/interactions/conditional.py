@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.http_types import Tags
-from fhir_dmp.interactions import create, delete, patch, read, ruled, search_match, update, writing
+from fhir_dmp.interactions import create, delete, keeping, patch, read, ruled, search_match, update, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check, check_body_id
+from fhir_dmp.store.vault import dossier_in
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -69,6 +70,7 @@ async def conditional_create(context: Context, type_name: str, criteria: Pairs, 
     async def work(inside: Context) -> Answer:
         found = await one(inside, type_name, criteria)
         if found is not None:
+            keeping.is_so(inside, dossier_in(inside.store.vault.locate(type_name, found.id)))
             return await read.run(inside, type_name, found.id)
         return await create.store(inside, checked)
 

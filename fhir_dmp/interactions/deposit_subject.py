@@ -79,4 +79,5 @@ def _sought(text: str) -> str | None:
         return None
     pairs = bundle.parse_query(reference.query)
     token = pairs[0][1] if len(pairs) == 1 and pairs[0][0] == "identifier" else ""
-    return token if token.partition("|")[0] in identity.INS_SYSTEMS else None
+    system, bar, _ = token.partition("|")
+    return token if bar and system in identity.INS_SYSTEMS else None

@@ -73,12 +73,12 @@ async def _parted(context: Context) -> int:
 
 
 async def _apart(context: Context, source: int, target: int) -> Pair | None:
-    """Two dossiers that are parted; None where they were joined anew, or one is gone."""
+    """Two dossiers that are parted; None where they were joined anew, either way round or by way of others, or one is gone."""
     rows = [row for one in (source, target) for row in await context.store.find(types=("Patient",), dossiers=(one,), limit=1)]
     if len(rows) < 2 or any(row.body is None for row in rows):
         return None
     values = [json.parse(row.body) for row in rows]
-    if values[0]["id"] in merged.linked(values[1], REPLACES):
+    if source in await unmerging.every(context, target) or target in await unmerging.every(context, source):
         return None
     ids = values[0]["id"], values[1]["id"]
     return Pair(context, *ids, Renaming(context.store.vault, source, target, ids))

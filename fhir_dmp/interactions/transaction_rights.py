@@ -13,7 +13,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.http_types import parse_tags
 from fhir_dmp.fhir.references import parse_reference, rewrite
-from fhir_dmp.interactions import enforcement, patch, read, rights, ruled, shown, update
+from fhir_dmp.interactions import enforcement, keeping, patch, read, rights, ruled, shown, update
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.prepare import check, check_body_id
 from fhir_dmp.store.rows import Row
@@ -67,6 +67,7 @@ async def _done(work: "_Work", entry: bundle.Entry) -> Answer:
     if entry.method == "PATCH":
         return await _patched(work, entry, id, row)
     if entry.method == "POST" and entry.index not in work.new:
+        keeping.is_so(context, dossier_in(context.store.vault.locate(type_name, id)))
         inner = enforcement.apart(context)
         answer = await read.run(inner, type_name, id)
         context.enforcer.ledger.set_apart(inner.enforcer.ledger, "read", "")

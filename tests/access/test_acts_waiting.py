@@ -3,11 +3,16 @@
 import shutil
 
 from tests.access.test_restore import MASK, SMALL, WITHDRAW, ids, patching
-from tests.access.world import World, document, number, refused
+from tests.access.world import World, consent, document, number, refused
 from tests.interactions.making import bundle
 from tests.serving import here, serving
 
 ACTS = "journal/acts.log"
+
+
+def once(resource: dict, criteria: str) -> dict:
+    """An entry that creates what is not there yet."""
+    return {"resource": resource, "request": {"method": "POST", "url": resource["resourceType"], "ifNoneExist": criteria}}
 
 
 def test_what_was_answered_503_and_then_200_outlives_a_restore(tmp_path):
@@ -16,7 +21,8 @@ def test_what_was_answered_503_and_then_200_outlives_a_restore(tmp_path):
         anna = world.professional()
         bob, carl = world.professional(organization="750000002"), world.professional(organization="750000003")
         dossiers = first, second, third, fourth, fifth = [world.open(traitant=anna) for _ in range(5)]
-        for dossier in dossiers:
+        alone, entry = [world.open(traitant=anna) for _ in range(2)]
+        for dossier in (*dossiers, alone, entry):
             for one in (bob, carl):
                 world.consent(dossier, "access", one)
         masked, together = world.deposit(first, anna), world.deposit(first, anna)
@@ -31,6 +37,11 @@ def test_what_was_answered_503_and_then_200_outlives_a_restore(tmp_path):
             labels=("MASQUE_PS",),
             masterIdentifier={"system": "urn:ietf:rfc:3986", "value": f"urn:oid:1.2.250.1.999.{number()}"},
         )
+        blocks = []
+        for dossier in (alone, entry):
+            name = {"system": "urn:ietf:rfc:3986", "value": f"urn:oid:1.2.250.1.999.{number()}"}
+            criteria = f"patient={dossier.id}&identifier={name['system']}|{name['value']}"
+            blocks.append(({**consent(dossier, "block", carl), "identifier": [name]}, criteria))
         hiding["relatesTo"] = [{"code": "replaces", "target": {"reference": f"DocumentReference/{replaced['id']}"}}]
 
         def acts() -> list[int]:
@@ -42,18 +53,20 @@ def test_what_was_answered_503_and_then_200_outlives_a_restore(tmp_path):
                 holder.post("", both).status_code,
                 anna.patch(f"DocumentReference/{wrong['id']}", WITHDRAW).status_code,
                 anna.post("DocumentReference", hiding).status_code,
+                world.holder(alone).post("Consent", blocks[0][0], if_none_exist=blocks[0][1]).status_code,
+                world.holder(entry).post("", bundle("transaction", once(*blocks[1]))).status_code,
             ]
 
         (server.data / ACTS).rename(tmp_path / "acts")
         (server.data / ACTS).mkdir()
-        assert acts() == [503] * 4
+        assert acts() == [503] * 6
         assert world.holder(fourth).patch(f"DocumentReference/{left['id']}", MASK).status_code == 503
         assert world.holder(fifth).patch(f"DocumentReference/{late['id']}", MASK).status_code == 503
         before = acts()
-        assert before == [503] * 4, "what is so already is no less refused"
+        assert before == [503] * 6, "what is so already is no less refused"
         (server.data / ACTS).rmdir()
         (tmp_path / "acts").rename(server.data / ACTS)
-        assert acts() == [200] * 4
+        assert acts() == [200] * 6
         # Another act in the same dossier keeps what waits there.
         world.consent(fourth, "block", carl)
     # Of the fifth one nobody asks again: the next start keeps it.
@@ -68,4 +81,4 @@ def test_what_was_answered_503_and_then_200_outlives_a_restore(tmp_path):
         assert [ids(bob, dossier) for dossier in dossiers] == [set()] * 5
         for one in (masked, together, wrong, replaced, left, late):
             assert bob.get(f"DocumentReference/{one['id']}").status_code == 404
-        assert refused(carl.get(f"DocumentReference?patient={fourth.id}"))
+        assert all(refused(carl.get(f"DocumentReference?patient={one.id}")) for one in (fourth, alone, entry))

@@ -266,6 +266,8 @@ def test_a_deposit_may_name_the_holder_by_a_search_for_his_ins(world):
         assert (alone.status_code, together.status_code) == (201, 200), (alone.text, together.text)
         answers = [answer for ins in (new_ins(), closed.ins, "12") for answer in both(asker, ins)]
         assert {(answer.status_code, answer.content) for answer in answers} == {(403, answers[0].content)}
+    value = {**document(dossier, doctor), "subject": {"reference": f"Patient?identifier={INS}"}}
+    assert doctor.post("DocumentReference", value).status_code == 403
     seen = listed(world.holder(dossier), dossier, "DocumentReference")
     assert len(seen) == 4
     assert {one["subject"]["reference"] for one in seen} | {one["context"]["sourcePatientInfo"]["reference"] for one in seen} == {

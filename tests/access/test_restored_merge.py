@@ -102,3 +102,28 @@ def test_what_was_taken_out_of_a_dossier_does_not_come_back_into_it(tmp_path):
             assert set(documents(anna, own)) == set(documents(world.holder(own), own)) == {"hidden", "plain"}
             world.consent(own, "access", reader)
             assert set(documents(reader, own)) == {"plain"}, "what was masked while they were one is masked"
+
+
+def test_who_was_joined_the_other_way_round_keeps_his_own(tmp_path):
+    with serving(tmp_path, environment=SMALL, sandbox=False) as server:
+        world = World(server)
+        anna, bruno = world.professional(), world.professional(organization="750000003")
+        one, other = world.open(traitant=anna), world.open(traitant=bruno)
+        world.deposit(one, anna, description="of one")
+        world.deposit(other, bruno, description="of the other")
+        joined(world, one, other)
+        joined(world, one, other, "$unmerge")
+        joined(world, other, one)
+        code, said = here("backup", tmp_path / "backup", "--data", server.data, environment=SMALL)
+        assert code == 0, said
+    shutil.rmtree(server.data / "mongodb")
+    code, said = here("restore", tmp_path / "backup", "--data", server.data, environment=SMALL)
+    assert code == 0, said
+    with serving(tmp_path, environment=SMALL, sandbox=False) as again:
+        world.server = again
+        anna.server, anna.base = again, again.fhir
+        assert set(documents(anna, one)) == {"of one", "of the other"}
+        joined(world, other, one, "$unmerge")
+        assert set(documents(anna, one)) == {"of one"} and set(documents(world.holder(other), other)) == {"of the other"}
+    code, said = here("verify", "--data", server.data, environment=SMALL)
+    assert code == 0, said
