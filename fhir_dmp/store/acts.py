@@ -45,6 +45,7 @@ TRACE = "AuditEvent"
 # Of the rows of one frame. The copy of a frame is one document, of 16 MB at most, and one row has 12 MiB at most.
 FRAME_BYTES = 8 * 1024 * 1024
 AT_ONCE = 1_000
+TURNS = 5
 WHOLE_AT_ONCE = 16
 
 
@@ -137,8 +138,14 @@ class Acts:
 
     async def _is_known(self) -> bool:
         """False in a database that was put back and not yet served: a command that keeps an act there does not hide those before it."""
-        found, _, met = await asyncio.to_thread(self._file.read, await self._marked())
-        return met and not found
+        mark = None
+        for _ in range(TURNS):
+            before, mark = mark, await self._marked()
+            if await asyncio.to_thread(self._file.ends_at, mark):
+                return True
+            if mark == before:  # nobody was between his act and its mark
+                break
+        return False
 
     async def replay(self) -> Replayed:
         """Apply what the database does not know; before the port opens. Doing it again changes nothing.

@@ -84,6 +84,28 @@ def places(key: AESGCM, path: Path) -> list[End]:
     return [first, *[frame.end for frame in frames(key, data[HEADER:], first)]]
 
 
+def walked(key: AESGCM, descriptor: int, end: End) -> Iterator[Frame]:
+    """The same of an open file, from `end` on, one frame in memory at a time. Blocks."""
+    while True:
+        data = _exactly(descriptor, _LENGTH.size, end.offset)
+        if len(data) == _LENGTH.size and (length := _LENGTH.unpack(data)[0]) <= LONGEST:
+            data += _exactly(descriptor, length, end.offset + _LENGTH.size)
+        frame = next(frames(key, data, end), None)
+        if frame is None:
+            return
+        yield frame
+        end = frame.end
+
+
+def _exactly(descriptor: int, size: int, offset: int) -> bytes:
+    """As many octets, or what there is."""
+    parts, left = [], size
+    while left and (part := os.pread(descriptor, min(left, 1 << 20), offset + size - left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
 def altered(end: End) -> StoreError:
     return StoreError(f"the journal of protective acts was altered at octet {end.offset}: restore this file from a copy before serving")
 
@@ -130,7 +152,7 @@ class ActsFile:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             end = begin(os.pread(descriptor, HEADER, 0))
             found, met = [], end == known
-            for frame in frames(self._key, _rest(descriptor, HEADER), end):
+            for frame in walked(self._key, descriptor, end):
                 found.append(frame)
                 end = frame.end
                 if end == known:
@@ -139,12 +161,22 @@ class ActsFile:
         finally:
             os.close(descriptor)
 
+    def ends_at(self, known: End | None) -> bool:
+        """Whether nothing comes after `known`, a place in it. What was read for that need not be read to append. Blocks."""
+        descriptor = self._open()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            self._end = self._find_end(descriptor)
+            return self._end == known
+        finally:
+            os.close(descriptor)
+
     def _find_end(self, descriptor: int) -> End:
         """Where the last whole frame ends: others may have written since."""
         end = self._end or begin(os.pread(descriptor, HEADER, 0))
         if os.fstat(descriptor).st_size < end.offset:
             raise StoreError("the journal of protective acts became shorter: restore this file from a copy")
-        for frame in frames(self._key, _rest(descriptor, end.offset), end):
+        for frame in walked(self._key, descriptor, end):
             end = frame.end
         return end
 
@@ -169,11 +201,3 @@ class ActsFile:
             os.fsync(folder)
             os.close(folder)
         return os.open(self._path, os.O_RDWR)
-
-
-def _rest(descriptor: int, offset: int) -> bytes:
-    parts = []
-    while part := os.pread(descriptor, 1 << 20, offset):
-        parts.append(part)
-        offset += len(part)
-    return b"".join(parts)

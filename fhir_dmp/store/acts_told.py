@@ -7,7 +7,6 @@ and copied, by the next start.
 import asyncio
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from struct import Struct
 from typing import Any, NamedTuple
 
 import bson
@@ -18,14 +17,13 @@ from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp.visibility import VISIBILITY
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.store.acts import COLLECTION, FILE, TRACE, key_of, stamp
-from fhir_dmp.store.acts_file import HEADER, LONGEST, NAME, End, Frame, begin, frames
+from fhir_dmp.store.acts_file import HEADER, NAME, End, Frame, begin, walked
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import UNREADABLE, StoreError, translated
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import OPTIONS
 from fhir_dmp.store.vault import dossier_in, is_dossier_row, seal, unseal
 
-_LENGTH = Struct(">I")
 AT_ONCE, OCTETS = 500, 8 * 1024 * 1024
 # An act that others do meanwhile is in the database before it is in the file.
 RELOOK_SECONDS = 1.0
@@ -44,14 +42,7 @@ class Difference(NamedTuple):
 def told(key: AESGCM, path: Path) -> Iterator[Frame]:
     """The acts of a file in order, one in memory at a time. StoreError where it was altered. Blocks."""
     with path.open("rb") as file:
-        end = begin(file.read(HEADER))
-        while len(head := file.read(_LENGTH.size)) == _LENGTH.size:
-            data = head + file.read(min(_LENGTH.unpack(head)[0], LONGEST))
-            frame = next(frames(key, data, end), None)
-            if frame is None:
-                return
-            yield frame
-            end = frame.end
+        yield from walked(key, file.fileno(), begin(file.read(HEADER)))
 
 
 @translated
