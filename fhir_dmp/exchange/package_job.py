@@ -29,7 +29,7 @@ taking = Background("takeover", "takeover")
 async def start(context: Context, patient: str, recipient: str, reason: str) -> str:
     """Begin to make one; the id of the job. 403 for who may not, 422 for a receiver that is not known."""
     number = await export_dossier.permitted(context, patient)
-    await hosts.card_of(recipient)
+    await transfer.receivable(context, number, recipient)
     making.admit()
     await transfer.trace(context, patient, recipient)
 

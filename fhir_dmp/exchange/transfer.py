@@ -52,16 +52,21 @@ async def give(context: Context, patient: str, recipient: str, path: Path, reaso
 
 async def announce(context: Context, patient: str, recipient: str) -> None:
     """Ask the rules, and trace that a dossier is given. 403 when it may not be, 422 for a host that is not known here."""
-    card = await hosts.card_of(recipient)
     number = context.store.vault.dossier_of_patient(patient)
+    met = await enforcement.known(context, number, patient=patient)
+    enforcement.settle(met.decide("export"))
+    await receivable(context, number, recipient)
+    await trace(context, patient, recipient)
+
+
+async def receivable(context: Context, number: int, recipient: str) -> None:
+    """422 for a receiver that is not known; 409 for a copy that this host cannot keep."""
+    card = await hosts.card_of(recipient)
     if card.host == context.store.record.identity:
         policy = (await context.store.policies({number})).get(number)
         if policy is not None and policy.given:
             # It would come back as if that host had given it.
             raise FhirError("conflict", "the dossier was given to another host, which is in charge of it: there is no copy to be kept")
-    met = await enforcement.known(context, number, patient=patient)
-    enforcement.settle(met.decide("export"))
-    await trace(context, patient, recipient)
 
 
 async def write(context: Context, patient: str, recipient: str, path: Path, reason: str = "") -> Manifest:

@@ -16,6 +16,7 @@ from pymongo.errors import DuplicateKeyError
 from fhir_dmp.search.parameters import definitions_digest
 from fhir_dmp.store.connection import Connection
 from fhir_dmp.store.failures import StoreError
+from fhir_dmp.store.rows import PARTED
 from fhir_dmp.store.vault import COMMON, Vault, dossier_row
 
 FORMAT = 1
@@ -45,7 +46,7 @@ INDEXES: dict[str, tuple[IndexModel, ...]] = {
         IndexModel([("f.i", ASCENDING)], name="contents", sparse=True),
         IndexModel([("j.w", ASCENDING), ("j.q", ASCENDING)], name="journal", sparse=True),
         IndexModel([("q", ASCENDING)], name="closing", sparse=True),
-        IndexModel([("pt", ASCENDING)], name="parted", sparse=True),
+        IndexModel([(PARTED, ASCENDING)], name="parted", sparse=True),
     ),
     "journal.chains": (IndexModel([("open", ASCENDING)], name="open"),),
     "journal.leaves": (IndexModel([("w", ASCENDING), ("q", ASCENDING)], name="place"),),

@@ -12,12 +12,11 @@ from bson import Binary
 
 from fhir_dmp.store.failures import translated
 from fhir_dmp.store.resources import Store
+from fhir_dmp.store.rows import PARTED
 from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row
 
 STAGED = "z"
-# In the row of a dossier: numbers of those that were joined to it and are so no more.
-PARTED = "pt"
 AT_ONCE = 1_000
 # A trace that was given back is in both: here it has its place in the journal, there it is a copy.
 COPIED = {"j": {"$exists": False}}

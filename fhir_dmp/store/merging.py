@@ -23,13 +23,11 @@ from fhir_dmp.audit.checkpoint import Head
 from fhir_dmp.store.connection import Connection, repeated
 from fhir_dmp.store.failures import UNREADABLE, Broken, Gone
 from fhir_dmp.store.lanes import CHAINS, Place, place_of, salt_of
-from fhir_dmp.store.rows import row_of
+from fhir_dmp.store.rows import PARTED, row_of
 from fhir_dmp.store.vault import COMMON, Vault, dossier_in, dossier_row
 
 LEAVES, HEADS, STATE = "journal.leaves", "journal.heads", {"_id": "journal"}
 BATCH = 1000
-# In the row of a dossier: numbers of those that were joined to it and are so no more.
-PARTED = "pt"
 # Chains that one command looks at.
 LOOKED_AT = 200
 # A gap is believed when it is still there after this: an index is not read at one single moment.

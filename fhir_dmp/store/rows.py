@@ -24,6 +24,8 @@ from fhir_dmp.store.vault import seal, unseal, version_row
 
 ROW_BYTES = 12 * 1024 * 1024
 INLINE_BODY_BYTES = 1024 * 1024
+# In the row of a dossier: numbers of those that were joined to it and are so no more.
+PARTED = "pt"
 
 
 Visible = dict[str, Any] | list[dict[str, Any]] | None

@@ -316,3 +316,12 @@ def test_a_dossier_that_was_moved_and_joined_goes_on_with_all_its_proofs(hosts, 
             # Those that came along say whose journal they stand in.
             names[host] += "host" in named and named["checkpoint"].startswith(origins[host])
     assert min(names.values()) >= 3
+
+
+def test_who_gave_a_dossier_away_keeps_no_copy_of_it(hosts, tmp_path):
+    giver, taker = hosts
+    dossier = giver.world.open(traitant=giver.world.professional())
+    giver.command("export", dossier.id, "--out", tmp_path)  # by now it knows itself
+    moved(giver, taker, dossier.id, tmp_path)
+    assert giver.world.holder(dossier).run(f"{dossier.path}/$export-dossier", recipient={"value": "this-host"}).status_code == 409
+    giver.command("export", dossier.id, "--out", tmp_path, code=1)
