@@ -48,10 +48,10 @@ async def rows(
                 if row is not None and collection == "resources" and not row.deleted and row.body is not None:
                     _index(store, report, document, derive(row))
                     _facts(store, report, row, facts(row))
-                    lineages.add(row)
+                    await lineages.add(row)
             report.rows += len(documents)
             progress(report.rows)
-        lineages.judge()
+        await lineages.judge()
 
 
 class Lineages:
@@ -65,19 +65,19 @@ class Lineages:
         # Lineage -> visibility bits -> rows.
         self._labels: dict[int, dict[int, list[tuple[str, bytes]]]] = {}
 
-    def add(self, row: Row) -> None:
+    async def add(self, row: Row) -> None:
         if self._store.sandbox or row.type == "AuditEvent":
             return
         if row.dossier != self._dossier:
-            self.judge()
+            await self.judge()
             self._dossier = row.dossier
-        for one in row.visible if isinstance(row.visible, list) else [row.visible] if row.visible else []:
-            bits = one.get("lb", 0) & LABELS
-            self._labels.setdefault(one.get("rt", 0), {}).setdefault(bits, []).append((row.type, row.key))
+        for root, bits in _labels_of(row):
+            self._labels.setdefault(root, {}).setdefault(bits, []).append((row.type, row.key))
 
-    def judge(self) -> None:
+    async def judge(self) -> None:
         """Those who differ from most of their lineage; all of it, where none are the most."""
-        for found in self._labels.values():
+        for root, met in self._labels.items():
+            found = await self._at_once(root, met) if len(met) > 1 else met
             if len(found) > 1:
                 most = max(map(len, found.values()))
                 usual = [bits for bits, members in found.items() if len(members) == most]
@@ -87,6 +87,22 @@ class Lineages:
                             why = f"it carries other visibility labels ({_said(bits)}) than the rest of its lineage"
                             self._report.add("labels", f"{type}/{self._store.vault.seal_id(key)}", why)
         self._labels = {}
+
+    async def _at_once(self, root: int, met: Mapping[int, list[tuple[str, bytes]]]) -> dict[int, list[tuple[str, bytes]]]:
+        """The same rows as they are at one moment: who serves meanwhile may have hidden something between two batches."""
+        keys = [key for members in met.values() for _, key in members]
+        found: dict[int, list[tuple[str, bytes]]] = {}
+        for row in (await self._store.transact(lambda transaction: transaction.load_many(keys))).values():
+            for one, bits in _labels_of(row):
+                if one == root:
+                    found.setdefault(bits, []).append((row.type, row.key))
+        return found
+
+
+def _labels_of(row: Row) -> list[tuple[int, int]]:
+    """Lineage and visibility bits of each fact of a row."""
+    told = row.visible if isinstance(row.visible, list) else [row.visible] if row.visible else []
+    return [(one.get("rt", 0), one.get("lb", 0) & LABELS) for one in told]
 
 
 def _said(bits: int) -> str:

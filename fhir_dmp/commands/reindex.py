@@ -4,6 +4,7 @@ See fhir_dmp/interactions/reindex.py.
 """
 
 import asyncio
+import sys
 
 import click
 
@@ -39,5 +40,5 @@ async def work(settings: Settings) -> int:
 
 def progress(done: int, total: int) -> None:
     """One line on a terminal, which fills up."""
-    if click.get_text_stream("stderr").isatty():
+    if sys.stderr.isatty():
         click.echo(f"\rindexing, {done} of {total}", nl=done >= total, err=True)
