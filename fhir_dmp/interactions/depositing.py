@@ -227,9 +227,10 @@ async def _predecessor(context: Context, met: Known, text: str, place: str) -> t
         row = await context.reads.load(key) if facts.perhaps_in(context, key, met.number) else None
         row = row if row is not None and row.dossier == met.number else None
     by_structure = met.request.kind == "structure"
+    if row is not None:
+        # Whoever does not see what was to be replaced is not told that it was refused, whatever the reason.
+        enforcement.keep(met, row)
     if row is None or row.deleted or row.body is None or not (by_structure or met.reading(row).permits):
-        if row is not None:
-            enforcement.keep(met, row)
         raise FhirError("business-rule", NOWHERE, place)
     (own,) = facts.opened(context, row)
     if by_structure and not met.decide("replace-by-structure", own).permits:

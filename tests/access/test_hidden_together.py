@@ -162,6 +162,23 @@ def test_nobody_hides_the_document_of_somebody_else_by_replacing_it(world, how):
         assert other.post("DocumentReference", document(dossier, other, relatesTo=related)).status_code == 201
 
 
+def test_that_a_replacement_of_what_is_hidden_was_refused_is_told_to_whoever_sees_that(world):
+    dossier, anna = world.open(traitant=(doctor := world.professional())), world.professional()
+    holder, other = world.holder(dossier), world.professional()
+    world.consent(dossier, "access", other)
+    hidden, plain = world.deposit(dossier, anna, labels=("INVISIBLE_PATIENT",)), world.deposit(dossier, anna)
+
+    def failures() -> list[int]:
+        return [by.get(f"AuditEvent?patient={dossier.id}&outcome=4&_summary=count").json()["total"] for by in (holder, doctor)]
+
+    for made, told in ((hidden, [0, 1]), (plain, [1, 1])):
+        related = [{"code": "replaces", "target": {"reference": f"DocumentReference/{made['id']}"}}]
+        before = failures()
+        answer = other.post("DocumentReference", document(dossier, other, labels=("MASQUE_PS",), relatesTo=related))
+        assert answer.status_code == 422
+        assert [now - then for now, then in zip(failures(), before, strict=True)] == told
+
+
 def test_a_document_replaces_one_document_or_versions_of_one(world):
     """One that carried on two could be hidden with one of them alone."""
     dossier, anna = world.open(), world.professional()

@@ -447,7 +447,8 @@ class Play(Opening, Joining, Life, Rights, Sessions):
         patient = self.here.id
         paths = (
             f"DocumentReference?patient={patient}",
-            f"DocumentReference?patient={patient}&_count=1&_sort=date",
+            # Not page by page: what fills a page is told instead of what comes after it (the access map knows that gap).
+            f"DocumentReference?patient={patient}&_sort=date",
             f"List?patient={patient}&_include=List:item",
             f"Patient/{patient}/$everything",
             f"AuditEvent?patient={patient}",
