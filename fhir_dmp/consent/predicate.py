@@ -6,7 +6,8 @@ What a row keeps for visibility, all of it in the sub-document `y`, written with
 
     lb  int     visibility labels of the lineage, as bits: 1 MASQUE_PS, 2 INVISIBLE_PATIENT, 4 INVISIBLE_REPRESENTANTS_LEGAUX; and 8 on
                 what a minor's secret session made: traces, Consents, care teams
-    ty  int64   keyed hash of the type (spaces.type_token); the class and the space follow from it and are not kept
+    ty  int64   keyed hash of the type (spaces.type_token); the class and the space follow from it and are not kept;
+                of what came with a document, that of the document
     au  int64[] keyed hashes of the authors at deposit ("ps:IDNPS", "holder")
     og  int64   keyed hash of the depositing organisation ("org:IDNST"), 0 for none
     fd  int64   first deposit of the lineage, ms UTC

@@ -25,6 +25,8 @@ FIXED = ("lb", "au", "og", "fd", "rl", "rt", *LIFTED.values())
 DIRECTORY = frozenset({"Practitioner", "PractitionerRole", "Organization"})
 # Whether a reference of the body leads to something of the dossier that may be hidden.
 LEADS = "hr"
+# On what only names its document: its type is its own, and goes with its body.
+BESIDE = "be"
 
 
 class Origin(NamedTuple):
@@ -32,6 +34,7 @@ class Origin(NamedTuple):
 
     labels: visibility labels, None for those of the body. lineage: facts, as stored, of the document that it replaces or belongs to.
     beside: it only names that document: it is hidden with it, and has a type and authors of its own.
+    withdrawn: all documents of its lineage are.
     """
 
     authors: frozenset[str] = frozenset()
@@ -39,6 +42,7 @@ class Origin(NamedTuple):
     labels: frozenset[str] | None = None
     lineage: Mapping[str, Any] | None = None
     beside: bool = False
+    withdrawn: bool = False
 
 
 def visible(
@@ -71,23 +75,44 @@ def visible(
             value, authors=origin.authors, organization=origin.organization, first_deposit_ms=at_ms, root=address, labels=origin.labels
         )
         found = row_of(told, hash64)
+        root = found["rt"]
         if kind == "List":
             return _of_list(found, current, origin)
         if origin.lineage is not None:
             found |= {name: origin.lineage[name] for name in FIXED if name not in ("au", "og") and name in origin.lineage}
             found["lb"] |= sum(LABEL_BITS[label] for label in told.labels)
             if kind != "DocumentReference":
-                if not origin.beside:
+                if origin.beside:
+                    found[BESIDE] = True
+                else:
                     found |= {name: origin.lineage[name] for name in ("ty", "au", "og")}
                 if origin.lineage["st"] == STATUSES.index(WITHDRAWN):  # a content that comes after its document was withdrawn
                     found["st"] = origin.lineage["st"]
         if current is not None and isinstance(current.visible, dict):
             found |= {name: current.visible[name] for name in FIXED if name in current.visible}
+            if kind != "DocumentReference" and found["rt"] != root:
+                found |= _of_document(current, current.visible, origin)
             if context.sandbox and context.enforcer is None:
                 found |= _said(current, told.labels, found, at_ms)
     if leads_inside(context, reference_texts(value) if texts is None else texts(), dossier):
         found[LEADS] = True
     return found
+
+
+def _of_document(current: Row, own: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
+    """What a new version keeps of its document, whatever its body says: the type it is judged by, and that it was withdrawn.
+
+    Read again from the body, they would show what the matrix, a mask by rule or the withdrawal hides.
+    """
+    kept = {name: own[name] for name in ((BESIDE,) if BESIDE in own else ("ty",)) if name in own}
+    if own.get("st") == STATUSES.index(WITHDRAWN) and (origin.withdrawn or not says_withdrawn(current)):
+        kept["st"] = own["st"]
+    return kept
+
+
+def says_withdrawn(row: Row) -> bool:
+    """Whether the body of a row says so itself."""
+    return row.body is not None and documents.status_of(json.parse(row.body)) == WITHDRAWN
 
 
 def _said(current: Row, labels: frozenset[str], found: Mapping[str, Any], at_ms: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.access.test_deposits import posted, stored, submission
 from tests.access.test_findings import observed, reported
-from tests.access.world import VISIBILITY, consent, document, listed, number
+from tests.access.world import LOINC, NURSE, REPORT, VISIBILITY, consent, document, listed, number
 
 URN = "urn:uuid:00000000-0000-4000-8000-0000000000"
 MASK = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
@@ -79,6 +79,48 @@ def test_what_names_a_document_that_was_there_before_is_hidden_with_it(world, hi
     assert listed(team, dossier, "DiagnosticReport") == []
     assert team.get(f"DiagnosticReport/{told['id']}").status_code == 404
     assert anna.get(f"Observation/{value['id']}").status_code == 200
+
+
+@pytest.mark.parametrize("hidden", ["matrix", "mask by rule", "withdrawn", "withdrawn twice"])
+def test_what_came_with_a_document_stays_hidden_with_it_when_its_author_corrects_it(world, hidden):
+    psychiatric = "75496-0"
+    dossier, anna = world.open(), world.professional()
+    team = world.professional(profession=NURSE) if hidden == "matrix" else world.professional()
+    world.consent(dossier, "access", team)
+    value = document(dossier, anna, type=REPORT if "withdrawn" in hidden else psychiatric)
+    bundle = submission(dossier, anna, value)
+    (source,) = [entry["fullUrl"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "DocumentReference"]
+    bundle["entry"].append(posted({**observed(dossier, "vital-signs"), "derivedFrom": [{"reference": source}]}, f"{URN}e1"))
+    answer = anna.post("", bundle)
+    (made,), (id,) = stored(answer, "DocumentReference"), stored(answer, "Observation")
+    path = f"Observation/{id}"
+    if hidden == "mask by rule":
+        assert team.get(path).status_code == 200
+        world.consent(dossier, "mask", code=[{"coding": [{"system": LOINC, "code": psychiatric}]}])
+    if "withdrawn" in hidden:
+        assert team.get(path).status_code == 200
+        if hidden == "withdrawn twice":
+            assert anna.put(path, {**anna.get(path).json(), "status": "entered-in-error"}).status_code == 200
+        gone = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
+        assert anna.patch(f"DocumentReference/{made}", gone).status_code == 200
+    for note in ("one", "two"):  # of a version that was corrected already, too
+        assert team.get(path).status_code == 404
+        corrected = {**anna.get(path).json(), "status": "final", "note": [{"text": note}]}
+        assert anna.put(path, corrected).status_code == 200
+    assert team.get(path).status_code == 404 and listed(team, dossier, "Observation") == []
+    if "withdrawn" in hidden:
+        back = [{"op": "replace", "path": "/status", "value": "current"}]
+        assert anna.patch(f"DocumentReference/{made}", back).status_code == 200
+        assert team.get(path).json()["note"] == [{"text": "two"}]
+
+
+def test_what_its_author_withdraws_by_itself_he_brings_back_by_itself(world):
+    dossier, anna, team = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    (id,) = stored(anna.post("", around(dossier, submission(dossier, anna, document(dossier, anna)))), "Observation")
+    for status, answered in (("entered-in-error", 404), ("final", 200)):
+        assert anna.put(f"Observation/{id}", {**anna.get(f"Observation/{id}").json(), "status": status}).status_code == 200
+        assert team.get(f"Observation/{id}").status_code == answered
 
 
 def test_what_comes_with_a_document_and_names_one_that_was_there_is_hidden_with_either(world):
