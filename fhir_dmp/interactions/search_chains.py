@@ -15,9 +15,9 @@ from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import search_shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, plan
-from fhir_dmp.interactions.search_rows import Opened, addressed, candidates, limits_of, matching, opened
+from fhir_dmp.interactions.search_rows import Opened, addressed, candidates, codes_of, limits_of, matching, opened
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
-from fhir_dmp.search.parameters import parameters
+from fhir_dmp.search.parameters import TEXTS, parameters
 from fhir_dmp.search.predicate import (
     NOTHING,
     All,
@@ -83,12 +83,13 @@ async def _near(context: Context, type_name: str, predicate: Predicate, sight: S
     return await _opened(context, rows, sight)
 
 
-async def _opened(context: Context, rows: Sequence[Row], sight: Sight) -> list[Opened]:
+async def _opened(context: Context, rows: Sequence[Row], sight: Sight, *, texts: bool = False) -> list[Opened]:
     """Rows with the index of what the asker is shown of them: without references to what is hidden, dated as he sees them."""
+    codes = TEXTS if texts else None
     if sight.met is None or sight.met.policy is None:
-        return [opened(context, row) for row in rows]
-    bodies = await search_shown.as_shown(context, sight, rows)
-    return [opened(context, row.but(body=body)) for row, body in zip(rows, bodies, strict=True)]
+        return [opened(context, row, codes) for row in rows]
+    bodies = await search_shown.as_shown(context, sight, rows, codes or ())
+    return [opened(context, row.but(body=body), codes) for row, body in zip(rows, bodies, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,8 @@ class _Lookup:
         """Resources of the target that the near ones refer to and that are right."""
         vault = self.context.store.vault
         keys = {vault.locate(target, value.id): None for value in self.references(code, target)}
-        found = await _opened(self.context, await alive(self.context, keys, target, self.sight), self.sight)
+        texts = not TEXTS.isdisjoint(codes_of([(target, part)]))
+        found = await _opened(self.context, await alive(self.context, keys, target, self.sight), self.sight, texts=texts)
         inner = await _Lookup(self.context, self.sight, found).of(target, part)
         return [each.row for each in found if matches(inner, each.index, vault.hash64)]
 

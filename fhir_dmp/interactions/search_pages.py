@@ -12,6 +12,7 @@ from functools import partial
 from operator import eq
 from typing import Any
 
+from fhir_dmp.interactions import search_shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.search_plan import Alternatives, Plan
@@ -100,7 +101,7 @@ async def _current(context: Context, plan: Plan, rows: Sequence[Row], *, first_p
         current = now.get(row.key)
         if current is None or current.deleted or current.body is None:
             continue
-        if plan.sight.sees(current) and (current.version == row.version or _still_meets(context, plan, current)):
+        if plan.sight.sees(current) and (current.version == row.version or await _still_meets(context, plan, current)):
             result.append(current)
     return result
 
@@ -112,9 +113,14 @@ async def _opened(context: Context, plan: Plan, opener: Opener | None, rows: Seq
     return [row for row in await context.reads.opened(rows, opener) if row.body is not None]
 
 
-def _still_meets(context: Context, plan: Plan, row: Row) -> bool:
-    """A row changed since the first page is shown only if it is still what is asked for."""
-    return matches(plan.judge(row.type), opened(context, row, codes_of(list(plan.judges.items()))).index, context.store.vault.hash64)
+async def _still_meets(context: Context, plan: Plan, row: Row) -> bool:
+    """A row changed since the first page is shown only if it is still what is asked for, as it is shown."""
+    judges = list(plan.judges.items())
+    codes = codes_of(judges)
+    if search_shown.depends(plan.sight, judges):
+        (body,) = await search_shown.as_shown(context, plan.sight, [row], codes)
+        row = row.but(body=body)
+    return matches(plan.judge(row.type), opened(context, row, codes).index, context.store.vault.hash64)
 
 
 async def by_rows(context: Context, query: Query, plan: Plan, shown_at: Shown, cursor: Cursor | None) -> Page:

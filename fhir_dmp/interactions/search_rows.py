@@ -167,14 +167,14 @@ async def _matching_as_shown(
     reads: Collection[str],
     seen: Seen | None,
 ) -> list[Opened]:
-    """The same where it depends on references that may be hidden: each row is judged without those that the asker is not shown."""
+    """The same where it depends on what may be hidden in a row: each is judged without what the asker is not shown of it."""
     found, judges = plan(context, search_shown.loosened(alternatives), sight), dict(alternatives)
     rows = [row async for row in candidates(context, found, limit=limit, moment=moment)]
     codes, hash64 = {*reads, *codes_of(alternatives)}, context.store.vault.hash64
     result: list[Opened] = []
     for at in range(0, len(rows), BATCH):
         part = rows[at : at + BATCH]
-        for row, body in zip(part, await search_shown.as_shown(context, sight, part), strict=True):
+        for row, body in zip(part, await search_shown.as_shown(context, sight, part, codes), strict=True):
             index = opened(context, row.but(body=body), codes).index
             if matches(judges.get(row.type, judges.get(None, NOTHING)), index, hash64):
                 result.append(Opened(timed(sight.met, row), index))

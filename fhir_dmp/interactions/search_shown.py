@@ -3,17 +3,17 @@
 https://hl7.org/fhir/R4/search.html#reference ; https://profiles.ihe.net/ITI/PCF/
 
 The index knows every reference, also one to what the asker does not see, which is taken out of what he is shown. So a criterion
-that names what is hidden is met by nothing, and one that only asks whether there is a reference, or what stands beside it, is decided on
-the resource as it is shown.
+that names what is hidden is met by nothing, and one that only asks whether there is a reference, or what stands beside it, or for words
+anywhere in the resource, is decided on the resource as it is shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from fhir_dmp.interactions import shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_sight import Sight
-from fhir_dmp.search.parameters import Parameter, parameters
+from fhir_dmp.search.parameters import TEXTS, Parameter, parameters
 from fhir_dmp.search.predicate import (
     EVERYTHING,
     NOTHING,
@@ -137,7 +137,8 @@ def _touches(type_name: str | None, predicate: Predicate) -> bool:
 
 def _touched(type_name: str | None, part: Predicate) -> bool:
     if isinstance(part, Has):
-        return part.code in leading(type_name) and not isinstance(part.test, ReferenceIs | ReferenceTo)
+        # Words are those of the whole body: of hidden references, of labels and queries in traces.
+        return part.code in TEXTS or part.code in leading(type_name) and not isinstance(part.test, ReferenceIs | ReferenceTo)
     return isinstance(part, Present) and part.code in leading(type_name)
 
 
@@ -157,6 +158,10 @@ def _loose(type_name: str | None, predicate: Predicate) -> Predicate:
     return predicate
 
 
-async def as_shown(context: Context, sight: Sight, rows: Sequence[Row]) -> list[bytes]:
-    """Bodies of rows without the references that the asker does not see, dated as he sees them."""
+async def as_shown(context: Context, sight: Sight, rows: Sequence[Row], codes: Collection[str] = ()) -> list[bytes]:
+    """Bodies of rows without the references that the asker does not see, dated as he sees them. codes: what they are judged by; for words
+    they are to the octet what he is shown.
+    """
+    if not TEXTS.isdisjoint(codes):
+        return await shown.bodies(context, sight.met, rows)
     return await shown.pruned(context, sight.met, rows)
