@@ -418,19 +418,19 @@ async def known(
 
 
 async def _untold(met: Known) -> tuple[frozenset[int], frozenset[int]]:
-    """Lineages of which nothing is told now to whoever else sees all traces: to the holder's side what labels hide from it, to the médecin
-    traitant what was withdrawn; and the authors of nothing else that he sees.
+    """Lineages of which nothing is told now to whoever else sees all traces: what labels hide from the holder's side, what was withdrawn
+    from all but the holder himself; and the authors of nothing else that he sees.
     """
+    hidden: dict[str, Any] = {"y.st": STATUSES.index(WITHDRAWN)}
     if met.request.kind in HOLDERS_SIDE:
-        hidden = {"y.lb": {"$bitsAnySet": LABEL_BITS[INVISIBLE_PATIENT] | LABEL_BITS[INVISIBLE_RL]}}
-        rows = [row for row in await _documents(met, hidden) if not met.reading(row).permits]
-        untold = _all(rows, "rt")
-    else:
-        rows = [row for row in await _documents(met, {"y.st": STATUSES.index(WITHDRAWN)}) if not met.reading(row).permits]
-        untold = _all(rows, "rt")
-        if untold:
-            # What it replaced, or what replaced it, may still be there to be read.
-            untold -= _all([row for row in await _documents(met, {"y.rt": {"$in": sorted(untold)}}) if met.reading(row).permits], "rt")
+        hidden = {"$or": [hidden, {"y.lb": {"$bitsAnySet": LABEL_BITS[INVISIBLE_PATIENT] | LABEL_BITS[INVISIBLE_RL]}}]}
+    rows = [row for row in await _documents(met, hidden, CARRIERS) if not met.reading(row).permits]
+    untold = _all(rows, "rt")
+    if untold:
+        # What was withdrawn replaced something, or was replaced, that may still be there to be read.
+        untold -= _all(
+            [row for row in await _documents(met, {"y.rt": {"$in": sorted(untold)}}, CARRIERS) if met.reading(row).permits], "rt"
+        )
     authors = _all([row for row in rows if untold.issuperset(_all([row], "rt"))], "au")
     if not authors:
         return untold, authors

@@ -10,7 +10,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json, summary
 from fhir_dmp.fhir.bundle import Pairs, Version, history_bundle
 from fhir_dmp.fhir.instants import MIN_MS, interval
-from fhir_dmp.interactions import enforcement, octets, read, shown
+from fhir_dmp.interactions import enforcement, octets, read, shown, versions
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check_id
 from fhir_dmp.interactions.search_sight import Sight
@@ -21,6 +21,10 @@ STATUS = {"POST": 201, "PUT": 200, "PATCH": 200, "DELETE": 204}
 SHAPES = ("_summary", "_elements")
 IGNORED = ("_format", "_pretty")
 PAGE = "_page"
+# What says of which type it is, and of when, once and for all: whoever sees one version sees all.
+SAME = ("DocumentReference", "Binary")
+# Versions of one resource of which each is judged by itself.
+MOST = 10_000
 
 
 async def run(context: Context, type_name: str | None, id: str | None, pairs: Pairs) -> Answer:
@@ -43,8 +47,13 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
         first, until = await _current_within(context, key, at, came_ms)
         since = max(first, since or first)
     types = None if type_name is None or key is not None else (type_name,)
-    rows = await reads.history(key=key, types=types, since_ms=since, until_ms=until, before=after, limit=count + 1)
-    total = await reads.history_count(key=key, types=types, since_ms=since, until_ms=until)
+    if row is not None and met is not None and type_name not in SAME:
+        every = await reads.history(key=key, since_ms=since, until_ms=until, limit=MOST)
+        seen = [each for each in every if versions.seen(context, met, each, row) is not None]
+        rows, total = [each for each in seen if after is None or each.history_place < after], len(seen)
+    else:
+        rows = await reads.history(key=key, types=types, since_ms=since, until_ms=until, before=after, limit=count + 1)
+        total = await reads.history_count(key=key, types=types, since_ms=since, until_ms=until)
     page = rows[:count]
     path = "/".join(part for part in (context.base_url, type_name, id, "_history") if part)
     links = [("self", _url(path, asked))]
@@ -54,11 +63,11 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
         return Answer(200, history_bundle((), total=total, links=links[:1]))
     budget = octets.Budget(context)
     # Of an erased dossier there is nothing left to tell, not even an id.
-    page = [each if row is None else each.but(visible=row.visible) for each in page if not each.erased]
+    page = [each if row is None else versions.judged(context, each, row) for each in page if not each.erased]
     if row is not None:
         page = await shown.rows(context, Sight(met=met), page)
-    versions = [await _version(context, row, budget, pairs) for row in page]
-    return Answer(200, history_bundle(versions, total=total, links=links))
+    told = [await _version(context, row, budget, pairs) for row in page]
+    return Answer(200, history_bundle(told, total=total, links=links))
 
 
 async def _current_within(context: Context, key: bytes, at: tuple[int, int], came_ms: int) -> tuple[int, int]:

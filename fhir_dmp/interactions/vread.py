@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/http.html#vread
 """
 
-from fhir_dmp.interactions import enforcement, read, shown
+from fhir_dmp.interactions import enforcement, read, shown, versions
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check_id
 from fhir_dmp.store.vault import version_of
@@ -22,9 +22,8 @@ async def run(context: Context, type_name: str, id: str, version: str) -> Answer
         raise read.absent()
     if row.deleted:
         raise read.deleted(row)
-    if now is not None:
-        # A version is judged by its lineage as it is now, whatever was known when it was written.
-        row = row.but(visible=now.visible)
+    if now is not None and met is not None and (row := versions.seen(context, met, row, now)) is None:
+        raise read.absent()
     enforcement.instead(context, now, row, id)
     (body,) = await shown.bodies(context, met, [row])
     return read.answer(shown.timed(met, row), id, body)

@@ -90,3 +90,34 @@ def clash(world, dossier, by, becomes: str = "seen", labels: tuple[str, ...] = (
     answer, name = asked(by, lambda asker: asker.post("DocumentReference", other, if_none_exist=nowhere))
     assert answer.status_code == 409, answer.text
     return name
+
+
+def test_what_was_withdrawn_is_told_to_nobody_but_the_holder_and_its_author(world):
+    """A document, and what is deposited by itself; in the journal of a representative as in that of the médecin traitant."""
+    doctor, author = world.professional(), world.professional()
+    dossier = world.open(age=9, traitant=doctor, people=("MTH",))
+    mother = world.representative(dossier)
+
+    def journals() -> list[int]:
+        """How much is told of what the author did."""
+        listed = [by.get(f"AuditEvent?patient={dossier.id}&_count=1000").json()["entry"] for by in (mother, doctor)]
+        return [sum(author.rpps in str(one) for one in each) for each in listed]
+
+    note = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"text": "note"},
+        "subject": {"reference": dossier.path},
+        "performer": [author.reference],
+    }
+    assert journals() == [0, 0]
+    made = author.post("Observation", note)
+    assert made.status_code == 201 and min(journals()) > 0
+    value = {**made.json(), "status": "entered-in-error"}
+    assert author.put(f"Observation/{value['id']}", value).status_code == 200
+    assert journals() == [0, 0]
+    report = world.deposit(dossier, author)
+    assert min(journals()) > 0
+    gone = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
+    assert author.patch(f"DocumentReference/{report['id']}", gone).status_code == 200
+    assert journals() == [0, 0]
