@@ -66,7 +66,7 @@ class Acts:
         self._file = ActsFile(folder / FILE, self._key)
         self._lock = asyncio.Lock()
         # The database was seen to know all acts of the file: only then may the mark go on with what is kept next.
-        self._known = False
+        self._known: bool | None = None
 
     @translated
     async def keep(self, kind: str, keys: Iterable[bytes], at_ms: int) -> None:
@@ -81,9 +81,9 @@ class Acts:
     async def _keep(self, kind: str, keys: list[bytes], at_ms: int) -> None:
         async for value in self._values(kind, keys, at_ms):
             try:
+                if self._known is None:  # asked once: a database that does not answer must not keep acts from the file
+                    self._known = await self._is_known()
                 async with self._lock:
-                    # Seen between the act of another process and its mark it is asked again.
-                    self._known = self._known or await self._is_known()
                     end = await asyncio.to_thread(self._file.append, value)
             except (OSError, StoreError) as error:
                 raise unavailable() from error
