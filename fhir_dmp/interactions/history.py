@@ -23,8 +23,8 @@ IGNORED = ("_format", "_pretty")
 PAGE = "_page"
 # What says of which type it is, and of when, once and for all: whoever sees one version sees all.
 SAME = ("DocumentReference", "Binary")
-# Versions of one resource of which each is judged by itself.
-MOST = 10_000
+# Versions that are judged by themselves: so many bodies are in memory beside those of the page.
+AT_ONCE = 50
 
 
 async def run(context: Context, type_name: str | None, id: str | None, pairs: Pairs) -> Answer:
@@ -48,9 +48,12 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
         since = max(first, since or first)
     types = None if type_name is None or key is not None else (type_name,)
     if row is not None and met is not None and type_name not in SAME:
-        every = await reads.history(key=key, since_ms=since, until_ms=until, limit=MOST)
-        seen = [each for each in every if versions.seen(context, met, each, row) is not None]
-        rows, total = [each for each in seen if after is None or each.history_place < after], len(seen)
+        rows, total, place = [], 0, None
+        while some := await reads.history(key=key, since_ms=since, until_ms=until, before=place, limit=AT_ONCE):
+            place = some[-1].history_place
+            seen = [each for each in some if versions.seen(context, met, each, row) is not None]
+            total += len(seen)
+            rows += [each for each in seen if after is None or each.history_place < after][: count + 1 - len(rows)]
     else:
         rows = await reads.history(key=key, types=types, since_ms=since, until_ms=until, before=after, limit=count + 1)
         total = await reads.history_count(key=key, types=types, since_ms=since, until_ms=until)
