@@ -7,7 +7,7 @@ again therefore ends in the same store and the same results.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.points import reached
 from fhir_dmp.exchange.provenance import Origins, Told, drawing
 from fhir_dmp.exchange.referring import BINARY, DIRECTORY, DOCUMENT, PATIENT, Links, contents_of, items_of
+from fhir_dmp.exchange.repeats import in_order, parts_of, version_of
 from fhir_dmp.exchange.results import WORTH_ANOTHER_TRY, Result, answered, refusal
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.exchange.seen import Seen
@@ -242,11 +243,11 @@ class _Run:
 
     def _line(self, unit: Unit) -> Line | None:
         """The line that knows this version."""
-        return next((line for key in unit.keys if (line := self.known.get(key)) and _version(line, unit)), None)
+        return next((line for key in unit.keys if (line := self.known.get(key)) and version_of(line, unit)), None)
 
     def _repeat(self, unit: Unit, line: Line) -> None:
         """What is answered when it was stored before: what was then answered, when that was this very import."""
-        stored = _version(line, unit)
+        stored = version_of(line, unit)
         if stored.digest != unit.digest:
             unit.done(refusal(unit.place, FhirError("conflict", CHANGED)))
             return
@@ -257,7 +258,7 @@ class _Run:
             )
             return
         whole = Part("PUT", line.type, line.key, stored.row, stored.status)
-        for place, entry, part in _parts(unit, stored, whole, self.engine.rules.plain):
+        for place, entry, part in parts_of(unit, stored, whole, self.engine.rules.plain):
             told = {"known": not again, "issues": () if again else (KNOWN,)}
             if part is None:
                 unit.done(Result(place, 200, **told))
@@ -341,7 +342,7 @@ class _Run:
             receipt = Receipt(unit.keys, b"", "Bundle", Stored(unit.version, unit.digest, 0, self.engine.job, 200, rows))
             await self.engine.ledger.link(receipt)
             self._learnt(receipt)
-            for result in _in_order(unit, answers):
+            for result in in_order(unit, answers):
                 unit.done(result)
             return None
         made = await self.engine.foreign.together(parts, [before[part.place] for part in parts], links)
@@ -357,7 +358,7 @@ class _Run:
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
         others = tuple(entry.receipt for entry, _ in built)
         entry = Entry(changes, Receipt(unit.keys, made[0].key, first.type, stored), others, covered=made[0].covered, acted=made[0].acted)
-        return Ready(unit, entry, every_told, _in_order(unit, answers))
+        return Ready(unit, entry, every_told, in_order(unit, answers))
 
     def _came_before(self, parts: Sequence[Unit], lines: Mapping[str, Line | None], links: Links) -> dict[str, tuple[Result, Part | None]]:
         """Of the parts of a transaction that were stored before, as they are now: what is answered, and the row. 409 when one has changed.
@@ -368,7 +369,7 @@ class _Run:
         known, contents = set[str](), set[str]()
         for part in parts:
             line = lines[part.place]
-            stored = None if line is None else _version(line, part)
+            stored = None if line is None else version_of(line, part)
             if line is None or (stored is None and part.type != DOCUMENT):
                 continue
             if stored is None or stored.digest != part.digest:
@@ -565,31 +566,6 @@ class _Run:
             told.append(Told(row, id, patient, f"{row.type}/{id}", change.expected is None))
         reached("in-commit")
         return self.engine.origins.beside(told)
-
-
-def _parts(unit: Unit, stored: Stored, whole: Part, plain: bool) -> Iterator[tuple[str, bundle.Entry | None, Part | None]]:
-    """Place, entry and row of each result of a unit that was stored before; no row for an entry that wrote none."""
-    if unit.work not in (TRANSACTION, REQUEST):
-        yield unit.place, None, stored.parts[0] if stored.parts else whole
-        return
-    left: dict[tuple[str, str], list[Part]] = {}
-    for part in stored.parts:
-        left.setdefault((part.method, part.type), []).append(part)
-    for entry in unit.plan.entries if unit.work == TRANSACTION else (unit.entry,):
-        place = f"{unit.place} entry[{entry.index}]" if unit.work == TRANSACTION else unit.place
-        mine = left.get((entry.method, entry.target.type))
-        yield place, entry, mine.pop(0) if mine else None
-
-
-def _in_order(unit: Unit, answers: Mapping[str, tuple[Result, Part | None]]) -> tuple[Result, ...]:
-    """Results of a transaction, one for each entry; what marks a document as superseded was done by what replaces it."""
-    places = [f"{unit.place} entry[{entry.index}]" for entry in unit.plan.entries]
-    return tuple(answers[place][0] if place in answers else Result(place, 200) for place in places)
-
-
-def _version(line: Line, unit: Unit) -> Stored | None:
-    """The version of a line that a unit is: by what the source calls it, else by its content."""
-    return line.version(unit.version) or next((one for one in line.versions if one.digest == unit.digest), None)
 
 
 def _patient(checked: Checked, id: str) -> str:

@@ -12,7 +12,8 @@ from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.http_types import http_date
 from fhir_dmp.interactions import dispatch, octets, operations, tracing
 from fhir_dmp.interactions.context import Answer, Context
-from fhir_dmp.interactions.enforcement import Enforcer, Ledger
+from fhir_dmp.interactions.enforcement import Enforcer
+from fhir_dmp.interactions.request_ledger import Ledger
 
 # Entries of one method go together, so that the store can gather them; more at a time would only queue.
 AT_ONCE = 64

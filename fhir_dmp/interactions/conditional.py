@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.http_types import Tags
-from fhir_dmp.interactions import create, delete, keeping, patch, read, ruled, search_match, update, writing
+from fhir_dmp.interactions import create, delete, keeping, patch, read, ruled, search_match, update
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check, check_body_id
 from fhir_dmp.store.vault import dossier_in
@@ -57,7 +57,7 @@ async def alone(context: Context, type_name: str, criteria: Pairs, work: Callabl
         return await work(context.inside(transaction))
 
     answer = await context.store.transact(attempt, claims=[claim(context, type_name, criteria)])
-    await writing.keep(context)
+    await keeping.keep(context)
     return answer
 
 

@@ -13,6 +13,7 @@ from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.interactions import enforcement, keeping, notices, policy, reviewing, rights, tracing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.enforcement import settle
+from fhir_dmp.interactions.request_ledger import BROKEN_GLASS
 from fhir_dmp.store.vault import dossier_row
 
 URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-break-glass"
@@ -27,7 +28,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
     justification = (given.one("justification") or "").strip()
     met = await enforcement.of_patient(context, url.id)
     settle(met.decide("break-glass", justification=justification))
-    context.enforcer.ledger.purposes = enforcement.BROKEN_GLASS
+    context.enforcer.ledger.purposes = BROKEN_GLASS
     asked = f"Patient/{url.id}/$break-glass?justification={justification}"
     if context.recorder is not None:
         await context.recorder.record([tracing.trace(context, "break-glass", patient=met.patient, query=asked)])

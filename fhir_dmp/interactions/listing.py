@@ -21,7 +21,8 @@ from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import enforcement, facts, read, search_match
 from fhir_dmp.interactions.context import Answer, Context, admit
-from fhir_dmp.interactions.enforcement import Enforcer, Known, Ledger, settle
+from fhir_dmp.interactions.enforcement import Enforcer, Known, settle
+from fhir_dmp.interactions.request_ledger import Ledger
 
 LIST_URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-access-list"
 EXPLAIN_URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-explain-access"

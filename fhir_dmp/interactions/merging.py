@@ -116,12 +116,12 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
         return await _closed(inside, pair, doubts)
 
     at_ms = await context.store.transact(lambda transaction: close(context.inside(transaction)), claims=pair.claims)
-    await writing.keep(context)
+    await keeping.keep(context)
     for _ in range(TURNS):
         await stage(context, pair.ids, at_ms)
         row = await context.store.transact(lambda transaction: shown(context.inside(transaction), pair), claims=pair.claims)
         if row is not None:
-            await writing.keep(context)
+            await keeping.keep(context)
             return answer(given, doubts, row)
     raise FhirError("transient", STILL_COMING, headers={"Retry-After": "5"})
 

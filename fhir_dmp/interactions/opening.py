@@ -16,7 +16,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.interactions import directory_entries, enforcement, search_access, writing
+from fhir_dmp.interactions import directory_entries, enforcement, keeping, search_access, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import Checked, check_value, stamp, written
 from fhir_dmp.store.rows import Change
@@ -80,7 +80,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
         return written(first, 201)
 
     answer = await context.store.transact(attempt, claims=claims(context, patient))
-    await writing.keep(context)
+    await keeping.keep(context)
     return answer
 
 

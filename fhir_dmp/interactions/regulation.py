@@ -10,7 +10,8 @@ from fhir_dmp.consent.decide import Decision
 from fhir_dmp.fhir.instants import MINUTE
 from fhir_dmp.interactions import notices, reviewing
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.enforcement import Known, Ledger
+from fhir_dmp.interactions.enforcement import Known
+from fhir_dmp.interactions.request_ledger import Ledger
 from fhir_dmp.store import outbox
 
 WHY, ONCE_MS = "accès de régulation médicale", 60 * MINUTE

@@ -8,7 +8,7 @@ import logging
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
-from fhir_dmp.interactions import merged, merging, unmerging, writing
+from fhir_dmp.interactions import keeping, merged, merging, unmerging, writing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES, Renaming
 from fhir_dmp.interactions.merged_rows import stage
@@ -68,7 +68,7 @@ async def _parted(context: Context) -> int:
             await writing.recompute(context.inside(transaction), {pair.ids.source: [], pair.ids.target: []})
 
         await context.store.transact(work, claims=pair.claims)
-        await writing.keep(context)
+        await keeping.keep(context)
     return len(leaving)
 
 
@@ -103,5 +103,5 @@ async def _shown(context: Context, pair: Pair) -> None:
     row = await context.store.transact(lambda transaction: merging.shown(context.inside(transaction), pair), claims=pair.claims)
     if row is None:
         raise FhirError("exception", f"Patient/{pair.source} was not wholly joined to Patient/{pair.target} again: repeat $merge")
-    await writing.keep(context)
+    await keeping.keep(context)
     log.info("two dossiers that were joined before a restore are joined again")

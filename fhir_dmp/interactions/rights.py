@@ -19,7 +19,7 @@ from fhir_dmp.dmp.documents import JUDGED_AS
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import DAY
-from fhir_dmp.interactions import depositing, directory_entries, enforcement, facts, notices, rights_people, shown, writing
+from fhir_dmp.interactions import depositing, directory_entries, enforcement, facts, keeping, notices, rights_people, shown, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
@@ -120,7 +120,7 @@ async def together(context: Context, dossier: int, work: Callable[[Context], Awa
         return answer
 
     answer = await context.store.transact(attempt, claims=[claim(context, dossier)])
-    await writing.keep(context)
+    await keeping.keep(context)
     return answer
 
 

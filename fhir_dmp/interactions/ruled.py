@@ -17,6 +17,7 @@ from fhir_dmp.interactions import (
     depositing,
     directory_entries,
     enforcement,
+    keeping,
     octets,
     patch,
     read,
@@ -277,7 +278,7 @@ async def remove(context: Context, type_name: str, id: str, if_match: Tags | Non
         return await removed_in(context.inside(transaction), type_name, id, if_match)
 
     answer = await context.store.transact(attempt)
-    await writing.keep(context)
+    await keeping.keep(context)
     return answer
 
 

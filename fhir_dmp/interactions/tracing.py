@@ -14,8 +14,8 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 from fhir_dmp.interactions import regulation, standing_in
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.enforcement import Ledger
 from fhir_dmp.interactions.facts import secret
+from fhir_dmp.interactions.request_ledger import Ledger
 from fhir_dmp.store.failures import unavailable
 from fhir_dmp.store.rows import Change, NewRow, Row
 from fhir_dmp.store.vault import version_id

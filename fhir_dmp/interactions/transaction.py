@@ -21,6 +21,7 @@ from fhir_dmp.interactions import (
     depositing,
     dispatch,
     enforcement,
+    keeping,
     octets,
     patch,
     read,
@@ -123,7 +124,7 @@ async def _run(context: Context, plan: bundle.Plan, prefer: str) -> list[bundle.
             return await _answers(work, prefer)
 
         answers = await context.store.transact(attempt, claims=claims)
-        await writing.keep(context)
+        await keeping.keep(context)
         return answers
     return await _committed(context, plan, prefer)
 

@@ -17,7 +17,7 @@ from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.interactions import closing, merged, merging, policy, writing
+from fhir_dmp.interactions import closing, keeping, merged, merging, policy, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.facts import listed
 from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES
@@ -50,7 +50,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
 
         row = await context.store.transact(lambda transaction: part(context.inside(transaction)), claims=pair.claims)
         if row is not None:
-            await writing.keep(context)
+            await keeping.keep(context)
             return merging.answer(given, [PARTED], row)
     raise FhirError("transient", merging.STILL_COMING, headers={"Retry-After": "5"})
 

@@ -5,9 +5,8 @@ https://hl7.org/fhir/R4/http.html#create ; IHE BALP; consent.compiling
 
 from collections.abc import Sequence
 
-from fhir_dmp.interactions import covering, policy, reviewing, sealing, tracing
+from fhir_dmp.interactions import covering, keeping, policy, reviewing, sealing, tracing
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.keeping import acted, keep
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.tracing import Labels
 from fhir_dmp.store.rows import Change, NewRow
@@ -53,7 +52,7 @@ async def write(
         for dossier in touched:  # its key is older than the transaction, which then need not start twice
             await context.store.dossier_key(dossier)
         await context.store.transact(work, claims=claims)
-        await keep(context)
+        await keeping.keep(context)
     elif acted:
         await context.store.commit(everything, claims=claims, acted=acted, election=context.election)
     elif len(everything) == 1 and rows[0].expected is None:
@@ -81,4 +80,4 @@ async def recompute(inside: Context, touched: dict[int, list[bytes]]) -> None:
         if not inside.sandbox:
             await policy.recompute(inside, dossier, at_ms=inside.now_ms())
         if inside.enforcer is not None:
-            await acted(inside, "rights", keys if inside.sandbox else {*keys, dossier_row(dossier)})
+            await keeping.acted(inside, "rights", keys if inside.sandbox else {*keys, dossier_row(dossier)})

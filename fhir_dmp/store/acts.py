@@ -183,8 +183,8 @@ class Acts:
 
     async def _marked(self) -> End | None:
         """Up to where the database knows this file, as it says; None when it does not know it."""
-        mark = await self._connection.database["meta"].find_one({"_id": await self._mark_id()})
-        return End(mark["offset"], bytes(mark.get("hash", b""))) if mark else None
+        found = await self._connection.read({"find": "meta", "filter": {"_id": await self._mark_id()}, "limit": 1})
+        return End(found[0]["offset"], bytes(found[0].get("hash", b""))) if found else None
 
     async def _mark_id(self) -> str:
         return f"acts {await asyncio.to_thread(self._file.identity)}"

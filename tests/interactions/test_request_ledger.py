@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/http.html#transaction
 """
 
-from fhir_dmp.interactions.enforcement import Ledger
+from fhir_dmp.interactions.request_ledger import Ledger
 
 
 def test_a_part_is_told_of_whom_it_named_unless_it_wrote():

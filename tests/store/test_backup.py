@@ -1,7 +1,6 @@
 """Backups: one moment of a store that goes on writing, and back into an empty one without undoing what protects."""
 
 import asyncio
-import contextlib
 import itertools
 import json
 import shutil
@@ -29,31 +28,7 @@ from fhir_dmp.store.rows import Change
 from fhir_dmp.store.vault import Vault, dossier_row
 from tests.audit.making import new_patient, read_of
 from tests.store.making import changed, new_row
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A data folder of this test's own."""
-    folder = tmp_path / "host"
-    folder.mkdir(mode=0o700)
-    return folder
-
-
-@contextlib.asynccontextmanager
-async def opened(mongod, database: str, folder: Path):
-    store = await Store.open(mongod.uri, database, data_dir=folder)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-async def restored(mongod, database: str, folder: Path, source: Path) -> backup.Manifest:
-    connection = Connection(mongod.uri, database)
-    try:
-        return await backup.restore(connection, Vault.load(folder), folder, source)
-    finally:
-        await connection.close()
+from tests.store.restoring import opened, restored
 
 
 @pytest.fixture

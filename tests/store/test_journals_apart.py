@@ -1,6 +1,5 @@
 """Two restores: what was acknowledged between them is in the journal of acts, and neither restore takes it away."""
 
-import contextlib
 import shutil
 from pathlib import Path
 
@@ -12,37 +11,12 @@ from fhir_dmp.store.connection import Connection
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Change, NewRow
-from fhir_dmp.store.vault import Vault
 from tests.store.making import changed, new_row
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A data folder of this test's own."""
-    folder = tmp_path / "host"
-    folder.mkdir(mode=0o700)
-    return folder
-
-
-@contextlib.asynccontextmanager
-async def opened(mongod, database: str, folder: Path):
-    store = await Store.open(mongod.uri, database, data_dir=folder)
-    try:
-        yield store
-    finally:
-        await store.close()
+from tests.store.restoring import opened, restored
 
 
 async def taken(store: Store, folder: Path, target: Path) -> None:
     await backup.write(store.connection, store.vault, folder, target)
-
-
-async def restored(mongod, database: str, folder: Path, source: Path) -> None:
-    connection = Connection(mongod.uri, database)
-    try:
-        await backup.restore(connection, Vault.load(folder), folder, source)
-    finally:
-        await connection.close()
 
 
 async def _revoked(store: Store, row: NewRow, at_ms: int) -> NewRow:
