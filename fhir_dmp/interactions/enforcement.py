@@ -225,6 +225,14 @@ class Known(msgspec.Struct):
                 self.filters[act] = {"$and": [{"d": self.number}, of_any(over) if type_name in SEVERAL else over]}
         return self.filters[act]
 
+    def read_filter(self, type_name: str) -> dict:
+        """Filter over rows of one of SEVERAL: what he may read by its id, once something of the dossier is shown to him."""
+        stance = self.stance
+        if stance.unrelated:  # what he wrote himself let him in
+            stance = stances.of(author_here(self.request), self.policy, self.law, self.context.store.vault.hash64, self.now_ms)
+        left = stance.left(READ, self.now_ms)
+        return NOTHING if isinstance(left, Decision) else of_any(to_mongo(left, self.context.store.vault.hash64))
+
     def _told(self) -> list[dict]:
         if not self.untold:
             return [NOTHING] if self.untold is None else []

@@ -2,7 +2,8 @@
 
 https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-verify ; ig/decisions: proofs
 
-Whoever may read the resource may verify it. What is compared is what is stored, not what the asker is shown of it.
+Whoever may read the resource may verify it. What is compared is what is stored, not what the asker is shown of it. What others say beside
+it counts as far as he sees it.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, version_id
 
 URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-verify"
-DOCUMENT, BINARY = "DocumentReference", "Binary"
+DOCUMENT, BINARY, PROVENANCE = "DocumentReference", "Binary", "Provenance"
 MOST_PROOFS, MOST_OCTETS = 200, 32 * 1024 * 1024
 IDNPS_OF_RPPS = "8"
 # A large or broken PDF may take seconds: one after the other, so that whoever asks for many takes no more than a thread.
@@ -56,7 +57,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
         raise read.absent()
     if row.deleted:
         raise read.deleted(row)
-    proofs = await provenances(context, row, url.id)
+    proofs = await provenances(context, met, row, url.id)
     sealed = await host_seal(context, row, url.id, proofs)
     if met is not None and (at_ms := met.appeared(row)) != row.updated_ms:
         sealed = late_seals.verdict(context, sealed, at_ms)
@@ -66,34 +67,70 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
     return Answer(200, json.dump({"resourceType": "Parameters", "parameter": listed}))
 
 
-async def provenances(context: Context, row: Row, id: str) -> list[Proof]:
-    """Everything that vouches for a version, or for the resource whatever its version, newest first; whoever sees it."""
-    vault = context.store.vault
-    about = narrow.to_mongo(Has("target", ReferenceIs(row.type, id)), "Provenance", vault.hash64, vault.locate).filter
-    rows = await context.reads.find(about, types=("Provenance",), dossiers=(row.dossier,), limit=MOST_PROOFS)
+async def provenances(context: Context, met: enforcement.Known | None, row: Row, id: str) -> list[Proof]:
+    """What vouches for a version, or for the resource whatever its version, oldest first, as far as the asker sees it.
+
+    Oldest first: what comes later puts nothing out of sight that came with the version.
+    """
+    about = _naming(context, ReferenceIs(row.type, id))
+    where = about if met is None else {"$and": [about, met.read_filter(PROVENANCE)]}
+    rows = await context.reads.find(where, types=(PROVENANCE,), dossiers=(row.dossier,), descending=False, limit=MOST_PROOFS)
     version = f"{row.type}/{id}/_history/{version_id(row.version)}"
     named = {version, f"{row.type}/{id}", f"{context.base_url}/{version}", f"{context.base_url}/{row.type}/{id}"}
     found = [Proof(json.parse(one.body), one) for one in rows if one.body is not None]
     return [one for one in found if any(target.get("reference") in named for target in one.value.get("target") or ())]
 
 
+def _naming(context: Context, target: ReferenceIs) -> dict:
+    vault = context.store.vault
+    return narrow.to_mongo(Has("target", target), PROVENANCE, vault.hash64, vault.locate).filter
+
+
 async def host_seal(context: Context, row: Row, id: str, proofs: Sequence[Proof]) -> tuple[Verdict, Opened | None]:
-    """Whether the stored version is the one that the host sealed, and what the seal says."""
-    texts = [text for one in proofs for form, text in signatures(one.value) if form == jws.FORM and is_seal(text)]
-    if not texts:
-        where = "in the directory, which is not sealed" if row.dossier == COMMON else "kept without a seal"
-        return indeterminate(f"the resource is {where}"), None
+    """Whether the stored version is the one that the host sealed, and what the seal says. proofs: as the asker sees them.
+
+    The seal of the host speaks alone: beside it what others call a seal neither proves nor disproves anything.
+    """
     own = context.seals if context.seals is not None else SealKeys(Path(context.settings.data))
     own.refresh(context.now_ms())
+    keys: list[Keys] = [own, *await foreign()]
     version = Version(
         f"{row.type}/{id}/_history/{version_id(row.version)}", row.body or b"", await digest_of_row(context.store.contents, row)
     )
-    keys: list[Keys] = [own, *await foreign()]
-    opened = [seal.opened(text.decode(), keys) for text in texts]
     homes = Homes(context.reads, own_names(context))
+    opened = await _own_seal(context, row, id, keys, homes)
+    if not opened:
+        opened = [seal.opened(text, keys) for one in proofs for text in _seals(one.value)]
+    if not opened:
+        where = "in the directory, which is not sealed" if row.dossier == COMMON else "kept without a seal"
+        return indeterminate(f"the resource is {where}"), None
     verdicts = [seal.compared(one, await homes.version(host_of(one), row.dossier, version)) for one in opened]
     best = next((place for place, one in enumerate(verdicts) if one.status == PASSED), 0)
     return together([one for one in verdicts if one.status != FAILED] if verdicts[best].status == PASSED else verdicts), opened[best]
+
+
+async def _own_seal(context: Context, row: Row, id: str, keys: Sequence[Keys], homes: Homes) -> list[Opened]:
+    """The seal that was stored with a version, whoever sees it; none where there is none that opens.
+
+    Looked for from the oldest on: nobody can name a version before it is stored, so that nobody puts anything before its seal.
+    """
+    version = version_id(row.version)
+    about = _naming(context, ReferenceIs(row.type, id, version))
+    found = await context.reads.find(about, types=(PROVENANCE,), dossiers=(row.dossier,), descending=False, limit=MOST_PROOFS)
+    for one in found:
+        for text in _seals(json.parse(one.body or b"{}")):
+            opened = seal.opened(text, keys)
+            there = await homes.version(host_of(opened), row.dossier, Version(f"{row.type}/{id}/_history/{version}", b""))
+            said = opened.statement.what if opened.statement is not None else ()
+            # What carries no facts was written by the host, and is shown to nobody: one of rights that was changed is told here or nowhere.
+            if one.visible is None or any(each.reference == there.reference for each in said):
+                return [opened]
+    return []
+
+
+def _seals(provenance: dict) -> list[str]:
+    """The seals of hosts, or what says that it is one, in a Provenance."""
+    return [text.decode() for form, text in signatures(provenance) if form == jws.FORM and is_seal(text)]
 
 
 def host_of(opened: Opened) -> str:

@@ -3,10 +3,13 @@
 import base64
 import json
 
+from fhir_dmp.signing import seal
 from fhir_dmp.signing.keys import SealKeys
 from tests.access.test_deposits import posted, stored, submission
-from tests.access.world import VISIBILITY, document
+from tests.access.world import LOINC, VISIBILITY, document
 from tests.signing.test_author import Someone
+
+LETTER = "34133-9"
 
 
 def verified(by, where):
@@ -65,6 +68,58 @@ def test_a_signature_beside_a_document_counts_where_it_came_with_it(world):
     assert verified(anna, where) == (found, reasons)
     found, reasons = verified(bruno, own)
     assert found["author"] == "failed" and "author: the JWS does not hold: the signature does not fit the octets" in reasons
+
+
+def crowd(dossier, by, where, version, octets, *, labels, how_many=201):
+    """A document, and as many Provenances beside it that hold a seal of nobody over a version of another one."""
+    signature = {
+        "type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.14"}],
+        "when": "2026-11-22T10:00:00Z",
+        "who": by.reference,
+        "sigFormat": "application/jose",
+        "data": base64.b64encode(octets).decode(),
+    }
+    named = ("urn:uuid:00000000-0000-4000-8000-00000000d000", f"{where}/_history/{version}", dossier.path)
+    proof = {"resourceType": "Provenance", "target": [{"reference": one} for one in named], "recorded": "2026-11-22T10:00:00Z"}
+    proof |= {"agent": [{"who": by.reference}], "signature": [signature]}
+    more = tuple(posted(proof, f"urn:uuid:00000000-0000-4000-8000-{number:012d}") for number in range(how_many))
+    stored(by.post("", submission(dossier, by, document(dossier, by, labels=labels), more=more)), "DocumentReference")
+
+
+def test_the_seal_of_the_host_is_found_among_any_number_of_provenances(world, tmp_path):
+    anna, bruno, carla = world.professional(), world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    for one in (bruno, carla):
+        world.consent(dossier, "access", one)
+    report = world.deposit(dossier, anna)
+    where, version = f"DocumentReference/{report['id']}", report["meta"]["versionId"]
+    told = verified(carla, where)
+    assert told[0]["seal"] == "passed"
+    (tmp_path / "keys").mkdir()
+    forged = seal.sign(SealKeys(tmp_path), "elsewhere", "2026-11-22T10:00:00Z", "", [seal.Sealed(where, "0")]).encode()
+    # What is hidden from somebody tells him nothing, however much it is.
+    crowd(dossier, bruno, where, version, forged, labels=("MASQUE_PS",), how_many=1)
+    assert verified(carla, where) == told
+    crowd(dossier, bruno, where, version, forged, labels=("MASQUE_PS",))
+    assert verified(carla, where) == told
+    crowd(dossier, bruno, where, version, forged, labels=())
+    assert verified(carla, where) == told
+
+
+def test_a_signature_beside_a_hidden_replacement_is_not_told_of_what_it_replaces(world):
+    anna, bruno, carla = world.professional(), world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    for one in (bruno, carla):
+        world.consent(dossier, "access", one)
+    where = f"DocumentReference/{world.deposit(dossier, anna)['id']}"
+    target = {"code": "replaces", "target": {"reference": where}}
+    told = verified(carla, where)
+    signature = Someone(f"8{bruno.rpps}").jws(b"something else", detached=True)
+    signed_beside(dossier, bruno, document(dossier, bruno, type=LETTER, relatesTo=[target]), signature, where)
+    assert verified(carla, where)[0]["author"] == "failed"
+    world.consent(dossier, "mask", code=[{"coding": [{"system": LOINC, "code": LETTER}]}])
+    found, reasons = verified(carla, where)
+    assert found == told[0] and [one for one in reasons if one.startswith("author")] == [one for one in told[1] if one.startswith("author")]
 
 
 def test_who_may_not_read_may_not_verify(world):
