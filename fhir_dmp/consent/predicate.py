@@ -15,6 +15,7 @@ What a row keeps for visibility, all of it in the sub-document `y`, written with
     st  int     0 current, 1 superseded, 2 entered-in-error
     rt  int64   keyed hash of the address of the first document of the lineage
     pa, pb int64  the act's own period, half-open, ms UTC
+    da, db int64  only where that is more: the span of all its dates, half-open, ms UTC
     oa  int64   of a trace, only where nothing but what he wrote himself let him in: keyed hash of who acted, as an author
     s1, s2, s4    int64, only where it was: when the label of that bit was taken away last, ms UTC; for s1 also when a mask by rule ended
 
@@ -42,6 +43,8 @@ SECRET_SESSION = "SECRET_SESSION"
 LABEL_BITS = {label: 1 << position for position, label in enumerate((*VISIBILITY, SECRET_SESSION))}
 # Where a row keeps when a label was taken away.
 LIFTED = {label: f"s{LABEL_BITS[label]}" for label in VISIBILITY}
+# Where a row keeps the span of all its dates, where that is more than its period.
+DATES = ("da", "db")
 # Where a trace keeps whom nothing but what he wrote himself let in.
 LET_IN = "oa"
 
@@ -93,7 +96,7 @@ class LineageIn:
 
 @dataclass(frozen=True, slots=True)
 class DatedWithin:
-    """The act's period meets [lo_ms, hi_ms)."""
+    """The act's period, or the span of all its dates, meets [lo_ms, hi_ms)."""
 
     lo_ms: int
     hi_ms: int
@@ -196,6 +199,10 @@ def _any(predicate: AnyOf, facts: Facts) -> bool:
     return False
 
 
+def _meets(within: DatedWithin, dates: tuple[int, int] | None) -> bool:
+    return dates is not None and dates[0] < within.hi_ms and dates[1] > within.lo_ms
+
+
 HOLDS: dict[type, Callable[[Any, Facts], bool]] = {
     Labelled: lambda p, facts: p.label in facts.labels,
     AuthoredBy: lambda p, facts: not facts.authors.isdisjoint(facts.of("author", p.names)),
@@ -204,7 +211,7 @@ HOLDS: dict[type, Callable[[Any, Facts], bool]] = {
     StatusIn: lambda p, facts: facts.status in p.statuses,
     ReleasedBy: lambda p, facts: facts.release_ms <= p.now_ms,
     LineageIn: lambda p, facts: facts.root in facts.of("root", p.roots),
-    DatedWithin: lambda p, facts: facts.period[0] < p.hi_ms and facts.period[1] > p.lo_ms,
+    DatedWithin: lambda p, facts: _meets(p, facts.period) or _meets(p, facts.dates),
     DatedLately: lambda p, facts: facts.period[0] < MAX_MS and facts.period[1] > p.since_ms,
     Not: lambda p, facts: not HOLDS[type(p.part)](p.part, facts),
     All: _all,
@@ -299,7 +306,7 @@ def to_mongo(predicate: Predicate, hash64: Hash64) -> dict[str, Any]:
         case LineageIn(roots):
             return {"y.rt": {"$in": sorted(_hashes("root", roots, hash64))}}
         case DatedWithin(lo_ms, hi_ms):
-            return {"y.pa": {"$lt": hi_ms}, "y.pb": {"$gt": lo_ms}}
+            return {"$or": [{f"y.{a}": {"$lt": hi_ms}, f"y.{b}": {"$gt": lo_ms}} for a, b in (("pa", "pb"), ("da", "db"))]}
         case DatedLately(since_ms):
             return {"y.pa": {"$lt": MAX_MS}, "y.pb": {"$gt": since_ms}}
         case Not(part):
@@ -368,6 +375,7 @@ _hashed_once = lru_cache(maxsize=4096)(hashed)
 
 def row_of(facts: Facts, hash64: Hash64) -> dict[str, Any]:
     """The sub-document `y` of a row, from facts in the clear."""
+    dates = dict(zip(DATES, facts.dates, strict=True)) if facts.dates is not None else {}
     return {
         "lb": sum(LABEL_BITS[label] for label in facts.labels),
         "ty": often("type", str(facts.type), hash64),
@@ -379,6 +387,7 @@ def row_of(facts: Facts, hash64: Hash64) -> dict[str, Any]:
         "rt": hashed("root", str(facts.root), hash64),
         "pa": facts.period[0],
         "pb": facts.period[1],
+        **dates,
     }
 
 
@@ -440,6 +449,11 @@ class Kept(Facts):
     def period(self) -> tuple[int, int]:
         row = self._row
         return row.get("pa", _UNKNOWN.period[0]), row.get("pb", _UNKNOWN.period[1])
+
+    @property
+    def dates(self) -> tuple[int, int] | None:
+        lo, hi = (self._row.get(name, None) for name in DATES)
+        return None if lo is None or hi is None else (lo, hi)
 
     def of(self, kind: str, values: frozenset[str]) -> frozenset[int]:
         return _hashes(kind, values, self._hash64)

@@ -3,14 +3,16 @@
 https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition-pdsm-comprehensive-document-reference.html
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from fhir_dmp.dmp import identity, spaces
 from fhir_dmp.dmp.paris import span, window
 from fhir_dmp.dmp.visibility import VISIBILITY, labels_of, release_ms
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
+from fhir_dmp.fhir.tables import child_path, members
 
 IS_ARCHIVED = "https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition/pdsm-ext-is-archived"
 CURRENT, SUPERSEDED, WITHDRAWN = "current", "superseded", "entered-in-error"
@@ -71,6 +73,13 @@ DATED_BY = {
     "NutritionOrder": "dateTime",
     "VisionPrescription": "dateWritten",
 }
+MOMENTS = frozenset({"date", "dateTime", "instant"})
+# Types in which R4 says more of when.
+INSIDE = frozenset({"BackboneElement", "Dosage", "Attachment"})
+# Dates of something else: what was measured or answered, of relatives, of products and leaflets.
+OF_ELSE = frozenset({"value", "born", "deceased", "condition", "expirationDate", "manufactureDate", "publicationDate"})
+# They tell of what was over when they were written: a period without an end is not one that goes on.
+WRITTEN_AFTER = frozenset({"DocumentReference", "Composition"})
 
 Tokens = Callable[[str, frozenset[str]], frozenset[Hashable]]
 
@@ -88,6 +97,7 @@ class Facts:
     type: spaces.type_token, "" for none. authors: professionals at deposit (identity.ps) and identity.HOLDER. organization: of the
     depositor's token (identity.org). labels: visibility labels of the whole lineage. release_ms: when INVISIBLE_PATIENT ends by itself.
     root: address of the first document of the lineage, "DocumentReference/id". period: half-open, what the act is dated, UTC ms.
+    dates: half-open, the span of all its dates, None where that is no more.
     """
 
     type: Hashable = ""
@@ -99,6 +109,7 @@ class Facts:
     status: str = CURRENT
     root: Hashable = ""
     period: tuple[int, int] = (MIN_MS, MAX_MS)
+    dates: tuple[int, int] | None = None
     of: Tokens = field(default=plain, compare=False, repr=False)
 
     def but(self, **changes: Any) -> "Facts":
@@ -119,7 +130,8 @@ def facts_of(
 
     labels: those of the lineage when it has some already; else those the resource itself carries.
     """
-    own = labels_said(resource)
+    own, period = labels_said(resource), period_of(resource)
+    dates = dates_of(resource, period)
     return Facts(
         type=type_of(resource),
         authors=frozenset(authors),
@@ -129,7 +141,8 @@ def facts_of(
         release_ms=release_ms(first_deposit_ms),
         status=status_of(resource),
         root=root,
-        period=period_of(resource),
+        period=period,
+        dates=dates if dates != period else None,
     )
 
 
@@ -215,6 +228,50 @@ def period_of(resource: Mapping[str, Any]) -> tuple[int, int]:
         if isinstance(resource.get(name), str):
             return span(resource[name])
     return MIN_MS, MAX_MS
+
+
+def dates_of(resource: Mapping[str, Any], period: tuple[int, int]) -> tuple[int, int]:
+    """The span of all dates by which it says when it was done or written, and of its period: a mask by period covers what meets it.
+
+    One interval, not several: what lies between the care and its record is hidden too, rather than something of it shown.
+    """
+    kind = resource.get("resourceType", "")
+    said = (period, *_dates(resource, kind, kind in WRITTEN_AFTER))
+    return min(start for start, _ in said), max(end for _, end in said)
+
+
+def _dates(value: Mapping[str, Any], path: str, over: bool) -> Iterator[tuple[int, int]]:
+    for name, kind in _dated(path).items():
+        for one in _listed(value.get(name)):
+            if isinstance(one, str):
+                yield span(one)
+            elif kind == "Period":
+                yield from _ends(one, over)
+            elif kind == "Timing":
+                yield from (span(each) for each in one.get("event") or () if each)
+                yield from _ends((one.get("repeat") or {}).get("boundsPeriod") or {}, over)
+            elif isinstance(one, Mapping):
+                yield from _dates(one, kind, over)
+
+
+def _ends(period: Mapping[str, Any], over: bool) -> Iterator[tuple[int, int]]:
+    start, end = period.get("start"), period.get("end")
+    if start or end:
+        yield window(start, end or (start if over else None))
+
+
+@cache
+def _dated(path: str, above: tuple[str, ...] = ()) -> Mapping[str, str]:
+    """Members of a type, or of an element of it, that say when by R4 -> Period, Timing, a kind of moment, or the path of what is inside."""
+    found = {}
+    for name, (element, kind) in members(path).items():
+        if element.name in OF_ELSE:
+            continue
+        if kind in MOMENTS or kind in ("Period", "Timing"):
+            found[name] = kind
+        elif kind in INSIDE and (inner := child_path(element, kind)) not in above and _dated(inner, (*above, path)):
+            found[name] = inner
+    return found
 
 
 def authors_of(resource: Mapping[str, Any], resolve: Callable[[str], frozenset[str]]) -> frozenset[str]:

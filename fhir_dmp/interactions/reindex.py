@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from fhir_dmp.consent.predicate import row_of
+from fhir_dmp.consent.predicate import DATES, row_of
 from fhir_dmp.dmp import documents
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions import facts
@@ -81,4 +81,5 @@ def facts_said(store: Store, row: Row) -> dict[str, Any]:
         found = documents.facts_of(value, authors=(), organization="", first_deposit_ms=first_ms, root="")
         names = ("ty", "st", "rl", "pa", "pb")
     told = row_of(found, store.vault.hash64)
-    return {name: told[name] for name in names}
+    # A row that was stored before they were kept lacks them.
+    return {name: told.get(name) for name in (*names, *(one for one in DATES if one in row.visible))}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.access.world import VISIBILITY, document, listed
+from tests.access.world import LOINC, VISIBILITY, day, document, listed, now
 
 N = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N"}]}
 MASK = {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}
@@ -172,3 +172,21 @@ def test_what_was_withdrawn_stays_withdrawn_when_its_author_replaces_it(world):
     assert not sees(team, dossier, made) and sees(team, dossier, newer)
     assert team.get(f"DocumentReference?patient={dossier.id}&status=superseded").json()["total"] == 0
     assert anna.get(f"DocumentReference/{made['id']}").json()["status"] == "entered-in-error"
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "hidden"), [(-401, -399, True), (-200, -190, True), (-1, 0, True), (-500, -402, False), (2, 9, False)]
+)
+def test_a_mask_by_period_hides_what_any_date_of_it_meets(world, since, until, hidden):
+    dossier, anna, nora = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", nora)
+    about = {"status": "final", "code": {"coding": [{"system": LOINC, "code": "8867-4"}]}, "subject": {"reference": dossier.path}}
+    when = {"effectivePeriod": {"start": day(days=-400), "end": day(days=-398)}, "issued": now()}
+    made = world.write(anna, {"resourceType": "Observation", **about, **when})
+    told = world.deposit(dossier, anna, context={"period": when["effectivePeriod"]})
+    world.consent(dossier, "mask", dataPeriod={"start": day(days=since), "end": day(days=until)})
+    for one in (made, told):
+        kind = one["resourceType"]
+        assert nora.get(f"{kind}/{one['id']}").status_code == (404 if hidden else 200)
+        assert [found["id"] for found in listed(nora, dossier, kind)] == ([] if hidden else [one["id"]])
+        assert anna.get(f"{kind}/{one['id']}").status_code == 200

@@ -178,7 +178,7 @@ async def test_labels_that_change_between_two_batches_of_a_serving_host_are_no_f
     assert not report.faults
 
 
-FACTS = {"ty": 12345, "st": 2, "rl": 0, "pa": 1}
+FACTS = {"ty": 12345, "st": 2, "rl": 0, "pa": 1, "da": 1}
 
 
 @pytest.mark.parametrize("name", FACTS)

@@ -106,6 +106,7 @@ documents = st.builds(
     status=st.sampled_from([*STATUSES, "current", "current"]),
     root=st.sampled_from(ROOTS),
     period=st.sampled_from([(NOW - 40 * DAY, NOW - 39 * DAY), (NOW - DAY, NOW), (MIN_MS, MAX_MS)]),
+    dates=st.sampled_from([None, None, (NOW - 40 * DAY, NOW), (NOW - 3 * DAY, MAX_MS)]),
 )
 
 acting = st.builds(

@@ -3,11 +3,13 @@
 https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition-pdsm-comprehensive-document-reference.html
 """
 
+import pytest
+
 from fhir_dmp.dmp import documents, spaces
 from fhir_dmp.dmp.identity import IDNPS, RPPS
-from fhir_dmp.dmp.paris import span
+from fhir_dmp.dmp.paris import shown_clock, span, window
 from fhir_dmp.dmp.visibility import concept, release_ms
-from fhir_dmp.fhir.instants import from_instant
+from fhir_dmp.fhir.instants import MAX_MS, MIN_MS, from_instant
 
 DEPOSIT = from_instant("2026-11-22T09:00:00Z")
 DOCUMENT = {
@@ -101,3 +103,49 @@ def test_what_is_no_document_says_when_in_its_own_words():
         assert span(day)[0] <= start < end <= span(day)[1], kind
     billed = {"resourceType": "ExplanationOfBenefit", "billablePeriod": {"start": day, "end": day}, "created": said}
     assert documents.period_of(billed) == span(day)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "dates"),
+    [
+        ("Observation", {"effectivePeriod": {"start": "2026-03-01", "end": "2026-03-04"}, "issued": "2026-03-09T08:00:00Z"}, "03-01 03-09"),
+        ("Observation", {"effectiveInstant": "2026-03-01T08:00:00Z", "issued": "2026-03-09T08:00:00Z"}, "03-01 03-09"),
+        ("Observation", {"effectiveTiming": {"event": ["2026-03-01", "2026-03-05"]}, "issued": "2026-03-04T08:00:00Z"}, "03-01 03-05"),
+        ("Observation", {"effectiveDateTime": "2026-03-02", "valueDateTime": "1990-01-01"}, "03-02 03-02"),
+        ("Procedure", {"performedPeriod": {"start": "2026-03-01", "end": "2026-03-04"}}, None),
+        ("Condition", {"onsetDateTime": "2026-01-01", "abatementPeriod": {"end": "2026-02-03"}, "recordedDate": "2026-03-09"}, "min 03-09"),
+        ("Condition", {"onsetPeriod": {"start": "2026-01-01", "end": "2026-01-05"}, "recordedDate": "2026-03-09"}, "01-01 03-09"),
+        ("ServiceRequest", {"occurrencePeriod": {"start": "2026-03-01"}, "authoredOn": "2026-02-01"}, "02-01 max"),
+        (
+            "ServiceRequest",
+            {"occurrenceTiming": {"repeat": {"boundsPeriod": {"end": "2026-03-01"}}}, "authoredOn": "2026-02-01"},
+            "min 03-01",
+        ),
+        ("EpisodeOfCare", {"period": {"start": "2026-03-01"}}, "03-01 max"),
+        ("Specimen", {"collection": {"collectedDateTime": "2026-03-01"}, "receivedTime": "2026-03-02"}, None),
+        (
+            "AllergyIntolerance",
+            {"recordedDate": "2026-03-09", "reaction": [{"onset": "2026-03-01"}, {"onset": "2026-03-02"}]},
+            "03-01 03-09",
+        ),
+        ("FamilyMemberHistory", {"date": "2026-03-09", "bornDate": "1930-01-01", "deceasedDate": "1990"}, "03-09 03-09"),
+        ("DocumentReference", {"date": "2026-03-09T08:00:00Z", "context": {"period": {"start": "2026-03-01"}}}, "03-01 03-09"),
+        ("Composition", {"date": "2026-03-09", "event": [{"period": {"start": "2026-03-01", "end": "2026-03-02"}}]}, "03-01 03-09"),
+    ],
+)
+def test_the_span_of_all_dates_covers_when_it_was_done_and_when_it_was_written(kind, said, dates):
+    value = {"resourceType": kind, **said}
+    start, end = documents.dates_of(value, documents.period_of(value))
+    told = "min" if start == MIN_MS else shown_clock(start)[3:5] + "-" + shown_clock(start)[:2]
+    told += " " + ("max" if end == MAX_MS else shown_clock(end - 1)[3:5] + "-" + shown_clock(end - 1)[:2])
+    assert told == (dates or "min max")
+
+
+def test_how_long_ago_a_reimbursement_was_is_told_by_its_own_period():
+    billed = {
+        "resourceType": "ExplanationOfBenefit",
+        "billablePeriod": {"start": "2024-01-01", "end": "2024-01-05"},
+        "created": "2026-01-01",
+    }
+    found = documents.facts_of(billed, authors=(), organization="", first_deposit_ms=0, root="")
+    assert (found.period, found.dates) == (window("2024-01-01", "2024-01-05"), window("2024-01-01", "2026-01-01"))
