@@ -64,6 +64,8 @@ JUDGED_AS = {
     "Specimen": "11502-2",
     "VisionPrescription": "57833-6",
 }
+# The period of what does not say when.
+UNDATED = (MIN_MS, MAX_MS)
 # Elements that say when, in most types and in those that have none of them.
 DATED = ("date", "effectiveDateTime", "occurrenceDateTime", "performedDateTime", "recordedDate", "authoredOn", "issued")
 DATED_BY = {
@@ -108,7 +110,7 @@ class Facts:
     release_ms: int = MAX_MS
     status: str = CURRENT
     root: Hashable = ""
-    period: tuple[int, int] = (MIN_MS, MAX_MS)
+    period: tuple[int, int] = UNDATED
     dates: tuple[int, int] | None = None
     of: Tokens = field(default=plain, compare=False, repr=False)
 
@@ -227,7 +229,7 @@ def period_of(resource: Mapping[str, Any]) -> tuple[int, int]:
     for name in (*DATED, DATED_BY.get(resource.get("resourceType", ""), "")):
         if isinstance(resource.get(name), str):
             return span(resource[name])
-    return MIN_MS, MAX_MS
+    return UNDATED
 
 
 def dates_of(resource: Mapping[str, Any], period: tuple[int, int]) -> tuple[int, int]:

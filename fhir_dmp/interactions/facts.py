@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fhir_dmp.consent import companions, directives, notices
-from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, SECRET_SESSION, facts_of, row_of
+from fhir_dmp.consent.predicate import DATES, LABEL_BITS, LIFTED, SECRET_SESSION, facts_of, row_of
 from fhir_dmp.dmp import documents, identity
-from fhir_dmp.dmp.documents import STATUSES, WITHDRAWN, Facts
+from fhir_dmp.dmp.documents import STATUSES, UNDATED, WITHDRAWN, Facts
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import Ref, parse_reference, reference_texts
 from fhir_dmp.fhir.tables import compartment
@@ -86,12 +86,14 @@ def visible(
                     found[BESIDE] = True
                 else:
                     found |= {name: origin.lineage[name] for name in ("ty", "au", "og")}
+                    found |= _dated(told, origin.lineage)
                 if origin.lineage["st"] == STATUSES.index(WITHDRAWN):  # a content that comes after its document was withdrawn
                     found["st"] = origin.lineage["st"]
         if current is not None and isinstance(current.visible, dict):
             found |= {name: current.visible[name] for name in FIXED if name in current.visible}
             if kind != "DocumentReference" and found["rt"] != root:
                 found |= _of_document(current, current.visible, origin)
+                found |= {} if BESIDE in found else _dated(told, current.visible)
             if context.sandbox and context.enforcer is None:
                 found |= _said(current, told.labels, found, at_ms)
     if leads_inside(context, reference_texts(value) if texts is None else texts(), dossier):
@@ -108,6 +110,11 @@ def _of_document(current: Row, own: Mapping[str, Any], origin: Origin) -> dict[s
     if own.get("st") == STATUSES.index(WITHDRAWN) and (origin.withdrawn or not says_withdrawn(current)):
         kept["st"] = own["st"]
     return kept
+
+
+def _dated(told: Facts, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What says no date itself, as a content, is dated as its document is: a mask by period hides the two together. Else nothing."""
+    return {name: document[name] for name in ("pa", "pb", *DATES) if name in document} if told.period == UNDATED else {}
 
 
 def says_withdrawn(row: Row) -> bool:

@@ -190,3 +190,5 @@ def test_a_mask_by_period_hides_what_any_date_of_it_meets(world, since, until, h
         assert nora.get(f"{kind}/{one['id']}").status_code == (404 if hidden else 200)
         assert [found["id"] for found in listed(nora, dossier, kind)] == ([] if hidden else [one["id"]])
         assert anna.get(f"{kind}/{one['id']}").status_code == 200
+    # A content says no date itself.
+    assert nora.get(told["content"][0]["attachment"]["url"]).status_code == (404 if hidden else 200)
