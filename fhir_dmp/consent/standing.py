@@ -124,8 +124,13 @@ class Standing:
 
     @property
     def kept_from(self) -> bool:
-        """What was given in a minor's secret session is kept from him: he acts for the minor, or is appointed by who does."""
-        return self.request.kind == "representative" or (self.request.kind == "mandataire" and self.minor)
+        """What was given in a minor's secret session is kept from him: he acts for the holder, or is appointed by who does or did."""
+        return self.request.kind == "representative" or (self.request.kind == "mandataire" and (self.minor or self.once_guarded))
+
+    @property
+    def once_guarded(self) -> bool:
+        """A guardian acts for the holder, or did: a mandate that he gave may outlast his measure."""
+        return any(t.kind == "guardian" and t.since_ms <= self.now_ms for t in self.dossier.titles)
 
     @once
     def under_guardianship(self) -> bool:

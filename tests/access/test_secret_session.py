@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.access.world import RPPS, care_team, day, refused
+from tests.access.world import RPPS, birth_date, care_team, day, refused, related
 
 JUSTIFICATION = "inconscient"
 
@@ -136,6 +136,30 @@ def test_in_a_secret_session_nothing_is_changed_of_what_everybody_sees(world, mi
     assert refused(secretly(world, given).put(f"Consent/{hers['id']}", {**hers, "status": "inactive"}))
     assert told(dossier, mother) == before
     assert traitant.put(f"CareTeam/{team['id']}", {**team, "name": "x"}).status_code == 200
+
+
+def of_age(world, dossier) -> None:
+    """The holder is no minor any more: the feed brings another birth date."""
+    answer = world.feed().patch(dossier.path, [{"op": "replace", "path": "/birthDate", "value": birth_date(20)}])
+    assert answer.status_code == 200, answer.text
+
+
+def test_of_an_adult_it_is_told_neither_to_a_guardian_nor_to_whom_he_appoints(world):
+    traitant, given = world.professional(), world.professional(secret_session=True)
+    dossier = world.open(age=15, traitant=traitant, people=("MTH", "NOK"))
+    period = {"start": day(days=-1), "end": day(days=30)}
+    consent = world.consent(dossier, "access", given, by=given, evidence="oral", period=period)
+    of_age(world, dossier)
+    person = {**related("GUARD", period={"end": day(days=20)}), "patient": {"reference": dossier.path}}
+    guardian = world.representative(dossier, world.write(world.holder(dossier), person)["id"])
+    friend = {"reference": f"RelatedPerson/{dossier.people['NOK']}"}
+    world.consent(dossier, "mandate", friend, by=guardian, period={"start": day(days=-1), "end": day(days=10)})
+    for asker in (guardian, world.mandataire(dossier, dossier.people["NOK"])):
+        assert asker.get(f"Consent/{consent['id']}").status_code == 404
+        assert consent["id"] not in asker.get(f"Consent?patient={dossier.id}").text
+        assert given.idnps not in asker.get(f"{dossier.path}/$access-list").text
+    assert given.get(f"DocumentReference?patient={dossier.id}").status_code == 200
+    assert world.holder(dossier).get(f"Consent/{consent['id']}").status_code == 200
 
 
 def transaction(method: str, url: str, resource: dict) -> dict:
