@@ -50,8 +50,10 @@ ENDED = (
     refuse("dossier-closed", lambda s: s.closed),
     refuse("rights-lost", lambda s: s.rights_lost),
 )
+# Admission speaks of professionals: a certificate is refused by its own words.
+STRUCTURE_BLOCKED = refuse("structure-blocked", lambda s: s.request.kind in MACHINES and s.blocked)
 # Acts about rights are done in an open dossier by whoever the rule names.
-OPEN = (*NEVER_SERVED, *ENDED)
+OPEN = (*NEVER_SERVED, STRUCTURE_BLOCKED, *ENDED)
 
 
 def declares(s: Standing) -> bool:
@@ -96,7 +98,7 @@ DEPOSIT_RULES = (
     refuse("dossier-closed", lambda s: s.closed and not s.deceased),
     refuse("rights-lost", lambda s: s.rights_lost and not s.deceased),
     refuse("holder-deceased", lambda s: s.deceased and not (s.professional or s.request.kind in MACHINES)),
-    refuse("structure-blocked", lambda s: s.request.kind in MACHINES and s.blocked),
+    STRUCTURE_BLOCKED,
     refuse("purpose-is-not-care", lambda s: s.professional and bool(s.request.purposes) and not s.request.purposes & s.law.care_purposes),
     refuse("no-import-without-permit", lambda s: s.request.kind == "host" and s.request.source != "transfer" and not imports(s)),
     Rule("never-by-certificate", REFUSE, lambda s: not_for_structures(s) if s.request.kind == "structure" else when(False)),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.access.world import FINESS, category, consent, day, listed, now, refused, related
+from tests.access.world import FINESS, category, consent, day, document, listed, now, refused, related
 from tests.interactions.making import issue, places
 
 
@@ -68,6 +68,27 @@ def test_a_block_wins_over_everything(world):
     assert refused(anna.post("Consent", consent(dossier, "access", anna, evidence="oral", period={"end": day(days=30)})))
     world.revoke(world.holder(dossier), block)
     assert reads(anna, dossier)
+
+
+def test_a_blocked_structure_is_given_nothing(world):
+    """Who opened the dossier neither: with the sheet of codes it would read as the holder."""
+    structure = world.structure()
+    anna = world.professional(organization=structure.organization)
+    dossier = world.open(by=structure)
+    sent = {**document(dossier, structure), "author": [structure.reference]}
+    stored = structure.post("DocumentReference", sent)
+    assert stored.status_code == 201
+    block = world.consent(dossier, "block", structure)
+    newer = [{"code": "replaces", "target": {"reference": f"DocumentReference/{stored.json()['id']}"}}]
+    replacing = {**sent, "relatesTo": newer}
+    for asker in (structure, anna):
+        for accept in ("text/plain", "application/pdf", "application/fhir+json"):
+            assert refused(asker.post(f"{dossier.path}/$access-sheet", None, accept=accept)), accept
+    for value in (sent, replacing):
+        assert refused(structure.post("DocumentReference", value))
+    world.revoke(world.holder(dossier), block)
+    assert structure.run(f"{dossier.path}/$access-sheet").status_code == 200
+    assert structure.post("DocumentReference", replacing).status_code == 201
 
 
 def test_the_medecin_traitant_is_changed_not_blocked(world):

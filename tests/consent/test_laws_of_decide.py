@@ -4,13 +4,15 @@ https://profiles.ihe.net/ITI/PCF/ (decision and residual come from one set of ru
 """
 
 import itertools
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo import AsyncMongoClient
 
+from fhir_dmp.consent.acts import ACTS
 from fhir_dmp.consent.decide import Decision, decide, residual, view
-from fhir_dmp.consent.dossier import pack, unpack
+from fhir_dmp.consent.dossier import Right, pack, unpack
 from fhir_dmp.consent.explain import text
 from fhir_dmp.consent.predicate import facts_of, judge, matches, row_of, simplified, to_mongo
 from fhir_dmp.dmp.visibility import MASKED, VISIBILITY
@@ -69,6 +71,17 @@ def test_one_more_restriction_never_opens_anything(request, dossier, document, n
     narrower, hidden = restrict(dossier, document)
     if decide(request, narrower, hidden, now_ms).permits:
         assert decide(request, dossier, document, now_ms).permits
+
+
+@some
+@given(acting, st.sampled_from(["professional", "structure"]), dossiers, documents, now)
+def test_whoever_is_blocked_is_permitted_no_act(request, kind, dossier, document, now_ms):
+    """Neither by his name nor by that of his structure, its certificate included."""
+    asker = replace(request, kind=kind, person=request.person if kind == "professional" else "", opener=True)
+    for who in {asker.person, asker.organization} - {""}:
+        narrower = replace(dossier, blocks=(*dossier.blocks, Right(who)))
+        permitted = [name for name in ACTS if decide(asker.doing(name), narrower, document, now_ms).permits]
+        assert permitted == []
 
 
 @many
