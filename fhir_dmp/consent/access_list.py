@@ -5,6 +5,7 @@ Code de la santé publique L1111-19
 
 from typing import NamedTuple
 
+from fhir_dmp.consent.break_glass import open_at
 from fhir_dmp.consent.dossier import Dossier, Right
 from fhir_dmp.fhir.instants import MAX_MS
 
@@ -29,7 +30,7 @@ def access_list(dossier: Dossier, now_ms: int) -> tuple[Listed, ...]:
         ("assimilated", dossier.assimilated),
         ("care-team", dossier.team),
         ("consent", dossier.access),
-        ("break-glass", dossier.grants if dossier.break_glass else ()),
+        ("break-glass", open_at(dossier, now_ms) if dossier.break_glass else ()),
     )
     for reason, rights in sources:
         for right in rights:

@@ -16,13 +16,19 @@ def granted(request: Request, grant_id: str, now_ms: int, law: Law = LAW) -> Rig
     return Right(request.person, now_ms, ends_ms, grant_id, request.secret_session, request.organization)
 
 
+def open_at(dossier: Dossier, now_ms: int) -> tuple[Right, ...]:
+    """The grants that neither their hour nor a block has ended. A block whose period begins later ends them as it begins, and for good."""
+    return tuple(grant for grant in dossier.grants if now_ms < grant.until_ms and not _blocked(grant, dossier.blocks, now_ms))
+
+
+def _blocked(grant: Right, blocks: tuple[Right, ...], now_ms: int) -> bool:
+    """Whether there was a block of the professional, or of the structure from which he asked, since the grant began."""
+    names = {grant.who, grant.organization} - {""}
+    return any(block.who in names and block.since_ms <= now_ms and grant.since_ms < block.until_ms for block in blocks)
+
+
 def surviving(dossier: Dossier, now_ms: int) -> tuple[Right, ...]:
     """The grants that a new policy leaves open; what was ended never opens again, even if the block or opposition is lifted later."""
     if dossier.status is not Status.OPEN or not dossier.break_glass or (dossier.deceased_ms is not None and dossier.deceased_ms <= now_ms):
         return ()
-    return tuple(
-        grant
-        for grant in dossier.grants
-        if now_ms < grant.until_ms
-        and not any(block.covers(frozenset({grant.who, grant.organization}) - {""}, now_ms) for block in dossier.blocks)
-    )
+    return open_at(dossier, now_ms)

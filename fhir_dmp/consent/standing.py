@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_dmp.consent.asking import Request
+from fhir_dmp.consent.break_glass import open_at
 from fhir_dmp.consent.dossier import Dossier, Title
 from fhir_dmp.consent.law import Law
 from fhir_dmp.dmp.lifecycle import Status, is_minor
@@ -197,7 +198,7 @@ class Standing:
     @once
     def grant(self) -> bool:
         """A break-glass grant of his is open."""
-        return self.professional and any(right.covers(self.person, self.now_ms) for right in self.dossier.grants)
+        return self.professional and any(right.covers(self.person, self.now_ms) for right in open_at(self.dossier, self.now_ms))
 
     @once
     def mode(self) -> str:

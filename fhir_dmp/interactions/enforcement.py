@@ -12,6 +12,7 @@ import msgspec
 from fhir_dmp.consent import companions, stances
 from fhir_dmp.consent.access import REFUSED
 from fhir_dmp.consent.asking import READ, SEARCH, Request, author_here, copier, knowing
+from fhir_dmp.consent.break_glass import open_at
 from fhir_dmp.consent.decide import NO_DOSSIER, Decision, View, decide, judged, view
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import LAW, Law
@@ -306,7 +307,7 @@ async def known(
         stance = met.stance
         if stance.secretly:
             enforcer.ledger.secretly |= {found.patient}
-        for grant in found.grants:
+        for grant in open_at(found, met.now_ms):
             if grant.covers(frozenset({met.request.person}), met.now_ms):
                 enforcer.ledger.broken(grant)
         own = await _authored(context, number, met.request.person) if authored and stance.unrelated and met.request.person else ()

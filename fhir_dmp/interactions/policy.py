@@ -77,7 +77,8 @@ async def compile_now(
         read["CareTeam"],
         read["RelatedPerson"],
         lambda text: named.get(text, frozenset()),
-        grants=grants if grants is not None else before.grants if before else (),
+        # By what was in force until now: who takes a block back opens nothing that it had ended.
+        grants=grants if grants is not None else surviving(before, context.now_ms()) if before else (),
         epoch=before.epoch + 1 if before else 1,
         closed_ms=closed_ms if closed_ms is not None else before.closed_ms if before else None,
         roots=await _roots(context, read["Consent"]),

@@ -14,6 +14,7 @@ from pymongo import MongoClient
 
 from fhir_dmp.consent.law import LAW
 from fhir_dmp.dmp.paris import midnight_ms
+from fhir_dmp.fhir.instants import MINUTE, to_instant
 from tests.access import world as making
 from tests.access.world import NURSE, VISIBILITY, listed, refused
 from tests.worlds import people
@@ -318,7 +319,7 @@ class Family:
         assert answer.status == 201, answer
         self.id = answer.value()["id"]
         self.path = f"Patient/{self.id}"
-        found = self.send("traitant", "GET", f"RelatedPerson?patient={self.id}").value()["entry"]
+        found = self.send("traitant", "GET", f"RelatedPerson?patient={self.id}").value().get("entry", ())
         self.related = {one["resource"]["relationship"][0]["coding"][0]["code"]: one["resource"]["id"] for one in found}
 
     def send(self, by: str, method: str, path: str, body: object = None):
@@ -397,6 +398,51 @@ def test_b24_a_title_is_checked_when_it_is_used(runner, host):
         assert family.send("guardian", "POST", "Consent", making.consent(family, "access", family.cast["team"])).status == 403
     finally:
         host.now = now
+
+
+@pytest.mark.parametrize(("way", "open_again"), [("over", False), ("revoked", False), ("moved", False), ("revoked before it began", True)])
+def test_b12_a_block_that_begins_later_ends_a_grant_for_good(runner, host, way, open_again):
+    family, by = Family(runner, host, date(1950, 1, 1)), "unrelated"
+    family.cast["holder"] = people.Person("holder", "patient", people.token(host, "patient", sub="holder", patient=family.id))
+    began = host.now
+
+    def block(minutes: tuple[int, int], before: dict | None = None, **more: str) -> dict:
+        start, end = (to_instant(began + one * MINUTE) for one in minutes)
+        value = {**making.consent(family, "block", family.cast[by], period={"start": start, "end": end}), **more}
+        if before is None:
+            answer = family.send("holder", "POST", "Consent", value)
+        else:
+            answer = family.send("holder", "PUT", f"Consent/{before['id']}", {**value, "id": before["id"]})
+        assert answer.status in (200, 201), answer
+        return answer.value()
+
+    def statuses(*minutes: int) -> set[int]:
+        found = set()
+        for one in minutes:
+            host.now = began + one * MINUTE
+            listed = family.send("holder", "GET", f"{family.path}/$access-list").value()
+            assert ("break-glass" in str(listed)) == (family.reads(by) == 200)
+            found.add(family.reads(by))
+        return found
+
+    try:
+        broken = family.send(by, "POST", f"{family.path}/$break-glass", making.parameters(justification="coma"))
+        assert broken.status == 200, broken
+        written = block((5, 10))
+        assert statuses(0, 4) == {200}
+        if way == "revoked before it began":
+            block((5, 10), written, status="inactive")
+        else:
+            assert statuses(5, 9) == {403}
+            if way == "revoked":
+                block((5, 10), written, status="inactive")
+            elif way == "moved":
+                block((100, 110), written)
+        assert statuses(10, 59) == {200 if open_again else 403} and statuses(60) == {403}
+        again = family.send(by, "POST", f"{family.path}/$break-glass", making.parameters(justification="coma"))
+        assert (again.status, statuses(61)) == (200, {200})  # what ended leaves him no less than anybody else
+    finally:
+        host.now = began
 
 
 def test_b24_a_title_for_somebody_else(world):
