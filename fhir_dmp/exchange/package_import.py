@@ -7,10 +7,10 @@ and comes back finds its rows, and only what is new is added.
 """
 
 import tarfile
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
@@ -31,7 +31,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import from_instant, to_instant
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.interactions import closing, keeping, origins, policy, search_match, tracing
+from fhir_dmp.interactions import closing, enforcement, keeping, origins, policy, search_match, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.origins import Origins, translated
 from fhir_dmp.interactions.reindex import indexed
@@ -41,13 +41,17 @@ from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import Version, digest
 from fhir_dmp.signing.verdict import FAILED
 from fhir_dmp.store import takeover
+from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.rows import Change, Content, NewRow, Row
 from fhir_dmp.store.takeover import Taken
+from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import COMMON, dossier_in, dossier_row, version_id, version_of
 
 # What one package may bring into memory; contents that are kept apart do not count.
 MOST = 1024 * 1024 * 1024
+# How often a dossier is looked at again that changes here meanwhile.
+TURNS = 5
 T = TypeVar("T")
 DOCUMENT = "DocumentReference"
 LABELS = sum(LABEL_BITS[label] for label in VISIBILITY)
@@ -262,6 +266,20 @@ def _digest_inside(reference: str, body: bytes) -> str:
 # ---- storing
 
 
+class _Coming(NamedTuple):
+    """What a package brings. changed: with the version here that each replaces. same: here already, with facts to be renewed."""
+
+    old: list[NewRow]
+    new: list[Taken]
+    changed: list[tuple[Taken, int]]
+    same: list[Taken]
+
+    @property
+    def came(self) -> list[Taken]:
+        """Versions that are current now."""
+        return [*self.new, *(one for one, _ in self.changed)]
+
+
 class _Taking:
     """Stores one verified package."""
 
@@ -273,37 +291,47 @@ class _Taking:
         self.patient = self.ids[found.package.patient]
 
     async def run(self) -> Done:
-        before = {}
-        known = await takeover.exists(self.store, self.number)
-        if known:
-            async for one in takeover.versions(self.store, self.number):
-                before.setdefault(one.row.key, {})[one.row.version] = one
-            if any(one.row.erased for versions in before.values() for one in versions.values()):
-                raise FhirError("conflict", "this dossier was destroyed here")
+        """Store it, and show it. Again from its start when its dossier came to another state here since it was looked at: what another
+        takeover did, or who opened it, is met as whatever else was done here.
+        """
+        for turn in range(TURNS):
+            try:
+                return await self._turn()
+            except Conflict:
+                enforcement.unwritten(self.context)
+                if turn == TURNS - 1:
+                    raise
+        raise AssertionError("a turn returns or raises")
+
+    async def _turn(self) -> Done:
+        # First the epoch: what comes to be in the dossier while it is read is noticed by it.
+        self.epoch = _epoch((await self.store.policies({self.number})).get(self.number))
+        stored = (await policy.of_dossiers(self.context, {self.number}))[self.number]
+        before: dict[bytes, dict[int, takeover.Version]] = {}
+        async for one in takeover.versions(self.store, self.number):
+            before.setdefault(one.row.key, {})[one.row.version] = one
+        if any(one.row.erased for versions in before.values() for one in versions.values()):
+            raise FhirError("conflict", "this dossier was destroyed here")
         await self._alone()
         await self._directory()
         await self._former()
-        stored = (await self.store.policies({self.number})).get(self.number) if known else None
         self.returns = stored is None or _gone(stored, self.found)
         if stored is not None and not self.returns and (stored.status, self.found.policy.status) == (Status.OPEN, Status.CLOSED.value):
             raise FhirError("conflict", "the dossier lives here: what comes is a copy that was closed where it comes from")
         taken = [self._row(one) for one in self.found.rows if one.dossier]
-        old, new, changed, same = self._sorted(taken, before)
-        count = len(old) + len(new) + len(changed)
-        people = [one for one in new if one.row.type == "Patient"]
-        rest = [one for one in new if one.row.type != "Patient"]
-        if old or rest:
-            await takeover.put(self.store, rest, old)
-        if changed:
-            await self.store.commit([Change(one.row, expected) for one, expected in changed])
-        renew = takeover.relabel if self.returns else takeover.add_labels
-        await renew(self.store, [*same, *(one for one, _ in changed)])
-        came = [*new, *(one for one, _ in changed)]
-        rights = [one.row.key for one in came if one.row.type in policy.SOURCES]
-        await self._appear(people, count, rights, () if self.returns else _roots(came))
-        await renew(self.store, people)
-        if stored is not None and stored.status is Status.CLOSED and self.returns and self.found.policy.status == Status.OPEN.value:
-            await self._open_again()
+        coming = self._sorted(taken, before)
+        if self.returns:
+            # A closed dossier may be opened meanwhile. What is there already somebody put there who never came to show it.
+            rest = [one for one in coming.new if one.row.type != "Patient"]
+            there = await takeover.put(self.store, rest, coming.old, staged=stored is not None)
+            coming = coming._replace(same=[*coming.same, *(rest if stored is not None else there)])
+        else:
+            await takeover.put(self.store, [one for one in coming.new if one.row.type != "Patient"], coming.old)
+            if coming.changed:
+                await self.store.commit([Change(one.row, expected) for one, expected in coming.changed])
+            await takeover.add_labels(self.store, [*coming.same, *(one for one, _ in coming.changed)])
+        count = len(coming.old) + len(coming.new) + len(coming.changed)
+        await self._appear(coming)
         receipt = Receipt(
             self.store.record.identity,
             self.found.package.host,
@@ -368,7 +396,7 @@ class _Taking:
         type_name, _, id = text.partition("/")
         return f"{type_name}/{self.ids.get(id, id)}" if id else text
 
-    def _sorted(self, taken: Sequence[Taken], before: Mapping[bytes, Mapping[int, takeover.Version]]):
+    def _sorted(self, taken: Sequence[Taken], before: Mapping[bytes, Mapping[int, takeover.Version]]) -> "_Coming":
         """What is superseded, what is new, what replaces a version here (with that version), and what is here with facts to be renewed.
 
         Of a dossier that lives here, which was not given away or came back meanwhile, nothing is taken back that was done here since:
@@ -411,28 +439,25 @@ class _Taking:
             current = [each.row for own in before.values() for each in own.values() if each.current and each.row.type in policy.SOURCES]
             if any((row.key, row.version) not in known for row in current):
                 raise FhirError("conflict", "rights were given or taken here since: those of another host do not replace them")
-        return old, new, changed, same
+        return _Coming(old, new, changed, same)
 
-    async def _appear(self, people: Sequence[Taken], count: int, rights: Sequence[bytes], roots: Collection[int]) -> None:
-        """The Patient, the policy, what came along, and the trace: from now on the dossier is met.
-
-        rights: keys of what came that the policy is compiled from. roots: lineages that live here and got something new, which a label may
-        have missed that was set meanwhile.
+    async def _appear(self, coming: "_Coming") -> None:
+        """The Patient, the policy, labels, what came along, and the trace: from now on the dossier is met. Conflict when it is not in the
+        state any more by which all of this was decided.
         """
         kept, context = self.found.policy, self.context
         context.enforcer.ledger.patient = self.patient
         left = await self._origins()
+        rights = [one.row.key for one in coming.came if one.row.type in policy.SOURCES]
 
-        async def work(transaction) -> None:
+        async def work(transaction: Transaction) -> None:
+            if _epoch(await transaction.stored_policy(self.number)) != self.epoch:
+                raise Conflict(0, None)
             inside = context.inside(transaction)
-            await transaction.write([Change(one.row, None) for one in people])
-            await transaction.claim([rights_of(self.vault, self.number)])
-            hidden: list[bytes] = []
-            for root in roots:
-                rows = await inside.reads.find({"y.rt": root}, types=(DOCUMENT,), dossiers=(self.number,), bodies=False)
-                if bits := _labels(rows).get(root, 0):
-                    hidden += await transaction.relabel(self.number, root, add=bits, remove=0, at_ms=inside.now_ms())
-            await keeping.acted(inside, "mask", hidden)
+            if self.returns:
+                await self._returned(inside, coming)
+            else:
+                await self._added(inside, coming)
             if left is not None:
                 await transaction.write([left])
             asked = f"$import?source={context.actor.host}"
@@ -443,10 +468,31 @@ class _Taking:
             if made is None:
                 raise wrong("it has no Patient")
             await keeping.acted(inside, "rights", [*rights, dossier_row(self.number)])
+            if self.returns and made.status is Status.CLOSED and kept.status == Status.OPEN.value:
+                await self._open_again(inside)
 
         await self.store.dossier_key(self.number)
-        await self.store.transact(work)
+        await self.store.transact(work, claims=[rights_of(self.vault, self.number)])
         await keeping.keep(context)
+
+    async def _returned(self, inside: Context, coming: "_Coming") -> None:
+        """What comes into a dossier that does not live here: its labels are those of the host that was in charge."""
+        people = [one for one in coming.new if one.row.type == "Patient"]
+        await inside.transaction.write(
+            [*(Change(one.row, None) for one in people), *(Change(one.row, expected) for one, expected in coming.changed)]
+        )
+        renewed = [*coming.same, *people, *(one for one, _ in coming.changed)]
+        await keeping.acted(inside, "mask", await takeover.give(inside.transaction, renewed))
+
+    async def _added(self, inside: Context, coming: "_Coming") -> None:
+        """Lineages that live here and got something new, which a label may have missed that was set meanwhile."""
+        await inside.transaction.write([Change(one.row, None) for one in coming.new if one.row.type == "Patient"])
+        hidden: list[bytes] = []
+        for root in _roots(coming.came):
+            rows = await inside.reads.find({"y.rt": root}, types=(DOCUMENT,), dossiers=(self.number,), bodies=False)
+            if bits := _labels(rows).get(root, 0):
+                hidden += await inside.transaction.relabel(self.number, root, add=bits, remove=0, at_ms=inside.now_ms())
+        await keeping.acted(inside, "mask", hidden)
 
     async def _origins(self) -> Change | None:
         """Where ids of the giving host lead here, and the proofs of its traces, kept in the dossier for those who verify."""
@@ -471,17 +517,17 @@ class _Taking:
     def _grants(self) -> tuple[Right, ...]:
         return tuple(Right(**{**msgspec.to_builtins(one), "id": self.ids.get(one.id, one.id)}) for one in self.found.policy.grants)
 
-    async def _open_again(self) -> None:
+    async def _open_again(self, inside: Context) -> None:
         """A dossier that comes back opens again, with the emergency accesses that are open: none survives in a closed one."""
         url = Url("Patient", self.patient, ("$reactivate",), (), False)
-        await closing.run(self.context, url, Given((("reason", "transfer"),)), "reactivate", closing.OPENING)
+        await closing.run(inside, url, Given((("reason", "transfer"),)), "reactivate", closing.OPENING)
         if self.found.policy.grants:
-            await self.store.transact(
-                lambda transaction: policy.recompute(
-                    self.context.inside(transaction), self.number, grants=self._grants(), at_ms=self.context.now_ms()
-                ),
-                claims=[rights_of(self.vault, self.number)],
-            )
+            await policy.recompute(inside, self.number, grants=self._grants(), at_ms=inside.now_ms())
+
+
+def _epoch(stored: Dossier | None) -> int | None:
+    """Which state of its rights a dossier is in, None without any."""
+    return None if stored is None else stored.epoch
 
 
 def _gone(stored: Dossier, found: _Read) -> bool:

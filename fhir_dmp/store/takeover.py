@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from bson import Binary, Int64
+from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from fhir_dmp.store import acts_waiting
@@ -27,7 +28,7 @@ from fhir_dmp.store.rows import (
     superseded_document,
 )
 from fhir_dmp.store.transaction import Transaction
-from fhir_dmp.store.vault import dossier_row, version_row
+from fhir_dmp.store.vault import version_row
 
 BATCH = 200
 # The first of what a row holds beside a dossier's key: nothing of the row of the dossier itself.
@@ -66,13 +67,14 @@ class Taken(NamedTuple):
 
 
 @translated
-async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRow], *, staged: bool = False) -> None:
-    """Write versions that are not there. Again does no harm. AlreadyExists when another version of one of them is current.
+async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRow], *, staged: bool = False) -> list[Taken]:
+    """Write versions that are not there; those that were current already, left as they are. AlreadyExists when another version of one
+    of them is current.
 
     staged: out of sight until joining.reveal.
     """
     if not current and not superseded:
-        return
+        return []
     key = await store.dossier_key(current[0].row.dossier if current else superseded[0].dossier)
     old = []
     for row in superseded:
@@ -90,10 +92,12 @@ async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRo
         if staged and "y" in document:
             document[STAGED] = document.pop("y")
         documents.append(encode({**document, "a": acted_ms} if acted_ms else document))
-    for place in await _insert(store, "resources", documents):
+    there = await _insert(store, "resources", documents)
+    for place in there:
         stored = await store.connection.read({"find": "resources", "filter": {"_id": Binary(current[place].row.key)}, "hint": "_id_"})
         if stored[0].get("v") != current[place].row.version:
             raise AlreadyExists(place, stored[0].get("v"))
+    return [current[place] for place in there]
 
 
 async def _large(store: Store, row: NewRow) -> Content | None:
@@ -121,15 +125,48 @@ async def _unordered(store: Store, collection: str, part: list) -> list[int]:
 
 
 @translated
+async def give(transaction: Transaction, taken: Sequence[Taken]) -> list[bytes]:
+    """Give current rows the facts that another host kept while the dossier was there, and show those that are staged; keys of those that
+    had others, to be kept as acts.
+    """
+    rows, altered = transaction._connection.database["resources"], []
+    for start in range(0, len(taken), BATCH):
+        part = taken[start : start + BATCH]
+        keys = {"_id": {"$in": [Binary(one.row.key) for one in part]}}
+        command = {
+            "find": "resources",
+            "filter": keys,
+            "projection": {"v": 1, "a": 1, "y": 1, STAGED: 1},
+            "hint": "_id_",
+            "batchSize": BATCH + 1,
+        }
+        there = {bytes(one["_id"]): one for one in await transaction._connection.read(command, transaction._session)}
+        changes = []
+        for row, acted_ms in part:
+            found = there.get(row.key)
+            if found is None or found["v"] != row.version:
+                continue
+            if (row.visible and row.visible != found.get("y")) or found.get("a", 0) < acted_ms:
+                change: dict[str, Any] = {"$max": {"a": acted_ms}, "$unset": {STAGED: ""}}
+                changes.append(UpdateOne({"_id": Binary(row.key)}, change | ({"$set": {"y": row.visible}} if row.visible else {})))
+                if STAGED not in found:
+                    altered.append(row.key)
+        if changes:
+            await rows.bulk_write(changes, session=transaction._session)
+    return altered
+
+
+@translated
 async def relabel(store: Store, taken: Sequence[Taken]) -> None:
-    """Give current rows the facts that another host kept while the dossier was there; in the journal of acts when it returns."""
-    changes = []
-    for row, acted_ms in taken:
-        change: dict[str, Any] = {"$max": {"a": acted_ms}}
-        if row.visible:
-            change["$set"] = {"y": row.visible}
-        changes.append((row, {"_id": Binary(row.key), "v": row.version}, change))
-    await _labelled(store, changes)
+    """The same of a dossier that nobody acts in, part by part; in the journal of acts when it returns."""
+    for start in range(0, len(taken), BATCH):
+
+        async def work(transaction: Transaction, part: Sequence[Taken] = taken[start : start + BATCH]) -> None:
+            await acts_waiting.add(transaction, "mask", await give(transaction, part), store.clock())
+
+        await store.transact(work)
+    # Also what waits since somebody was cut off doing the same.
+    await acts_waiting.keep(store, {row.dossier for row, _ in taken})
 
 
 @translated
@@ -161,10 +198,3 @@ async def _labelled(store: Store, changes: Sequence[tuple[NewRow, dict[str, Any]
         await store.transact(work)
     # Also what waits since somebody was cut off doing the same.
     await acts_waiting.keep(store, {row.dossier for row, _, _ in changes})
-
-
-@translated
-async def exists(store: Store, dossier: int) -> bool:
-    """Whether there is, or was, such a dossier."""
-    found = await store.connection.read({"find": "resources", "filter": {"_id": Binary(dossier_row(dossier))}, "hint": "_id_"})
-    return bool(found) and ("p" in found[0] or "e" in found[0])

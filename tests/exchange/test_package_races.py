@@ -1,0 +1,114 @@
+"""A package that is taken while the same one, or somebody who acts in the dossier, comes in between. I7: nothing acknowledged is undone."""
+
+import pytest
+
+from fhir_dmp.store import takeover
+from fhir_dmp.store.takeover import versions
+from tests.access.test_restore import MASK
+from tests.exchange.moving import Played
+
+STORY = [("consent", "access", "bruno"), ("deposit", "anna", ()), ("deposit", "anna", ())]
+
+
+@pytest.fixture
+def back(two):
+    """A dossier that the first host gave away, and the package by which it comes back."""
+    played = Played(two.world, STORY)
+    patient = two.runner.run(two.move(0, 1, played.dossier.id))
+    return played, two.runner.run(two.give(1, 0, patient))
+
+
+def meanwhile(monkeypatch, act):
+    """The next takeover stops between what it looks at and what it writes, once, until this is done."""
+    put, left = takeover.put, [act]
+
+    async def between(store, current, *others, **more):
+        if left and any(one.row.type == "AuditEvent" for one in current):
+            await left.pop()()
+        return await put(store, current, *others, **more)
+
+    monkeypatch.setattr(takeover, "put", between)
+
+
+def masked(played):
+    """Everything is masked by the holder, who was told that it is."""
+    for _, id in played.reports:
+        assert played.holder.patch(f"DocumentReference/{id}", MASK).status_code == 200
+
+
+def shown(played, asker):
+    return [asker.get(f"DocumentReference/{id}").status_code for _, id in played.reports]
+
+
+async def documents(two, number):
+    """Those of a dossier at the second host."""
+    return [one.row async for one in versions(two.stores[1], number) if one.current and one.row.type == "DocumentReference"]
+
+
+async def labels(two, number):
+    return [row.visible["lb"] for row in await documents(two, number)]
+
+
+def test_a_package_sent_twice_at_once_undoes_nothing_that_was_done_after_the_first(two, back, monkeypatch):
+    played, package = back
+    done = []
+
+    async def first():
+        done.append(await two.take(0, 1, package))
+        masked(played)
+
+    meanwhile(monkeypatch, first)
+    second = two.runner.run(two.take(0, 1, package))
+    assert shown(played, played.bruno) == [404, 404] and shown(played, played.holder) == [200, 200]
+    assert (second.patient, second.new, done[0].new > 0) == (done[0].patient, 0, True)
+    assert second.receipt
+
+
+def test_a_dossier_that_was_opened_again_meanwhile_keeps_what_was_hidden_in_it(two, back, monkeypatch):
+    played, package = back
+
+    async def opened():
+        assert two.world.host("host-b").run(f"{played.dossier.path}/$reactivate", reason="transfer").status_code == 200
+        masked(played)
+
+    meanwhile(monkeypatch, opened)
+    assert two.runner.run(two.take(0, 1, package)).receipt
+    assert shown(played, played.bruno) == [404, 404]
+    assert played.holder.get(played.dossier.path).json()["active"] is True
+
+
+def test_of_two_first_takeovers_the_one_that_comes_second_undoes_nothing(two, monkeypatch):
+    played = Played(two.world, STORY)
+    number = two.stores[0].vault.dossier_of_patient(played.dossier.id)
+    package = two.runner.run(two.give(0, 1, played.dossier.id))
+
+    async def first():
+        await two.take(1, 0, package)
+        roots, now_ms = [row.visible["rt"] for row in await documents(two, number)], two.stores[1].clock()
+        for root in roots:
+            await two.stores[1].transact(lambda within, root=root: within.relabel(number, root, add=1, remove=0, at_ms=now_ms))
+
+    meanwhile(monkeypatch, first)
+    assert two.runner.run(two.take(1, 0, package)).new == 0
+    assert two.runner.run(labels(two, number)) == [1, 1]
+
+
+def test_what_a_takeover_that_was_cut_off_left_is_as_hidden_as_the_next_one_says(two, monkeypatch):
+    """Its rows are there, and nobody meets them; what was hidden since at the host that gives it comes with the next package."""
+    played = Played(two.world, STORY)
+    number = two.stores[0].vault.dossier_of_patient(played.dossier.id)
+    before = two.runner.run(two.give(0, 1, played.dossier.id))
+
+    class Cut(Exception):
+        pass
+
+    async def cut(*_):
+        raise Cut
+
+    with monkeypatch.context() as patched, pytest.raises(Cut):
+        patched.setattr("fhir_dmp.exchange.package_import._Taking._appear", cut)
+        two.runner.run(two.take(1, 0, before))
+    masked(played)
+    two.runner.run(two.take(1, 0, two.runner.run(two.give(0, 1, played.dossier.id))))
+
+    assert two.runner.run(labels(two, number)) == [1, 1]
