@@ -72,6 +72,12 @@ def author_here(request: Request) -> Request:
 
 
 @lru_cache(4096)
+def openly(request: Request) -> Request:
+    """The same asker in an ordinary session; equal ones are the same."""
+    return replace(request, secret_session=False)
+
+
+@lru_cache(4096)
 def copier(request: Request) -> Request:
     """The same asker, who keeps a copy of a closed dossier; equal ones are the same."""
     return replace(request, copying=True)

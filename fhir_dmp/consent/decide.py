@@ -148,7 +148,7 @@ def obligations(s: Standing, rule: Rule, document: Facts | None) -> tuple[str, .
         found.add("notify-holder")
     if action == "deposit" and s.deceased:
         found.add("queue-for-host-physician")
-    if s.professional and s.request.secret_session:
+    if s.secret_session:
         found.add("hide-from-representatives")
     if action == "read-traces":
         found |= TRACES.get(rule.name, frozenset())

@@ -79,6 +79,19 @@ class Standing:
         """The holder is under 18. Raises when the birth date says nothing: the rule that asked then denies."""
         return is_minor(self.dossier.birth_date, self.now_ms)
 
+    @once
+    def perhaps_minor(self) -> bool:
+        """The same where on doubt more is hidden: a birth date that says nothing is that of a minor."""
+        try:
+            return self.minor
+        except ValueError:
+            return True
+
+    @property
+    def secret_session(self) -> bool:
+        """A professional's secret session with a minor. With an adult there is none, whatever the token says: his guardian is told."""
+        return self.professional and self.request.secret_session and self.perhaps_minor
+
     @property
     def deceased(self) -> bool:
         """The holder's death is recorded, at an instant that has come."""

@@ -125,7 +125,7 @@ def intend(context: Context, value: Mapping[str, Any]) -> None:
     """Note from whom a document that is sent would be hidden, whatever becomes of it."""
     if value.get("resourceType") == DOCUMENT and context.enforcer is not None:
         labels = labels_of(value.get("securityLabel") or ()) & frozenset(VISIBILITY)
-        enforcement.intend(context, labelling.deposited(context.enforcer.request, labels))
+        enforcement.intend(context, labels)
 
 
 async def refers(context: Context, met: Known, checked: Checked, id: str | None) -> None:

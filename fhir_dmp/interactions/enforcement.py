@@ -11,7 +11,7 @@ import msgspec
 
 from fhir_dmp.consent import companions, stances
 from fhir_dmp.consent.access import REFUSED
-from fhir_dmp.consent.asking import READ, SEARCH, Request, author_here, copier, knowing
+from fhir_dmp.consent.asking import READ, SEARCH, Request, author_here, copier, knowing, openly
 from fhir_dmp.consent.break_glass import open_at
 from fhir_dmp.consent.decide import NO_DOSSIER, Decision, View, decide, judged, view
 from fhir_dmp.consent.dossier import Dossier
@@ -304,6 +304,10 @@ async def known(
         standing_in.refused(Known(context, number, met.request, standing_in.POLICY, met.now_ms, met.law))
     if found is not None:
         enforcer.ledger.patient = found.patient
+        if met.request.secret_session and not met.standing.secret_session:
+            # Here alone: what he does and gives in it is that of an ordinary session.
+            met.request = openly(met.request)
+            enforcer.ledger.openly |= {found.patient}
         stance = met.stance
         if stance.secretly:
             enforcer.ledger.secretly |= {found.patient}

@@ -76,6 +76,8 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
             changes.append((stamped.change, stamped.id))
         if context.enforcer is not None:
             context.enforcer.ledger.patient = id
+            if not is_minor(patient.value["birthDate"], context.now_ms()):
+                context.enforcer.ledger.openly |= {id}
         await writing.write(inside, changes, kind="operation", asked="Patient/$open")
         return written(first, 201)
 

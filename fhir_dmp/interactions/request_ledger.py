@@ -33,9 +33,9 @@ class Ledger(msgspec.Struct):
     his own documents, where they alone let him in: whoever does not see them shall not be told that he was let in. alone: what is asked is
     about one resource, though its address names another. apart: (kind, words, ledger) of parts of a Bundle that are told by themselves,
     as they would be alone. told: every part that showed nothing has its trace. secretly: patients into whose dossiers nothing but what was
-    given in a minor's secret session lets him. secret_purposes: of those traces alone that no representative is told of. covered: documents
-    that what replaces them hides, see covering.Covered; not yet stored. joined: rows whose lineages something joins that is about to be
-    stored, with when they were last acted on.
+    given in a minor's secret session lets him. openly: patients with whom his secret session is none. secret_purposes: of those traces
+    alone that no representative is told of. covered: documents that what replaces them hides, see covering.Covered; not yet stored.
+    joined: rows whose lineages something joins that is about to be stored, with when they were last acted on.
     """
 
     disclosed: dict[str, dict[tuple[str, str, str], None]] = {}
@@ -55,6 +55,7 @@ class Ledger(msgspec.Struct):
     apart: "dict[tuple[object, ...], tuple[str, str, Ledger]]" = {}
     told: bool = False
     secretly: frozenset[str] = frozenset()
+    openly: frozenset[str] = frozenset()
     secret_purposes: tuple[tuple[str, str], ...] | None = None
     covered: "list[Any]" = []
     joined: dict[bytes, int] = {}
@@ -111,6 +112,7 @@ class Ledger(msgspec.Struct):
         self.written |= part.written
         self.watched |= part.watched
         self.secretly |= part.secretly
+        self.openly |= part.openly
         self.secret_purposes = part.secret_purposes or self.secret_purposes
         self.purposes = part.purposes or self.purposes
         self.kept += part.kept

@@ -78,7 +78,7 @@ def _of_part(context: Context, kind: str, asked: str, ledger: Ledger) -> list[Tr
             patient=patient,
             disclosed=tuple([Disclosed(*one) for one in those]),
             query=queries.get(patient, query),
-            facts=visible(context, let_in.get(patient) or hidden, patient=patient if by_right else ""),
+            facts=visible(context, let_in.get(patient) or hidden, patient=patient, by_right=by_right),
         )
         for patient, those in (named or {ledger.patient: {}}).items()
     ]
@@ -187,7 +187,7 @@ def of_writes(
             disclosed=tuple(those),
             query=asked,
             labels=labels,
-            facts=visible(context, lineages[place], patient=patient if by_right[place] else ""),
+            facts=visible(context, lineages[place], patient=patient, by_right=by_right[place]),
         )
         for (name, place, patient), those in groups.items()
     ]
@@ -202,7 +202,7 @@ def of_act(context: Context, kind: str, row: Row, id: str, patient: str, labels:
         return []
     told = Disclosed(row.type, id, version_id(row.version))
     lineage = row.visible[0] if isinstance(row.visible, list) else row.visible
-    facts = visible(context, lineage, patient="" if lineage and _wrote(context, lineage) else patient)
+    facts = visible(context, lineage, patient=patient, by_right=not (lineage and _wrote(context, lineage)))
     return context.recorder.changes([trace(context, kind, patient=patient, disclosed=(told,), labels=labels, facts=facts)])
 
 
@@ -264,17 +264,24 @@ def _is_secret(facts: Any) -> bool:
     return all(one["lb"] & LABEL_BITS[SECRET_SESSION] for one in (facts if type(facts) is list else (facts,)))
 
 
-def visible(context: Context, lineage: Mapping[str, Any] | list[Mapping[str, Any]] | None, *, own: bool = True, patient: str = "") -> Any:
+def visible(
+    context: Context,
+    lineage: Mapping[str, Any] | list[Mapping[str, Any]] | None,
+    *,
+    own: bool = True,
+    patient: str = "",
+    by_right: bool = True,
+) -> Any:
     """Facts by which reading a trace is judged. lineage: of the document it tells of, or of several of which one that is seen is enough.
 
-    own: it belongs to the journal of who acted. patient: whose dossier it needed a right to, "" for none: what is done by nothing but a
-    right that was given in a minor's secret session is told as if done in one.
+    own: it belongs to the journal of who acted. patient: whose dossier it is about, "" for none. by_right: it needed a right to that: what
+    is done by nothing but a right that was given in a minor's secret session is told as if done in one.
     """
     if type(lineage) is list:
-        found = [visible(context, one, own=own, patient=patient) for one in lineage]
+        found = [visible(context, one, own=own, patient=patient, by_right=by_right) for one in lineage]
         return found if len(found) > 1 else found[0]
-    request, hash64 = context.enforcer.request, context.store.vault.hash64
-    secretly = request.secret_session or (bool(patient) and patient in context.enforcer.ledger.secretly)
+    request, hash64, ledger = context.enforcer.request, context.store.vault.hash64, context.enforcer.ledger
+    secretly = (request.secret_session and patient not in ledger.openly) or (by_right and patient in ledger.secretly)
     of = lineage or NO_LINEAGE
     let_in = {LET_IN: of[LET_IN]} if LET_IN in of else {}
     return {

@@ -7,9 +7,11 @@ import re
 
 import pytest
 
+from fhir_dmp.dmp.visibility import concept, labels_of
 from tests.access.world import RPPS, birth_date, care_team, day, refused, related
 
 JUSTIFICATION = "inconscient"
+HIDE = [{"op": "add", "path": "/securityLabel/-", "value": concept("INVISIBLE_REPRESENTANTS_LEGAUX")}]
 
 
 def test_what_was_given_in_a_secret_session_is_told_to_no_representative(world):
@@ -160,6 +162,51 @@ def test_of_an_adult_it_is_told_neither_to_a_guardian_nor_to_whom_he_appoints(wo
         assert given.idnps not in asker.get(f"{dossier.path}/$access-list").text
     assert given.get(f"DocumentReference?patient={dossier.id}").status_code == 200
     assert world.holder(dossier).get(f"Consent/{consent['id']}").status_code == 200
+
+
+def test_a_session_with_an_adult_is_none(world):
+    """His guardian is told of it; what was given and done while the holder was a minor stays as it is."""
+    traitant, given, met, plain = (world.professional() for _ in range(4))
+    dossier = world.open(age=15, traitant=traitant, people=("MTH",))
+    document, session = world.deposit(dossier, plain), secretly(world, traitant)
+    hidden, team = world.deposit(dossier, session), world.write(session, care_team(dossier, met))
+    of_age(world, dossier)
+    person = {**related("GUARD"), "patient": {"reference": dossier.path}}
+    guardian = world.representative(dossier, world.write(world.holder(dossier), person)["id"])
+
+    def journal() -> list[dict]:
+        found = [one["resource"] for one in guardian.get(f"AuditEvent?patient={dossier.id}&_count=500").json()["entry"]]
+        return [one for one in found if traitant.idnps in repr(one["agent"]) or given.idnps in repr(one["agent"])]
+
+    assert journal() == [] and hidden["id"] not in guardian.get(f"{dossier.path}/$everything?_count=500").text
+    assert guardian.get(f"DocumentReference/{hidden['id']}").status_code == guardian.get(f"CareTeam/{team['id']}").status_code == 404
+    # The session runs on: what is done in it now is told, and what is written in it shown.
+    assert session.get(f"DocumentReference/{document['id']}").status_code == 200
+    bundle = {"resourceType": "Bundle", "type": "batch"}
+    session.post("", {**bundle, "entry": [{"request": {"method": "GET", "url": f"DocumentReference?patient={dossier.id}"}}]})
+    made, other = world.deposit(dossier, session), world.write(session, care_team(dossier, plain))
+    assert labels_of(made["securityLabel"]) == {"N"}
+    own = {"evidence": "oral", "period": {"start": day(days=-1), "end": day(days=30)}}
+    consent = world.consent(dossier, "access", given, by=secretly(world, given), **own)
+    broken = secretly(world, world.professional())
+    assert broken.run(f"{dossier.path}/$break-glass", justification=JUSTIFICATION).status_code == 200
+    for path in (f"DocumentReference/{made['id']}", f"CareTeam/{other['id']}", f"Consent/{consent['id']}"):
+        assert guardian.get(path).status_code == 200, path
+    kinds = sorted(one["subtype"][0]["code"] for one in journal())
+    assert kinds == ["batch", "create", "create", "read", "update"]
+    assert broken.idnps in guardian.get(f"{dossier.path}/$access-list").text
+    told = guardian.get(f"Communication?patient={dossier.id}").text
+    assert broken.idnps in told and given.idnps in told
+    assert session.patch(f"DocumentReference/{made['id']}", HIDE).status_code == 403
+    # What was told to nobody then is told to nobody now.
+    assert hidden["id"] not in guardian.get(f"AuditEvent?patient={dossier.id}&_count=500").text
+    assert guardian.get(f"DocumentReference/{hidden['id']}").status_code == guardian.get(f"CareTeam/{team['id']}").status_code == 404
+
+
+def test_the_opening_for_an_adult_is_told_to_his_guardian(world):
+    opener = world.professional(secret_session=True)
+    dossier = world.open(by=opener, people=("GUARD",))
+    assert opener.idnps in world.representative(dossier).get(f"AuditEvent?patient={dossier.id}").text
 
 
 def transaction(method: str, url: str, resource: dict) -> dict:
