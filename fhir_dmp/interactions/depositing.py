@@ -3,7 +3,7 @@
 https://interop.esante.gouv.fr/ig/fhir/pdsm/ (ITI-65, ITI-105); CSP R1111-49; https://profiles.ihe.net/ITI/PCF/
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, VISIBILITY, labels_of, unknown
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
-from fhir_dmp.fhir.references import parse_reference, references
+from fhir_dmp.fhir.references import parse_reference, reference_texts, references
 from fhir_dmp.interactions import covering, deposit_faults, enforcement, facts, reviewing, shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Known, settle
@@ -281,7 +281,9 @@ async def _other(
             settle(met.decide("replace", own))
             # In place only by its author: whoever is shown less than there is would write back less.
             settle(met.decide("withdraw", own))
-        named = await _named_before(context, met, items, one)
+        # What it named already it belongs to, or is not hidden with: that of several documents one is hidden from him now changes nothing.
+        before = {parse_reference(text, (context.base_url,)).relative for text in reference_texts(json.parse(one.row.body or b"{}"))}
+        named = await _named_before(context, met, items, one, before)
         if named is not None and named["rt"] not in {own["rt"] for own in facts.listed(one.row)}:
             raise FhirError("business-rule", f"a {kind} that names a document belongs to it from its deposit on: deposit a new one", kind)
     if kind == "Binary":
@@ -344,9 +346,14 @@ def _linked(items: Sequence[Item], one: Item) -> list[Item]:
     return found
 
 
-async def _named_before(context: Context, met: Known, items: Sequence[Item], one: Item) -> Mapping[str, Any] | None:
-    """The lineage of a document that was there before and that something names, itself or over others; None where it names none."""
-    vault, sent = context.store.vault, {other.address for other in items}
+async def _named_before(
+    context: Context, met: Known, items: Sequence[Item], one: Item, known: Collection[str] = ()
+) -> Mapping[str, Any] | None:
+    """The lineage of a document that was there before and that something names, itself or over others; None where it names none.
+
+    known: addresses that are left out.
+    """
+    vault, sent = context.store.vault, {other.address for other in items} | set(known)
     said = {parse_reference(text, (context.base_url,)) for other in _linked(items, one) for text in other.checked.references}
     around = {*companions.SEEN_AS, *enforcement.PUBLIC}
     named = {vault.locate(ref.type, ref.id): ref.relative for ref in said if ref.kind == "local" and ref.type not in around}

@@ -27,6 +27,7 @@ from fhir_dmp.interactions import (
     shown,
     update,
     writing,
+    written_back,
 )
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.depositing import DOCUMENT, Item
@@ -220,9 +221,10 @@ async def _replaced(context: Context, checked: Checked, id: str, row: Row, metho
         return written(stamped, 200)
     item = Item(checked, id, row)
     met, before = await depositing.decided(context, [item], row.dossier)
+    item.checked, gone = await written_back.whole(context, item.checked, row)
     stamped = await _stamped(context, item, met.number)
     await writing.write(context, [(one.change, one.id) for one in (stamped, *before)])
-    return written(stamped, 200)
+    return written_back.answered(context, written(stamped, 200), gone)
 
 
 async def patched(context: Context, type_name: str, id: str, form: str, body: bytes, if_match: Tags | None) -> Answer:

@@ -4,9 +4,10 @@ https://profiles.ihe.net/ITI/PCF/ ; access-rules: labels are kept apart from the
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -55,7 +56,7 @@ async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -
 
 def _trace(met: "Known", body: bytes) -> bytes:
     """A trace as somebody sees it who may see it."""
-    if met.request.kind in HOLDERS_SIDE:
+    if met.request.kind in HOLDERS_SIDE or met.standing.relative:
         body = without_queries(body)
     return without_labels(body, kept_from(met)) if narrowed(met, body) else body
 
@@ -70,7 +71,8 @@ def kept_from(met: "Known") -> frozenset[str]:
     if met.request.kind in HOLDERS_SIDE:
         return frozenset({INVISIBLE_PATIENT} | ({INVISIBLE_RL} if met.request.kind == "representative" else set()))
     standing = met.standing
-    return NO_LABELS if standing.traitant or standing.assimilated else frozenset({MASKED})
+    hidden = frozenset({INVISIBLE_RL}) if standing.relative else NO_LABELS
+    return hidden if standing.traitant or standing.assimilated else hidden | {MASKED}
 
 
 def without_labels(body: bytes, labels: Collection[str]) -> bytes:
@@ -279,7 +281,10 @@ def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str]) -> 
     """(what is left, whether something went); None: the whole of it goes."""
     if isinstance(value, list):
         kept = [_pruned(context, part, path, gone) for part in value]
-        left = [part for part, _ in kept if part is not None]
+        if _of_values(path):  # a place for each value of the other list, which keeps its own
+            left = [part for part, _ in kept]
+            return (left if any(part is not None for part in left) else None), any(changed for _, changed in kept)
+        left = [part for part, changed in kept if part is not None or not changed]
         return (left or None), any(changed for _, changed in kept)
     if not isinstance(value, dict):
         return value, False
@@ -304,32 +309,96 @@ def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str]) -> 
 
 
 def put_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[str], path: str = "") -> Any:
-    """What somebody wants a resource to be, with what of it is not shown to him as it is; new things he says stand before it.
+    """What somebody wants a resource to be, with what of it is not shown to him as it is.
+
+    What he leaves as he was shown it is as it was. An element that he was not shown at all comes back, unless he gave it a value himself:
+    he replaced it. In a list that he changed what he was not shown comes last. What is hidden within an entry stays with it as long as it
+    says the same as before, has the same id, or stands where it stood in a list of as many; what is told of a value, as long as the value
+    is the same. What he takes away is what he was shown of it.
 
     stored: as it is. wanted: made from what `without` left of that. gone: as there.
     """
     path = path or stored["resourceType"]
-    if isinstance(stored, dict) and isinstance(wanted, dict):
-        made = dict(wanted)
-        for name, part in stored.items():
-            place = f"{path}.{name}"
-            kept, changed = _pruned(context, part, place, gone) if isinstance(part, (dict, list)) else (part, False)
-            if changed and name in made:
-                made[name] = put_back(context, part, made[name], gone, place)
-            elif changed and (kept is None or isinstance(part, list)):
-                # What he takes away is what he was shown of it.
-                made[name] = part if kept is None else [one for one in part if _pruned(context, one, place, gone)[0] is None]
-        return {name: part for name, part in made.items() if part != []}
-    if isinstance(stored, list) and isinstance(wanted, list):
-        made, hidden_ = list(wanted), []
-        for one in stored:
-            kept, changed = _pruned(context, one, path, gone)
-            if changed and kept is None:
-                hidden_.append(one)
-            elif changed and kept in made:
-                made[made.index(kept)] = one
-        return made + hidden_
-    return wanted
+    if not isinstance(stored, dict) or not isinstance(wanted, dict):
+        return _list_back(context, stored, wanted, gone, path) if isinstance(stored, list) and isinstance(wanted, list) else wanted
+    made = dict(wanted)
+    for name, part in stored.items():
+        place = f"{path}.{name}"
+        kept, changed = _pruned(context, part, place, gone) if isinstance(part, (dict, list)) else (part, False)
+        if not changed or (name.startswith("_") and not json.same(made.get(name[1:]), stored.get(name[1:]))):
+            continue
+        if name in made:
+            made[name] = _back(context, part, kept, made[name], gone, place)
+        elif (kept is None or isinstance(part, list)) and not _chosen(place, made):
+            made[name] = part if kept is None else _list_back(context, part, [None] * len(part) if _of_values(place) else [], gone, place)
+    return {name: part for name, part in made.items() if part != []}
+
+
+def _back(context: "Context", stored: Any, kept: Any, wanted: Any, gone: frozenset[str], path: str) -> Any:
+    """The same of a part. kept: what he was shown of it."""
+    if json.same(kept, wanted):
+        return stored
+    return wanted if kept is None and isinstance(stored, dict) else put_back(context, stored, wanted, gone, path)
+
+
+def _list_back(context: "Context", stored: list, wanted: list, gone: frozenset[str], path: str) -> list:
+    if _of_values(path):
+        return [_value_back(context, one, said, gone, path) for one, said in zip_longest(stored, wanted)]
+    judged = [(one, *_pruned(context, one, path, gone)) for one in stored]
+    seen = [(one, kept, changed) for one, kept, changed in judged if kept is not None or not changed]
+    made = list(wanted)
+    if any(changed for *_, changed in seen):
+        for number, place in _paired([kept for _, kept, _ in seen], wanted).items():
+            one, kept, changed = seen[number]
+            made[place] = _back(context, one, kept, made[place], gone, path) if changed else made[place]
+    return made + [one for one, kept, changed in judged if changed and kept is None]
+
+
+def _value_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[str], path: str) -> Any:
+    """What is told of one value of several."""
+    if wanted is None and stored is not None:
+        kept, _ = _pruned(context, stored, path, gone)
+        return stored if kept is None else None
+    return put_back(context, stored, wanted, gone, path)
+
+
+def _paired(shown: Sequence[Any], wanted: Sequence[Any]) -> dict[int, int]:
+    """Place of an entry in a list as it was shown -> its place in what was made of that: where it is said again, else where its id is,
+    else, in a list of as many, where it was.
+    """
+    found: dict[int, int] = {}
+    namings: list[Callable[[int, Any], Any]] = [lambda _, one: _word(one), lambda _, one: one.get("id") if isinstance(one, dict) else None]
+    namings += [lambda place, _: place] if len(shown) == len(wanted) else []
+    for naming in namings:
+        taken, places = set(found.values()), {}
+        for place, one in enumerate(wanted):
+            if place not in taken:
+                places.setdefault(naming(place, one), []).append(place)
+        places.pop(None, None)
+        for number, one in enumerate(shown):
+            if number not in found and (those := places.get(naming(number, one))):
+                found[number] = those.pop(0)
+    return found
+
+
+def _word(value: Any) -> Any:
+    """A value as something that can be looked up, whatever the order of its members."""
+    if isinstance(value, dict):
+        return frozenset((name, _word(part)) for name, part in value.items())
+    if isinstance(value, list):
+        return tuple(map(_word, value))
+    return json.number(value) if isinstance(value, json.Exact) else value
+
+
+def _of_values(path: str) -> bool:
+    """Whether a list tells of the values of another one, each at its place: `_given` of `given`."""
+    return path.rpartition(".")[2].startswith("_")
+
+
+def _chosen(path: str, made: Mapping[str, Any]) -> bool:
+    """Whether an element that may be of several types is there as one of them."""
+    found = element(path)
+    return found is not None and found.choice and any(found.json_name(kind) in made for kind in found.types)
 
 
 def _needed(path: str) -> bool:

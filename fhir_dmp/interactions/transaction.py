@@ -31,11 +31,12 @@ from fhir_dmp.interactions import (
     transaction_rights,
     update,
     writing,
+    written_back,
 )
 from fhir_dmp.interactions.batch import entry_answer, request_of, told
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.depositing import Item
-from fhir_dmp.interactions.facts import Origin, carried_on
+from fhir_dmp.interactions.facts import carried_on
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, check, stamp, written
 from fhir_dmp.search import extract
@@ -396,19 +397,19 @@ async def _writes(work: _Work) -> None:
             faults.append(fault)
     if faults:
         raise FhirError.many(faults[0].kind, [issue for fault in faults for issue in fault.issues])
-    origins: dict[int, Origin] = {}
+    items: dict[int, Item] = {}
     if work.context.enforcer is not None and ready:
-        ready, origins = await _decided(work, ready)
+        ready, items = await _decided(work, ready)
     for number, (entry, checked) in enumerate(ready):
         if number % STRIDE == STRIDE - 1:
             await asyncio.sleep(0)
         with _at(entry):
-            await _stamped(work, entry, checked, origins.get(entry.index))
+            await _stamped(work, entry, checked, items.get(entry.index))
     for index, first in work.same.items():
         work.answers[index] = msgspec.structs.replace(work.answers[first], status=200)
 
 
-async def _decided(work: _Work, ready: list[tuple[bundle.Entry, Checked]]) -> tuple[list[tuple[bundle.Entry, Checked]], dict[int, Origin]]:
+async def _decided(work: _Work, ready: list[tuple[bundle.Entry, Checked]]) -> tuple[list[tuple[bundle.Entry, Checked]], dict[int, Item]]:
     """What the rules say of all that is sent together; the resources as they will be stored, and what their deposit fixes."""
     context = work.context
     items = [Item(checked, work.ids[entry.index].split("/")[1], work.rows.get(entry.index)) for entry, checked in ready]
@@ -420,7 +421,7 @@ async def _decided(work: _Work, ready: list[tuple[bundle.Entry, Checked]]) -> tu
             raise FhirError("business-rule", "a content is deposited with its document, which names it", f"{entry.place}.resource")
         ready[index] = (entry, items[index].checked)
     work.changes += [(one.change, one.id) for one in before]
-    return ready, {entry.index: item.origin for (entry, _), item in zip(ready, items, strict=True) if item.origin is not None}
+    return ready, {entry.index: item for (entry, _), item in zip(ready, items, strict=True)}
 
 
 def _submission(context: Context, plan: bundle.Plan) -> None:
@@ -491,16 +492,20 @@ async def _judged(work: _Work, entry: bundle.Entry) -> Checked | None:
     return check(context, json.dump(rewrite(entry.resource, work.links, base=entry.base)), entry.target.type, valid=valid)
 
 
-async def _stamped(work: _Work, entry: bundle.Entry, checked: Checked, origin: Origin | None = None) -> None:
-    """Give the version its place; contents are written now that nothing can be refused any more."""
+async def _stamped(work: _Work, entry: bundle.Entry, checked: Checked, item: Item | None = None) -> None:
+    """Give the version its place; contents are written now that nothing can be refused any more. item: as it was decided on, if it was."""
     row, id, dossier = work.rows.get(entry.index), work.ids[entry.index].split("/")[1], work.dossiers.get(entry.index)
+    origin, gone = item.origin if item is not None else None, frozenset()
+    if item is not None:
+        checked, gone = await written_back.whole(work.context, checked, row)
     origin = await carried_on(work.context, checked.value) if origin is None and row is None else origin
     content = work.kept.get(entry.index)
     if octets.is_large(checked):
         checked, content = await octets.set_apart(work.context, checked, id, dossier)
     stamped = stamp(work.context, checked, method=entry.method, id=id, current=row, dossier=dossier, content=content, origin=origin)
     work.changes.append((stamped.change, id))
-    work.answers[entry.index] = written(stamped, 200 if row is not None and not row.deleted else 201)
+    answer = written(stamped, 200 if row is not None and not row.deleted else 201)
+    work.answers[entry.index] = written_back.answered(work.context, answer, gone)
 
 
 def _delete(work: _Work, entry: bundle.Entry, row: Row | None, id: str) -> None:

@@ -47,7 +47,7 @@ def test_a_patch_runs_on_what_its_sender_sees(scene, how):
     answer = patch({"op": "replace", "path": "/name", "value": "autre"}, {"op": "add", "path": "/note", "value": [{"text": "vu"}]})
     assert answer.status_code == 200 and "secret" not in answer.text
     assert "secret" not in member.get(path).text and member.get(path).json()["name"] == "autre"
-    assert holder.get(path).json()["reasonReference"] == [plain, secret] and holder.get(path).json()["note"] == [{"text": "vu"}]
+    assert holder.get(path).json()["reasonReference"] == [secret, plain] and holder.get(path).json()["note"] == [{"text": "vu"}]
 
 
 def test_whoever_is_shown_less_writes_back_no_less(scene):
@@ -58,7 +58,7 @@ def test_whoever_is_shown_less_writes_back_no_less(scene):
     assert seen["reasonReference"] == [plain]
     answer = member.put(path, {**seen, "name": "autre"})
     assert answer.status_code == 200 and "secret" not in answer.text
-    assert holder.get(path).json()["reasonReference"] == [plain, secret]
+    assert holder.get(path).json()["reasonReference"] == [secret, plain]
     # What he was shown he may take away.
     rest = {name: part for name, part in member.get(path).json().items() if name != "reasonReference"}
     assert member.put(path, rest).status_code == 200
@@ -87,3 +87,19 @@ def test_the_answer_to_a_right_shows_what_a_read_shows(world):
     answer = other.patch(path, [{"op": "replace", "path": "/status", "value": "inactive"}])
     assert answer.status_code == 200 and made["id"] not in answer.text
     assert holder.get(path).json()["sourceReference"] == source["sourceReference"]
+
+
+def test_who_says_another_way_what_is_hidden_from_him_is_not_told_of_it(world):
+    dossier, anna, other = world.open(), world.professional(), world.professional()
+    holder = world.holder(dossier)
+    world.consent(dossier, "access", other)
+    made = world.deposit(dossier, anna)
+    source = {"sourceReference": {"reference": f"DocumentReference/{made['id']}"}}
+    period = {"start": made["meta"]["lastUpdated"][:10], "end": made["meta"]["lastUpdated"][:10]}
+    own = world.write(other, {**consent(dossier, "access", other, evidence="oral", performer=other.reference, period=period), **source})
+    assert holder.patch(f"DocumentReference/{made['id']}", MASK).status_code == 200
+    path = f"Consent/{own['id']}"
+    said = {**other.get(path).json(), "sourceAttachment": {"title": "paper"}}
+    answer = other.put(path, said)
+    assert answer.status_code == 200 and answer.json()["sourceAttachment"] == {"title": "paper"}, answer.text
+    assert "sourceReference" not in holder.get(path).json()
