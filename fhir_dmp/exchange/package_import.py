@@ -7,21 +7,19 @@ and comes back finds its rows, and only what is new is added.
 """
 
 import tarfile
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.consent.dossier import Dossier, Right
-from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.lifecycle import Status
-from fhir_dmp.dmp.visibility import VISIBILITY
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import hosts, opening, package_former
+from fhir_dmp.exchange import hosts, opening, package_former, package_labels
 from fhir_dmp.exchange import package as form
 from fhir_dmp.exchange.hosts import Card
 from fhir_dmp.exchange.package import Manifest, Package, Policy, Receipt, RowLine
@@ -43,7 +41,7 @@ from fhir_dmp.signing.verdict import FAILED
 from fhir_dmp.store import takeover
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.joining import rights_of
-from fhir_dmp.store.rows import Change, Content, NewRow, Row
+from fhir_dmp.store.rows import Change, Content, NewRow
 from fhir_dmp.store.takeover import Taken
 from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import COMMON, dossier_in, dossier_row, version_id, version_of
@@ -53,8 +51,6 @@ MOST = 1024 * 1024 * 1024
 # How often a dossier is looked at again that changes here meanwhile.
 TURNS = 5
 T = TypeVar("T")
-DOCUMENT = "DocumentReference"
-LABELS = sum(LABEL_BITS[label] for label in VISIBILITY)
 
 
 @dataclass(slots=True)
@@ -267,12 +263,17 @@ def _digest_inside(reference: str, body: bytes) -> str:
 
 
 class _Coming(NamedTuple):
-    """What a package brings. changed: with the version here that each replaces. same: here already, with facts to be renewed."""
+    """What a package brings. changed: with the version here that each replaces. same: here already, with facts to be renewed.
+
+    current: all of it that is current there. here: keys of what was shown here before, that has facts.
+    """
 
     old: list[NewRow]
     new: list[Taken]
     changed: list[tuple[Taken, int]]
     same: list[Taken]
+    current: list[Taken]
+    here: frozenset[bytes]
 
     @property
     def came(self) -> list[Taken]:
@@ -325,11 +326,6 @@ class _Taking:
             rest = [one for one in coming.new if one.row.type != "Patient"]
             there = await takeover.put(self.store, rest, coming.old, staged=stored is not None)
             coming = coming._replace(same=[*coming.same, *(rest if stored is not None else there)])
-        else:
-            await takeover.put(self.store, [one for one in coming.new if one.row.type != "Patient"], coming.old)
-            if coming.changed:
-                await self.store.commit([Change(one.row, expected) for one, expected in coming.changed])
-            await takeover.add_labels(self.store, [*coming.same, *(one for one, _ in coming.changed)])
         count = len(coming.old) + len(coming.new) + len(coming.changed)
         await self._appear(coming)
         receipt = Receipt(
@@ -400,12 +396,10 @@ class _Taking:
         """What is superseded, what is new, what replaces a version here (with that version), and what is here with facts to be renewed.
 
         Of a dossier that lives here, which was not given away or came back meanwhile, nothing is taken back that was done here since:
-        what is the same gets labels alone, what came later than what it brings stays, and what it brings is as hidden as its lineage here.
+        what is the same gets labels alone, and what came later than what it brings stays.
         """
         known = {(bytes.fromhex(line.key), version_of(line.version)) for line in self.found.rows}
         here_ = {(key, version) for key, own in before.items() for version in own}
-        hidden = {} if self.returns else _labels(each.row for own in before.values() for each in own.values() if each.current)
-        taken = [one._replace(row=_covered(one.row, hidden)) for one in taken] if hidden else taken
         old: list[NewRow] = []
         new: list[Taken] = []
         changed: list[tuple[Taken, int]] = []
@@ -439,7 +433,8 @@ class _Taking:
             current = [each.row for own in before.values() for each in own.values() if each.current and each.row.type in policy.SOURCES]
             if any((row.key, row.version) not in known for row in current):
                 raise FhirError("conflict", "rights were given or taken here since: those of another host do not replace them")
-        return _Coming(old, new, changed, same)
+        shown = frozenset(key for key, own in before.items() for each in own.values() if each.current and each.row.visible)
+        return _Coming(old, new, changed, same, [one for line, one in zip(lines, taken, strict=True) if line.current], shown)
 
     async def _appear(self, coming: "_Coming") -> None:
         """The Patient, the policy, labels, what came along, and the trace: from now on the dossier is met. Conflict when it is not in the
@@ -485,14 +480,30 @@ class _Taking:
         await keeping.acted(inside, "mask", await takeover.give(inside.transaction, renewed))
 
     async def _added(self, inside: Context, coming: "_Coming") -> None:
-        """Lineages that live here and got something new, which a label may have missed that was set meanwhile."""
-        await inside.transaction.write([Change(one.row, None) for one in coming.new if one.row.type == "Patient"])
-        hidden: list[bytes] = []
-        for root in _roots(coming.came):
-            rows = await inside.reads.find({"y.rt": root}, types=(DOCUMENT,), dossiers=(self.number,), bodies=False)
-            if bits := _labels(rows).get(root, 0):
-                hidden += await inside.transaction.relabel(self.number, root, add=bits, remove=0, at_ms=inside.now_ms())
-        await keeping.acted(inside, "mask", hidden)
+        """What comes into a dossier that lives here: of each lineage the labels of both hosts, on all that either has of it."""
+        transaction, labelling = inside.transaction, package_labels
+        # Not shown yet: left by a takeover for which the dossier was still closed.
+        staged = [one for one in coming.same if one.row.visible and one.row.key not in coming.here]
+        there = labelling.lineages(coming.current)
+        roots = {root for root, one in there.items() if one.bits} | labelling.roots([*coming.came, *staged])
+        where = {"y.rt": {"$in": sorted(roots)}}
+        rows = [(row, row.acted_ms) async for row in inside.reads.scan(where, dossiers=(self.number,), bodies=False)]
+        here = labelling.lineages(rows)
+        labels = labelling.together(there, here, labelling.set_since(coming.current, coming.here))
+
+        def hidden(one: Taken) -> Taken:
+            return one._replace(row=labelling.carrying(one.row, labels, here))
+
+        new, changed = [hidden(one) for one in coming.new], [(hidden(one), expected) for one, expected in coming.changed]
+        await takeover.put_old(transaction, [*coming.old, *(one.row for one in new if one.row.deleted)])
+        await transaction.write([*(Change(one.row, None) for one in new), *(Change(one.row, expected) for one, expected in changed)])
+        await takeover.give(transaction, [one for one in (*new, *(one for one, _ in changed)) if one.acted_ms])
+        await takeover.give(transaction, [hidden(one) for one in staged])
+        covered: list[bytes] = []
+        for root in sorted(root for root, one in here.items() if labels[root] & ~one.common):
+            at_ms = max(inside.now_ms(), here[root].acted_ms + 1)
+            covered += await transaction.relabel(self.number, root, add=labels[root], remove=0, at_ms=at_ms)
+        await keeping.acted(inside, "mask", covered)
 
     async def _origins(self) -> Change | None:
         """Where ids of the giving host lead here, and the proofs of its traces, kept in the dossier for those who verify."""
@@ -538,29 +549,6 @@ def _gone(stored: Dossier, found: _Read) -> bool:
 
 def _closed(body: bytes | None) -> bool:
     return body is not None and json.parse(body).get("active") is False
-
-
-def _each(visible: object) -> Sequence[Mapping[str, Any]]:
-    return visible if isinstance(visible, list) else [visible] if visible else []
-
-
-def _roots(taken: Iterable[Taken]) -> set[int]:
-    return {root for each in taken for one in _each(each.row.visible) if (root := one.get("rt"))}
-
-
-def _labels(rows: Iterable[Row | NewRow]) -> dict[int, int]:
-    """Lineage -> bits of labels, as its documents say; of those that have any."""
-    found: dict[int, int] = {}
-    for row in rows:
-        for one in _each(row.visible) if row.type == DOCUMENT else ():
-            if bits := one["lb"] & LABELS:
-                found[one["rt"]] = found.get(one["rt"], 0) | bits
-    return found
-
-
-def _covered(row: NewRow, hidden: Mapping[int, int]) -> NewRow:
-    each = [{**one, "lb": one.get("lb", 0) | hidden[one["rt"]]} if one.get("rt") in hidden else one for one in _each(row.visible)]
-    return row._replace(visible=each if isinstance(row.visible, list) else each[0]) if each else row
 
 
 async def acknowledged(receipt: str, card: Card) -> Receipt:

@@ -8,7 +8,8 @@ What is written stays out of sight until the Patient and the policy come, in a t
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from bson import Binary, Int64
+from bson import Binary
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
@@ -76,16 +77,7 @@ async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRo
     if not current and not superseded:
         return []
     key = await store.dossier_key(current[0].row.dossier if current else superseded[0].dossier)
-    old = []
-    for row in superseded:
-        if row.deleted:
-            old.append(encode(deletion_document(row, key)))
-        else:
-            old.append(encode(superseded_document(current_document(row, key, await _large(store, row)))))
-    for one in current:
-        if one.row.deleted:
-            old.append(encode(deletion_document(one.row, key)))
-    await _insert(store, "versions", old)
+    await _insert(store, "versions", await _old(store, [*superseded, *(one.row for one in current if one.row.deleted)], key))
     documents = []
     for row, acted_ms in current:
         document = current_document(row, key, await _large(store, row))
@@ -98,6 +90,24 @@ async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRo
         if stored[0].get("v") != current[place].row.version:
             raise AlreadyExists(place, stored[0].get("v"))
     return [current[place] for place in there]
+
+
+@translated
+async def put_old(transaction: Transaction, rows: Sequence[NewRow]) -> None:
+    """Write superseded versions, and deletions beside their rows, in the transaction that shows what came after them."""
+    if rows:
+        store = transaction._store
+        documents = await _old(store, rows, await store.dossier_key(rows[0].dossier))
+        await transaction._connection.database["versions"].insert_many(documents, session=transaction._session)
+
+
+async def _old(store: Store, rows: Sequence[NewRow], key: AESGCM) -> list[Any]:
+    """As documents in `versions`."""
+    documents = []
+    for row in rows:
+        large = None if row.deleted else await _large(store, row)
+        documents.append(deletion_document(row, key) if row.deleted else superseded_document(current_document(row, key, large)))
+    return [encode(one) for one in documents]
 
 
 async def _large(store: Store, row: NewRow) -> Content | None:
@@ -167,34 +177,3 @@ async def relabel(store: Store, taken: Sequence[Taken]) -> None:
         await store.transact(work)
     # Also what waits since somebody was cut off doing the same.
     await acts_waiting.keep(store, {row.dossier for row, _ in taken})
-
-
-@translated
-async def add_labels(store: Store, taken: Sequence[Taken]) -> None:
-    """Give current rows the labels that another host set later than anything was set here, and take none away; kept as by `relabel`."""
-    changes = []
-    for row, acted_ms in taken:
-        listed = isinstance(row.visible, list)
-        each = row.visible if listed else [row.visible] if row.visible else []
-        bits = {f"y.{place}.lb" if listed else "y.lb": {"or": Int64(one["lb"])} for place, one in enumerate(each) if one.get("lb")}
-        if bits:
-            earlier = {"_id": Binary(row.key), "v": row.version, "$or": [{"a": {"$lt": acted_ms}}, {"a": {"$exists": False}}]}
-            changes.append((row, earlier, {"$bit": bits, "$max": {"a": acted_ms}}))
-    await _labelled(store, changes)
-
-
-async def _labelled(store: Store, changes: Sequence[tuple[NewRow, dict[str, Any], dict[str, Any]]]) -> None:
-    """Change the facts of rows: of each its filter and what becomes of it. What did change is a protective act, and waits to be kept."""
-    for start in range(0, len(changes), BATCH):
-        part = changes[start : start + BATCH]
-
-        async def work(transaction: Transaction, part: Sequence[tuple] = part) -> None:
-            rows, altered = transaction._connection.database["resources"], []
-            for row, where, change in part:
-                if (await rows.update_one(where, change, session=transaction._session)).modified_count:
-                    altered.append(row.key)
-            await acts_waiting.add(transaction, "mask", altered, store.clock())
-
-        await store.transact(work)
-    # Also what waits since somebody was cut off doing the same.
-    await acts_waiting.keep(store, {row.dossier for row, _, _ in changes})

@@ -75,6 +75,10 @@ def test_a_dossier_that_was_opened_again_meanwhile_keeps_what_was_hidden_in_it(t
     assert two.runner.run(two.take(0, 1, package)).receipt
     assert shown(played, played.bruno) == [404, 404]
     assert played.holder.get(played.dossier.path).json()["active"] is True
+    # What it had brought so far is shown too.
+    number = two.stores[0].vault.dossier_of_patient(played.dossier.id)
+    waiting = two.stores[0].connection.database["resources"].count_documents({"d": number, "z": {"$exists": True}})
+    assert two.runner.run(waiting) == 0
 
 
 def test_of_two_first_takeovers_the_one_that_comes_second_undoes_nothing(two, monkeypatch):

@@ -1,0 +1,127 @@
+"""A second package of a dossier that is served by its new host already: what was hidden at the former one since is hidden, whatever was
+done here meanwhile, and what was done here stands.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.access.test_restore import MASK, labels
+from tests.access.world import INS
+from tests.exchange import test_package_hosts
+from tests.exchange.test_package_hosts import PACKAGE, at, ready, told
+
+hosts = test_package_hosts.hosts
+HIDDEN = "INVISIBLE_PATIENT"
+
+
+class Moving:
+    """A dossier at the host that gives it, and at the one that has taken a first package of it."""
+
+    def __init__(self, giver, taker, *deposits):
+        self.giver, self.taker = giver, taker
+        self.anna, self.bruno = giver.world.professional(), giver.world.professional(organization="750000002")
+        self.dossier = giver.world.open(traitant=self.anna)
+        giver.world.consent(self.dossier, "access", self.bruno)
+        self.holder = giver.world.holder(self.dossier)
+        self.reports = {name: giver.world.deposit(self.dossier, self.anna, description=name, labels=those) for name, those in deposits}
+        self.first = self.package()
+        assert told(self.take(self.first))["versions"] > 0
+        found = at(taker, self.bruno, "").get(f"Patient?identifier={INS}|{self.dossier.ins}").json()
+        self.id = found["entry"][0]["resource"]["id"]
+        self.there = replace(self.dossier, world=taker.world, patient={**self.dossier.patient, "id": self.id})
+        self.author, self.team, self.owner = (at(taker, one, self.id) for one in (self.anna, self.bruno, self.holder))
+        self.ids = {one["description"]: one["id"] for one in self.listed(self.author)}
+
+    def package(self):
+        asking = self.giver.world.host(self.taker.name)
+        return ready(asking, asking.run(f"{self.dossier.path}/$export-dossier", recipient={"value": self.taker.name})).content
+
+    def take(self, package):
+        giving = self.taker.world.host(self.giver.name)
+        return ready(giving, giving.post(f"$import?source={self.giver.name}", package, content_type=PACKAGE))
+
+    def settled(self):
+        """What is new is taken, and the giver closed."""
+        done = told(self.take(self.package()))
+        answer = self.giver.world.host(self.taker.name).post("$export-dossier", done["receipt"].encode(), content_type="application/jose")
+        assert answer.status_code == 200, answer.text
+
+    def listed(self, by, type_name="DocumentReference"):
+        entries = by.get(f"{type_name}?patient={self.id}&_count=1000").json().get("entry", ())
+        return [one["resource"] for one in entries if one["resource"]["resourceType"] == type_name]
+
+    def names(self, by):
+        """What somebody finds at the taker."""
+        return sorted(one["description"] for one in self.listed(by))
+
+    def masked(self, name):
+        assert self.holder.patch(f"DocumentReference/{self.reports[name]['id']}", MASK).status_code == 200
+
+    def taken_off(self, by, id, code):
+        """A label is taken away by somebody who sees it, at one host or the other."""
+        listed = by.get(f"DocumentReference/{id}").json()["securityLabel"]
+        place = next(number for number, one in enumerate(listed) if one["coding"][0]["code"] == code)
+        assert by.patch(f"DocumentReference/{id}", [{"op": "remove", "path": f"/securityLabel/{place}"}]).status_code == 200
+
+
+def test_a_mask_covers_what_only_this_host_has_of_the_lineage(hosts):
+    moving = Moving(*hosts, ("un", ()), ("deux", ()), ("trois", ()))
+    for name in ("un", "deux", "trois"):
+        moving.masked(name)
+    replaces = [{"code": "replaces", "target": {"reference": f"DocumentReference/{moving.ids['deux']}"}}]
+    new = moving.taker.world.deposit(moving.there, moving.author, description="quatre", relatesTo=replaces)
+    before = moving.names(moving.team)
+    moving.settled()
+    assert (before, moving.names(moving.team), moving.names(moving.owner)) == (["quatre", "trois", "un"], [], ["quatre", "trois", "un"])
+    for id in (*moving.ids.values(), new["id"]):
+        assert moving.team.get(f"DocumentReference/{id}").status_code == 404
+        assert "MASQUE_PS" in labels(moving.owner, {"id": id})
+    # With what came with it, and the seals of both hosts.
+    assert moving.team.get(new["content"][0]["attachment"]["url"]).status_code == 404
+    assert moving.listed(moving.team, "Provenance") == []
+    moving.taker.command("verify")
+
+
+@pytest.mark.parametrize("later_here", [False, True])
+def test_one_label_that_was_taken_away_here_does_not_keep_another_one_out(hosts, later_here):
+    moving = Moving(*hosts, ("un", (HIDDEN,)))
+    id, there = moving.reports["un"]["id"], moving.ids["un"]
+    if not later_here:
+        moving.taken_off(moving.author, there, HIDDEN)
+    moving.taken_off(moving.anna, id, HIDDEN)
+    moving.masked("un")
+    if later_here:
+        moving.taken_off(moving.author, there, HIDDEN)
+    moving.settled()
+    assert moving.team.get(f"DocumentReference/{there}").status_code == 404
+    assert labels(moving.owner, {"id": there}) >= {"MASQUE_PS"}
+    assert moving.owner.get(f"DocumentReference/{there}").status_code == 200
+
+
+def test_what_was_shown_here_stays_so_until_it_is_hidden_again(hosts):
+    """The holder takes a mask off at the new host: a package that knows of none since has it still, and does not bring it back."""
+    moving = Moving(*hosts, ("un", ("MASQUE_PS",)), ("deux", (HIDDEN,)))
+    moving.taken_off(moving.owner, moving.ids["un"], "MASQUE_PS")
+    moving.taken_off(moving.author, moving.ids["deux"], HIDDEN)
+    assert told(moving.take(moving.first))["versions"] == 0
+    assert moving.names(moving.team) == moving.names(moving.owner) == ["deux", "un"]
+    # At the former one somebody reads it: that is told here, and nothing more.
+    assert moving.anna.get(f"DocumentReference/{moving.reports['un']['id']}").status_code == 200
+    assert told(moving.take(moving.package()))["versions"] > 0
+    assert moving.names(moving.team) == moving.names(moving.owner) == ["deux", "un"]
+    moving.taken_off(moving.holder, moving.reports["un"]["id"], "MASQUE_PS")
+    moving.masked("un")
+    moving.settled()
+    assert (moving.names(moving.team), moving.names(moving.owner)) == (["deux"], ["deux", "un"])
+    moving.taker.command("verify")
+
+
+def test_a_label_of_a_later_document_of_the_former_host_covers_what_is_here(hosts):
+    moving = Moving(*hosts, ("un", ()))
+    replaces = [{"code": "replaces", "target": {"reference": f"DocumentReference/{moving.reports['un']['id']}"}}]
+    moving.giver.world.deposit(moving.dossier, moving.anna, description="deux", labels=("MASQUE_PS",), relatesTo=replaces)
+    moving.settled()
+    assert moving.names(moving.team) == [] and moving.names(moving.owner) == ["deux"]
+    assert moving.team.get(f"DocumentReference/{moving.ids['un']}").status_code == 404
+    moving.taker.command("verify")
