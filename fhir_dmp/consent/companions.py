@@ -9,7 +9,20 @@ from collections.abc import Iterable
 
 from fhir_dmp.consent.directives import SHAPES, Directive
 from fhir_dmp.consent.predicate import SECRET_SESSION, All, AnyOf, AuthoredBy, Labelled, Not, Predicate, TypeIn, when
-from fhir_dmp.consent.rules import ADMISSION, COMPANION, HIDE, HOLDERS_SIDE, PERMIT, PERMITS, Act, Rule, permit, refuse, waiting
+from fhir_dmp.consent.rules import (
+    ADMISSION,
+    COMPANION,
+    HIDE,
+    HOLDERS_SIDE,
+    PERMIT,
+    PERMITS,
+    Act,
+    Rule,
+    but_for_relatives,
+    permit,
+    refuse,
+    waiting,
+)
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import Facts
@@ -66,8 +79,13 @@ def addressed(s: Standing) -> Predicate:
     return AuthoredBy(frozenset({identity.HOLDER})) if s.request.kind in HOLDERS_SIDE else himself(s)
 
 
-# What was given in a minor's secret session is told to no representative, nor to whom he appoints.
-SECRETS = Rule("hidden-from-representatives", HIDE, lambda s: Labelled(SECRET_SESSION) if s.kept_from else when(False))
+def secrets(s: Standing) -> Predicate:
+    """What was given in a minor's secret session is told to no representative, nor to whom he appoints."""
+    given = Labelled(SECRET_SESSION)
+    return given if s.kept_from else but_for_relatives(s, given, himself(s))
+
+
+SECRETS = Rule("hidden-from-representatives", HIDE, secrets)
 
 CONSENTS = (
     *NOT_MANDATAIRE,
@@ -88,7 +106,7 @@ TRACES = (
     Rule(
         "hidden-from-representatives",
         HIDE,
-        lambda s: AnyOf((Labelled(INVISIBLE_RL), Labelled(SECRET_SESSION))) if s.request.kind == "representative" else when(False),
+        lambda s: but_for_relatives(s, AnyOf((Labelled(INVISIBLE_RL), Labelled(SECRET_SESSION))), himself(s)),
     ),
     permit("holder", lambda s: s.holder),
     permit("representative", lambda s: s.representative),
@@ -102,7 +120,7 @@ NOTICES = (
     Rule(
         "hidden-from-representatives",
         HIDE,
-        lambda s: Labelled(INVISIBLE_RL) if s.request.kind == "representative" else when(False),
+        lambda s: but_for_relatives(s, Labelled(INVISIBLE_RL), when(False)),
     ),
     permit("holder", lambda s: s.holder),
     permit("representative", lambda s: s.representative),

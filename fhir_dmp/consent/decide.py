@@ -154,6 +154,8 @@ def obligations(s: Standing, rule: Rule, document: Facts | None) -> tuple[str, .
         found |= TRACES.get(rule.name, frozenset())
         if rule.name == "representative":
             found.add("traces-but-hidden-from-patient")
+        if s.relative:
+            found.add("traces-but-hidden-from-representatives")
     return tuple(sorted(found))
 
 

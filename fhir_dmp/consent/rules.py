@@ -120,6 +120,13 @@ def waiting(s: Standing) -> Predicate:
     return All((Labelled(INVISIBLE_PATIENT), Not(ReleasedBy(s.now_ms))))
 
 
+def but_for_relatives(s: Standing, hidden: Predicate, his: Predicate) -> Predicate:
+    """What is hidden from a representative, also when he asks as a professional, but for what is his own then."""
+    if s.relative:
+        return All((hidden, Not(his)))
+    return hidden if s.request.kind == "representative" else NEVER
+
+
 # ---- rules about the asker and the dossier
 
 
@@ -244,7 +251,7 @@ def hidden_from_patient(s: Standing) -> Predicate:
 
 
 def hidden_from_representatives(s: Standing) -> Predicate:
-    return Labelled(INVISIBLE_RL) if s.request.kind == "representative" else NEVER
+    return but_for_relatives(s, Labelled(INVISIBLE_RL), own(s))
 
 
 # Who may not ask at all: sections 1 to 5 of the order.
@@ -314,7 +321,8 @@ def labels_shown(s: Standing) -> dict[str, Predicate]:
     return {
         MASKED: when(masks),
         INVISIBLE_PATIENT: waiting(s) if s.professional or s.host_physician else NEVER,
-        INVISIBLE_RL: when(s.request.kind != "representative"),
+        # Whom it hides from does not know of it, be he the author: as with a mask.
+        INVISIBLE_RL: when(not (s.request.kind == "representative" or s.relative)),
     }
 
 
@@ -325,7 +333,7 @@ def warnings(s: Standing) -> dict[str, Predicate]:
     return {
         MASKED: when(s.traitant or s.assimilated),
         INVISIBLE_PATIENT: waiting(s),
-        INVISIBLE_RL: ALWAYS,
+        INVISIBLE_RL: when(not s.relative),
     }
 
 

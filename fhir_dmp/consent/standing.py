@@ -27,6 +27,26 @@ class once:
         return value
 
 
+def known_relatives(dossier: Dossier, now_ms: int) -> frozenset[str]:
+    """What the holder's parents and guardians, whose titles are in force, are called as professionals: "ps:IDNPS".
+
+    A birth date that says nothing is that of a minor: on doubt more is hidden.
+    """
+    found: frozenset[str] = frozenset()
+    for title in dossier.titles:
+        if title.who and title.holds(now_ms) and (title.kind == "guardian" or (title.kind == "parent" and perhaps_minor(dossier, now_ms))):
+            found |= title.who
+    return found
+
+
+def perhaps_minor(dossier: Dossier, now_ms: int) -> bool:
+    """Whether the holder is under 18, or his birth date says nothing: where on doubt more is hidden."""
+    try:
+        return is_minor(dossier.birth_date, now_ms)
+    except ValueError:
+        return True
+
+
 @dataclass(frozen=True)
 class Standing:
     """Everything the rules ask about request and dossier, computed at most once. How long it holds: consent.stances."""
@@ -79,18 +99,10 @@ class Standing:
         """The holder is under 18. Raises when the birth date says nothing: the rule that asked then denies."""
         return is_minor(self.dossier.birth_date, self.now_ms)
 
-    @once
-    def perhaps_minor(self) -> bool:
-        """The same where on doubt more is hidden: a birth date that says nothing is that of a minor."""
-        try:
-            return self.minor
-        except ValueError:
-            return True
-
     @property
     def secret_session(self) -> bool:
         """A professional's secret session with a minor. With an adult there is none, whatever the token says: his guardian is told."""
-        return self.professional and self.request.secret_session and self.perhaps_minor
+        return self.professional and self.request.secret_session and perhaps_minor(self.dossier, self.now_ms)
 
     @property
     def deceased(self) -> bool:
@@ -147,6 +159,11 @@ class Standing:
         return any(t.kind == "guardian" and t.since_ms <= self.now_ms for t in self.dossier.titles)
 
     @once
+    def relative(self) -> bool:
+        """A professional whom the title of a parent or guardian names: what is hidden from representatives is hidden from him too."""
+        return self.professional and not self.person.isdisjoint(known_relatives(self.dossier, self.now_ms))
+
+    @once
     def under_guardianship(self) -> bool:
         """An adult whose guardian acts for him."""
         return any(t.kind == "guardian" and t.holds(self.now_ms) for t in self.dossier.titles)
@@ -160,8 +177,10 @@ class Standing:
 
     @once
     def minor_accompanied(self) -> bool:
-        """The minor holder together with a professional who is not blocked."""
-        return self.holder and self.minor and bool(self.request.beside) and not self.beside_blocked
+        """The minor holder together with a professional who is not blocked, and none of those who stand for him."""
+        if not self.holder or not self.minor or not self.request.beside or self.beside_blocked:
+            return False
+        return self.request.beside not in known_relatives(self.dossier, self.now_ms)
 
     @once
     def beside_blocked(self) -> bool:

@@ -334,7 +334,7 @@ async def _untold(met: Known) -> tuple[frozenset[int], frozenset[int]]:
     from all but the holder himself; and the authors of nothing else that he sees.
     """
     hidden: dict[str, Any] = {"y.st": STATUSES.index(WITHDRAWN)}
-    if met.request.kind in HOLDERS_SIDE:
+    if met.request.kind in HOLDERS_SIDE or met.standing.relative:
         hidden = {"$or": [hidden, {"y.lb": {"$bitsAnySet": LABEL_BITS[INVISIBLE_PATIENT] | LABEL_BITS[INVISIBLE_RL]}}]}
     rows = [row for row in await _documents(met, hidden, CARRIERS) if not met.reading(row).permits]
     untold = _all(rows, "rt")

@@ -15,6 +15,7 @@ from fhir_dmp.consent import notices
 from fhir_dmp.consent.decide import Decision
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.predicate import LABEL_BITS
+from fhir_dmp.consent.standing import known_relatives
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import STATUSES, WITHDRAWN
 from fhir_dmp.dmp.lifecycle import Status
@@ -60,8 +61,10 @@ async def of_act(
     if notices.HOLDER in decision.obligations:
         await to_holder(inside, met.policy, code, said, labels)
     if notices.TRAITANT in decision.obligations and (recipients := notices.medecin_traitant(met.policy)):
-        addresses = [one async for one in _of_professionals(inside, recipients)]
-        await tell(inside, met.policy, code, said, recipients, addresses)
+        # A médecin traitant who is himself a parent or guardian is not told what they are not told, nor sent a mail.
+        secretly = bool(labels) and not met.policy.traitant.isdisjoint(known_relatives(met.policy, met.now_ms))
+        addresses = [] if secretly else [one async for one in _of_professionals(inside, recipients)]
+        await tell(inside, met.policy, code, said, recipients, addresses, labels)
 
 
 async def to_holder(inside: Context, policy: Dossier, code: str, said: str, labels: frozenset[str] = frozenset()) -> None:

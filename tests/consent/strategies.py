@@ -45,10 +45,11 @@ masks = st.builds(
     dated=st.none() | st.tuples(moments, moments),
 )
 titles = st.builds(
-    lambda related, kind, w: Title(related, kind, *w),
+    lambda related, kind, w, who: Title(related, kind, *w, who=who),
     st.sampled_from(["mother", "guardian", "friend"]),
     st.sampled_from(["parent", "guardian", "mandataire"]),
     windows,
+    subsets(PEOPLE + STRUCTURES),
 )
 
 dossiers = st.builds(
