@@ -196,9 +196,18 @@ def class_of(resource: Mapping[str, Any]) -> str:
 
 
 def status_of(resource: Mapping[str, Any]) -> str:
-    """Status of a document; absent means current."""
-    status = resource.get("status", CURRENT)
-    return status if status in (SUPERSEDED, WITHDRAWN) else CURRENT
+    """Status by which a resource is judged; absent means current.
+
+    What has no status says in verificationStatus (Condition, AllergyIntolerance) or lifecycleStatus (Goal) that it was entered in error.
+
+    >>> status_of({"resourceType": "Condition", "verificationStatus": {"coding": [{"code": "entered-in-error"}]}})
+    'entered-in-error'
+    """
+    status = resource.get("status", resource.get("lifecycleStatus"))
+    if status in (SUPERSEDED, WITHDRAWN):
+        return status
+    verified = resource.get("verificationStatus") or {}
+    return WITHDRAWN if any(one.get("code") == WITHDRAWN for one in verified.get("coding") or ()) else CURRENT
 
 
 def is_archived(resource: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, NamedTuple
 
-from fhir_dmp.dmp.documents import CURRENT
+from fhir_dmp.dmp.documents import CURRENT, WITHDRAWN, status_of
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url, collection
@@ -158,8 +158,7 @@ async def _kept(context: Context, id: str, sight: Sight) -> list[Row]:
 
 
 def _belongs(type_name: str, value: Value) -> bool:
-    wrong = value.get("status") == "entered-in-error" or "entered-in-error" in codes(value.get("verificationStatus"))
-    return not wrong and any(section.holds[type_name](value) for section in SECTIONS if type_name in section.holds)
+    return status_of(value) != WITHDRAWN and any(section.holds[type_name](value) for section in SECTIONS if type_name in section.holds)
 
 
 async def _referred(context: Context, rows: Sequence[Row], dossier: int, sight: Sight) -> list[Row]:

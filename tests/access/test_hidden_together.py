@@ -302,3 +302,33 @@ def test_the_trace_of_a_label_tells_its_author_of_no_mask(world):
         (trace,) = listed(anna, dossier, "AuditEvent", entity=f"DocumentReference/{id}", subtype="mask")
         found.append([detail for entity in trace["entity"] for detail in entity.get("detail", ())])
     assert found[0] == found[1] and [one["valueString"] for one in found[0]] == ["none", "INVISIBLE_PATIENT"]
+
+
+@pytest.mark.parametrize(
+    ("name", "element", "system"),
+    [
+        ("Condition", "verificationStatus", "http://terminology.hl7.org/CodeSystem/condition-ver-status"),
+        ("AllergyIntolerance", "verificationStatus", "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification"),
+        ("Goal", "lifecycleStatus", None),
+    ],
+)
+def test_what_has_no_status_is_withdrawn_by_the_element_that_says_so(world, name, element, system):
+    """https://hl7.org/fhir/R4/condition.html con-5, allergyintolerance.html ait-2, goal.html"""
+    dossier, anna, team = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", team)
+    person = "subject" if name != "AllergyIntolerance" else "patient"
+    made = {"resourceType": name, person: {"reference": dossier.path}}
+    made |= {"lifecycleStatus": "active", "description": {"text": "to walk"}} if name == "Goal" else {"code": {"text": "pollen"}}
+    if name != "Goal":
+        clinical = "condition-clinical" if name == "Condition" else "allergyintolerance-clinical"
+        active = {"system": f"http://terminology.hl7.org/CodeSystem/{clinical}", "code": "active"}
+        made |= {"clinicalStatus": {"coding": [active]}}
+    bundle = submission(dossier, anna, document(dossier, anna))
+    bundle["entry"].append(posted(made, f"{URN}e1"))
+    (id,) = stored(anna.post("", bundle), name)
+    assert team.get(f"{name}/{id}").status_code == 200
+    wrong = "entered-in-error" if system is None else {"coding": [{"system": system, "code": "entered-in-error"}]}
+    withdrawn = {key: value for key, value in anna.get(f"{name}/{id}").json().items() if key != "clinicalStatus"}
+    assert anna.put(f"{name}/{id}", {**withdrawn, element: wrong}).status_code == 200
+    assert team.get(f"{name}/{id}").status_code == 404 and listed(team, dossier, name) == []
+    assert anna.get(f"{name}/{id}").status_code == 200
