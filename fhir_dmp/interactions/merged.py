@@ -86,6 +86,11 @@ async def sources(reads: Reader, dossier: int) -> list[int]:
     return [reads.vault.dossier_of_patient(one) for one in named]
 
 
+async def every(reads: Reader, dossier: int) -> list[int]:
+    """Numbers of a dossier and of all that were joined to it."""
+    return [dossier, *[each for one in await sources(reads, dossier) for each in await every(reads, one)]]
+
+
 async def relatives(reads: Reader, dossier: int) -> list[int]:
     """Numbers of the dossiers that rows of this one may be copies from: those that were joined to it, then those that it is, or once was,
     joined to, which gave back what was told of it when they were parted.

@@ -78,7 +78,7 @@ async def _apart(context: Context, source: int, target: int) -> Pair | None:
     if len(rows) < 2 or any(row.body is None for row in rows):
         return None
     values = [json.parse(row.body) for row in rows]
-    if source in await unmerging.every(context, target) or target in await unmerging.every(context, source):
+    if source in await merged.every(context.reads, target) or target in await merged.every(context.reads, source):
         return None
     ids = values[0]["id"], values[1]["id"]
     return Pair(context, *ids, Renaming(context.store.vault, source, target, ids))

@@ -12,6 +12,7 @@ from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.interactions import merged
 from fhir_dmp.store import erasing
 from fhir_dmp.store.resources import Store
+from fhir_dmp.store.transaction import Transaction
 
 log = logging.getLogger("fhir_dmp.interactions")
 
@@ -37,18 +38,28 @@ async def sweep(store: Store, recorder: Recorder) -> int:
 async def destroy(store: Store, recorder: Recorder, dossier: int, said: str, *, closed_ms: int | None = None) -> bool:
     """Destroy one dossier; False when somebody else did, or it is no longer closed since then. said: why, in the trace.
 
-    The trace stands outside of the dossier, else it would go with it; it names the patient by the random id of the dossier alone.
+    What was joined to it stands in it: the originals end with it, in one transaction, since nothing else would ever destroy them. The
+    traces stand outside of the dossiers, else they would go with them; they name the patients by the random ids of the dossiers alone.
     """
     at_ms = store.clock()
-    patient = await erasing.patient_of(store, dossier)
-    joined = await merged.sources(store, dossier)
-    named = (Disclosed("Patient", patient),) if patient else ()
-    traces = recorder.changes([Trace(kind="erasure", at_ms=at_ms, disclosed=named, query=said)])
-    if not await erasing.erase(store, dossier, traces, at_ms=at_ms, closed_ms=closed_ms):
-        return False
-    log.info("a dossier was destroyed: %s", said)
-    await erasing.finish(store, dossier, at_ms)
-    # What was joined to it stands in it: it ends with it.
-    for one in joined:
-        await destroy(store, recorder, one, said)
-    return True
+
+    async def work(transaction: Transaction) -> dict[int, bytes]:
+        keys: dict[int, bytes] = {}
+        for one in await merged.every(transaction, dossier):
+            patient = await erasing.patient_of(transaction, one)
+            named = (Disclosed("Patient", patient),) if patient else ()
+            traces = recorder.changes([Trace(kind="erasure", at_ms=at_ms, disclosed=named, query=said)])
+            since = closed_ms if one == dossier else None
+            if key := await erasing.erase(transaction, one, traces, at_ms=at_ms, closed_ms=since):
+                keys[one] = key
+            elif one == dossier:
+                return {}
+        return keys
+
+    keys = await store.transact(work)
+    for key in keys.values():
+        store.vault.forget(key)
+    for one in keys:
+        log.info("a dossier was destroyed: %s", said)
+        await erasing.finish(store, one, at_ms)
+    return bool(keys)

@@ -94,17 +94,12 @@ async def _belonging(inside: Context, pair: Pair, own: list[tuple[str, bytes]]) 
     """What of the dossier that goes on belongs to the other one now. own: what that one has itself, type and key."""
     rows = list(own)
     # And what sources sent meanwhile for whoever had it, or had one that was joined to it before.
-    came = await Ledger(inside.store).joined(await every(inside, pair.ids.source))
+    came = await Ledger(inside.store).joined(await merged.every(inside.reads, pair.ids.source))
     rows += [(type_name, pair.ids.back.key(key)) for type_name, key in came]
     lineages = frozenset(roots(inside.store.vault, rows, pair.ids).values())
     keys = [pair.ids.key(key) for _, key in rows]
     keys += await joining.of_lineages(inside.transaction, pair.ids.target, sorted(lineages))
     return _Leaving(own, list(dict.fromkeys(keys)), lineages)
-
-
-async def every(inside: Context, dossier: int) -> list[int]:
-    """Numbers of a dossier and of all that were joined to it."""
-    return [dossier, *[each for one in await merged.sources(inside.reads, dossier) for each in await every(inside, one)]]
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from fhir_dmp.store import acts_waiting
 from fhir_dmp.store.acts import LEFT
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import translated
+from fhir_dmp.store.reading import Reader
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Change
 from fhir_dmp.store.transaction import Transaction
@@ -55,15 +56,16 @@ async def _closed(store: Store, q: object, limit: int) -> list[Closed]:
     return [Closed(dossier_in(found["_id"]), found["q"], found.get("e")) for found in await store.connection.read(command)]
 
 
-@translated
-async def patient_of(store: Store, dossier: int) -> str:
+async def patient_of(reads: Reader, dossier: int) -> str:
     """Logical id of the Patient of a dossier, "" when it has none."""
-    found = await store.find(types=["Patient"], dossiers=[dossier], limit=1, bodies=False)
-    return store.vault.seal_id(found[0].key) if found else ""
+    found = await reads.find(types=["Patient"], dossiers=[dossier], limit=1, bodies=False)
+    return reads.vault.seal_id(found[0].key) if found else ""
 
 
-async def erase(store: Store, dossier: int, traces: Sequence[Change], *, at_ms: int, closed_ms: int | None = None) -> bool:
-    """Destroy the key of a dossier and store the traces that tell it, both or neither; False when there was nothing to destroy.
+async def erase(
+    transaction: Transaction, dossier: int, traces: Sequence[Change], *, at_ms: int, closed_ms: int | None = None
+) -> bytes | None:
+    """Destroy the key of a dossier and store the traces that tell it; the key, sealed, to be forgotten, or None when there was none.
 
     closed_ms: only when it is still closed since then. Nothing can be read in it from here on; `finish` removes what is left.
     """
@@ -73,21 +75,13 @@ async def erase(store: Store, dossier: int, traces: Sequence[Change], *, at_ms: 
     if closed_ms is not None:
         where["q"] = closed_ms
     change = {"$unset": {"k": "", "p": ""}, "$set": {"e": at_ms, "q": LEFT}}
-
-    async def work(transaction: Transaction) -> bytes | None:
-        rows = store.connection.database["resources"]
-        before = await rows.find_one_and_update(where, change, projection={"k": 1}, session=transaction._session)
-        if before is None:
-            return None
-        await transaction.write(traces)
-        await acts_waiting.add(transaction, "erasure", [dossier_row(dossier)], at_ms)
-        return before["k"]
-
-    destroyed = await store.transact(work)
-    if destroyed is None:
-        return False
-    store.vault.forget(destroyed)
-    return True
+    rows = transaction._connection.database["resources"]
+    before = await rows.find_one_and_update(where, change, projection={"k": 1}, session=transaction._session)
+    if before is None:
+        return None
+    await transaction.write(traces)
+    await acts_waiting.add(transaction, "erasure", [dossier_row(dossier)], at_ms)
+    return before["k"]
 
 
 @translated

@@ -21,6 +21,7 @@ from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import audit_proof, merged_rows, merging, origins, retention, unmerging
 from fhir_dmp.interactions.merged import Renaming
 from fhir_dmp.interactions.merging import Pair
+from fhir_dmp.store import erasing
 from fhir_dmp.store.takeover import versions
 from tests.exchange.moving import Played, acts
 
@@ -351,5 +352,13 @@ def test_what_was_joined_is_destroyed_with_the_dossier_that_goes_on(two):
     cut.ask("$merge")
     numbers = {cut.pair.ids.source, cut.pair.ids.target}
     assert None not in two.runner.run(cut.store.policies(numbers)).values()
-    two.runner.run(retention.destroy(cut.store, cut.context.recorder, cut.pair.ids.target, "ten years"))
+
+    async def dead(*_: object) -> None:
+        raise RuntimeError("no more")
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(RuntimeError):
+        patched.setattr(erasing, "finish", dead)
+        two.runner.run(retention.destroy(cut.store, cut.context.recorder, cut.pair.ids.target, "ten years"))
     assert set(two.runner.run(cut.store.policies(numbers)).values()) == {None}
+    two.runner.run(retention.sweep(cut.store, cut.context.recorder))
+    assert all(not two.runner.run(cut.store.find(dossiers=[number], limit=1)) for number in numbers)

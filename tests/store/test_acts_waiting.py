@@ -90,7 +90,7 @@ async def test_an_erasure_that_was_cut_off_is_kept_with_its_instant(kept, tmp_pa
     row = new_row(kept)
     await kept.create(row)
     backup = await kept.connection.read({"find": "resources", "filter": {"_id": Binary(dossier_row(row.dossier))}})
-    assert await erasing.erase(kept, row.dossier, [], at_ms=5)
+    assert await kept.transact(lambda transaction: erasing.erase(transaction, row.dossier, [], at_ms=5))
     assert await acts_waiting.keep(kept) == 1
     rows = kept.connection.database["resources"]
     await rows.replace_one({"_id": backup[0]["_id"]}, backup[0])
