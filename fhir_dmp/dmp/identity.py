@@ -80,35 +80,35 @@ def is_qualified(patient: Mapping) -> bool:
 def professional(system: str | None, value: str) -> str:
     """IDNPS of a professional, "" when the identifier is not one. Check digits are not verified.
 
+    Eleven digits are an RPPS under the system of IDNPS too, which never has eleven: one number must not be two people.
+
     >>> professional(RPPS, "10001234567"), professional(IDNPS, "810001234567"), professional(IDNPS, "3750000001/42")
     ('810001234567', '810001234567', '3750000001/42')
-    >>> professional(None, "810001234567"), professional(FINESS, "750000001"), professional(RPPS, "12")
-    ('810001234567', '', '')
+    >>> professional(None, "810001234567"), professional(FINESS, "750000001"), professional(RPPS, "12"), professional(IDNPS, "10001234567")
+    ('810001234567', '', '', '810001234567')
     """
-    if system == RPPS:
-        return "8" + value if _RPPS.fullmatch(value) else ""
-    if system in (IDNPS, None, ""):
-        if _RPPS.fullmatch(value) and not system:
-            return "8" + value
-        return value if _IDNPS.fullmatch(value) else ""
-    return ""
+    if system not in (RPPS, IDNPS, None, ""):
+        return ""
+    if _RPPS.fullmatch(value):
+        return "8" + value
+    return value if system != RPPS and _IDNPS.fullmatch(value) else ""
 
 
 def structure(system: str | None, value: str) -> str:
-    """IDNST of a structure, "" when the identifier is not one.
+    """IDNST of a structure, "" when the identifier is not one. Nine characters are a FINESS under the system of IDNST too, which has more.
 
     >>> structure(FINESS, "750000001"), structure(IDNST, "1750000001"), structure(None, "750000001"), structure(SIRENE, "123456789")
     ('1750000001', '1750000001', '1750000001', '2123456789')
+    >>> structure(IDNST, "130000001")
+    '1130000001'
     """
-    if system == FINESS:
-        return "1" + value if _FINESS.fullmatch(value) else ""
     if system == SIRENE:
         return ("3" if len(value) == 14 else "2") + value if _SIRENE.fullmatch(value) else ""
-    if system in (IDNST, None, ""):
-        if _FINESS.fullmatch(value) and not system:
-            return "1" + value
-        return value if _IDNST.fullmatch(value) else ""
-    return ""
+    if system not in (FINESS, IDNST, None, ""):
+        return ""
+    if _FINESS.fullmatch(value):
+        return "1" + value
+    return value if system != FINESS and _IDNST.fullmatch(value) else ""
 
 
 def known_as(identifiers: Iterable[Mapping]) -> frozenset[str]:
