@@ -17,6 +17,7 @@ import msgspec
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.consent.dossier import Dossier, Right
 from fhir_dmp.dmp import identity
+from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import hosts, opening, package_former, package_labels
@@ -29,7 +30,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import from_instant, to_instant
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.interactions import closing, enforcement, keeping, origins, policy, search_match, tracing
+from fhir_dmp.interactions import closing, enforcement, keeping, origins, policy, sealing, search_match, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.origins import Origins, translated
 from fhir_dmp.interactions.reindex import indexed
@@ -41,7 +42,7 @@ from fhir_dmp.signing.verdict import FAILED
 from fhir_dmp.store import takeover
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.joining import rights_of
-from fhir_dmp.store.rows import Change, Content, NewRow
+from fhir_dmp.store.rows import Change, Content, NewRow, Row
 from fhir_dmp.store.takeover import Taken
 from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import COMMON, dossier_in, dossier_row, version_id, version_of
@@ -478,6 +479,7 @@ class _Taking:
         )
         renewed = [*coming.same, *people, *(one for one, _ in coming.changed)]
         await keeping.acted(inside, "mask", await takeover.give(inside.transaction, renewed))
+        await keeping.acted(inside, sealing.WITHDRAW, [one.row.key for one, _ in coming.changed if _is(WITHDRAWN, one.row)])
 
     async def _added(self, inside: Context, coming: "_Coming") -> None:
         """What comes into a dossier that lives here: of each lineage the labels of both hosts, on all that either has of it."""
@@ -485,7 +487,7 @@ class _Taking:
         # Not shown yet: left by a takeover for which the dossier was still closed.
         staged = [one for one in coming.same if one.row.visible and one.row.key not in coming.here]
         there = labelling.lineages(coming.current)
-        roots = {root for root, one in there.items() if one.bits} | labelling.roots([*coming.came, *staged])
+        roots = {root for root, one in there.items() if one.bits} | labelling.roots(one.row for one in (*coming.came, *staged))
         where = {"y.rt": {"$in": sorted(roots)}}
         rows = [(row, row.acted_ms) async for row in inside.reads.scan(where, dossiers=(self.number,), bodies=False)]
         here = labelling.lineages(rows)
@@ -504,6 +506,21 @@ class _Taking:
             at_ms = max(inside.now_ms(), here[root].acted_ms + 1)
             covered += await transaction.relabel(self.number, root, add=labels[root], remove=0, at_ms=at_ms)
         await keeping.acted(inside, "mask", covered)
+        await self._withdrawn(inside, coming, {row.key: row for row, _ in rows})
+
+    async def _withdrawn(self, inside: Context, coming: "_Coming", before: Mapping[bytes, Row]) -> None:
+        """What was withdrawn where it comes from, or here, is so with what both hosts have of it; and what its author brought back comes
+        back. before: rows here, of the lineages that something comes into.
+        """
+        changed = {one.row.key: one.row for one, _ in coming.changed}
+        roots = package_labels.roots(one.row for one in coming.came if one.row.type != package_labels.TRACE)
+        keys = {key for key, row in changed.items() if _is(WITHDRAWN, row) or (key in before and _is(WITHDRAWN, before[key]))}
+        for row in before.values():
+            if row.type == package_labels.DOCUMENT and row.key not in changed and _is(WITHDRAWN, row):
+                keys |= {row.key} if package_labels.roots([row]) & roots else set()
+        await keeping.acted(inside, sealing.WITHDRAW, keys)
+        documents = [row for row in (await inside.reads.load_many(keys)).values() if row.type == package_labels.DOCUMENT] if keys else []
+        await sealing.follow(inside, [(row, self.vault.seal_id(row.key)) for row in documents if not _is(SUPERSEDED, row)])
 
     async def _origins(self) -> Change | None:
         """Where ids of the giving host lead here, and the proofs of its traces, kept in the dossier for those who verify."""
@@ -545,6 +562,11 @@ def _gone(stored: Dossier, found: _Read) -> bool:
     """Whether the host that gives it took this dossier from here, itself or over others, and made the package since."""
     hosts_ = {found.package.host, *(one.host for one in found.left.values())}
     return stored.given in hosts_ and stored.closed_ms is not None and from_instant(found.package.at) > stored.closed_ms
+
+
+def _is(status: str, row: NewRow | Row) -> bool:
+    """Whether the rules judge a row by this status."""
+    return any(one.get("st") == STATUSES.index(status) for one in package_labels.each(row.visible))
 
 
 def _closed(body: bytes | None) -> bool:

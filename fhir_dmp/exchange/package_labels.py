@@ -94,9 +94,9 @@ def _carrying(facts: Mapping[str, Any], labels: Mapping[int, int], here: Lineage
     return {**facts, "lb": facts.get("lb", 0) & ~LABELS | labels[facts["rt"]], **away}
 
 
-def roots(taken: Iterable[Taken]) -> set[int]:
+def roots(rows: Iterable[NewRow | Row]) -> set[int]:
     """Lineages that these belong to, or tell of."""
-    return {root for row, _ in taken for facts in each(row.visible) if (root := facts.get("rt"))}
+    return {root for row in rows for facts in each(row.visible) if (root := facts.get("rt"))}
 
 
 def each(visible: object) -> Sequence[Mapping[str, Any]]:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.access.test_restore import MASK, labels
+from tests.access.test_findings import observed
+from tests.access.test_restore import MASK, WITHDRAW, labels
 from tests.access.world import INS
 from tests.exchange import test_package_hosts
 from tests.exchange.test_package_hosts import PACKAGE, at, ready, told
@@ -57,6 +58,12 @@ class Moving:
 
     def masked(self, name):
         assert self.holder.patch(f"DocumentReference/{self.reports[name]['id']}", MASK).status_code == 200
+
+    def observed(self, by, dossier, document):
+        """What an author adds to a document of his."""
+        named = {**observed(dossier, "vital-signs"), "derivedFrom": [{"reference": f"DocumentReference/{document}"}]}
+        answer = by.post("Observation", named)
+        assert answer.status_code == 201, answer.text
 
     def taken_off(self, by, id, code):
         """A label is taken away by somebody who sees it, at one host or the other."""
@@ -124,4 +131,32 @@ def test_a_label_of_a_later_document_of_the_former_host_covers_what_is_here(host
     moving.settled()
     assert moving.names(moving.team) == [] and moving.names(moving.owner) == ["deux"]
     assert moving.team.get(f"DocumentReference/{moving.ids['un']}").status_code == 404
+    moving.taker.command("verify")
+
+
+def test_what_was_withdrawn_is_so_with_all_that_either_host_has_of_it(hosts):
+    moving = Moving(*hosts, ("un", ()), ("deux", ()))
+    id, there = moving.reports["un"]["id"], moving.ids["un"]
+    url = next(one for one in moving.listed(moving.author) if one["id"] == there)["content"][0]["attachment"]["url"]
+    moving.observed(moving.author, moving.there, there)
+    seals = len(moving.listed(moving.team, "Provenance"))
+    assert moving.team.get(url).status_code == 200 and len(moving.listed(moving.team, "Observation")) == 1
+    assert moving.anna.patch(f"DocumentReference/{id}", WITHDRAW).status_code == 200
+    assert told(moving.take(moving.package()))["versions"] > 0
+    assert moving.names(moving.team) == ["deux"] and moving.listed(moving.team, "Observation") == []
+    assert moving.team.get(url).status_code == 404 and len(moving.listed(moving.team, "Provenance")) == seals - 2
+    # Its author brings it back, and it comes back whole.
+    assert moving.anna.patch(f"DocumentReference/{id}", [{**WITHDRAW[0], "value": "current"}]).status_code == 200
+    moving.settled()
+    assert moving.names(moving.team) == ["deux", "un"] and moving.team.get(url).status_code == 200
+    assert len(moving.listed(moving.team, "Observation")) == 1
+    moving.taker.command("verify")
+
+
+def test_what_comes_for_a_document_that_was_withdrawn_here_is_so_too(hosts):
+    moving = Moving(*hosts, ("un", ()))
+    assert moving.author.patch(f"DocumentReference/{moving.ids['un']}", WITHDRAW).status_code == 200
+    moving.observed(moving.anna, moving.dossier, moving.reports["un"]["id"])
+    moving.settled()
+    assert moving.names(moving.team) == [] and moving.listed(moving.team, "Observation") == []
     moving.taker.command("verify")

@@ -2,8 +2,8 @@
 
 import shutil
 
-from tests.access.test_restore import MASK, SMALL, ids
-from tests.access.world import Dossier, World, refused
+from tests.access.test_restore import MASK, SMALL, WITHDRAW, ids
+from tests.access.world import Dossier, World, listed, refused
 from tests.exchange.test_sources import CARE, Sender
 from tests.interactions.making import dumped
 from tests.serving import here, serving
@@ -14,6 +14,13 @@ def masks(holder, dossier) -> list[dict[str, str]]:
     found = holder.get(f"AuditEvent?patient={dossier.id}&_count=1000&subtype=mask").json()
     entities = [one for entry in found.get("entry", []) for one in entry["resource"].get("entity", []) if "detail" in one]
     return [{each["type"]: each["valueString"] for each in one["detail"]} for one in entities]
+
+
+def read(by, resources) -> list[str]:
+    """Those of them that somebody reads, with the contents of documents."""
+    wanted = [f"{one['resourceType']}/{one['id']}" for one in resources]
+    wanted += [content["attachment"]["url"] for one in resources for content in one.get("content", ())]
+    return [one for one in wanted if by.get(one).status_code == 200]
 
 
 def test_what_a_document_of_a_source_hides_stays_hidden(tmp_path):
@@ -59,7 +66,7 @@ def test_what_a_document_of_a_source_hides_stays_hidden(tmp_path):
         assert [bob.get(f"DocumentReference/{one}").status_code for one in before] == [404]
 
 
-def test_what_a_package_hides_and_forbids_in_a_dossier_that_lives_here_stays_so(tmp_path):
+def test_what_a_package_hides_withdraws_and_forbids_in_a_dossier_that_lives_here_stays_so(tmp_path):
     with (
         serving(tmp_path, environment=SMALL, sandbox=False, name="a") as a,
         serving(tmp_path, environment=SMALL, sandbox=False, name="b") as b,
@@ -84,20 +91,24 @@ def test_what_a_package_hides_and_forbids_in_a_dossier_that_lives_here_stays_so(
         dossier = world.open(traitant=anna)
         for one in (bob, carl):
             world.consent(dossier, "access", one)
-        masked, _ = (world.deposit(dossier, anna) for _ in range(2))
+        masked, wrong, _ = (world.deposit(dossier, anna) for _ in range(3))
         taken = Dossier(there, {"resourceType": "Patient", "id": brought("first")}, dossier.ins)
         bob, carl = (there.professional(one.rpps, organization=one.organization) for one in (bob, carl))
-        assert len(ids(bob, taken)) == len(ids(carl, taken)) == 2
+        assert len(ids(bob, taken)) == len(ids(carl, taken)) == 3
+        came = [one for type_name in ("DocumentReference", "Provenance") for one in listed(bob, taken, type_name)]
         command(b, "backup", tmp_path / "backup")
         assert world.holder(dossier).patch(f"DocumentReference/{masked['id']}", MASK).status_code == 200
+        assert anna.patch(f"DocumentReference/{wrong['id']}", WITHDRAW).status_code == 200
         world.consent(dossier, "block", carl)
         brought("second")
         (left,) = ids(bob, taken)
+        seen = read(bob, came)
+        assert len(came) > len(seen) > 1
         assert refused(carl.get(f"DocumentReference?patient={taken.id}"))
     shutil.rmtree(b.data / "mongodb")
     command(b, "restore", tmp_path / "backup")
     with serving(tmp_path, environment=SMALL, sandbox=False, name="b") as again:
         for asker in (bob, carl):
             asker.server, asker.base = again, again.fhir
-        assert ids(bob, taken) == {left}
+        assert ids(bob, taken) == {left} and read(bob, came) == seen
         assert refused(carl.get(f"DocumentReference?patient={taken.id}"))
