@@ -11,7 +11,7 @@ from fhir_dmp.errors import FhirError, outcome
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.http_types import http_date
 from fhir_dmp.interactions import dispatch, octets, operations, tracing
-from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.context import Answer, Context, unread
 from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.interactions.request_ledger import Ledger
 
@@ -93,6 +93,7 @@ def request_of(entry: bundle.Entry, resource: dict | None = None) -> dispatch.Re
 async def entry_answer(context: Context, entry: bundle.Entry, answer: Answer, prefer: str) -> bundle.Answer:
     """An interaction's answer as an entry of a response Bundle. Reads give their resource, writes only on request."""
     asks = entry.target.tail[-1:] == ("_search",) or operations.is_operation(entry.target)
+    answer = unread(context, entry.target.type, answer) if entry.method == "PATCH" else answer
     reads = entry.method in ("GET", "HEAD") or asks
     shows = entry.method != "HEAD" if reads else prefer == "representation"
     return bundle.Answer(

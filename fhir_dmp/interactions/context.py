@@ -101,6 +101,11 @@ class Answer(msgspec.Struct, frozen=True):
     explained: dict | None = None
 
 
+def unread(context: Context, type_name: str, answer: Answer) -> Answer:
+    """The answer to a PATCH, without the resource where the scopes of the token do not let it be read."""
+    return answer if context.actor.allows(type_name, "r") else msgspec.structs.replace(answer, body=None, content=None)
+
+
 # Types that only the server itself writes: nobody adds to the traces or takes from them.
 KEPT = frozenset({"AuditEvent"})
 

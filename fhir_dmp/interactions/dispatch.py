@@ -28,7 +28,7 @@ from fhir_dmp.interactions import (
     vread,
 )
 from fhir_dmp.interactions.capabilities import statement
-from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.context import Answer, Context, admit, unread
 
 
 class Request(Struct, frozen=True):
@@ -73,11 +73,9 @@ async def run(context: Context, request: Request) -> Answer:
             return await _search(context, url, url.tail[:-1], url.query)
         if url.type and not url.id and not url.tail:
             return await _post(context, request)
-    elif url.type and not url.tail:
-        if url.id and request.method in ("PUT", "PATCH", "DELETE"):
-            return await _entity(context, request)
-        if not url.id and request.method in ("PUT", "PATCH", "DELETE"):
-            return await _conditional(context, request)
+    elif url.type and not url.tail and request.method in ("PUT", "PATCH", "DELETE"):
+        answer = await (_entity if url.id else _conditional)(context, request)
+        return unread(context, url.type, answer) if request.method == "PATCH" else answer
     raise not_an_interaction(request)
 
 

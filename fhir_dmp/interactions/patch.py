@@ -4,6 +4,7 @@ https://hl7.org/fhir/R4/http.html#patch
 """
 
 import re
+from collections.abc import Iterator
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import fhirpath_patch, json
@@ -27,7 +28,7 @@ async def run(context: Context, type_name: str, id: str, form: str, body: bytes,
             raise read.deleted(row)
         update.precondition(row, if_match)
         before = await body_before(context, row, body)
-        patched = apply(form, json.parse_exact(before), body, context.settings.max_depth)
+        patched = apply(context, form, json.parse_exact(before), body)
         check_identity(patched, type_name, id)
         checked = check(context, json.dump(patched), type_name)
         content = row.content if before is row.body else None
@@ -49,18 +50,46 @@ async def body_before(context: Context, row: Row, patch_body: bytes) -> bytes:
     return row.body if row.content is None or b"data" not in patch_body else await octets.whole(context, row.body, row.content)
 
 
-def apply(form: str, resource: dict, body: bytes, max_depth: int) -> dict:
+def apply(context: Context, form: str, resource: dict, body: bytes) -> dict:
     """The resource after a patch as received."""
-    return apply_tree(form, resource, json.parse_exact(body, max_depth=max_depth, object_only=form != "json"))
+    patch = json.parse_exact(body, max_depth=context.settings.max_depth, object_only=form != "json")
+    return apply_tree(context, form, resource, patch)
 
 
-def apply_tree(form: str, resource: dict, patch: dict | list) -> dict:
-    """The resource after a patch. form: json (a list of operations) or fhirpath (a Parameters resource)."""
+def apply_tree(context: Context, form: str, resource: dict, patch: dict | list) -> dict:
+    """The resource after a patch. form: json (a list of operations) or fhirpath (a Parameters resource).
+
+    One that asks what is there reads it: its scopes must let it.
+    """
+    if asks(form, patch):
+        admit(context, resource["resourceType"], "r")
     if form == "json":
         return json_patch(resource, patch)
     if patch.get("resourceType") != "Parameters":
         raise FhirError("invalid", "a FHIRPath Patch is a Parameters resource; a JSON Patch is sent as application/json-patch+json")
     return fhirpath_patch.apply(resource, patch)
+
+
+def asks(form: str, patch: dict | list) -> bool:
+    """Whether what becomes of a patch tells a value of the resource: an operation `test`, a criterion in a path.
+
+    >>> asks("json", [{"op": "add", "path": "/a", "value": 1}]), asks("json", [{"op": "test", "path": "/a", "value": 1}])
+    (False, True)
+    """
+    if form == "json":
+        return isinstance(patch, list) and any(isinstance(one, dict) and one.get("op") == "test" for one in patch)
+    return any(isinstance(one, str) and ("(" in one or "=" in one) for one in _paths(patch))
+
+
+def _paths(patch: object) -> Iterator[object]:
+    """Values named `path` of a FHIRPath Patch, well formed or not."""
+    if isinstance(patch, list):
+        for one in patch:
+            yield from _paths(one)
+    elif isinstance(patch, dict):
+        if patch.get("name") == "path":
+            yield patch.get("valueString")
+        yield from _paths([patch.get("parameter"), patch.get("part")])
 
 
 def changed(form: str, patch: dict | list) -> frozenset[str]:

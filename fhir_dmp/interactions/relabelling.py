@@ -33,7 +33,7 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
     """
     (seen,) = await shown.bodies(context, met, [row])
     view = json.parse_exact(seen)
-    wanted = _wanted(form, json.parse_exact(seen), operations, row.type)
+    wanted = _wanted(context, form, json.parse_exact(seen), operations, row.type)
     patch.check_identity(wanted, row.type, id)
     check(context, json.dump(wanted), row.type)
     shown_labels, wanted_labels = labels_of(view.get("securityLabel") or ()), labels_of(wanted.get("securityLabel") or ())
@@ -77,10 +77,10 @@ def _noted(context: Context, met: Known, row: Row, id: str) -> None:
         context.enforcer.ledger.set_apart(inner.enforcer.ledger, "patch", "")
 
 
-def _wanted(form: str, view: dict, operations: dict | list, type_name: str) -> dict:
+def _wanted(context: Context, form: str, view: dict, operations: dict | list, type_name: str) -> dict:
     """The view after a patch; 405 when what it cannot find is nothing that changes."""
     try:
-        return patch.apply_tree(form, view, operations)
+        return patch.apply_tree(context, form, view, operations)
     except FhirError as error:
         if error.kind == "unprocessable" and (others := patch.changed(form, operations) - CHANGEABLE):
             raise _unchangeable(type_name, others) from None

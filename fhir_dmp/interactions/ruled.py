@@ -246,7 +246,7 @@ async def patched(context: Context, type_name: str, id: str, form: str, body: by
             if type_name not in rights.TYPES and type_name not in enforcement.PUBLIC:
                 raise not_allowed(type_name, "PATCH", "GET, HEAD, PUT")
             (seen,) = await shown.bodies(context, met, [row])
-            tree = patch.apply(form, json.parse_exact(seen), body, context.settings.max_depth)
+            tree = patch.apply(context, form, json.parse_exact(seen), body)
             patch.check_identity(tree, type_name, id)
             return await _replaced(context, check(context, json.dump(tree), type_name), id, row, "PATCH")
         except Conflict:  # a new version meets If-Match again; an act that made none is not to be told

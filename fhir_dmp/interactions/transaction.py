@@ -526,7 +526,7 @@ async def _patched(work: _Work, entry: bundle.Entry, row: Row, id: str) -> Check
     before = await patch.body_before(work.context, row, b"" if row.content is None else json.dump(operations))
     if before is row.body and row.content is not None:
         work.kept[entry.index] = row.content
-    patched = patch.apply_tree(entry.patch, json.parse_exact(before), operations)
+    patched = patch.apply_tree(work.context, entry.patch, json.parse_exact(before), operations)
     patch.check_identity(patched, entry.target.type, id)
     return check(work.context, json.dump(patched), entry.target.type)
 
