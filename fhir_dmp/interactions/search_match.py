@@ -3,22 +3,24 @@
 https://hl7.org/fhir/R4/http.html#ccreate
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from fhir_dmp.consent import companions
 from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions import enforcement, standing_in
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.search_plan import plan
+from fhir_dmp.interactions.search_plan import Alternatives, Plan, plan
 from fhir_dmp.interactions.search_rows import limits_of, matching
 from fhir_dmp.interactions.search_sight import UNRESTRICTED
 from fhir_dmp.interactions.search_type import alternatives_of, entry_of, understood
+from fhir_dmp.search.predicate import Has, TokenIs, walk
 from fhir_dmp.search.query import Query
+from fhir_dmp.store.reading import Moment
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON, version_id
 
-# Resources of other depositors may have the same identifier; more than so many are not looked through.
-MOST_ALIKE = 100
+# Resources of other depositors may have the same identifier: so many are judged at once, until all were that have it.
+AT_ONCE = 100
 # What resources are looked for by without saying in whose dossier.
 ALONE = ("_id", "identifier")
 
@@ -34,15 +36,15 @@ def _matched(row: Row) -> tuple[str, str]:
     return entry_of(row, "match").id, version_id(row.version)
 
 
-async def _alike(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int, *, bodies: bool = True) -> list[Row]:
-    """At most `most` rows that meet the criteria, whoever sees them. bodies: False may leave them closed."""
+async def _alike(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[Row]:
+    """At most `most` rows that meet the criteria, whoever sees them."""
     query = strict(context, type_name, criteria)
     alternatives = await alternatives_of(context, query, None, UNRESTRICTED)
     found = plan(context, alternatives)
     rows: list[Row] = []
     if found.exact:
         for segment in found.segments:
-            rows += await context.reads.find(**segment.asked(), limit=most, bodies=bodies)
+            rows += await context.reads.find(**segment.asked(), limit=most)
     else:
         rows = [each.row for each in await matching(context, alternatives, UNRESTRICTED, limit=limits_of(context).candidates)]
     return rows[:most]
@@ -52,47 +54,84 @@ async def _seen(context: Context, type_name: str, criteria: Sequence[tuple[str, 
     """The same of somebody who obeys the rules: what he sees in the dossier he names; without one, by identifier, what he may read."""
     from fhir_dmp.interactions.search_access import patients_named
 
-    if type_name not in enforcement.PUBLIC:
-        named = await patients_named(context, type_name, criteria)
-        if len(named) == 1:
-            met = await enforcement.of_patient(context, named.pop())
-            alternatives = await alternatives_of(context, strict(context, type_name, criteria), None, met.sight)
-            rows = [each.row for each in await matching(context, alternatives, met.sight, limit=limits_of(context).candidates)]
-            return [_matched(row) for row in rows[:most]]
-        # Criteria that look at other resources would tell of them, whoever they belong to.
-        if any(name not in ALONE for name, _ in criteria):
-            raise enforcement.refused()
-    alike = await _alike(context.but(enforcer=None), type_name, criteria, MOST_ALIKE, bodies=False)
-    # Where nobody has one, something that nobody has is looked for, and judged: time shall not tell that somebody has.
-    keys = [row.key for row in alike] or [context.store.vault.locate(type_name, standing_in.PATIENT)]
+    if type_name in enforcement.PUBLIC:
+        rows = await _alike(context.but(enforcer=None), type_name, criteria, most)
+        return [_matched(row) for row in rows if row.dossier == COMMON and row.body is not None]
+    named = await patients_named(context, type_name, criteria)
+    if len(named) == 1:
+        met = await enforcement.of_patient(context, named.pop())
+        alternatives = await alternatives_of(context, strict(context, type_name, criteria), None, met.sight)
+        rows = [each.row for each in await matching(context, alternatives, met.sight, limit=limits_of(context).candidates)]
+        return [_matched(row) for row in rows[:most]]
+    # Criteria that look at other resources would tell of them, whoever they belong to.
+    if any(name not in ALONE for name, _ in criteria):
+        raise enforcement.refused()
+    return await _by_name(context, type_name, criteria, most)
+
+
+async def _by_name(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
+    """What he may read of what has an id or identifier, in whatever dossier: however many others there are that he may not."""
+    plain = context.but(enforcer=None)
+    alternatives = await alternatives_of(plain, strict(plain, type_name, criteria), None, UNRESTRICTED)
+    found = plan(plain, alternatives)
+    if not found.exact or _open_ended(alternatives):
+        raise enforcement.refused()
+    met: list[bytes] = []
+    nobody = True
+    async for keys in _keys(context, found):
+        nobody = False
+        met += await _judged(context, type_name, keys)
+        if len(met) >= most:
+            break
+    if nobody:
+        # Something that nobody has is looked for, and judged: time shall not tell that somebody has.
+        await _judged(context, type_name, [context.store.vault.locate(type_name, standing_in.PATIENT)])
+    rows = await context.reads.load_many(met[:most]) if met else {}
+    return [_matched(row) for row in rows.values() if row.body is not None and not row.deleted]
+
+
+def _open_ended(alternatives: Alternatives) -> bool:
+    """Whether a system alone is asked for: all documents of one software may have it."""
+    return any(
+        isinstance(part, Has) and isinstance(part.test, TokenIs) and part.test.code is None
+        for _, whole in alternatives
+        for part in walk(whole)
+    )
+
+
+async def _keys(context: Context, found: Plan) -> AsyncIterator[list[bytes]]:
+    """Keys of all rows that the segments lead to, as they were at one moment."""
+    moment, keys = Moment(), []
+    for segment in found.segments:
+        async for row in context.reads.scan(**segment.asked(), batch=AT_ONCE, bodies=False, moment=moment):
+            keys.append(row.key)
+            if len(keys) == AT_ONCE:
+                yield keys
+                keys = []
+    if keys:
+        yield keys
+
+
+async def _judged(context: Context, type_name: str, keys: Sequence[bytes]) -> list[bytes]:
+    """Those of some rows that he may read."""
     rows = await context.reads.load_many(keys)
-    found = []
-    for key in keys:
-        row = rows.get(key)
-        if type_name in enforcement.PUBLIC:
-            seen = row is not None and row.dossier == COMMON and not row.deleted and row.type == type_name
-        else:
-            seen = await _readable(context, type_name, row)
-        if seen:
-            found.append(_matched(row))
-    return found[:most]
+    return [key for key in keys if await _readable(context, type_name, rows.get(key))]
 
 
 async def _readable(context: Context, type_name: str, row: Row | None) -> bool:
-    """Whether he may read it. A dossier in which he sees nothing that meets the criteria is not the one that he named; that one does
-    is told to nobody it is hidden from.
+    """Whether he may read it. A dossier in which he sees nothing that meets the criteria is not the one that he named: nothing is noted
+    of it. That one does is told to nobody it is hidden from.
     """
-    authored = type_name in companions.SEEN_AS
+    authored, inner = type_name in companions.SEEN_AS, enforcement.apart(context)
     if row is None or row.deleted or row.type != type_name or row.dossier == COMMON:
-        await enforcement.absent(context, authored=authored)
+        await enforcement.absent(inner, authored=authored)
         return False
-    before = context.enforcer.ledger.patient
-    met = await enforcement.known(context, row.dossier, row=row, authored=authored)
-    if met.reading(row).permits:
-        enforcement.keep(met, row)
-        return True
-    context.enforcer.ledger.patient = before
-    return False
+    met = await enforcement.known(inner, row.dossier, row=row, authored=authored)
+    if not met.reading(row).permits:
+        return False
+    enforcement.keep(met, row)
+    context.enforcer.ledger.add(inner.enforcer.ledger)
+    return True
 
 
 def strict(context: Context, type_name: str, criteria: Sequence[tuple[str, str]]) -> Query:
