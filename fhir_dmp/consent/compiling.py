@@ -33,10 +33,11 @@ def compiled(
     closed_ms: int | None = None,
     roots: Mapping[str, str] | None = None,
     secret: Container[str] = (),
+    said: Mapping[str, int] | None = None,
 ) -> Dossier:
     """The policy. consents: in order of lastUpdated. resolve: reference -> who it names. roots: address of a document named by a mask ->
     address of the first document of its lineage; one that is not listed stands for itself. secret: addresses of Consents and CareTeams
-    written in a minor's secret session.
+    written in a minor's secret session. said: logical id of a Consent -> when its version was written, UTC ms.
     """
     directives = [one for consent in consents if (one := read(consent, resolve)) is not None]
     active = [one for one in directives if one.active]
@@ -58,7 +59,9 @@ def compiled(
         break_glass=emergencies["emergency-break-glass"],
         emergency_masked=emergencies["emergency-masked"],
         grants=grants,
-        masks=tuple(rooted(one, roots or {}) for one in active if one.mask is not None and not one.permits),
+        masks=tuple(
+            rooted(one, roots or {}, (said or {}).get(one.id, MIN_MS)) for one in active if one.mask is not None and not one.permits
+        ),
         permits=permits(active),
         epoch=epoch,
         joined=any(link.get("type") == "replaced-by" for link in patient.get("link") or ()),
@@ -109,12 +112,10 @@ def permits(active: list[Directive]) -> tuple[Permit, ...]:
     return tuple(Permit(one.category, one.since_ms, one.until_ms) for one in latest.values() if one.permits)
 
 
-def rooted(directive: Directive, roots: Mapping[str, str]):
-    """The mask of a directive, its instances replaced by the first documents of their lineages."""
-    mask = directive.mask
-    if mask is None or mask.roots is None:
-        return mask
-    return replace(mask, roots=frozenset(roots.get(one, one) for one in mask.roots))
+def rooted(directive: Directive, roots: Mapping[str, str], set_ms: int):
+    """The mask of a directive that was written at set_ms, its instances replaced by the first documents of their lineages."""
+    named = directive.mask.roots
+    return replace(directive.mask, roots=named and frozenset(roots.get(one, one) for one in named), set_ms=set_ms)
 
 
 def team(care_teams: Iterable[Mapping[str, Any]], resolve: Resolve, secret: Container[str] = ()):

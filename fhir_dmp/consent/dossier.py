@@ -69,7 +69,8 @@ class MaskRule:
     """A mask by rule: (one of the roots or one of the authors) and one of the types and the dates; None asks nothing.
 
     roots: addresses of the first documents of lineages. authors: "ps:IDNPS" of authors, "org:IDNST" of depositing structures. types:
-    spaces.type_token. dated: half-open, ms. A rule that asks nothing masks everything.
+    spaces.type_token. dated: half-open, ms. A rule that asks nothing masks everything. set_ms: when this was said; it holds at once, also
+    by a clock that is behind.
     """
 
     roots: frozenset[str] | None = None
@@ -78,6 +79,15 @@ class MaskRule:
     dated: tuple[int, int] | None = None
     since_ms: int = MIN_MS
     until_ms: int = MAX_MS
+    set_ms: int = MIN_MS
+
+    def hides(self, now_ms: int) -> bool:
+        """Whether its period covers this moment."""
+        return self.since_ms <= now_ms < self.until_ms
+
+    def over(self, now_ms: int) -> bool:
+        """Whether it hid something until its period ended. One that was said only then never did, and nothing may tell of it."""
+        return max(self.since_ms, self.set_ms) < self.until_ms <= now_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

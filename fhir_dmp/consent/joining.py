@@ -40,10 +40,12 @@ def denied(consent: Mapping[str, Any]) -> dict[str, Any]:
     return {**consent, "status": ACTIVE, "provision": {**consent["provision"], "type": "deny"}}
 
 
-def carried(resource: Mapping[str, Any], refused: Container[str] = ()) -> Carried:
+def carried(resource: Mapping[str, Any], at_ms: int, refused: Container[str] = ()) -> Carried:
     """The current version of a resource as it goes along. refused: Consents that say no there, though the dossier that goes on says yes.
 
-    >>> carried({"resourceType": "CareTeam", "status": "active"}).value["status"]
+    at_ms: of the merge, UTC.
+
+    >>> carried({"resourceType": "CareTeam", "status": "active"}, 0).value["status"]
     'inactive'
     """
     match resource["resourceType"]:
@@ -55,6 +57,9 @@ def carried(resource: Mapping[str, Any], refused: Container[str] = ()) -> Carrie
             directive = read(resource, lambda text: frozenset())
             if directive is not None and directive.id in refused:
                 return Carried(denied(resource), True)
+            if directive is not None and directive.active and directive.mask is not None and directive.until_ms <= at_ms:
+                # It hid nothing of the dossier that goes on; when it ended, the documents that it hid say themselves.
+                return _ended(resource, "status", INACTIVE)
             if directive is None or not directive.active or directive.category in ALONG:
                 return Carried(resource, False)
             if directive.category in ONE_SPEAKS and not directive.permits:

@@ -112,7 +112,7 @@ def meets(rule: MaskRule) -> Predicate:
 
 def masked_by_rule(s: Standing) -> Predicate:
     """What the holder's masks by rule cover now."""
-    return AnyOf(tuple(meets(rule) for rule in s.dossier.masks if rule.since_ms <= s.now_ms < rule.until_ms))
+    return AnyOf(tuple(meets(rule) for rule in s.dossier.masks if rule.hides(s.now_ms)))
 
 
 def waiting(s: Standing) -> Predicate:

@@ -44,7 +44,7 @@ def _marked(met: "Known", one: Mapping[str, Any]) -> bool:
 
 def _of(met: "Known", action: str, one: Mapping[str, Any], own: Facts) -> int:
     instants = [(one[field], label) for label, field in LIFTED.items() if label not in own.labels and field in one]
-    instants += [(rule.until_ms, MASKED) for rule in met.policy.masks if rule.until_ms <= met.now_ms and matches(meets(rule), own)]
+    instants += [(rule.until_ms, MASKED) for rule in met.policy.masks if rule.over(met.now_ms) and matches(meets(rule), own)]
     if INVISIBLE_PATIENT in own.labels and own.release_ms <= met.now_ms:
         instants.append((own.release_ms, INVISIBLE_PATIENT))
     hid = [ms for ms, label in instants if not met.decide(action, own.but(labels=own.labels | {label}, release_ms=MAX_MS)).permits]
@@ -86,5 +86,5 @@ def _once_hidden(met: "Known", since_ms: int) -> list[dict]:
         parts += [{f"y.{field}": {"$gt": max(0, since_ms)}} for field in LIFTED.values()]
     if met.request.kind in HOLDERS_SIDE:
         parts.append({"y.lb": {"$bitsAllSet": LABEL_BITS[INVISIBLE_PATIENT]}, "y.rl": {"$gt": since_ms, "$lte": met.now_ms}})
-    ended = [rule for rule in met.policy.masks if since_ms < rule.until_ms <= met.now_ms]
+    ended = [rule for rule in met.policy.masks if since_ms < rule.until_ms and rule.over(met.now_ms)]
     return [*parts, *(to_mongo(meets(rule), met.context.store.vault.hash64) for rule in ended)]

@@ -193,7 +193,7 @@ def _renewed(context: Context, ids: Renaming, at_ms: int, one: Version, row: New
     """Another version of a right, where it does not go along as it is."""
     if row.type not in RIGHTS or not one.current or row.deleted or row.body is None:
         return None
-    carried = joining.carried(json.parse_exact(row.body), refused)
+    carried = joining.carried(json.parse_exact(row.body), at_ms, refused)
     if not carried.renewed:
         return None
     vault = context.store.vault

@@ -186,6 +186,7 @@ async def shown(inside: Context, pair: Pair) -> Row | None:
     if done:
         revealed = await joining.reveal(inside.transaction, pair.ids.target)
         await writing.recompute(inside, {pair.ids.target: revealed})
+        await policy.lifted_with(inside, pair.ids.source, pair.ids.target)
         return row
     link = {"other": {"reference": f"Patient/{pair.source}"}, "type": REPLACES}
     changed = changed_patient(inside, row, pair.target, {**value, "link": [*(value.get("link") or ()), link]})
@@ -193,6 +194,7 @@ async def shown(inside: Context, pair: Pair) -> Row | None:
     # What forbids in the copies is kept with the act: whoever compiles the policy after a restore must find it.
     await keeping.acted(inside, "rights", await joining.reveal(inside.transaction, pair.ids.target))
     await writing.write(inside, [changed, *said], kind="operation", asked=f"Patient/{pair.target}/$merge?{pair.asked}")
+    await policy.lifted_with(inside, pair.ids.source, pair.ids.target)
     await told_holder(inside, pair.ids.target, notices.MERGE)
     return (await pair.patients(inside))[1]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fhir_dmp.consent.break_glass import surviving
 from fhir_dmp.consent.compiling import compiled
-from fhir_dmp.consent.dossier import Dossier, Right
+from fhir_dmp.consent.dossier import Dossier, MaskRule, Right
 from fhir_dmp.consent.predicate import LIFTED, to_mongo
 from fhir_dmp.consent.rules import meets
 from fhir_dmp.dmp.documents import replaced
@@ -61,10 +61,13 @@ async def compile_now(
     rows = [row async for row in context.reads.scan(types=SOURCES, dossiers=(dossier,), batch=500)]
     rows.sort(key=lambda row: row.place)
     read: dict[str, list[dict]] = {name: [] for name in SOURCES}
-    secret = set()
+    secret: set[str] = set()
+    said: dict[str, int] = {}
     for row in rows:
         if row.body is not None:
             read[row.type].append(value := json.parse(row.body))
+            if row.type == "Consent":
+                said[value.get("id", "")] = int(row.updated_ms)  # the driver has integers of its own
             if facts.secret(row):
                 secret.add(f"{row.type}/{value.get('id')}")
     if not read["Patient"]:
@@ -83,8 +86,10 @@ async def compile_now(
         closed_ms=closed_ms if closed_ms is not None else before.closed_ms if before else None,
         roots=await _roots(context, read["Consent"]),
         secret=secret,
+        said=said,
     )
-    lifted = before.lifted if before is not None else await _anything_lifted(context, dossier)
+    # What comes back from another host may have been hidden there.
+    lifted = before.lifted if before is not None and not before.given else await _anything_lifted(context, dossier)
     given = (before.given if before is not None else "") if given is None else given
     policy = replace(policy, lifted=lifted, given=given if policy.status is Status.CLOSED else "")
     if policy.status is Status.OPEN and policy.closed_ms is not None:
@@ -133,12 +138,25 @@ async def recompute(
     before = await inside.transaction.stored_policy(dossier)
     policy = await compile_now(inside, dossier, before, grants=grants, closed_ms=closed_ms, given=given)
     if policy is not None:
-        ended = set(before.masks) - set(policy.masks) if before is not None else set()
-        for mask in ended:
-            await inside.transaction.lift(dossier, to_mongo(meets(mask), inside.store.vault.hash64), at_ms=at_ms)
+        ended = _ended(before, policy, at_ms) if before is not None else {}
+        for mask, shown_ms in ended.items():
+            await inside.transaction.lift(dossier, to_mongo(meets(mask), inside.store.vault.hash64), shown_ms=shown_ms, at_ms=at_ms)
         policy = replace(policy, lifted=policy.lifted or bool(ended))
         await inside.transaction.set_policy(dossier, policy, at_ms=at_ms)
     return policy
+
+
+def _ended(before: Dossier, policy: Dossier, at_ms: int) -> dict[MaskRule, int]:
+    """Masks by rule that a new policy does without, with when what they hid was shown again: now, or at the end of their period.
+
+    Not those that hid nothing: whoever saw the documents all the time would learn that there was a mask.
+    """
+    if before.given:
+        return {}  # what another host did since is told by the rows that came from there
+    left = set(before.masks) - set(policy.masks)
+    # What is joined to another dossier goes there without the masks whose time is over.
+    behind = before.masks if policy.joined else left
+    return {mask: at_ms for mask in left if mask.hides(at_ms)} | {mask: mask.until_ms for mask in behind if mask.over(at_ms)}
 
 
 async def lifted(inside: Context, dossier: int, *, at_ms: int) -> None:
@@ -146,6 +164,13 @@ async def lifted(inside: Context, dossier: int, *, at_ms: int) -> None:
     before = await inside.transaction.stored_policy(dossier)
     if before is not None and not before.lifted:
         await inside.transaction.set_policy(dossier, replace(before, lifted=True), at_ms=at_ms)
+
+
+async def lifted_with(inside: Context, dossier: int, other: int) -> None:
+    """Note that what came from one dossier into another one may have been hidden there, in the transaction that shows it."""
+    before = await inside.transaction.stored_policy(dossier)
+    if before is not None and before.lifted:
+        await lifted(inside, other, at_ms=inside.now_ms())
 
 
 def patient_named(context: Context, text: str) -> str:

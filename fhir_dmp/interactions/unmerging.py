@@ -196,6 +196,7 @@ async def _parted(inside: Context, pair: Pair, leaving: _Leaving) -> Row | None:
     await writing.write(inside, changes, kind="operation", asked=asked)
     if not open and not inside.sandbox:
         await policy.recompute(inside, pair.ids.source, closed_ms=there.closed_ms if there is not None else None, at_ms=inside.now_ms())
+    await policy.lifted_with(inside, pair.ids.target, pair.ids.source)
     await merging.told_holder(inside, pair.ids.source, notices.UNMERGE)
     changed = merging.changed_patient(inside, goes_on, pair.target, _unlinked(goes_on, REPLACES, pair.source))
     inside.enforcer.ledger.patient = pair.target

@@ -77,8 +77,11 @@ class Transaction(Reader):
         self._replaced[dossier] = policy
 
     @translated
-    async def lift(self, dossier: int, where: Mapping[str, Any], *, at_ms: int) -> None:
-        """Note of what a mask by rule covered that it ended, in lists too. where: over `y`, where it is no list."""
+    async def lift(self, dossier: int, where: Mapping[str, Any], *, shown_ms: int, at_ms: int) -> None:
+        """Note of what a mask by rule covered when it was shown again, in lists too. where: over `y`, where it is no list.
+
+        at_ms: of the act, UTC.
+        """
         rows, masked = self._connection.database["resources"], {"$and": [{"d": dossier, "y.st": {"$exists": True}}, where]}
         found = await self._connection.read(
             {"find": "resources", "filter": masked, "projection": {"y.rt": 1}, "hint": "dossier"}, self._session
@@ -89,7 +92,7 @@ class Transaction(Reader):
             ("y.$[one].s1", {"$type": "array"}, [{"one.rt": {"$in": roots}}]),
         ):
             which = {"d": dossier, "y.rt": {"$in": roots}, "y": kind}
-            change = {"$max": {field: at_ms, "a": at_ms}}
+            change = {"$max": {field: shown_ms, "a": at_ms}}
             await rows.update_many(which, change, array_filters=filters, hint="dossier", session=self._session)
 
     @translated
