@@ -22,7 +22,7 @@ from fhir_dmp.exchange.package import File, Grant, Manifest, Octets, Package, Po
 from fhir_dmp.exchange.package_facts import Names
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
-from fhir_dmp.fhir.references import parse_reference, references
+from fhir_dmp.fhir.references import reference_texts
 from fhir_dmp.interactions import audit_proof, choices, facts, merged, origins
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.origins import Origins
@@ -70,8 +70,9 @@ async def write(context: Context, dossier: int, recipient: str, file: BinaryIO, 
         _add(archive, draft, "package.json", msgspec.json.encode(package), 1)
         for one in sorted(read, key=lambda one: (one.row.updated_ms, one.row.key)):
             await _version(context, archive, draft, one)
-        _clear(context, draft, read, [one.organization for one in await _sources()])
-        for row in await _directory(context, [one.row for one in read]):
+        directory = await _directory(context, [one.row for one in read])
+        _clear(context, draft, read, directory, [one.organization for one in await _sources()])
+        for row in directory:
             _row(context, draft, Version(row, True, False), None, f"{form.DIRECTORY}.json", dossier=False)
         for name, bodies in sorted(draft.files.items()):
             data = form.bundle(bodies) if name.endswith(".json") else b"".join(body + b"\n" for _, body in bodies)
@@ -164,9 +165,9 @@ def _row(context: Context, draft: _Draft, one: Version, octets: Octets | None, f
         draft.files.setdefault(file, []).append((f"{context.base_url}/{row.type}/{id}", row.body))
 
 
-def _clear(context: Context, draft: _Draft, read: Sequence[Version], others: Sequence[str]) -> None:
-    """Tell the facts of all rows in the clear."""
-    values = [json.parse(one.row.body) for one in read if one.row.body is not None]
+def _clear(context: Context, draft: _Draft, read: Sequence[Version], directory: Sequence[Row], others: Sequence[str]) -> None:
+    """Tell the facts of all rows in the clear. directory: an author may be named there alone."""
+    values = [json.parse(row.body) for row in (*(one.row for one in read), *directory) if row.body is not None]
     addresses = {f"{one.row.type}/{context.store.vault.seal_id(one.row.key)}" for one in read}
     names = Names(context.store.vault.hash64, values, addresses, others)
     for place, line in enumerate(draft.rows):
@@ -191,14 +192,17 @@ async def _sources() -> list[_Structure]:
 
 
 async def _directory(context: Context, rows: Sequence[Row]) -> list[Row]:
-    """Entries of the directory that a dossier refers to, and those that these refer to."""
+    """Entries of the directory that a dossier refers to, and those that these refer to.
+
+    By whatever name of this host, as the rights are compiled: what is left behind ends a block at the next host.
+    """
     found: dict[bytes, Row] = {}
     waiting = [row.body for row in rows if row.body is not None]
     while waiting:
         wanted = set()
         for body in waiting:
-            for _, reference in references(json.parse(body)):
-                said = parse_reference(reference["reference"], (context.base_url,))
+            for text in reference_texts(json.parse(body)):
+                said = facts.here(context, text)
                 if said.kind == "local" and said.type in facts.DIRECTORY:
                     key = context.store.vault.locate(said.type, said.id)
                     wanted |= {key} - found.keys()
