@@ -102,7 +102,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def unread(context: Context, type_name: str, answer: Answer) -> Answer:
-    """The answer to a PATCH, without the resource where the scopes of the token do not let it be read."""
+    """The answer to a change, without the resource where the scopes of the token do not let it be read."""
     return answer if context.actor.allows(type_name, "r") else msgspec.structs.replace(answer, body=None, content=None)
 
 

@@ -70,6 +70,15 @@ def test_nor_told_what_is_there_by_a_patch_that_asks(asked):
     assert wide.patch(path, question).status_code == 200
 
 
+def test_nor_by_closing_and_opening_a_dossier(asked):
+    changes, narrow, wide = asked
+    path = list(changes)[-1]
+    for asker in (narrow, wide):
+        for operation in ("$close", "$reactivate"):
+            answer = asker.run(f"{path}/{operation}", reason="holder-request")
+            assert answer.status_code == 200 and bool(answer.content) == (asker is wide), answer.text
+
+
 def test_a_patch_by_criteria_too(asked):
     changes, narrow, _ = asked
     (path,) = (one for one in changes if one.startswith("Consent"))
