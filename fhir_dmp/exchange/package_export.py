@@ -6,9 +6,10 @@ ig/decisions: host to host; https://hl7.org/fhir/R4/bundle.html
 import asyncio
 import io
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,7 +32,7 @@ from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import digest
 from fhir_dmp.store.reading import Moment
 from fhir_dmp.store.records import Source
-from fhir_dmp.store.rows import Row
+from fhir_dmp.store.rows import Row, Visible
 from fhir_dmp.store.takeover import Version, versions
 from fhir_dmp.store.vault import COMMON, version_id
 
@@ -97,14 +98,20 @@ async def write(context: Context, dossier: int, recipient: str, file: BinaryIO, 
 
 def state_of(read: Sequence[Version]) -> str:
     """A digest of which version of everything is current, and of its facts: equal as long as nothing but reading happened."""
-    rows = sorted((one.row for one in read if one.current and one.row.type != "AuditEvent"), key=lambda row: row.key)
-    kept = [(row.key.hex(), int(row.version), int(row.acted_ms), repr(row.visible)) for row in rows]
+    rows = [one.row for one in read if one.current and one.row.type != "AuditEvent"]
+    return _digest((row.key, row.version, row.acted_ms, row.visible) for row in rows)
+
+
+async def current_state(inside: Context, dossier: int) -> str:
+    """The same, as a transaction sees it. inside: the context of that transaction."""
+    return _digest(await inside.transaction.standing(dossier))
+
+
+def _digest(standing: Iterable[tuple[bytes, int, int, Visible]]) -> str:
+    """standing: as of Reader.standing."""
+    rows = sorted(standing, key=itemgetter(0))
+    kept = [(key.hex(), int(version), int(acted_ms), repr(visible)) for key, version, acted_ms, visible in rows]
     return jws.encoded(sha256(msgspec.json.encode(kept)).digest())
-
-
-async def current_state(context: Context, dossier: int) -> str:
-    """The same, of now."""
-    return state_of([one async for one in versions(context.store, dossier)])
 
 
 def _keys(context: Context) -> SealKeys:

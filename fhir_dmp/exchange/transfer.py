@@ -96,7 +96,10 @@ async def trace(context: Context, patient: str, recipient: str) -> None:
 
 
 async def settled(context: Context, text: str, recipient: str) -> Receipt:
-    """Close a dossier that another host has acknowledged. 409 when it changed here since its package was made."""
+    """Close a dossier that another host has acknowledged. 409 when it changed here since its package was made.
+
+    That is looked at in the transaction that closes it: what is acknowledged at the same moment is in the package, or nothing is closed.
+    """
     card = await hosts.card_of(recipient)
     if card.host == context.store.record.identity:
         raise FhirError("conflict", "a dossier is not given away by a copy that its own host kept: nothing is closed")
@@ -104,13 +107,17 @@ async def settled(context: Context, text: str, recipient: str) -> Receipt:
     if receipt.given_by != context.store.record.identity:
         raise FhirError("business-rule", "the receipt acknowledges what another host gave")
     number = context.store.vault.dossier_of_patient(receipt.patient)
-    if await package_export.current_state(context, number) != receipt.until:
-        raise FhirError("conflict", "the dossier changed since its package was made: export it again, the new host takes what is new")
+
+    async def still(inside: Context) -> None:
+        if await package_export.current_state(inside, number) != receipt.until:
+            raise FhirError("conflict", "the dossier changed since its package was made: export it again, the new host takes what is new")
+
     policy = (await context.store.policies({number})).get(number)
     if policy is not None and policy.status is Status.CLOSED:  # it was closed before it was given away
 
         async def given(transaction: Transaction) -> None:
             inside = context.inside(transaction)
+            await still(inside)
             await recompute(inside, number, given=receipt.host, at_ms=context.now_ms())
             await keeping.acted(inside, "rights", [dossier_row(number)])
 
@@ -118,5 +125,5 @@ async def settled(context: Context, text: str, recipient: str) -> Receipt:
         await keeping.keep(context)
         return receipt
     url = Url("Patient", receipt.patient, ("$close",), (), False)
-    await closing.run(context, url, Given((("reason", "transfer"),)), "close", closing.CLOSING, to=receipt.host)
+    await closing.run(context, url, Given((("reason", "transfer"),)), "close", closing.CLOSING, to=receipt.host, still=still)
     return receipt

@@ -3,7 +3,7 @@
 Code de la santé publique L1111-14, L1111-18, R1111-40; the ten years begin with the closing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from fhir_dmp.consent import founding
 from fhir_dmp.consent.directives import ACTIVE, category_of
@@ -16,7 +16,7 @@ from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.interactions import enforcement, merged, policy, read, rights, writing
-from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.context import Answer, Context, admit, unread
 from fhir_dmp.interactions.enforcement import settle
 from fhir_dmp.interactions.prepare import Stamped, check, stamp, written
 from fhir_dmp.store.rows import Change
@@ -41,8 +41,20 @@ async def reactivate(context: Context, url: Url, given: Given) -> Answer:
     return await run(context, url, given, "reactivate", OPENING)
 
 
-async def run(context: Context, url: Url, given: Given, action: str, reasons: Mapping[str, str], *, to: str = TRANSFER) -> Answer:
-    """One step in the life of a dossier. reasons: those the operation takes; nothing is closed without one. to: which host took it over."""
+async def run(
+    context: Context,
+    url: Url,
+    given: Given,
+    action: str,
+    reasons: Mapping[str, str],
+    *,
+    to: str = TRANSFER,
+    still: Callable[[Context], Awaitable[None]] | None = None,
+) -> Answer:
+    """One step in the life of a dossier. reasons: those the operation takes; nothing is closed without one. to: which host took it over.
+
+    still: raises when it is not to be done any more, asked in the transaction that does it.
+    """
     admit(context, "Patient", "u")
     asked = given.one("reason") or ("" if action == "close" else "holder-request")
     if asked not in reasons:
@@ -67,11 +79,14 @@ async def run(context: Context, url: Url, given: Given, action: str, reasons: Ma
         if date and span(date)[0] > inside.now_ms():
             raise FhirError("business-rule", "`date` has not come yet", "Parameters.parameter")
         died = (date or to_instant(inside.now_ms())) if reason == "deceased" else ""
+        if still is not None:
+            await still(inside)
         changes = await _changes(inside, number, before.patient, target, died)
         await writing.write(inside, changes, kind="operation", asked=f"Patient/{url.id}/${action}?reason={asked}")
         if not inside.sandbox:
             closed_ms = inside.now_ms() if target is Status.CLOSED and before.closed_ms is None else before.closed_ms
-            has_it = (to if asked == "transfer" else "") if action == "close" else None
+            # A death is told of a dossier that another host has, too.
+            has_it = (to if asked == "transfer" else "") if action == "close" and before.status is not Status.CLOSED else None
             await policy.recompute(inside, number, closed_ms=closed_ms, given=has_it, at_ms=inside.now_ms())
         return _answer(inside, changes[0][0], url.id)
 
@@ -112,6 +127,6 @@ async def opening_switched(inside: Context, dossier: int, open: bool) -> list[tu
 def _answer(context: Context, change: Change, id: str) -> Answer:
     answer = written(Stamped(id, change), 200)
     if context.actor.kind not in ("host", "operator"):
-        return answer
+        return unread(context, "Patient", answer)
     value = json.parse_exact(answer.body or b"{}")
     return Answer(200, json.dump({name: value[name] for name in TOLD if name in value}), answer.version, answer.updated_ms, answer.location)

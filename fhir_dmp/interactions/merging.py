@@ -178,6 +178,9 @@ async def shown(inside: Context, pair: Pair) -> Row | None:
         raise FhirError("conflict", "the two dossiers were parted meanwhile")
     value = json.parse_exact(row.body)
     done = pair.source in merged.linked(value, REPLACES)
+    found = None if done else (await policy.of_dossiers(inside, {pair.ids.target}))[pair.ids.target]
+    if not done and (found is None or found.status is not Status.OPEN):
+        raise FhirError("conflict", "the dossier that goes on was closed meanwhile: part the two, or open it again first")
     missing, stale = await joining.behind(inside.transaction, pair.ids.source, pair.ids.target, shown=done)
     if missing or stale:
         await joining.drop(inside.transaction, stale)

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from fhir_dmp.consent import notices as words
 from fhir_dmp.consent.decide import Decision
 from fhir_dmp.fhir.instants import MINUTE
-from fhir_dmp.interactions import notices, reviewing
+from fhir_dmp.interactions import enforcement, notices, reviewing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Known
 from fhir_dmp.interactions.request_ledger import Ledger
 from fhir_dmp.store import outbox
+from fhir_dmp.store.failures import Conflict
 
 WHY, ONCE_MS = "accès de régulation médicale", 60 * MINUTE
 TOLD = Decision("permit", "regulation", (words.HOLDER, words.TRAITANT))
@@ -47,11 +48,16 @@ async def _once(context: Context, met: Known, kind: bytes, act: Callable[[Contex
     name = b"".join(one.to_bytes(8, signed=True) for one in hashed)
 
     async def work(transaction) -> None:
+        # What its holder is told goes with the dossier, or the dossier is given away and nobody reads it here.
+        await transaction.enter([] if context.sandbox else [met.number])
         if await outbox.mark(transaction, name, met.number, met.now_ms):
             await act(context.inside(transaction))
 
     if not await outbox.marked(context.store, name):
-        await context.store.transact(work, claims=[name])
+        try:
+            await context.store.transact(work, claims=[name])
+        except Conflict:
+            raise enforcement.refused() from None
 
 
 async def _reviewed(inside: Context, met: Known) -> None:

@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/http.html#create ; IHE BALP; consent.compiling
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fhir_dmp.interactions import covering, keeping, policy, reviewing, sealing, tracing
 from fhir_dmp.interactions.context import Context
@@ -30,8 +30,10 @@ async def write(
     withdrawn = sealing.following(context, changes)
     reviews, covered, acted = reviewing.taken(context), covering.taken(context), covering.joined(context)
     claims = covering.claims(context, acted)
+    adding = _adding(context, [change.row for change in rows], touched)
     if context.transaction is not None:
         await context.transaction.claim(claims)  # what it read is of its own snapshot
+        await context.transaction.enter(adding)
         await context.transaction.write(everything)
         context.store.still(context.election)
         await sealing.follow(context, withdrawn)
@@ -41,6 +43,7 @@ async def write(
     elif touched or withdrawn or reviews or covered:
 
         async def work(transaction) -> None:
+            await transaction.enter(adding)
             await transaction.unchanged(acted)
             await transaction.write(everything)
             context.store.still(context.election)
@@ -54,11 +57,11 @@ async def write(
         await context.store.transact(work, claims=claims)
         await keeping.keep(context)
     elif acted:
-        await context.store.commit(everything, claims=claims, acted=acted, election=context.election)
+        await context.store.commit(everything, claims=claims, acted=acted, election=context.election, adding=adding)
     elif len(everything) == 1 and rows[0].expected is None:
         await context.store.create(rows[0].row)
     else:
-        await context.store.commit(everything, election=context.election)
+        await context.store.commit(everything, election=context.election, adding=adding)
 
 
 def touching(context: Context, rows: Sequence[NewRow]) -> dict[int, list[bytes]]:
@@ -69,6 +72,14 @@ def touching(context: Context, rows: Sequence[NewRow]) -> dict[int, list[bytes]]
             if row.type in policy.SOURCES and row.dossier != COMMON:
                 found.setdefault(row.dossier, []).append(row.key)
     return found
+
+
+def _adding(context: Context, rows: Sequence[NewRow], touched: Collection[int]) -> list[int]:
+    """Dossiers that these versions are added to. Not those of acts on rights, which the closing of a dossier meets by their own claim.
+
+    In a sandbox none is closed for good.
+    """
+    return [] if context.sandbox else sorted({row.dossier for row in rows} - {COMMON, *touched})
 
 
 async def recompute(inside: Context, touched: dict[int, list[bytes]]) -> None:

@@ -7,7 +7,7 @@ of a thing of several names the first has the rows that it became, and the other
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from fhir_dmp.store import acts_waiting
+from fhir_dmp.store import acts_waiting, doors
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import Conflict, translated, unavailable
@@ -233,7 +233,8 @@ class Ledger:
         """Store entries in one transaction, majority and journaled; each is stored or not, for its own reasons.
 
         election: as in Store.commit, of all of them. What they hide is in the journal of acts when it returns.
-        No two of them share a name or a row. Failed: a Conflict, as in Store.commit. Repeated: somebody else brought it meanwhile.
+        No two of them share a name or a row. Failed: a Conflict, as in Store.commit, of what was added to a dossier that was closed since
+        it was decided on too. Repeated: somebody else brought it meanwhile.
         """
         prepared = await self.store._prepare([change for entry in entries for change in entry.changes])
         members: list[list[Prepared]] = []
@@ -247,6 +248,9 @@ class Ledger:
         acted = {key: at_ms for entry in entries for key, at_ms in entry.acted.items()}
         labelled = {dossier_in(key) for key in acted} | {one[0] for entry in entries for one in entry.covered}
         claims = sorted(rights_of(self.store.vault, dossier) for dossier in {*ended, *labelled})
+        # In a sandbox none is closed for good.
+        adding = [() if self.store.sandbox else {change.row.dossier for change in entry.changes} - {COMMON} for entry in entries]
+        rooms = {dossier for those in adding for dossier in those}
 
         async def attempt(session: AsyncClientSession, look: bool) -> list[Outcome]:
             nonlocal attempts
@@ -255,7 +259,7 @@ class Ledger:
             names = (name for entry in entries for one in entry.receipts for name in one.every_name)
             lines = await self._known(names, session) if look else {}
             outcomes: list[Outcome] = [_repeated(entry.receipt, lines, only=entry.only) for entry in entries]
-            await claim(self._connection, session, claims, self.store.clock())
+            await claim(self._connection, session, [*claims, *doors.some(self.store.vault, rooms)], self.store.clock())
             if touched := await changed(self._connection, session, acted):
                 for place, entry in enumerate(entries):
                     if outcomes[place] is None and not touched.isdisjoint(entry.acted):
@@ -269,7 +273,8 @@ class Ledger:
             if attempts > 1 and len(fresh) < len(outcomes):
                 turn.forget()  # it may be our own, of an attempt that seemed to fail
             if fresh:
-                done = await apply(self._connection, session, [members[place] for place in fresh], turn, look=look)
+                some = [members[place] for place in fresh]
+                done = await apply(self._connection, session, some, turn, look=look, adding=[adding[place] for place in fresh])
                 for place, outcome in zip(fresh, done, strict=True):
                     outcomes[place] = outcome
                 stored = [place for place in fresh if outcomes[place] is None]
@@ -457,6 +462,7 @@ class Recording:
         claims: Iterable[bytes] = (),
         acted: Mapping[bytes, int] = NOTHING,
         election: ObjectId | None = None,
+        adding: Collection[int] = (),
     ) -> None:
         """As Store.commit."""
         if not claims and self.traces is None and len(changes) <= GROUP_WRITES:
@@ -466,6 +472,7 @@ class Recording:
             return
 
         async def work(transaction: Transaction) -> None:
+            await transaction.enter(adding)
             await transaction.unchanged(acted)
             await transaction.write(changes)
             self.store.still(election)

@@ -15,7 +15,7 @@ from fhir_dmp.store import policies
 from fhir_dmp.store.connection import Connection, Moment
 from fhir_dmp.store.contents import Contents
 from fhir_dmp.store.failures import Broken, translated
-from fhir_dmp.store.rows import Row, Unopened, large_body, row_of
+from fhir_dmp.store.rows import Row, Unopened, Visible, large_body, row_of
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row, version_row
 
 # What one read may bring into memory of bodies that are kept as contents.
@@ -69,6 +69,14 @@ class Reader:
         if missing := [version_row(key, version) for key, version in wanted if (key, version) not in current]:
             documents += (await self._old_documents(tuple(missing))).values()
         return await self._rows(documents, found)
+
+    @translated
+    async def standing(self, dossier: int) -> list[tuple[bytes, int, int, Visible]]:
+        """Of everything in a dossier that is current, traces apart: key, version, when an act without a version touched it last, facts."""
+        where = {"d": dossier, "m": {"$exists": True}, "t": {"$ne": "AuditEvent"}}
+        fields = {"v": 1, "a": 1, "y": 1}
+        found = await self._connection.read({"find": "resources", "filter": where, "projection": fields, "hint": "dossier"}, self._session)
+        return [(bytes(one["_id"]), one["v"], one.get("a", 0), one.get("y")) for one in found]
 
     @translated
     async def policies(self, dossiers: Iterable[int]) -> dict[int, Dossier | None]:

@@ -6,7 +6,7 @@ https://hl7.org/fhir/R4/http.html#versions
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, PyMongoError, WriteConcernError
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.store import records
+from fhir_dmp.store import doors, records
 from fhir_dmp.store.acts import Acts
 from fhir_dmp.store.batching import Batcher, Failed
 from fhir_dmp.store.connection import Connection, Moment, repeated
@@ -198,12 +198,14 @@ class Store(Reader):
         claims: Iterable[bytes] = (),
         acted: Mapping[bytes, int] = NOTHING,
         election: ObjectId | None = None,
+        adding: Collection[int] = (),
     ) -> None:
         """Store versions all or none, in one transaction, majority and journaled. Durable when it returns.
 
         claims: names of what was decided on (e.g. of a conditional create); commits with a claim in common go one after the other.
         acted: see Transaction.unchanged; with a claim that those share who act on such rows.
         election: known before it was decided to write (see `elected`); 503 when another primary was elected since.
+        adding: dossiers that it was decided to add to; Conflict when one was closed since, see doors.py.
         Conflict (or AlreadyExists) names the first change whose expectation does not hold; nothing is then stored.
         """
         if not changes:
@@ -212,15 +214,15 @@ class Store(Reader):
         member = await self._prepare(changes)
         size = sum(prepared.size for prepared in member)
         if not claims and len(member) <= GROUP_WRITES and size <= GROUP_BYTES:
-            await self._commits.submit((election, member), size)
+            await self._commits.submit((election, member, adding), size)
             return
 
         async def attempt(session: AsyncClientSession) -> Failed | None:
             turn.begin()
-            await claim(self._connection, session, claims, self.clock())
+            await claim(self._connection, session, [*claims, *doors.some(self.vault, adding)], self.clock())
             if await changed(self._connection, session, acted):
                 return Failed(Conflict(0, None))
-            (outcome,) = await apply(self._connection, session, [member], turn)
+            (outcome,) = await apply(self._connection, session, [member], turn, adding=[adding])
             self.still(election)
             return outcome
 
@@ -430,21 +432,24 @@ class Store(Reader):
             return [item["index"] for item in details["writeErrors"]]
         return []
 
-    async def _commit_batch(self, items: list[tuple[ObjectId | None, Member]]) -> list[Failed | None]:
-        """Of each member whether it was stored. items: with the election that each knew before it was decided on."""
-        if all(election is None for election, _ in items):
-            return await self._commit_members([member for _, member in items], None)
+    async def _commit_batch(self, items: list[tuple[ObjectId | None, Member, Collection[int]]]) -> list[Failed | None]:
+        """Of each member whether it was stored. items: with the election that each knew before it was decided on, and what it adds to."""
+        if all(election is None for election, _, _ in items):
+            return await self._commit_members([(member, adding) for _, member, adding in items], None)
         now = await self._connection.elected()
-        fresh = [member for election, member in items if election in (None, now)]
+        fresh = [(member, adding) for election, member, adding in items if election in (None, now)]
         done = iter(await self._commit_members(fresh, now) if fresh else ())
-        return [next(done) if election in (None, now) else Failed(unavailable()) for election, _ in items]
+        return [next(done) if election in (None, now) else Failed(unavailable()) for election, _, _ in items]
 
-    async def _commit_members(self, members: list[Member], election: ObjectId | None) -> list[Failed | None]:
+    async def _commit_members(self, items: list[tuple[Member, Collection[int]]], election: ObjectId | None) -> list[Failed | None]:
         """A group transaction. When it fails as a whole, its halves are tried, down to the member that is to blame."""
+        members, adding = [member for member, _ in items], [those for _, those in items]
+        rooms = {dossier for those in adding for dossier in those}
 
         async def attempt(session: AsyncClientSession) -> list[Failed | None]:
             turn.begin()
-            outcomes = await apply(self._connection, session, members, turn)
+            await claim(self._connection, session, doors.some(self.vault, rooms), self.clock())
+            outcomes = await apply(self._connection, session, members, turn, adding=adding)
             # What the primary of this election commits was decided under it; another one cannot commit it.
             self.still(election)
             return outcomes
@@ -453,9 +458,9 @@ class Store(Reader):
             async with self._lanes.turn(nothing_stored) as turn:
                 return await self._connection.transaction(attempt)
         except (PyMongoError, RuntimeError) as error:
-            if len(members) > 1:
-                middle = len(members) // 2
-                return [*await self._commit_members(members[:middle], election), *await self._commit_members(members[middle:], election)]
+            if len(items) > 1:
+                middle = len(items) // 2
+                return [*await self._commit_members(items[:middle], election), *await self._commit_members(items[middle:], election)]
             return [Failed(error)]
 
 

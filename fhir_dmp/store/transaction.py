@@ -10,13 +10,14 @@ from bson import Binary, Int64
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.store import doors
 from fhir_dmp.store.failures import Conflict, Gone, translated
 from fhir_dmp.store.lanes import Turn
 from fhir_dmp.store.policies import sealed
 from fhir_dmp.store.reading import Opener, Reader
 from fhir_dmp.store.rows import Change
 from fhir_dmp.store.vault import dossier_row, is_dossier_row
-from fhir_dmp.store.writing import apply, changed, claim
+from fhir_dmp.store.writing import CLOSED, apply, changed, claim
 
 if TYPE_CHECKING:
     from fhir_dmp.store.resources import Store
@@ -52,6 +53,15 @@ class Transaction(Reader):
         if await changed(self._connection, self._session, acted):
             raise Conflict(0, None)
 
+    @translated
+    async def enter(self, dossiers: Iterable[int]) -> None:
+        """Go in by a door of dossiers that something is added to; Conflict when one is closed."""
+        if found := list(dossiers):
+            await claim(self._connection, self._session, doors.some(self.vault, found), self._store.clock())
+            rows = await self._by_id("resources", [dossier_row(dossier) for dossier in found])
+            if any(doors.SHUT in row for row in rows.values()):
+                raise Conflict(0, None, CLOSED)
+
     async def write(self, changes: Sequence[Change]) -> None:
         """Do these changes now, to be seen by later reads of this transaction. Conflict as in Store.commit; none of them is then done."""
         if changes:
@@ -61,7 +71,10 @@ class Transaction(Reader):
 
     @translated
     async def set_policy(self, dossier: int, policy: Dossier, *, at_ms: int) -> None:
-        """Replace the policy of a dossier whose key exists; of two transactions that do, one starts again. at_ms: of the act, UTC."""
+        """Replace the policy of a dossier whose key exists; of two transactions that do, one starts again. at_ms: of the act, UTC.
+
+        Where it says that the dossier is closed, all doors are shut: what was decided on before is not stored any more.
+        """
         key = await self._store.dossier_key(dossier)
         later = {"$max": [{"$add": [{"$ifNull": ["$a", 0]}, 1]}, at_ms]}
         fields: dict[str, Any] = {"p": {"$literal": Binary(sealed(policy, dossier, key))}, "a": later}
@@ -70,6 +83,11 @@ class Transaction(Reader):
             steps.append({"$unset": "q"})
         else:
             fields["q"] = policy.closed_ms
+        if doors.shuts(policy):
+            fields[doors.SHUT] = True
+            await claim(self._connection, self._session, doors.every(self.vault, dossier), self._store.clock())
+        else:
+            steps.append({"$unset": doors.SHUT})
         rows = self._connection.database["resources"]
         changed = await rows.update_one({"_id": Binary(dossier_row(dossier)), "k": {"$exists": True}}, steps, session=self._session)
         if not changed.matched_count:

@@ -3,7 +3,7 @@
 https://www.mongodb.com/docs/manual/core/transactions-in-applications/
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -14,13 +14,17 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import Connection
+from fhir_dmp.store.doors import SHUT
 from fhir_dmp.store.failures import AlreadyExists, Conflict
 from fhir_dmp.store.lanes import Entry, Turn
 from fhir_dmp.store.reading import INDEX_FIELDS
 from fhir_dmp.store.rows import Change, encode, superseded_document
+from fhir_dmp.store.vault import dossier_in, dossier_row
 
 NOTHING: Mapping[bytes, int] = MappingProxyType({})
 COMMAND_BYTES = 8 * 1024 * 1024
+LOOKED_AT = {**INDEX_FIELDS, "p": 0}
+CLOSED = "the dossier was closed meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,9 @@ Member = Sequence[Prepared]
 
 async def claim(connection: Connection, session: AsyncClientSession, claims: Iterable[bytes], now_ms: int) -> None:
     """Write the claims: of two transactions with a claim in common one waits for the other and sees what it did."""
-    at = datetime.fromtimestamp(now_ms / 1000, UTC)
-    updates = [{"q": {"_id": Binary(key)}, "u": {"$set": {"at": at}}, "upsert": True} for key in sorted(set(claims))]
+    # Counted too: an update that changes nothing, as of the same millisecond, would hinder nobody.
+    change = {"$set": {"at": datetime.fromtimestamp(now_ms / 1000, UTC)}, "$inc": {"n": 1}}
+    updates = [{"q": {"_id": Binary(key)}, "u": change, "upsert": True} for key in sorted(set(claims))]
     if updates:
         await connection.database.command({"update": "claims", "updates": updates, "ordered": True}, session=session)
 
@@ -60,16 +65,26 @@ async def changed(connection: Connection, session: AsyncClientSession, acted: Ma
 
 
 async def apply(
-    connection: Connection, session: AsyncClientSession, members: Sequence[Member], turn: Turn, *, look: bool = True
+    connection: Connection,
+    session: AsyncClientSession,
+    members: Sequence[Member],
+    turn: Turn,
+    *,
+    look: bool = True,
+    adding: Sequence[Collection[int]] = (),
 ) -> list[Failed | None]:
     """Do the writes of all members in the session's transaction, except those members whose expectations do not hold.
 
     turn: numbers the traces among them. A conflict of one member leaves the others alone; anything else raises, and nothing of the
-    transaction may then be kept. look: False takes every row for new; when one is not, a duplicate key ends the transaction.
+    transaction may then be kept. look: False takes every row for new; when one is not, a duplicate key ends the transaction. adding:
+    of each member the dossiers that it adds to, by doors that the transaction claims; those that are closed take nothing.
     """
     keys = list(dict.fromkeys(prepared.change.row.key for member in members for prepared in member))
-    find = {"find": "resources", "filter": {"_id": {"$in": keys}}, "projection": INDEX_FIELDS, "batchSize": len(keys) + 1}
-    current = {document["_id"]: document for document in await connection.read(find, session)} if look else {}
+    rooms = [dossier_row(dossier) for those in adding for dossier in those]
+    wanted = [*(keys if look else ()), *rooms]
+    find = {"find": "resources", "filter": {"_id": {"$in": wanted}}, "projection": LOOKED_AT, "batchSize": len(wanted) + 1}
+    current = {document["_id"]: document for document in await connection.read(find, session)} if wanted else {}
+    closed = {dossier_in(row) for row in rooms if SHUT in current.get(row, ())}
     versions: dict[bytes, int | None] = {key: current[key]["v"] if key in current else None for key in keys}
     acted: dict[bytes, int] = {key: document.get("a", 0) for key, document in current.items()}
     outcomes: list[Failed | None] = []
@@ -77,12 +92,13 @@ async def apply(
     traced = stored_before = False
     superseded: list[RawBSONDocument] = []
     replacements: list[Prepared] = []
-    for member in members:
+    for place, member in enumerate(members):
         if all(versions[prepared.change.row.key] == prepared.change.row.version for prepared in member):
             outcomes.append(None)  # an earlier attempt, whose answer was lost, did it
             stored_before = True
             continue
-        conflict = judge(member, versions, acted)
+        barred = bool(closed) and not closed.isdisjoint(adding[place])
+        conflict = Conflict(0, None, CLOSED) if barred else judge(member, versions, acted)
         outcomes.append(Failed(conflict) if conflict else None)
         if conflict:
             continue

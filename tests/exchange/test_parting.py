@@ -17,7 +17,7 @@ from fhir_dmp.exchange.rules import HOST, Rules
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.interactions import merging, policy, unmerging
+from fhir_dmp.interactions import closing, merging, policy, unmerging
 from fhir_dmp.interactions.merged import Renaming
 from fhir_dmp.interactions.prepare import check, stamp
 from fhir_dmp.settings import Settings
@@ -160,7 +160,7 @@ async def test_a_version_that_comes_between_the_steps_goes_back_with_the_rest(tw
 
 @pytest.mark.parametrize("step", [1, 2])
 async def test_what_was_decided_on_before_a_join_is_in_the_one_that_goes_on(two, step):
-    """The source was closed while something for it was on its way: it comes along, and no version is lost."""
+    """A dossier was closed while something for it was on its way: it comes along, or goes where the dossier went, and no version is lost."""
     await two.send(noted("before"))
     engine, asked = Engine(two.source, RULES, "late"), []
     commit = engine.ledger.commit
@@ -182,9 +182,25 @@ async def test_what_was_decided_on_before_a_join_is_in_the_one_that_goes_on(two,
     assert [one.status for one in told] == [201, 200]
     here = await two.there(GOES_ON)
     assert set(here) == {"before", "late"} and b'"2"' in here["before"].body
-    assert [row.key for row in here.values()] == [two.ids.key(row.key) for row in (await two.there(ENDS)).values()]
+    left = {name: two.ids.key(row.key) for name, row in (await two.there(ENDS)).items()}
+    assert left == {name: here[name].key for name in ("late", "before") if name == "before" or step == 1}
     await two.ask("unmerge")
     assert (set(await two.there(ENDS)), set(await two.there(GOES_ON))) == ({"before", "late"}, set())
+
+
+async def test_a_dossier_that_closes_before_the_other_one_is_shown_in_it_goes_on_for_nobody(two):
+    """It may be given away: what is joined to it now would be where nobody looks for it."""
+    await two.send(noted("before"))
+
+    async def closed():
+        url, given = Url("Patient", two.patients[GOES_ON], ("$close",), (), False), Given((("reason", "transfer"),))
+        await closing.run(replace(two.admin, enforcer=judged(two.admin)), url, given, "close", closing.CLOSING)
+
+    with pytest.raises(FhirError) as caught:
+        await two.ask("merge", 2, closed)
+    assert caught.value.kind == "conflict"
+    await two.ask("unmerge")
+    assert (set(await two.there(ENDS)), set(await two.there(GOES_ON))) == ({"before"}, set())
 
 
 async def test_who_is_never_done_asks_the_asker_to_come_again(two):

@@ -4,8 +4,12 @@ import asyncio
 
 import pytest
 
+from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError
+from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.failures import AlreadyExists, Conflict
+from fhir_dmp.store.ledger import Entry, Ledger, Receipt, Stored
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Change
 
@@ -220,3 +224,103 @@ async def test_a_claim_within_a_transaction_makes_the_later_one_see_the_former(s
     second.set()
     await joining
     assert seen == [0, 1]
+
+
+OPEN = Dossier(patient="p", birth_date="1950-01-01")
+CLOSED = Dossier(patient="p", birth_date="1950-01-01", status=Status.CLOSED)
+DEAD = Dossier(patient="p", birth_date="1950-01-01", status=Status.CLOSED, deceased_ms=1)
+GIVEN = Dossier(patient="p", birth_date="1950-01-01", status=Status.CLOSED, deceased_ms=1, given="other")
+
+
+async def in_state(store, dossier, policy):
+    await store.dossier_key(dossier)
+    await store.transact(lambda tx: tx.set_policy(dossier, policy, at_ms=1))
+
+
+def adding(store, row):
+    """Ways to store what was decided on while the dossier was open."""
+
+    async def alone():
+        await store.commit([Change(row, None)], adding=[row.dossier])
+
+    async def decided_on_with_others():
+        await store.commit([Change(row, None)], adding=[row.dossier], claims=[b"rights"])
+
+    async def within():
+        async def work(tx):
+            await tx.enter([row.dossier])
+            await tx.write([Change(row, None)])
+
+        await store.transact(work)
+
+    async def imported():
+        receipt = Receipt((row.key,), row.key, row.type, Stored(1, 1, row.version, 1, 201))
+        (outcome,) = await Ledger(store).commit([Entry([Change(row, None)], receipt)])
+        if isinstance(outcome, Failed):
+            raise outcome.error
+
+    return {"alone": alone, "decided on with others": decided_on_with_others, "within": within, "imported": imported}
+
+
+WAYS = ["alone", "decided on with others", "within", "imported"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nothing_is_added_to_a_dossier_that_was_closed(store, gather, way):
+    await Ledger(store).ready()
+    for before, taken in ((OPEN, True), (CLOSED, False), (DEAD, True), (GIVEN, False)):
+        row = new_row(store)
+        await in_state(store, row.dossier, before)
+        others = [new_row(store) for _ in range(3)]
+        ways = [adding(store, one)[way] for one in (*others, row)]
+        results = await gather(*(add() for add in ways))
+        assert [type(one) for one in results[:3]] == [type(None)] * 3
+        assert (results[3] is None, isinstance(results[3], Conflict)) == (taken, not taken)
+        assert (await store.load(row.key) is not None) is taken
+        await in_state(store, row.dossier, OPEN)
+        if not taken:
+            await adding(store, row)[way]()
+
+
+async def test_who_closes_a_dossier_sees_everything_that_was_added_before(store, second):
+    """Were it read, and then closed, without anything that both write, one would not hinder the other."""
+    row = new_row(store)
+    await in_state(store, row.dossier, OPEN)
+    added, read = asyncio.Event(), asyncio.Event()
+    seen = []
+
+    async def add(tx):
+        await tx.enter([row.dossier])
+        await tx.write([Change(row, None)])
+        added.set()
+        await read.wait()
+
+    async def close(tx):
+        seen.append(len(await tx.standing(row.dossier)))
+        read.set()
+        await tx.set_policy(row.dossier, CLOSED, at_ms=2)
+
+    adding = asyncio.create_task(store.transact(add))
+    await added.wait()
+    await second.transact(close)
+    await adding
+    assert (seen[0], seen[-1]) == (0, 1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_is_added_while_a_dossier_closes_is_seen_or_not_stored(store, second, gather, way):
+    await Ledger(store).ready()
+    for _ in range(5):
+        rows = [new_row(store)]
+        rows += [new_row(store, dossier=rows[0].dossier) for _ in range(7)]
+        await in_state(store, rows[0].dossier, OPEN)
+        seen = []
+
+        async def close(tx, dossier=rows[0].dossier, seen=seen):
+            seen[:] = [key for key, *_ in await tx.standing(dossier)]
+            await tx.set_policy(dossier, CLOSED, at_ms=2)
+
+        results = await gather(*(adding(store, row)[way]() for row in rows), second.transact(close))
+        assert {type(one) for one in results[:-1]} <= {type(None), Conflict} and results[-1] is None
+        assert sorted(seen) == sorted(row.key for row, one in zip(rows, results, strict=False) if one is None)
+        assert sorted(await store.load_many([row.key for row in rows])) == sorted(seen)
