@@ -39,7 +39,7 @@ Pairs = Sequence[tuple[str, str]]
 # The format of the answer, of no concern here.
 _PRESENTATION = frozenset({"_format", "_pretty"})
 _SORTABLE = frozenset({"token", "reference", "string", "date", "number", "quantity", "uri"})
-_LISTS = "http://terminology.hl7.org/CodeSystem/list-example-codes"
+_LISTS = "http://terminology.hl7.org/CodeSystem/list-example-use-codes"
 _LOINC = "http://loinc.org"
 # Codes of the Lists that functional lists are read from.
 CURRENT_LISTS = {

@@ -2,7 +2,7 @@
 
 from tests.search.hosting import context_on, ids, put
 
-LISTS = "http://terminology.hl7.org/CodeSystem/list-example-codes"
+LISTS = "http://terminology.hl7.org/CodeSystem/list-example-use-codes"
 
 
 def listing(id: str, patient: str, code: str, date: str, *named: str, status: str = "current", deleted: str = "") -> dict:
