@@ -13,7 +13,7 @@ from pymongo import MongoClient
 
 from tests.worlds import asking
 from tests.worlds.comparing import Worlds
-from tests.worlds.late import CASES, Late
+from tests.worlds.late import CASES, IDLE, Idle, Late
 
 # The holder is told who did what, also of what was hidden from him while it was.
 JOURNALS = ("AuditEvent", "$access-journal", "Communication", "Patient/", "_revinclude=*", "%2A")
@@ -67,13 +67,27 @@ def worlds(runner, mongod, data_dir):
 def test_what_is_shown_looks_like_a_late_deposit(runner, worlds, pytestconfig, case):
     play = Late(worlds.one, worlds.professionals, case, Worlds.name())
     runner.run(worlds.both(play, play.deposited_late))
-    late, asked = play.documents[1], asking.Asked(play.asker.token)
+    left_out = JOURNALS if case.asker == "holder" else ()
+    everything = pytestconfig.getoption("--laws")
+    asked_of_both(runner, worlds, play, play.documents[1], left_out, everything)
+
+
+@pytest.mark.parametrize("way", IDLE)
+def test_a_mask_by_rule_that_hid_nothing_changes_nothing(runner, worlds, pytestconfig, way):
+    play = Idle(worlds.one, worlds.professionals, way, Worlds.name())
+    runner.run(worlds.both(play, play.unmasked))
+    asked_of_both(runner, worlds, play, play.documents[0], (), pytestconfig.getoption("--laws"))
+
+
+def asked_of_both(runner, worlds, play, late, left_out, everything) -> None:
+    """What tells when things came, then some of all questions, or all of them. late: the document. left_out: parts of questions."""
+    asked = asking.Asked(play.asker.token)
     for number, path in enumerate([*PROVENANCES, "{late}/$verify", "{binary}/$verify"]):
         names = {"patient": play.patient, "before": play.before, "late": late.address, "binary": f"Binary/{late.binary}"}
         found = runner.run(worlds.ask(play, asked.get(path.format(**names)), number))
         assert found.status == 200, found
-    more = [call for call in asking.calls(play) if case.asker != "holder" or not any(one in call.path for one in JOURNALS)]
-    if not pytestconfig.getoption("--laws"):
+    more = [call for call in asking.calls(play) if not any(one in call.path for one in left_out)]
+    if not everything:
         more = Random(1).sample(more, QUESTIONS)
     for number, call in enumerate(more):
         runner.run(worlds.ask(play, call, len(PROVENANCES) + number))
