@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fhir_dmp.consent.dossier import Dossier
-from fhir_dmp.store.reading import Opener
+from fhir_dmp.store.reading import Opener, Opening
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import Change, Row
 
@@ -41,12 +41,15 @@ class Seen:
         """As Reader.load."""
         return (await self.load_many((key,))).get(key)
 
-    async def load_many(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
+    async def load_many(self, keys: Iterable[bytes], *, bodies: bool | Opening = True) -> dict[bytes, Row]:
         """As Reader.load_many."""
-        wanted = list(keys)
+        wanted, found = list(keys), self._rows
         if missing := [key for key in wanted if key not in self._rows]:
-            self._rows |= await self._store.load_many(missing)
-        return {key: self._rows[key] for key in wanted if key in self._rows}
+            loaded = await self._store.load_many(missing, bodies=bodies)
+            found = self._rows | loaded
+            if bodies is True:
+                self._rows = found
+        return {key: found[key] for key in wanted if key in found}
 
     async def policies(self, dossiers: Iterable[int]) -> dict[int, Dossier | None]:
         """As Reader.policies."""

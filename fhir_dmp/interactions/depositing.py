@@ -358,7 +358,7 @@ async def _named_before(
     around = {*companions.SEEN_AS, *enforcement.PUBLIC}
     named = {vault.locate(ref.type, ref.id): ref.relative for ref in said if ref.kind == "local" and ref.type not in around}
     keys = [key for key, address in named.items() if address not in sent and facts.perhaps_in(context, key, met.number)]
-    rows = await context.reads.load_many(keys) if keys else {}
+    rows = await context.reads.load_many(keys, bodies=False) if keys else {}
     lineages = []
     for key, row in rows.items():
         if row.dossier != met.number:
@@ -424,7 +424,7 @@ async def _whole(context: Context, met: Known, items: Sequence[Item], *, resolve
         address = f"{said.type}/{said.id}"
         if said.kind == "local" and address not in new and address != f"Patient/{met.patient}":
             wanted[address] = vault.locate(said.type, said.id)
-    rows = await context.reads.load_many(set(wanted.values())) if wanted else {}
+    rows = await context.reads.load_many(set(wanted.values()), bodies=False) if wanted else {}
     faults = []
     for address, key in wanted.items():
         row, kind = rows.get(key), address.partition("/")[0]

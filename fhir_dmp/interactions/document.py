@@ -96,7 +96,7 @@ async def _gather(context: Context, composition: Row, sight: Sight) -> _Gathered
             for place, type_name, id in sets.local_references(context, row.body):
                 if (key := vault.locate(type_name, id)) not in result.rows:
                     wanted.setdefault(key, (type_name, place))
-        loaded = await context.reads.load_many(wanted) if wanted else {}
+        loaded = await context.reads.load_many(wanted, bodies=sight.sees) if wanted else {}
         direct, fresh = fresh == [composition], []
         for key, (type_name, place) in wanted.items():
             row = loaded.get(key)

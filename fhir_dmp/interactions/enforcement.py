@@ -426,12 +426,12 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
     return None, None
 
 
-async def absent(context: "Context", *, authored: bool = False) -> None:
-    """Take as long as to judge what he may not read. authored: as in `known`."""
+async def absent(context: "Context", *, authored: bool = False, body: bool = True) -> None:
+    """Take as long as to judge what he may not read. authored: as in `known`. body: whether its body would have been opened for that."""
     request = context.enforcer.request
     if authored and request.kind == "professional" and request.person:
         await _authored(context, COMMON, request.person)
-    standing_in.hidden(Known(context, 0, request, standing_in.of(context), context.now_ms(), context.enforcer.law))
+    standing_in.hidden(Known(context, 0, request, standing_in.of(context), context.now_ms(), context.enforcer.law), body=body)
 
 
 def apart(context: "Context") -> "Context":

@@ -213,7 +213,7 @@ async def _closure(work: _Asked, rows: list[Row], known: set[bytes]) -> list[Row
                 if key not in known and type_name not in LEFT_OUT:
                     keys[key] = type_name
         known |= keys.keys()
-        loaded = await context.reads.load_many(keys) if keys else {}
+        loaded = await context.reads.load_many(keys, bodies=work.sight.sees) if keys else {}
         rows = [row for key, row in loaded.items() if row.type == keys[key] and work.shows(row)]
         found += rows
         if len(found) > limits_of(context).included:

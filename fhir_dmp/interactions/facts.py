@@ -140,7 +140,7 @@ async def carried_on(context: Context, value: Mapping[str, Any]) -> Origin | Non
         return None
     said = [parse_reference(text, (context.base_url,)) for text in targets]
     keys = {context.store.vault.locate(one.type, one.id) for one in said if one.perhaps_here}
-    rows = (await context.reads.load_many(keys)).values() if keys else ()
+    rows = (await context.reads.load_many(keys, bodies=False)).values() if keys else ()
     lineages = [row.visible for row in rows if isinstance(row.visible, dict) and row.type == "DocumentReference" and not row.deleted]
     return Origin(documents.authors_of(value, nobody), lineage=strictest(lineages)) if lineages else None
 

@@ -173,7 +173,7 @@ async def _referred(context: Context, rows: Sequence[Row], dossier: int, sight: 
                 if key not in known and type_name not in NOT_FOLLOWED and context.actor.allows(type_name, "r"):
                     wanted[key] = type_name
         known |= wanted.keys()
-        loaded = await context.reads.load_many(wanted) if wanted else {}
+        loaded = await context.reads.load_many(wanted, bodies=sight.sees) if wanted else {}
         there = [row for key, row in loaded.items() if row.type == wanted[key] and not row.deleted and row.body is not None]
         fresh = await shown.rows(context, sight, [row for row in there if row.dossier in (dossier, COMMON) and sight.sees(row)])
         found.update((row.key, row) for row in fresh)

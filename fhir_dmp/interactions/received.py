@@ -67,7 +67,7 @@ async def _clashes(context: Context, line: Line) -> None:
     """Note what was deposited before: whoever does not see it is not told that another content came under its identifier."""
     inner = enforcement.apart(context)
     keys = {part.key for stored in line.versions for part in stored.parts if part.type == DOCUMENT}
-    for row in (await context.store.load_many(keys)).values():
+    for row in (await context.store.load_many(keys, bodies=False)).values():
         met = await enforcement.known(inner, row.dossier, row=row, authored=False)
         # His own journal tells the holder's side of it no more than the answer does.
         if met.request.kind not in HOLDERS_SIDE or met.reading(row).permits:

@@ -245,5 +245,5 @@ def named(value: Reference) -> Predicate:
 
 async def alive(context: Context, keys: Iterable[bytes], type_name: str, sight: Sight) -> list[Row]:
     """The resources of a type at these keys that exist, can be read and may be seen."""
-    loaded = await context.reads.load_many(list(keys))
+    loaded = await context.reads.load_many(list(keys), bodies=sight.sees)
     return [row for row in loaded.values() if row.type == type_name and not row.deleted and row.body is not None and sight.sees(row)]

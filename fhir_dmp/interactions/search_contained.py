@@ -119,7 +119,7 @@ async def _names(context: Context, found: Sequence[Held]) -> list[str]:
 
 async def _current(context: Context, query: Query, asked: Alternatives, sight: Sight, found: Sequence[Held]) -> list[Held]:
     """The same as they are now, without what was deleted, hidden or changed into something else since."""
-    now = await context.reads.load_many([each.row.key for each in found])
+    now = await context.reads.load_many([each.row.key for each in found], bodies=sight.sees)
     result = []
     for each in found:
         row = now.get(each.row.key)

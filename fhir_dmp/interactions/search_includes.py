@@ -55,7 +55,7 @@ async def _referred(context: Context, includes: Sequence[Include], rows: Sequenc
                     keys[context.store.vault.locate(reference.type, reference.id)] = reference.type
                 else:
                     urls.setdefault(reference.type, {})[named(reference)] = None
-    loaded = await context.reads.load_many(keys) if keys else {}
+    loaded = await context.reads.load_many(keys, bodies=sight.sees) if keys else {}
     shown = [row for key, row in loaded.items() if not row.deleted and row.body is not None and row.type == keys[key]]
     return [*(row for row in shown if sight.sees(row)), *await _named(context, urls, sight)]
 

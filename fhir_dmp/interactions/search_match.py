@@ -114,7 +114,7 @@ async def _keys(context: Context, found: Plan) -> AsyncIterator[list[bytes]]:
 
 async def _judged(context: Context, type_name: str, keys: Sequence[bytes]) -> list[bytes]:
     """Those of some rows that he may read."""
-    rows = await context.reads.load_many(keys)
+    rows = await context.reads.load_many(keys, bodies=False)
     return [key for key in keys if await _readable(context, type_name, rows.get(key))]
 
 
@@ -124,7 +124,7 @@ async def _readable(context: Context, type_name: str, row: Row | None) -> bool:
     """
     authored, inner = type_name in companions.SEEN_AS, enforcement.apart(context)
     if row is None or row.deleted or row.type != type_name or row.dossier == COMMON:
-        await enforcement.absent(inner, authored=authored)
+        await enforcement.absent(inner, authored=authored, body=False)
         return False
     met = await enforcement.known(inner, row.dossier, row=row, authored=authored)
     if not met.reading(row).permits:

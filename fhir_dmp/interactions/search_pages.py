@@ -95,7 +95,7 @@ async def _current(context: Context, plan: Plan, rows: Sequence[Row], *, first_p
     """The same rows as they are now, without those deleted or hidden since."""
     if first_page:
         return [row for row in rows if row.body is not None]
-    now = await context.reads.load_many([row.key for row in rows])
+    now = await context.reads.load_many([row.key for row in rows], bodies=plan.sight.sees)
     result = []
     for row in rows:
         current = now.get(row.key)

@@ -243,7 +243,7 @@ async def unseen(context: "Context", met: "Known", addresses: Collection[str]) -
         key = context.store.vault.locate(*address.split("/", 1))
         if facts.perhaps_in(context, key, met.number) and not address.startswith("Patient/"):
             wanted[address] = key
-    rows = await context.reads.load_many(set(wanted.values())) if wanted else {}
+    rows = await context.reads.load_many(set(wanted.values()), bodies=False) if wanted else {}
     seen = set()
     for address, key in wanted.items():
         row = rows.get(key)

@@ -47,14 +47,14 @@ def of(context: "Context") -> Dossier:
     return replace(POLICY, patient=request.patient or PATIENT)
 
 
-def document() -> Row:
-    """The document, opened anew."""
-    return row_of(_DOCUMENT, _KEY)
+def document(*, body: bool = True) -> Row:
+    """The document, opened anew, or its facts alone."""
+    return row_of(_DOCUMENT, _KEY if body else None)
 
 
-def hidden(met: "Known") -> None:
-    """Take as long as to judge a document that is hidden. met: the dossier that nobody has."""
-    met.reads(document())
+def hidden(met: "Known", *, body: bool = True) -> None:
+    """Take as long as to judge a document that is hidden. met: the dossier that nobody has. body: whether it is opened for that."""
+    met.reads(document(body=body))
 
 
 def told(context: "Context") -> None:

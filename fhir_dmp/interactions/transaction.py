@@ -208,7 +208,7 @@ async def _identities(work: _Work) -> list[FhirError]:
         except FhirError as fault:
             faults.append(_told(fault))
     keys = {index: context.store.vault.locate(*identity.split("/")) for index, identity in work.ids.items()}
-    rows = await context.reads.load_many(keys.values()) if keys else {}
+    rows = await context.reads.load_many(keys.values(), bodies=context.enforcer is None) if keys else {}
     for index, key in keys.items():
         row = rows.get(key)
         entry = work.plan.entries[index]
@@ -222,6 +222,9 @@ async def _identities(work: _Work) -> list[FhirError]:
         work.rows[index] = row
     if context.enforcer is not None:  # looked up, not shown
         context.enforcer.ledger.disclosed.clear()
+        found = {index: keys[index] for index, row in work.rows.items() if row is not None}
+        opened = await context.reads.load_many(found.values()) if found else {}
+        work.rows |= {index: opened[key] for index, key in found.items()}
     return faults
 
 

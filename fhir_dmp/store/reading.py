@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/http.html#read, https://hl7.org/fhir/R4/http.html#history
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -26,6 +26,8 @@ ANY_TYPE = {"$gt": ""}
 
 # Place in an order: (updated_ms, key) of a row, or (updated_ms, key || version) in a history.
 Place = tuple[int, bytes]
+# Of a row whose body is closed, whether it is to be opened.
+Opening = Callable[[Row], bool]
 
 
 class Reader:
@@ -37,15 +39,18 @@ class Reader:
     # By key
 
     @translated
-    async def load_many(self, keys: Iterable[bytes], *, likely: bool = True) -> dict[bytes, Row]:
+    async def load_many(self, keys: Iterable[bytes], *, likely: bool = True, bodies: bool | Opening = True) -> dict[bytes, Row]:
         """Current versions (deletions too) by row key, bodies opened, each with the dossier row read at the same moment.
 
         A key without a row is left out. likely: False where few of them are there: the rows of their dossiers are read afterwards.
+        bodies: False leaves them closed; a function, those that it is not true of. What is not shown must not be opened: a bound that it
+        counted for would tell of it.
         """
         wanted = list(dict.fromkeys(keys))
         hinted = {dossier_row(dossier_in(key)) for key in wanted} if likely else ()
         found = await self._documents((*wanted, *hinted))
-        rows = await self._rows([found[key] for key in wanted if key in found], found)
+        opening = bodies if callable(bodies) else None if bodies else _none
+        rows = await self._rows([found[key] for key in wanted if key in found], found, opening=opening)
         return {row.key: row for row in rows}
 
     async def load(self, key: bytes) -> Row | None:
@@ -330,8 +335,13 @@ class Reader:
         }
         return {document["_id"]: document for document in await self._connection.read(command, self._session)}
 
-    async def _rows(self, documents: Sequence[dict], known: Mapping[bytes, dict], *, bodies: bool = True) -> list[Row]:
-        """Values of documents. known: documents by key, among which dossier rows that were read already."""
+    async def _rows(
+        self, documents: Sequence[dict], known: Mapping[bytes, dict], *, bodies: bool = True, opening: Opening | None = None
+    ) -> list[Row]:
+        """Values of documents. known: documents by key, among which dossier rows that were read already. bodies: False needs none of them.
+
+        opening: as in _open.
+        """
         if not bodies:
             return [row_of(document, None) for document in documents]
         keys = {dossier_row(document["d"]): document["d"] for document in documents}
@@ -340,21 +350,41 @@ class Reader:
         openers = {}
         for key, dossier in keys.items():
             openers[dossier] = self._opener(dossier, known.get(key))
-        return await self._open(documents, openers)
+        return await self._open(documents, openers, opening=opening)
 
-    async def _open(self, documents: Sequence[dict], openers: "Mapping[int, Opener]", *, intervals: bool = True) -> list[Row]:
-        """openers: of every dossier among the documents."""
-        large = {document["_id"]: content for document in documents if "f" in document and (content := large_body(document))}
+    async def _open(
+        self, documents: Sequence[dict], openers: "Mapping[int, Opener]", *, intervals: bool = True, opening: Opening | None = None
+    ) -> list[Row]:
+        """openers: of every dossier among the documents. opening: which of them are opened, None for all."""
+        closed = {}
+        if opening is not None:
+            for document in documents:
+                opener = openers[document["d"]]
+                row = row_of(document, None, erased=opener.key is None, policy=opener.policy, intervals=intervals)
+                if not opening(row):
+                    closed[document["_id"]] = row
+        large = {
+            document["_id"]: content
+            for document in documents
+            if "f" in document and document["_id"] not in closed and (content := large_body(document))
+        }
         if large and sum(content.size for content in large.values()) > BODY_BYTES:
             raise FhirError("too-costly", "the resources asked for are too large to be answered together, ask for fewer")
         rows = []
         for document in documents:
+            if document["_id"] in closed:
+                rows.append(closed[document["_id"]])
+                continue
             opener = openers[document["d"]]
             content = large.get(document["_id"]) if large and opener.key is not None else None
             body = None if content is None else await self.contents.read_all(content.id, BODY_BYTES)
             erased = opener.key is None
             rows.append(row_of(document, opener.key, large=body, erased=erased, policy=opener.policy, intervals=intervals))
         return rows
+
+
+def _none(row: Row) -> bool:
+    return False
 
 
 class Opener(NamedTuple):
