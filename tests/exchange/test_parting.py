@@ -160,7 +160,7 @@ async def test_a_version_that_comes_between_the_steps_goes_back_with_the_rest(tw
 
 @pytest.mark.parametrize("step", [1, 2])
 async def test_what_was_decided_on_before_a_join_is_in_the_one_that_goes_on(two, step):
-    """A dossier was closed while something for it was on its way: it comes along, or goes where the dossier went, and no version is lost."""
+    """A dossier was closed while something for it was on its way: it comes along, or goes where that went, and no version is lost."""
     await two.send(noted("before"))
     engine, asked = Engine(two.source, RULES, "late"), []
     commit = engine.ledger.commit
