@@ -8,12 +8,13 @@ They are rows with `y` like documents (predicate), read by the same two evaluato
 from collections.abc import Iterable
 
 from fhir_dmp.consent.directives import SHAPES, Directive
-from fhir_dmp.consent.predicate import SECRET_SESSION, All, AnyOf, AuthoredBy, Labelled, Not, Predicate, TypeIn, when
+from fhir_dmp.consent.predicate import SECRET_SESSION, All, AuthoredBy, Labelled, Not, Predicate, TypeIn, when
 from fhir_dmp.consent.rules import (
     ADMISSION,
     COMPANION,
     HIDE,
     HOLDERS_SIDE,
+    KEPT_FROM_REPRESENTATIVES,
     PERMIT,
     PERMITS,
     Act,
@@ -106,7 +107,7 @@ TRACES = (
     Rule(
         "hidden-from-representatives",
         HIDE,
-        lambda s: but_for_relatives(s, AnyOf((Labelled(INVISIBLE_RL), Labelled(SECRET_SESSION))), himself(s)),
+        lambda s: but_for_relatives(s, KEPT_FROM_REPRESENTATIVES, himself(s)),
     ),
     permit("holder", lambda s: s.holder),
     permit("representative", lambda s: s.representative),

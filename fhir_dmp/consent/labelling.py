@@ -5,6 +5,7 @@ CSP R1111-49, R1111-50, R1111-53; https://interop.esante.gouv.fr/ig/fhir/pdsm/st
 
 from fhir_dmp.consent.asking import Request
 from fhir_dmp.consent.law import LAW, Law
+from fhir_dmp.consent.predicate import SECRET_SESSION
 from fhir_dmp.dmp.documents import Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL, MASKED, Change, issues_of
 from fhir_dmp.errors import Issue
@@ -27,8 +28,16 @@ def acts_of(asked: Change) -> tuple[str, ...]:
 
 def deposited(request: Request, labels: frozenset[str]) -> frozenset[str]:
     """The labels a deposit gets: in a minor's secret session always hidden from the representatives."""
-    secret = request.kind == "professional" and request.secret_session
-    return labels | {INVISIBLE_RL} if secret else labels
+    return labels | {INVISIBLE_RL} if _secret(request) else labels
+
+
+def joining(request: Request) -> frozenset[str]:
+    """The labels of what joins a lineage that was there before, beside those of that."""
+    return frozenset({SECRET_SESSION} if _secret(request) else ())
+
+
+def _secret(request: Request) -> bool:
+    return request.kind == "professional" and request.secret_session
 
 
 def faults_of_deposit(request: Request, document: Facts, law: Law = LAW) -> list[Issue]:

@@ -5,7 +5,7 @@ https://profiles.ihe.net/ITI/PCF/ (residual rules of a consent decision)
 What a row keeps for visibility, all of it in the sub-document `y`, written with the row and changed by acts about visibility alone:
 
     lb  int     visibility labels of the lineage, as bits: 1 MASQUE_PS, 2 INVISIBLE_PATIENT, 4 INVISIBLE_REPRESENTANTS_LEGAUX; and 8 on
-                what a minor's secret session made: traces, Consents, care teams
+                what a minor's secret session made: traces, Consents, care teams, what joins a lineage that representatives see
     ty  int64   keyed hash of the type (spaces.type_token); the class and the space follow from it and are not kept;
                 of what came with a document, that of the document
     au  int64[] keyed hashes of the authors at deposit ("ps:IDNPS", "holder")

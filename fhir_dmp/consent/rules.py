@@ -15,6 +15,7 @@ from fhir_dmp.consent.dossier import MaskRule
 from fhir_dmp.consent.predicate import (
     ALWAYS,
     NEVER,
+    SECRET_SESSION,
     All,
     AnyOf,
     AuthoredBy,
@@ -41,6 +42,8 @@ PERMIT, HIDE, REFUSE = "permit", "hide", "refuse"
 STAFF = ("support", "operator", "system")
 MACHINES = ("structure", "host", "feed")
 HOLDERS_SIDE = ("patient", "representative")
+# By its label, or as what a minor's secret session made or joined to something that they see.
+KEPT_FROM_REPRESENTATIVES = AnyOf((Labelled(INVISIBLE_RL), Labelled(SECRET_SESSION)))
 
 
 class Rule(NamedTuple):
@@ -251,7 +254,7 @@ def hidden_from_patient(s: Standing) -> Predicate:
 
 
 def hidden_from_representatives(s: Standing) -> Predicate:
-    return but_for_relatives(s, Labelled(INVISIBLE_RL), own(s))
+    return but_for_relatives(s, KEPT_FROM_REPRESENTATIVES, own(s))
 
 
 # Who may not ask at all: sections 1 to 5 of the order.

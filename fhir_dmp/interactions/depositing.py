@@ -299,7 +299,7 @@ async def _other(
     authors = frozenset({identity.HOLDER} if request.kind in HOLDERS else {request.person} - {""})
     if lineages:
         of = {"of": lineages} if kind == "List" else _one_of(lineages, kind)
-        one.origin = Origin(authors, request.organization, None, of)
+        one.origin = Origin(authors, request.organization, labelling.joining(request) if kind == "List" else None, of)
     elif one.row is None:
         labels = labelling.deposited(request, frozenset())
         # A content that an import brings after its document is judged as that.
@@ -308,6 +308,8 @@ async def _other(
         decision = settle(met.decide("deposit", judged))
         reviewing.noted(context, met, decision, resource=one.address)
         beside = None if carrier or kind == "Binary" else await _named_before(context, met, items, one)
+        if beside is not None:
+            labels = labelling.joining(request)
         # What a machine brings has no author of its own.
         one.origin = Origin(authors, request.organization, labels, carrier or beside, beside is not None and bool(authors))
     if one.row is not None and await _withdrawn(context, one.row):

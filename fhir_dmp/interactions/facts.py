@@ -13,6 +13,7 @@ from fhir_dmp.consent import companions, directives, notices
 from fhir_dmp.consent.predicate import DATES, LABEL_BITS, LIFTED, SECRET_SESSION, facts_of, row_of
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import STATUSES, UNDATED, WITHDRAWN, Facts
+from fhir_dmp.dmp.visibility import INVISIBLE_RL
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import Ref, parse_reference, reference_texts
 from fhir_dmp.fhir.tables import compartment
@@ -80,7 +81,7 @@ def visible(
             return _of_list(found, current, origin)
         if origin.lineage is not None:
             found |= {name: origin.lineage[name] for name in FIXED if name not in ("au", "og") and name in origin.lineage}
-            found["lb"] |= sum(LABEL_BITS[label] for label in told.labels)
+            found["lb"] = _joined(found["lb"], told.labels | (origin.labels or frozenset()))
             if kind != "DocumentReference":
                 if origin.beside:
                     found[BESIDE] = True
@@ -158,7 +159,15 @@ def _of_list(own: dict[str, Any], current: Row | None, origin: Origin) -> list[d
     if current is not None and isinstance(current.visible, list):
         return current.visible
     lineages = origin.lineage.get("of", ()) if origin.lineage is not None else ()
-    return [{**one, LEADS: True} for one in lineages] or [{**own, LEADS: True}]
+    joining = origin.labels or frozenset()
+    return [{**one, "lb": _joined(one["lb"], joining), LEADS: True} for one in lineages] or [{**own, LEADS: True}]
+
+
+def _joined(bits: int, labels: frozenset[str]) -> int:
+    """Labels of what joins a lineage that has these bits, with its own. That it is of a minor's secret session stands apart, where
+    representatives see the lineage: an act on its labels must not take it off.
+    """
+    return bits | sum(LABEL_BITS[one] for one in labels if one != SECRET_SESSION or not bits & LABEL_BITS[INVISIBLE_RL])
 
 
 def companion(value: Mapping[str, Any], address: str, at_ms: int) -> Facts:
