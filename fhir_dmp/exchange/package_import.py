@@ -444,7 +444,8 @@ class _Taking:
         kept, context = self.found.policy, self.context
         context.enforcer.ledger.patient = self.patient
         left = await self._origins()
-        rights = [one.row.key for one in coming.came if one.row.type in policy.SOURCES]
+        # Those too that a takeover which was cut off left here: nobody has noted them yet.
+        rights = [one.row.key for one in coming.current if one.row.type in policy.SOURCES]
 
         async def work(transaction: Transaction) -> None:
             if _epoch(await transaction.stored_policy(self.number)) != self.epoch:

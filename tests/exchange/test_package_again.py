@@ -160,3 +160,23 @@ def test_what_comes_for_a_document_that_was_withdrawn_here_is_so_too(hosts):
     moving.settled()
     assert moving.names(moving.team) == [] and moving.listed(moving.team, "Observation") == []
     moving.taker.command("verify")
+
+
+def test_a_dossier_whose_holder_changed_there_comes_back_open_as_it_was(hosts):
+    moving = Moving(*hosts, ("un", ()))
+    moving.settled()
+    for operation in ("$close", "$reactivate"):
+        assert moving.owner.run(f"Patient/{moving.id}/{operation}", reason="holder-request").status_code == 200
+    own = moving.owner.get(f"Patient/{moving.id}").json()
+    changed = {**own, "telecom": [{"system": "phone", "value": "0600000000"}]}
+    assert moving.owner.put(f"Patient/{moving.id}", changed).status_code == 200
+    assert moving.bruno.get(moving.dossier.path).status_code == 403
+    asking = moving.taker.world.host(moving.giver.name)
+    answer = asking.run(f"Patient/{moving.id}/$export-dossier", recipient={"value": moving.giver.name})
+    back, giving = ready(asking, answer).content, moving.giver.world.host(moving.taker.name)
+    done = told(ready(giving, giving.post(f"$import?source={moving.taker.name}", back, content_type=PACKAGE)))
+    assert moving.bruno.get(f"DocumentReference/{moving.reports['un']['id']}").status_code == 200
+    consents = moving.holder.get(f"Consent?patient={moving.dossier.id}&_count=100").json()["entry"]
+    assert {one["resource"]["status"] for one in consents} == {"active"}
+    assert asking.post("$export-dossier", done["receipt"].encode(), content_type="application/jose").status_code == 200
+    moving.giver.command("verify")

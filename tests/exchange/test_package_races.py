@@ -1,8 +1,12 @@
 """A package that is taken while the same one, or somebody who acts in the dossier, comes in between. I7: nothing acknowledged is undone."""
 
+import bson
 import pytest
 
-from fhir_dmp.store import takeover
+from fhir_dmp.dmp.documents import IS_ARCHIVED
+from fhir_dmp.exchange import package_import
+from fhir_dmp.store import acts, acts_told, takeover
+from fhir_dmp.store.rows import OPTIONS
 from fhir_dmp.store.takeover import versions
 from tests.access.test_restore import MASK
 from tests.exchange.moving import Played
@@ -30,6 +34,18 @@ def meanwhile(monkeypatch, act):
     monkeypatch.setattr(takeover, "put", between)
 
 
+def looked(monkeypatch, act):
+    """The next takeover stops once it has read what is here, until this is done."""
+    former, left = package_import._Taking._former, [act]
+
+    async def between(taking):
+        if left:
+            await left.pop()()
+        await former(taking)
+
+    monkeypatch.setattr(package_import._Taking, "_former", between)
+
+
 def masked(played):
     """Everything is masked by the holder, who was told that it is."""
     for _, id in played.reports:
@@ -47,6 +63,20 @@ async def documents(two, number):
 
 async def labels(two, number):
     return [row.visible["lb"] for row in await documents(two, number)]
+
+
+async def hidden(two, number):
+    """Everything is masked at the second host."""
+    roots, now_ms = [row.visible["rt"] for row in await documents(two, number)], two.stores[1].clock()
+    for root in roots:
+        await two.stores[1].transact(lambda within, root=root: within.relabel(number, root, add=1, remove=0, at_ms=now_ms))
+
+
+async def kept(two):
+    """Keys of all rows in the journal of acts of the second host."""
+    path, key = two.b.data / acts.FILE, acts.key_of(two.stores[1].vault)
+    found = [bson.decode(frame.value, codec_options=OPTIONS) for frame in acts_told.told(key, path)] if path.exists() else []
+    return {bytes(row["_id"]) for act in found for row in act["rows"]}
 
 
 def test_a_package_sent_twice_at_once_undoes_nothing_that_was_done_after_the_first(two, back, monkeypatch):
@@ -88,9 +118,7 @@ def test_of_two_first_takeovers_the_one_that_comes_second_undoes_nothing(two, mo
 
     async def first():
         await two.take(1, 0, package)
-        roots, now_ms = [row.visible["rt"] for row in await documents(two, number)], two.stores[1].clock()
-        for root in roots:
-            await two.stores[1].transact(lambda within, root=root: within.relabel(number, root, add=1, remove=0, at_ms=now_ms))
+        await hidden(two, number)
 
     meanwhile(monkeypatch, first)
     assert two.runner.run(two.take(1, 0, package)).new == 0
@@ -103,16 +131,48 @@ def test_what_a_takeover_that_was_cut_off_left_is_as_hidden_as_the_next_one_says
     number = two.stores[0].vault.dossier_of_patient(played.dossier.id)
     before = two.runner.run(two.give(0, 1, played.dossier.id))
 
-    class Cut(Exception):
-        pass
-
     async def cut(*_):
-        raise Cut
+        raise InterruptedError
 
-    with monkeypatch.context() as patched, pytest.raises(Cut):
-        patched.setattr("fhir_dmp.exchange.package_import._Taking._appear", cut)
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr(package_import._Taking, "_appear", cut)
         two.runner.run(two.take(1, 0, before))
     masked(played)
     two.runner.run(two.take(1, 0, two.runner.run(two.give(0, 1, played.dossier.id))))
-
     assert two.runner.run(labels(two, number)) == [1, 1]
+
+
+def test_the_rights_of_a_takeover_that_was_cut_off_are_in_the_journal_of_acts(two, monkeypatch):
+    """Its rights were there when it was done again: they are acknowledged by the takeover that shows them."""
+    played = Played(two.world, [*STORY, ("consent", "block", "carla")])
+    number = two.stores[0].vault.dossier_of_patient(played.dossier.id)
+    package = two.runner.run(two.give(0, 1, played.dossier.id))
+
+    async def cut(*_):
+        raise InterruptedError
+
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr(package_import._Taking, "_appear", cut)
+        two.runner.run(two.take(1, 0, package))
+    two.runner.run(two.take(1, 0, package))
+
+    async def rights():
+        return {one.row.key async for one in versions(two.stores[1], number) if one.current and one.row.type == "Consent"}
+
+    assert len(two.runner.run(rights())) >= 5 and two.runner.run(rights()) <= two.runner.run(kept(two))
+
+
+def test_a_mask_set_while_a_second_package_is_taken_covers_what_it_brings(two, monkeypatch):
+    played = Played(two.world, STORY)
+    number = two.stores[0].vault.dossier_of_patient(played.dossier.id)
+    two.runner.run(two.take(1, 0, two.runner.run(two.give(0, 1, played.dossier.id))))
+    archived = [{"op": "add", "path": "/extension", "value": [{"url": IS_ARCHIVED, "valueBoolean": True}]}]
+    for author, id in played.reports[:1]:
+        assert author.patch(f"DocumentReference/{id}", archived).status_code == 200
+    replaces = [{"code": "replaces", "target": {"reference": f"DocumentReference/{played.reports[1][1]}"}}]
+    played.world.deposit(played.dossier, played.anna, relatesTo=replaces)
+    package = two.runner.run(two.give(0, 1, played.dossier.id))
+    looked(monkeypatch, lambda: hidden(two, number))
+    assert two.runner.run(two.take(1, 0, package)).new > 3
+    assert two.runner.run(labels(two, number)) == [1, 1, 1]
+    assert two.runner.run(two.sealed(1)) == []
