@@ -64,7 +64,11 @@ async def may_issue(context: Context, patient_id: str) -> bool:
         opened = await opening.opened_by(context, met.number, names)
         # He opened one of the two that were joined, and would have what is in both.
         met.request = replace(met.request, opener=opened and not await merged.sources(context.reads, met.number))
-    return enforcement.settle(met.decide("access-sheet")).rule == "opener"
+    rule = enforcement.settle(met.decide("access-sheet")).rule
+    if met.request.secret_session:
+        # It is for who acts for the child, who would not be told of it.
+        raise enforcement.in_secret("Patient")
+    return rule == "opener"
 
 
 async def access_sheet(context: Context, patient_id: str, related_person: str = "", *, first: bool = False) -> Sheet:

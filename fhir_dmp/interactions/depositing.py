@@ -281,6 +281,7 @@ async def _other(
             settle(met.decide("replace", own))
             # In place only by its author: whoever is shown less than there is would write back less.
             settle(met.decide("withdraw", own))
+        enforcement.keep_from_all(met, one.row)
         # What it named already it belongs to, or is not hidden with: that of several documents one is hidden from him now changes nothing.
         before = {parse_reference(text, (context.base_url,)).relative for text in reference_texts(json.parse(one.row.body or b"{}"))}
         named = await _named_before(context, met, items, one, before)

@@ -513,6 +513,23 @@ def settle(decision: Decision) -> Decision:
     return decision
 
 
+def keep_from_all(met: Known, row: Row, secret: bool | None = None) -> None:
+    """422 where something would be changed in a minor's secret session that representatives see: it would show itself.
+
+    Asked once the act is permitted. row: the version to be changed. secret: None where the session says so. To whom labels are not told,
+    as one of the parents, this does not tell them either.
+    """
+    hidden = facts.kept_from_representatives(row, labels=not met.standing.relative)
+    if (met.request.secret_session if secret is None else secret) and not hidden:
+        raise in_secret(row.type)
+
+
+def in_secret(place: str) -> FhirError:
+    """What shows itself to everybody is not for a secret session. place: in what is sent."""
+    said = "in a minor's secret session what everybody sees is not changed: write something new, or change it in an ordinary session"
+    return FhirError("business-rule", said, place)
+
+
 def refusal_of(decision: Decision) -> FhirError:
     kind = STATUS.get(decision.rule)
     return FhirError(kind, WORDS[decision.rule]) if kind else refused()

@@ -228,6 +228,12 @@ def secret(row: Row | Unopened) -> bool:
     return any(one.get("lb", 0) & LABEL_BITS[SECRET_SESSION] for one in listed(row))
 
 
+def kept_from_representatives(row: Row | Unopened, *, labels: bool = True) -> bool:
+    """Whether representatives see nothing of it. labels: also where a label alone says so."""
+    bits = LABEL_BITS[SECRET_SESSION] | (LABEL_BITS[INVISIBLE_RL] if labels else 0)
+    return all(one.get("lb", 0) & bits for one in listed(row))
+
+
 def opened(context: Context, row: Row | Unopened) -> tuple[Facts, ...]:
     """The same as the rules read them."""
     hash64 = context.store.vault.hash64

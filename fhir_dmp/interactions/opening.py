@@ -56,6 +56,9 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
         inside = context.inside(transaction)
         await directory_entries.claimed(inside, patient.references)
         await check_new(inside, patient)
+        if context.actor.secret_session and is_minor(patient.value["birthDate"], context.now_ms()):
+            # Those who act for the child would have a dossier of which nothing says who opened it.
+            raise enforcement.in_secret("Parameters.parameter")
         first = stamp(inside, patient, method="POST", id=id)
         changes: list[tuple[Change, str]] = [(first.change, id)]
         people = []

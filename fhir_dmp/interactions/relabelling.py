@@ -12,7 +12,7 @@ from fhir_dmp.consent import labelling
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp import documents, visibility
 from fhir_dmp.dmp.documents import IS_ARCHIVED, WITHDRAWN, Facts
-from fhir_dmp.dmp.visibility import CONFIDENTIALITY, INVISIBLE_PATIENT, VISIBILITY, labels_of
+from fhir_dmp.dmp.visibility import CONFIDENTIALITY, INVISIBLE_PATIENT, INVISIBLE_RL, VISIBILITY, labels_of
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.interactions import covering, enforcement, facts, keeping, patch, policy, read, shown, tracing, writing
@@ -49,6 +49,8 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
     for act in (*labelling.acts_of(asked), *_acts(view, wanted)):
         for one in own:
             settle(met.decide(act, one))
+    if touched and INVISIBLE_RL not in asked.added:
+        enforcement.keep_from_all(met, row)
     if INVISIBLE_PATIENT in asked.added and any(one.release_ms <= met.now_ms for one in own):
         # It would hide nothing, and the end of the month would still be told as when the document came to the holder.
         raise FhirError("business-rule", OVER, f"{row.type}.securityLabel")

@@ -162,7 +162,7 @@ async def consent(
     new = directives.read(value, resolve)
     decision = _decided(met, before, old, value, new, resolve)
     if row is not None:
-        rights_people.keep_from_all(met.request.secret_session, row)
+        enforcement.keep_from_all(met, row)
     himself = met.request.person if met.request.kind == "professional" else ""
     faults = directives.validate(value, resolve, himself=himself, days=met.law.self_authorisation_days)
     if old is not None and new is not None and (old.category != new.category or old.mask is not None and new.mask is None):

@@ -48,7 +48,7 @@ async def update(inside: Context, met: Known, checked: Checked, id: str, row: Ro
     if checked.type == "Patient":
         await _patient(inside, met, before, checked.value)
     elif checked.type == "CareTeam":
-        keep_from_all(await _care_team(inside, met, checked, before), row)
+        enforcement.keep_from_all(met, row, await _care_team(inside, met, checked, before))
     else:
         settle(met.decide("edit-related-persons"))
         retitled = any(before.get(name) != checked.value.get(name) for name in TITLE)
@@ -62,13 +62,6 @@ async def update(inside: Context, met: Known, checked: Checked, id: str, row: Ro
     answer = written(stamped, 200)
     # The feed writes what it does not read.
     return replace(answer, body=None) if met.request.kind == "feed" else answer
-
-
-def keep_from_all(secret: bool, row: Row) -> None:
-    """In a minor's secret session nothing is changed of what everybody sees: it would show itself. row: the version to be replaced."""
-    if secret and not facts.secret(row):
-        said = "in a minor's secret session what everybody sees is not changed: write something new, or change it in an ordinary session"
-        raise FhirError("business-rule", said, row.type)
 
 
 async def _patient(inside: Context, met: Known, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
