@@ -168,7 +168,7 @@ async def _matching_as_shown(
     seen: Seen | None,
 ) -> list[Opened]:
     """The same where it depends on what may be hidden in a row: each is judged without what the asker is not shown of it."""
-    found, judges = plan(context, search_shown.loosened(alternatives), sight), dict(alternatives)
+    found, judges = plan(context, search_shown.loosened(alternatives, sight), sight), dict(alternatives)
     rows = [row async for row in candidates(context, found, limit=limit, moment=moment)]
     codes, hash64 = {*reads, *codes_of(alternatives)}, context.store.vault.hash64
     result: list[Opened] = []

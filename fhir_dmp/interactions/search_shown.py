@@ -36,21 +36,28 @@ TIME = "_lastUpdated"
 # What goes by when something came to the asker; what somebody says himself of when it was does not.
 TIMES = frozenset({TIME, "recorded"})
 # Whoever reads anything of a dossier sees these.
-EVER = frozenset({"Device", "Organization", "Patient", "Practitioner", "PractitionerRole", "RelatedPerson"})
+EVER = frozenset({"Device", "Organization", "Patient", "Practitioner", "PractitionerRole"})
+# So does he see those around the holder, unless nothing but what he wrote himself lets him in.
+AROUND = EVER | {"RelatedPerson"}
 
 
-@lru_cache(maxsize=256)
-def leading(type_name: str | None) -> frozenset[str]:
-    """Codes of the parameters of a type that look at references which may be taken out, or at what goes with them."""
-    return frozenset(code for code, one in parameters(type_name).items() if _leads(type_name, one)) if type_name else frozenset()
+def certain(sight: Sight) -> frozenset[str]:
+    """Types of which nothing is hidden from the asker."""
+    return EVER if sight.met is not None and sight.met.request.authored_here else AROUND
 
 
-def _leads(type_name: str, one: Parameter) -> bool:
+@lru_cache(maxsize=512)
+def leading(type_name: str | None, ever: frozenset[str]) -> frozenset[str]:
+    """Codes of the parameters of a type that look at references which may be taken out, or at what goes with them. ever: see `certain`."""
+    return frozenset(code for code, one in parameters(type_name).items() if _leads(type_name, one, ever)) if type_name else frozenset()
+
+
+def _leads(type_name: str, one: Parameter, ever: frozenset[str]) -> bool:
     for branch in one.branches:
-        if branch.type == "Reference" and not (branch.targets and EVER.issuperset(branch.targets)):
+        if branch.type == "Reference" and not (branch.targets and ever.issuperset(branch.targets)):
             return True
         first = branch.steps[0].name if branch.steps else ""
-        if f"{type_name}.{first}" in shown.WHOLE and not (branch.targets and EVER.issuperset(branch.targets)):
+        if f"{type_name}.{first}" in shown.WHOLE and not (branch.targets and ever.issuperset(branch.targets)):
             return True
     return False
 
@@ -60,44 +67,45 @@ async def seen_alone(context: Context, alternatives: Alternatives, sight: Sight)
     if sight.met is None or sight.met.policy is None:
         return alternatives
     named: list[ReferenceIs] = []
+    ever = certain(sight)
     for name, part in alternatives:
-        _named(name, part, named)
+        _named(name, part, ever, named)
     gone = await shown.unseen(context, sight.met, {f"{one.type}/{one.id}" for one in named}) if named else frozenset()
-    return [(name, _unmet(name, part, gone)) for name, part in alternatives] if gone else alternatives
+    return [(name, _unmet(name, part, ever, gone)) for name, part in alternatives] if gone else alternatives
 
 
-def _named(type_name: str | None, predicate: Predicate, found: list[ReferenceIs]) -> None:
+def _named(type_name: str | None, predicate: Predicate, ever: frozenset[str], found: list[ReferenceIs]) -> None:
     """Collect what criteria name that may be hidden. By class, not by a match statement: this runs for every search."""
     kind = type(predicate)
     if kind is Has:
-        if type(predicate.test) is ReferenceIs and predicate.code in leading(type_name):
+        if type(predicate.test) is ReferenceIs and predicate.code in leading(type_name, ever):
             found.append(predicate.test)
     elif kind is All or kind is AnyOf:
         for part in predicate.parts:
-            _named(type_name, part, found)
+            _named(type_name, part, ever, found)
     elif kind is Not:
-        _named(type_name, predicate.part, found)
+        _named(type_name, predicate.part, ever, found)
     elif kind is Chain:
         for target, part in predicate.targets:
-            _named(target, part, found)
+            _named(target, part, ever, found)
     elif kind is ReverseChain:
-        _named(predicate.type, predicate.part, found)
+        _named(predicate.type, predicate.part, ever, found)
 
 
-def _unmet(type_name: str | None, predicate: Predicate, gone: frozenset[str]) -> Predicate:
+def _unmet(type_name: str | None, predicate: Predicate, ever: frozenset[str], gone: frozenset[str]) -> Predicate:
     match predicate:
-        case Has(code, ReferenceIs() as test) if code in leading(type_name) and f"{test.type}/{test.id}" in gone:
+        case Has(code, ReferenceIs() as test) if code in leading(type_name, ever) and f"{test.type}/{test.id}" in gone:
             return NOTHING
         case Not(part):
-            return Not(_unmet(type_name, part, gone))
+            return Not(_unmet(type_name, part, ever, gone))
         case All(parts):
-            return All(tuple(_unmet(type_name, part, gone) for part in parts))
+            return All(tuple(_unmet(type_name, part, ever, gone) for part in parts))
         case AnyOf(parts):
-            return AnyOf(tuple(_unmet(type_name, part, gone) for part in parts))
+            return AnyOf(tuple(_unmet(type_name, part, ever, gone) for part in parts))
         case Chain(code, targets):
-            return Chain(code, tuple((target, _unmet(target, part, gone)) for target, part in targets))
+            return Chain(code, tuple((target, _unmet(target, part, ever, gone)) for target, part in targets))
         case ReverseChain(source, code, part):
-            return ReverseChain(source, code, _unmet(source, part, gone))
+            return ReverseChain(source, code, _unmet(source, part, ever, gone))
     return predicate
 
 
@@ -109,8 +117,9 @@ def depends(sight: Sight, alternatives: Alternatives, codes: Sequence[str] = ())
         not TIMES.isdisjoint(codes or (TIME,)) or any(_asks_time(part) for _, whole in alternatives for part in walk(whole))
     ):
         return True
+    ever = certain(sight)
     for name, part in alternatives:  # noqa: SIM110  (without a generator)
-        if _leads_to(name, part) or not leading(name).isdisjoint(codes):
+        if _leads_to(name, part, ever) or not leading(name, ever).isdisjoint(codes):
             return True
     return False
 
@@ -119,41 +128,42 @@ def _asks_time(part: Predicate) -> bool:
     return isinstance(part, Has | Present) and part.code in TIMES
 
 
-def _leads_to(type_name: str | None, predicate: Predicate) -> bool:
+def _leads_to(type_name: str | None, predicate: Predicate, ever: frozenset[str]) -> bool:
     kind = type(predicate)
     if kind is Has or kind is Present:
-        return _touched(type_name, predicate)
+        return _touched(type_name, predicate, ever)
     if kind is All or kind is AnyOf:
         for part in predicate.parts:  # noqa: SIM110
-            if _leads_to(type_name, part):
+            if _leads_to(type_name, part, ever):
                 return True
         return False
-    return any(_touched(type_name, part) for part in walk(predicate))
+    return any(_touched(type_name, part, ever) for part in walk(predicate))
 
 
-def _touches(type_name: str | None, predicate: Predicate) -> bool:
-    return any(_touched(type_name, part) or _asks_time(part) for part in walk(predicate))
+def _touches(type_name: str | None, predicate: Predicate, ever: frozenset[str]) -> bool:
+    return any(_touched(type_name, part, ever) or _asks_time(part) for part in walk(predicate))
 
 
-def _touched(type_name: str | None, part: Predicate) -> bool:
+def _touched(type_name: str | None, part: Predicate, ever: frozenset[str]) -> bool:
     if isinstance(part, Has):
         # Words are those of the whole body: of hidden references, of labels and queries in traces.
-        return part.code in TEXTS or part.code in leading(type_name) and not isinstance(part.test, ReferenceIs | ReferenceTo)
-    return isinstance(part, Present) and part.code in leading(type_name)
+        return part.code in TEXTS or part.code in leading(type_name, ever) and not isinstance(part.test, ReferenceIs | ReferenceTo)
+    return isinstance(part, Present) and part.code in leading(type_name, ever)
 
 
-def loosened(alternatives: Alternatives) -> Alternatives:
+def loosened(alternatives: Alternatives, sight: Sight) -> Alternatives:
     """What leads to every row that may meet them as it is shown."""
-    return [(name, _loose(name, part)) for name, part in alternatives]
+    ever = certain(sight)
+    return [(name, _loose(name, part, ever)) for name, part in alternatives]
 
 
-def _loose(type_name: str | None, predicate: Predicate) -> Predicate:
+def _loose(type_name: str | None, predicate: Predicate, ever: frozenset[str]) -> Predicate:
     match predicate:
         case All(parts):
-            return All(tuple(_loose(type_name, part) for part in parts))
+            return All(tuple(_loose(type_name, part, ever) for part in parts))
         case AnyOf(parts):
-            return AnyOf(tuple(_loose(type_name, part) for part in parts))
-        case _ if _touches(type_name, predicate):
+            return AnyOf(tuple(_loose(type_name, part, ever) for part in parts))
+        case _ if _touches(type_name, predicate, ever):
             return EVERYTHING
     return predicate
 

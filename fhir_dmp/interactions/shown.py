@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Where a reference that is gone takes with it what would tell that there was one.
 WHOLE = ("AuditEvent.entity", "List.entry", "DocumentReference.relatesTo", "Composition.relatesTo")
+# In place of what R4 requires and its reader does not see: the same whatever it was, as if whoever wrote it had not known it.
+UNKNOWN = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]}
 LABELLED = "DocumentReference"
 # Of the trace of a request that was wrong in itself; a login that failed tells of no document.
 FAULTY, REQUEST = b'"4"', b'"rest"'
@@ -271,44 +273,56 @@ def _local(context: "Context", value: Any) -> Iterator[Ref]:
 
 
 def without(context: "Context", body: bytes, gone: frozenset[str]) -> bytes:
-    """The body without references to these addresses. An element that needs its reference goes with it."""
+    """The body without references to these addresses. An element that needs its reference goes with it; what the resource needs is
+    `UNKNOWN`.
+    """
     value = json.parse_exact(body)
-    kept, changed = _pruned(context, value, value["resourceType"], gone)
-    return json.dump(kept) if changed and kept is not None else body
+    kept, changed = _pruned(context, value, value["resourceType"], gone, must=True)
+    return json.dump(kept) if changed else body
 
 
-def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str]) -> tuple[Any, bool]:
-    """(what is left, whether something went); None: the whole of it goes."""
+def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str], *, must: bool = False) -> tuple[Any, bool]:
+    """(what is left, whether something went); None: the whole of it goes. must: the resource needs it."""
     if isinstance(value, list):
-        kept = [_pruned(context, part, path, gone) for part in value]
         if _of_values(path):  # a place for each value of the other list, which keeps its own
+            kept = [_pruned(context, part, path, gone) for part in value]
             left = [part for part, _ in kept]
             return (left if any(part is not None for part in left) else None), any(changed for _, changed in kept)
-        left = [part for part, changed in kept if part is not None or not changed]
-        return (left or None), any(changed for _, changed in kept)
+        parts = _parts(context, value, path, gone, must)
+        left = [part for part, changed, _ in parts if part is not None or not changed]
+        return (left or None), any(changed for _, changed, _ in parts)
     if not isinstance(value, dict):
         return value, False
+    nothing = UNKNOWN if must else None
     text = value.get("reference")
     if isinstance(text, str):
         said = parse_reference(text, (context.base_url,))
         if said.perhaps_here and f"{said.type}/{said.id}" in gone:
-            return None, True
+            return nothing, True
     left: dict[str, Any] = {}
     any_change = False
     for name, part in value.items():
-        kept, changed = _pruned(context, part, f"{path}.{name}", gone) if isinstance(part, (dict, list)) else (part, False)
+        place = f"{path}.{name}"
+        inner = isinstance(part, (dict, list))
+        kept, changed = _pruned(context, part, place, gone, must=must and _needed(place)) if inner else (part, False)
         any_change = any_change or changed
         if kept is None and changed:
-            if path in WHOLE or _needed(f"{path}.{name}") or (name.startswith("value") and path.endswith("xtension")):
+            if path in WHOLE or _needed(place) or (name.startswith("value") and path.endswith("xtension")):
                 return None, True
             continue
         left[name] = kept
-    if any_change and not left:
-        return None, True
-    return left, any_change
+    return (nothing, True) if any_change and not left else (left, any_change)
 
 
-def put_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[str], path: str = "") -> Any:
+def _parts(context: "Context", value: list, path: str, gone: frozenset[str], must: bool) -> list[tuple[Any, bool, bool]]:
+    """The same of each entry of a list, and whether it must stay: where none else would, the first does. must: as in `_pruned`."""
+    found = [(*_pruned(context, part, path, gone), False) for part in value]
+    if must and found and all(kept is None and changed for kept, changed, _ in found):
+        found[0] = (*_pruned(context, value[0], path, gone, must=True), True)
+    return found
+
+
+def put_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[str], path: str = "", *, must: bool = True) -> Any:
     """What somebody wants a resource to be, with what of it is not shown to him as it is.
 
     What he leaves as he was shown it is as it was. An element that he was not shown at all comes back, unless he gave it a value himself:
@@ -316,42 +330,45 @@ def put_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[str],
     says the same as before, has the same id, or stands where it stood in a list of as many; what is told of a value, as long as the value
     is the same. What he takes away is what he was shown of it.
 
-    stored: as it is. wanted: made from what `without` left of that. gone: as there.
+    stored: as it is. wanted: made from what `without` left of that. gone: as there. must: see `_pruned`.
     """
     path = path or stored["resourceType"]
     if not isinstance(stored, dict) or not isinstance(wanted, dict):
-        return _list_back(context, stored, wanted, gone, path) if isinstance(stored, list) and isinstance(wanted, list) else wanted
+        lists = isinstance(stored, list) and isinstance(wanted, list)
+        return _list_back(context, stored, wanted, gone, path, must=must) if lists else wanted
     made = dict(wanted)
     for name, part in stored.items():
         place = f"{path}.{name}"
-        kept, changed = _pruned(context, part, place, gone) if isinstance(part, (dict, list)) else (part, False)
+        needed = must and _needed(place)
+        kept, changed = _pruned(context, part, place, gone, must=needed) if isinstance(part, (dict, list)) else (part, False)
         if not changed or (name.startswith("_") and not json.same(made.get(name[1:]), stored.get(name[1:]))):
             continue
         if name in made:
-            made[name] = _back(context, part, kept, made[name], gone, place)
+            made[name] = _back(context, part, kept, made[name], gone, place, must=needed)
         elif (kept is None or isinstance(part, list)) and not _chosen(place, made):
-            made[name] = part if kept is None else _list_back(context, part, [None] * len(part) if _of_values(place) else [], gone, place)
+            left = [None] * len(part) if _of_values(place) else []
+            made[name] = part if kept is None else _list_back(context, part, left, gone, place, must=needed)
     return {name: part for name, part in made.items() if part != []}
 
 
-def _back(context: "Context", stored: Any, kept: Any, wanted: Any, gone: frozenset[str], path: str) -> Any:
+def _back(context: "Context", stored: Any, kept: Any, wanted: Any, gone: frozenset[str], path: str, *, must: bool) -> Any:
     """The same of a part. kept: what he was shown of it."""
     if json.same(kept, wanted):
         return stored
-    return wanted if kept is None and isinstance(stored, dict) else put_back(context, stored, wanted, gone, path)
+    return wanted if kept is None and isinstance(stored, dict) else put_back(context, stored, wanted, gone, path, must=must)
 
 
-def _list_back(context: "Context", stored: list, wanted: list, gone: frozenset[str], path: str) -> list:
+def _list_back(context: "Context", stored: list, wanted: list, gone: frozenset[str], path: str, *, must: bool) -> list:
     if _of_values(path):
         return [_value_back(context, one, said, gone, path) for one, said in zip_longest(stored, wanted)]
-    judged = [(one, *_pruned(context, one, path, gone)) for one in stored]
-    seen = [(one, kept, changed) for one, kept, changed in judged if kept is not None or not changed]
+    judged = list(zip(stored, _parts(context, stored, path, gone, must), strict=True))
+    seen = [(one, kept, changed, stays) for one, (kept, changed, stays) in judged if kept is not None or not changed]
     made = list(wanted)
-    if any(changed for *_, changed in seen):
-        for number, place in _paired([kept for _, kept, _ in seen], wanted).items():
-            one, kept, changed = seen[number]
-            made[place] = _back(context, one, kept, made[place], gone, path) if changed else made[place]
-    return made + [one for one, kept, changed in judged if changed and kept is None]
+    if any(changed for _, _, changed, _ in seen):
+        for number, place in _paired([kept for _, kept, _, _ in seen], wanted).items():
+            one, kept, changed, stays = seen[number]
+            made[place] = _back(context, one, kept, made[place], gone, path, must=stays) if changed else made[place]
+    return made + [one for one, (kept, changed, _) in judged if changed and kept is None]
 
 
 def _value_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[str], path: str) -> Any:
@@ -359,7 +376,7 @@ def _value_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[st
     if wanted is None and stored is not None:
         kept, _ = _pruned(context, stored, path, gone)
         return stored if kept is None else None
-    return put_back(context, stored, wanted, gone, path)
+    return put_back(context, stored, wanted, gone, path, must=False)
 
 
 def _paired(shown: Sequence[Any], wanted: Sequence[Any]) -> dict[int, int]:
