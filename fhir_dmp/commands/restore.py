@@ -4,6 +4,7 @@ See fhir_dmp/store/backup.py and fhir_dmp/store/acts.py.
 """
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from fhir_dmp.audit.merger import note_restore
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.commands.backup import bars
-from fhir_dmp.commands.serve import mongodb, private_folder
+from fhir_dmp.commands.serve import mongodb, own_address, private_folder
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import restoring
 from fhir_dmp.settings import Loaded, Settings
@@ -54,7 +55,7 @@ def command(loaded: Loaded, source: Path) -> None:
 
 
 async def work(settings: Settings, vault: Vault, source: Path, progress: backup.Progress) -> tuple[backup.Manifest, Replayed]:
-    """Restore, apply the protective acts, trace it."""
+    """Restore, apply the protective acts, trace it, join what was joined: the next thing that is done may be a command."""
     connection = Connection(settings.mongodb_uri, settings.database)
     try:
         await connection.check_server()
@@ -67,6 +68,7 @@ async def work(settings: Settings, vault: Vault, source: Path, progress: backup.
         await note_restore(store, settings.data)
         said = f"{manifest.documents} documents of {manifest.moment_ms} ms, {replayed.rows} rows protected again"
         await Recorder(store, settings.base_url or "localhost").record([Trace(kind="restore", at_ms=store.clock(), query=said)])
+        await restoring.joined_again(store, replace(settings, base_url=settings.base_url or own_address(settings)), replayed)
         return manifest, replayed
     finally:
         await store.close()

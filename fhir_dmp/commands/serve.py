@@ -22,12 +22,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.errors import FhirError
 from fhir_dmp.settings import Loaded, Settings
+
+if TYPE_CHECKING:
+    from fhir_dmp.store.resources import Store
 
 PR_SET_PDEATHSIG = 1
 # When a worker looks for garbage: what a request leaves in cycles is little, what it allocates meanwhile is much.
@@ -99,7 +103,6 @@ async def prepare(settings: Settings) -> None:
     from fhir_dmp.exchange import restoring
     from fhir_dmp.identity.tokens import Tokens
     from fhir_dmp.interactions import reindex
-    from fhir_dmp.store import acts_waiting
     from fhir_dmp.store.resources import Store
 
     Tokens.open(settings)
@@ -109,11 +112,7 @@ async def prepare(settings: Settings) -> None:
 
     store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=settings.sandbox, progress=progress)
     try:
-        # A database that was restored gets back the masks, blocks and erasures it does not know, before anybody is answered.
-        replayed = await restoring.replayed(store, settings.data)
-        # Whoever did the others was cut off before the journal had them: what they hide is hidden, and shall be after a restore.
-        await acts_waiting.keep(store)
-        await restoring.joined_again(store, settings, replayed)
+        replayed = await restoring.prepared(store, settings)
         if replayed.rows or replayed.lost:
             click.echo(
                 f"fhir-dmp: protective acts applied again: {replayed.rows}; of dossiers that are not here: {replayed.lost}", err=True
@@ -122,6 +121,21 @@ async def prepare(settings: Settings) -> None:
             await reindex.run(store, (settings.base_url,) if settings.base_url else (), partial(progress, "indexing"))
     finally:
         await store.close()
+
+
+async def ready(store: "Store", settings: Settings) -> None:
+    """The same for a command that works on dossiers: it may be the first thing that is done after a restore, of whatever kind.
+
+    What is half joined would be given away, or destroyed, without what was joined to it.
+    """
+    from fhir_dmp.exchange import restoring
+    from fhir_dmp.store import restored
+
+    if await store.acts.seems_known() and await restored.is_whole(store.connection):
+        return
+    await restoring.prepared(store, replace(settings, base_url=settings.base_url or own_address(settings)))
+    if not await restored.is_whole(store.connection):
+        raise Failed("dossiers that were joined before the last restore are not joined again: start the server, and repeat their `$merge`")
 
 
 def serve(settings: Settings, demo: bool = False) -> None:

@@ -16,11 +16,21 @@ from fhir_dmp.interactions import rejoining
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.settings import Settings
 from fhir_dmp.signing.keys import SealKeys
-from fhir_dmp.store import acts_told, restored, revocations
+from fhir_dmp.store import acts_told, acts_waiting, restored, revocations
 from fhir_dmp.store.acts import Replayed
 from fhir_dmp.store.resources import Store
 
 log = logging.getLogger("fhir_dmp.exchange")
+
+
+async def prepared(store: Store, settings: Settings) -> Replayed:
+    """Everything that is done before anybody is answered, and before anything of a dossier is given to somebody; what was applied."""
+    # A database that was restored gets back the masks, blocks and erasures it does not know.
+    done = await replayed(store, settings.data)
+    # Whoever did the others was cut off before the journal had them: what they hide is hidden, and shall be after a restore.
+    await acts_waiting.keep(store)
+    await joined_again(store, settings, done)
+    return done
 
 
 async def joined_again(store: Store, settings: Settings, done: Replayed) -> None:

@@ -147,6 +147,11 @@ class Acts:
                 break
         return False
 
+    async def seems_known(self) -> bool:
+        """Whether the database knows the file to its end, told by its length alone: a command need not read all of it."""
+        known = await self._marked()
+        return known is not None and known.offset == await asyncio.to_thread(self._file.size)
+
     async def replay(self) -> Replayed:
         """Apply what the database does not know; before the port opens. Doing it again changes nothing.
 

@@ -125,6 +125,14 @@ class ActsFile:
         finally:
             os.close(descriptor)
 
+    def size(self) -> int:
+        """In octets, with what may have been cut short at its end."""
+        descriptor = self._open()
+        try:
+            return os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+
     def append(self, value: bytes) -> End:
         """One more act; on the disk when it returns. Blocks."""
         descriptor = self._open()
