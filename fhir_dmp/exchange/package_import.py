@@ -317,14 +317,12 @@ class _Taking:
         await self._alone()
         await self._directory()
         await self._former()
-        self.returns = stored is None or _gone(stored, self.found)
-        if stored is not None and not self.returns and (stored.status, self.found.policy.status) == (Status.OPEN, Status.CLOSED.value):
-            raise FhirError("conflict", "the dossier lives here: what comes is a copy that was closed where it comes from")
+        self.returns = _returns(stored, self.found)
         taken = [self._row(one) for one in self.found.rows if one.dossier]
         coming = self._sorted(taken, before)
         if self.returns:
             # A closed dossier may be opened meanwhile. What is there already somebody put there who never came to show it.
-            rest = [one for one in coming.new if one.row.type != "Patient"]
+            rest = [one for one in coming.new if not _gives(one.row)]
             there = await takeover.put(self.store, rest, coming.old, staged=stored is not None)
             coming = coming._replace(same=[*coming.same, *(rest if stored is not None else there)])
         count = len(coming.old) + len(coming.new) + len(coming.changed)
@@ -461,6 +459,8 @@ class _Taking:
             told = tracing.trace(inside, "import", patient=self.patient, query=asked)
             await transaction.write(context.recorder.changes([told]))
             said = {"grants": self._grants(), "closed_ms": kept.closed_ms} if self.returns else {}
+            if self.returns and kept.status != Status.OPEN.value:
+                said["given"] = ""  # in charge again: no host opens it
             made: Dossier | None = await policy.recompute(inside, self.number, **said, at_ms=inside.now_ms())
             if made is None:
                 raise wrong("it has no Patient")
@@ -474,11 +474,11 @@ class _Taking:
 
     async def _returned(self, inside: Context, coming: "_Coming") -> None:
         """What comes into a dossier that does not live here: its labels are those of the host that was in charge."""
-        people = [one for one in coming.new if one.row.type == "Patient"]
-        await inside.transaction.write(
-            [*(Change(one.row, None) for one in people), *(Change(one.row, expected) for one, expected in coming.changed)]
-        )
-        renewed = [*coming.same, *people, *(one for one, _ in coming.changed)]
+        # Rights of a package that is not taken in the end are nobody's.
+        rights = [one for one in coming.new if _gives(one.row)]
+        changes = [*(Change(one.row, None) for one in rights), *(Change(one.row, expected) for one, expected in coming.changed)]
+        await inside.transaction.write(changes)
+        renewed = [*coming.same, *rights, *(one for one, _ in coming.changed)]
         await keeping.acted(inside, "mask", await takeover.give(inside.transaction, renewed))
         await keeping.acted(inside, sealing.WITHDRAW, [one.row.key for one, _ in coming.changed if _is(WITHDRAWN, one.row)])
 
@@ -559,10 +559,26 @@ def _epoch(stored: Dossier | None) -> int | None:
     return None if stored is None else stored.epoch
 
 
-def _gone(stored: Dossier, found: _Read) -> bool:
-    """Whether the host that gives it took this dossier from here, itself or over others, and made the package since."""
+def _returns(stored: Dossier | None, found: _Read) -> bool:
+    """Whether it comes to a host where the dossier does not live: absent, or given to who gives it now. 409 for what is taken by nobody."""
+    if stored is None:
+        return True
+    if stored.joined:
+        raise FhirError("conflict", "the dossier was joined to another one here: the two are parted first")
     hosts_ = {found.package.host, *(one.host for one in found.left.values())}
-    return stored.given in hosts_ and stored.closed_ms is not None and from_instant(found.package.at) > stored.closed_ms
+    if stored.given in hosts_ and stored.closed_ms is not None and from_instant(found.package.at) > stored.closed_ms:
+        return True
+    if stored.given:
+        # Its receipt would close the dossier at both hosts.
+        raise FhirError("conflict", "the dossier was given away here: what the host that has it makes from now on is taken")
+    if (stored.status, found.policy.status) == (Status.OPEN, Status.CLOSED.value):
+        raise FhirError("conflict", "the dossier lives here: what comes is a copy that was closed where it comes from")
+    return False
+
+
+def _gives(row: NewRow) -> bool:
+    """Whether the policy of the dossier is compiled from it."""
+    return row.type in policy.SOURCES and not row.deleted
 
 
 def _is(status: str, row: NewRow | Row) -> bool:

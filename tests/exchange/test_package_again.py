@@ -42,6 +42,14 @@ class Moving:
         giving = self.taker.world.host(self.giver.name)
         return ready(giving, giving.post(f"$import?source={self.giver.name}", package, content_type=PACKAGE))
 
+    def package_back(self):
+        asking = self.taker.world.host(self.giver.name)
+        return ready(asking, asking.run(f"Patient/{self.id}/$export-dossier", recipient={"value": self.giver.name})).content
+
+    def take_back(self, package):
+        giving = self.giver.world.host(self.taker.name)
+        return ready(giving, giving.post(f"$import?source={self.taker.name}", package, content_type=PACKAGE))
+
     def settled(self):
         """What is new is taken, and the giver closed."""
         done = told(self.take(self.package()))
@@ -171,12 +179,48 @@ def test_a_dossier_whose_holder_changed_there_comes_back_open_as_it_was(hosts):
     changed = {**own, "telecom": [{"system": "phone", "value": "0600000000"}]}
     assert moving.owner.put(f"Patient/{moving.id}", changed).status_code == 200
     assert moving.bruno.get(moving.dossier.path).status_code == 403
-    asking = moving.taker.world.host(moving.giver.name)
-    answer = asking.run(f"Patient/{moving.id}/$export-dossier", recipient={"value": moving.giver.name})
-    back, giving = ready(asking, answer).content, moving.giver.world.host(moving.taker.name)
-    done = told(ready(giving, giving.post(f"$import?source={moving.taker.name}", back, content_type=PACKAGE)))
+    done = told(moving.take_back(moving.package_back()))
     assert moving.bruno.get(f"DocumentReference/{moving.reports['un']['id']}").status_code == 200
     consents = moving.holder.get(f"Consent?patient={moving.dossier.id}&_count=100").json()["entry"]
     assert {one["resource"]["status"] for one in consents} == {"active"}
+    asking = moving.taker.world.host(moving.giver.name)
     assert asking.post("$export-dossier", done["receipt"].encode(), content_type="application/jose").status_code == 200
     moving.giver.command("verify")
+
+
+def test_a_dossier_that_comes_back_closed_is_opened_by_no_host(hosts):
+    """Its holder closed it there: it is here as if he had closed it here."""
+    moving = Moving(*hosts, ("un", ()))
+    moving.settled()
+    assert moving.owner.run(f"Patient/{moving.id}/$close", reason="holder-request").status_code == 200
+    moving.take_back(moving.package_back())
+    giving = moving.giver.world.host(moving.taker.name)
+    assert giving.run(f"{moving.dossier.path}/$reactivate", reason="transfer").status_code in (403, 409)
+    assert moving.holder.get(moving.dossier.path).json()["active"] is False
+    assert moving.holder.run(f"{moving.dossier.path}/$reactivate").status_code == 200
+    assert moving.bruno.get(f"DocumentReference/{moving.reports['un']['id']}").status_code == 200
+
+
+def test_a_package_back_that_was_made_before_the_dossier_was_given_leaves_it_where_it_is(hosts):
+    moving = Moving(*hosts, ("un", ()))
+    early = moving.package_back()
+    moving.settled()
+    assert moving.take_back(early).status_code == 409
+    assert moving.team.get(f"Patient/{moving.id}").status_code == 200
+    assert moving.bruno.get(moving.dossier.path).status_code == 403
+
+
+def test_a_dossier_that_was_joined_here_takes_no_second_package_until_it_is_parted(hosts):
+    moving = Moving(*hosts, ("un", ()))
+    world = moving.taker.world
+    other = world.open(traitant=moving.author)
+    world.consent(other, "access", moving.team)
+    source = {"source-patient": {"reference": f"Patient/{moving.id}"}}
+    assert world.operator().run(f"{other.path}/$merge", **source).status_code == 200
+    moving.masked("un")
+    assert moving.take(moving.package()).status_code == 409
+    assert moving.giver.world.professional().get(moving.dossier.path).status_code == 403
+    assert moving.holder.get(moving.dossier.path).json()["active"] is True
+    assert world.operator().run(f"{other.path}/$unmerge", **source).status_code == 200
+    moving.settled()
+    assert moving.team.get(f"DocumentReference/{moving.ids['un']}").status_code == 404

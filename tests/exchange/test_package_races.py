@@ -4,7 +4,9 @@ import bson
 import pytest
 
 from fhir_dmp.dmp.documents import IS_ARCHIVED
+from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import package_import
+from fhir_dmp.interactions.policy import SOURCES
 from fhir_dmp.store import acts, acts_told, takeover
 from fhir_dmp.store.rows import OPTIONS
 from fhir_dmp.store.takeover import versions
@@ -176,3 +178,24 @@ def test_a_mask_set_while_a_second_package_is_taken_covers_what_it_brings(two, m
     assert two.runner.run(two.take(1, 0, package)).new > 3
     assert two.runner.run(labels(two, number)) == [1, 1, 1]
     assert two.runner.run(two.sealed(1)) == []
+
+
+def test_the_rights_of_a_package_that_is_not_taken_are_nobodys(two, monkeypatch):
+    """A host that gave the dossier away cannot leave a right where it goes next."""
+    played = Played(two.world, STORY)
+    number = two.stores[0].vault.dossier_of_patient(played.dossier.id)
+    package = two.runner.run(two.give(0, 1, played.dossier.id))
+
+    async def refused(*_):
+        raise FhirError("business-rule", "it is not taken")
+
+    with monkeypatch.context() as patched, pytest.raises(FhirError):
+        patched.setattr(package_import._Taking, "_appear", refused)
+        two.runner.run(two.take(1, 0, package))
+
+    async def rights():
+        return [one.row.type async for one in versions(two.stores[1], number) if one.row.type in SOURCES]
+
+    assert two.runner.run(rights()) == []
+    two.runner.run(two.take(1, 0, package))
+    assert len(two.runner.run(rights())) > 5
