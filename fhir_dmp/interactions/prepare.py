@@ -212,7 +212,7 @@ def stamp(
             context, checked.value, f"{checked.type}/{id}", dossier, updated_ms, current, origin, lambda: checked.references
         ),
     )
-    return Stamped(id, Change(row, None) if current is None else Change(row, current.version, current.acted_ms))
+    return Stamped(id, Change(row, None) if current is None else Change(row, current.version, current.acted_ms, current.visible))
 
 
 def check_id(id: str) -> str:

@@ -26,8 +26,10 @@ from fhir_dmp.search.predicate import Has, Hash64, ReferenceIs
 from fhir_dmp.search.values import DateRange, Reference
 from fhir_dmp.signing import jws, seal
 from fhir_dmp.signing.seal import Message, Sealed
+from fhir_dmp.store import withdrawing
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import COMMON, version_id
+from fhir_dmp.store.withdrawing import WITHDRAW
 
 if TYPE_CHECKING:
     from fhir_dmp.interactions.context import Context
@@ -39,10 +41,8 @@ PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 E1762 = "urn:iso-astm:E1762-95:2013"
 JSON = "application/fhir+json"
-DOCUMENT = "DocumentReference"
+DOCUMENT, CONTENT = "DocumentReference", "Binary"
 REPLACED = STATUSES.index(SUPERSEDED)
-# Kind of the act by which an author withdraws what he deposited, or brings it back.
-WITHDRAW = "withdraw"
 UNSEALED = frozenset({"AuditEvent"})
 
 Written = Sequence[tuple[Change, str]]
@@ -168,28 +168,38 @@ def _provenance(
 
 
 def _leading(rows: Sequence[tuple[NewRow, str]]) -> NewRow:
-    """The first of the versions, which leads to others where one of them does: a seal is shown over what is shown of each."""
+    """The first of the versions, which leads to others where one of them does, or may be hidden by itself, as a content is not: a seal is
+    shown over what is shown of each.
+    """
     (first, _), *others = rows
-    leads = any(isinstance(row.visible, Mapping) and LEADS in row.visible for row, _ in others)
+    leads = any(row.type != CONTENT or (isinstance(row.visible, Mapping) and LEADS in row.visible) for row, _ in others)
     return first._replace(visible={**first.visible, LEADS: True}) if leads and isinstance(first.visible, Mapping) else first
 
 
 def following(context: "Context", changes: Written) -> list[tuple[NewRow, str]]:
-    """Documents that are withdrawn or brought back by their author; superseded ones stay readable, and their seals with them."""
-    patched = [(change.row, id) for change, id in changes if change.row.type == DOCUMENT and change.row.method == "PATCH"]
-    return [
-        one for one in patched if context.enforcer is not None and isinstance(one[0].visible, dict) and one[0].visible["st"] != REPLACED
-    ]
+    """What is withdrawn or brought back by its author; superseded documents stay readable, and their seals with them."""
+    return [(change.row, id) for change, id in changes if context.enforcer is not None and _withdraws(change)]
 
 
-async def follow(inside: "Context", documents: Sequence[tuple[NewRow, str]]) -> None:
+def _withdraws(change: Change) -> bool:
+    row = change.row
+    if row.type == DOCUMENT:
+        return row.method == "PATCH" and isinstance(row.visible, dict) and row.visible["st"] != REPLACED
+    return withdrawing.turns(change)
+
+
+async def follow(inside: "Context", withdrawn: Sequence[tuple[NewRow, str]]) -> None:
     """What came with a document is seen as long as the document is: that a content, a list or a Provenance is there would tell of it.
 
     Of a lineage with other documents that stay, only what leads to this one or that it leads to. What somebody else wrote and that only
-    names the document stays: it is not its author's to withdraw. Kept as a protective act, with the documents. inside: of the transaction.
+    names the document stays: it is not its author's to withdraw. Kept as a protective act, with what is withdrawn. inside: of the
+    transaction.
     """
-    keys = [row.key for row, _ in documents]
-    for row, id in documents:
+    keys = [row.key for row, _ in withdrawn]
+    for row, id in withdrawn:
+        if row.type != DOCUMENT:
+            keys += await withdrawing.follow(inside.transaction, row)
+            continue
         status, root = row.visible["st"], row.visible["rt"]
         stay = {"$and": [{"y.rt": root}, {"y.st": {"$ne": STATUSES.index(WITHDRAWN)}}, {"_id": {"$ne": row.key}}]}
         alone = not await inside.reads.count(stay, types=(DOCUMENT,), dossiers=(row.dossier,), limit=1)
@@ -197,7 +207,7 @@ async def follow(inside: "Context", documents: Sequence[tuple[NewRow, str]]) -> 
         his = {"y.au": {"$in": authors} if authors else []}
         where = his if alone else {"$and": [his, _about(inside, row, id)]}
         keys += await inside.transaction.restate(row.dossier, root, status, at_ms=row.updated_ms, where=where)
-    if documents:
+    if withdrawn:
         await keeping.acted(inside, WITHDRAW, keys)
 
 

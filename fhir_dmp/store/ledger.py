@@ -19,7 +19,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from fhir_dmp.store import acts_waiting, doors
+from fhir_dmp.store import acts_waiting, doors, withdrawing
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import Conflict, translated, unavailable
@@ -283,6 +283,10 @@ class Ledger:
                     transaction = Transaction(self.store, session, turn)
                     hidden = await transaction.relabel(dossier, root, add=add, remove=0, at_ms=at_ms)
                     await acts_waiting.add(transaction, "mask", hidden, at_ms)
+                for row in [change.row for place in stored for change in entries[place].changes if withdrawing.turns(change)]:
+                    transaction = Transaction(self.store, session, turn)
+                    keys = await withdrawing.follow(transaction, row)
+                    await acts_waiting.add(transaction, withdrawing.WITHDRAW, keys, self.store.clock())
                 if stored and (changes := traces(stored)):
                     await apply(self._connection, session, [await self.store._prepare(changes)], turn, look=look)
             self.store.still(election)
@@ -296,7 +300,9 @@ class Ledger:
                     outcomes = await self._connection.transaction(partial(_hopeful, attempt), patience=PATIENCE_SECONDS)
             if outcomes is None:
                 outcomes = await self._connection.transaction(partial(attempt, look=True), patience=PATIENCE_SECONDS)
-        if hiding := {one[0] for entry in entries for one in entry.covered}:
+        hiding = {one[0] for entry in entries for one in entry.covered}
+        hiding |= {change.row.dossier for entry in entries for change in entry.changes if withdrawing.turns(change)}
+        if hiding:
             await acts_waiting.keep(self.store, hiding)
         return outcomes
 

@@ -73,12 +73,13 @@ class Change(NamedTuple):
     """A row and the version that must be current for it to be stored; None: the key must not exist yet.
 
     acted_ms: when the last act that made no version touched the row that is replaced, as it was read; one that came since is a conflict
-    too, else a mask could be written over. None: whatever it is.
+    too, else a mask could be written over. None: whatever it is. former: facts of the row that is replaced, see withdrawing.
     """
 
     row: NewRow
     expected: int | None
     acted_ms: int | None = None
+    former: Visible = None
 
 
 class Row(msgspec.Struct, frozen=True):

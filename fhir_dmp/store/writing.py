@@ -138,7 +138,7 @@ def judge(member: Member, versions: dict[bytes, int | None], acted: Mapping[byte
     """The first conflict of a member with the versions that its group has come to, or with an act that made none."""
     seen: set[bytes] = set()
     for index, prepared in enumerate(member):
-        row, expected, acted_ms = prepared.change
+        row, expected, acted_ms, _ = prepared.change
         found = versions[row.key]
         if row.key in seen:
             return Conflict(index, row.version, "one commit writes the same resource twice")

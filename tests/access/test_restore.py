@@ -3,7 +3,7 @@
 import base64
 import shutil
 
-from tests.access.world import VISIBILITY, World, listed, refused
+from tests.access.world import LOINC, VISIBILITY, World, listed, refused
 from tests.interactions.making import bundle, dumped, entry
 from tests.serving import here, serving
 
@@ -22,6 +22,36 @@ def patching(document: dict, operations: list) -> dict:
     data = base64.b64encode(dumped(operations)).decode()
     value = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": data}
     return entry("PATCH", f"DocumentReference/{document['id']}", value)
+
+
+def observation(dossier, by) -> dict:
+    kind = {"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}
+    said = {"category": [{"coding": [kind]}], "code": {"coding": [{"system": LOINC, "code": "8302-2"}]}}
+    return {"resourceType": "Observation", "status": "final", **said, "subject": {"reference": dossier.path}, "performer": [by.reference]}
+
+
+def allergy(dossier, by) -> dict:
+    return {
+        "resourceType": "AllergyIntolerance",
+        "patient": {"reference": dossier.path},
+        "recorder": by.reference,
+        "code": {"text": "Pénicilline"},
+    }
+
+
+def entered_in_error(resource: dict) -> dict:
+    if resource["resourceType"] == "Observation":
+        return {**resource, "status": "entered-in-error"}
+    system = "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification"
+    return {**resource, "verificationStatus": {"coding": [{"system": system, "code": "entered-in-error"}]}}
+
+
+def reads_none(by, dossier, resources: list[dict]) -> bool:
+    """Whether somebody neither reads nor finds any of them, nor what tells of them."""
+    addresses = [f"{one['resourceType']}/{one['id']}" for one in resources]
+    found = [listed(by, dossier, type_name) for type_name in ("Observation", "AllergyIntolerance")]
+    found += [listed(by, dossier, "Provenance", target=address) for address in addresses]
+    return not any(found) and all(by.get(address).status_code == 404 for address in addresses)
 
 
 def labels(by, document: dict) -> set[str]:
@@ -44,6 +74,8 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
         together = {second["id"], third["id"]}
         both = {masked["id"], plain["id"], *together}
         assert ids(bob, dossier) == ids(carl, dossier) == ids(samu, dossier) == {*both, wrong["id"]}
+        said_alone = [world.write(anna, one) for one in (observation(dossier, anna), observation(dossier, anna), allergy(dossier, anna))]
+        assert not reads_none(bob, dossier, said_alone)
 
         code, said = here("backup", tmp_path / "backup", "--data", server.data, environment=SMALL)
         assert code == 0 and said.splitlines()[-1] == str(tmp_path / "backup"), said
@@ -51,6 +83,10 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
         assert holder.patch(f"DocumentReference/{masked['id']}", MASK).status_code == 200
         assert holder.post("", bundle("transaction", *(patching(one, MASK) for one in (second, third)))).status_code == 200
         assert anna.patch(f"DocumentReference/{wrong['id']}", WITHDRAW).status_code == 200
+        first, *others = [(f"{one['resourceType']}/{one['id']}", entered_in_error(one)) for one in said_alone]
+        assert anna.put(*first).status_code == 200
+        assert anna.post("", bundle("transaction", *(entry("PUT", *one) for one in others))).status_code == 200
+        assert reads_none(bob, dossier, said_alone)
         world.consent(dossier, "block", carl)
         world.consent(dossier, "emergency-regulation", permit=False)
         late = world.deposit(dossier, anna)
@@ -71,6 +107,7 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
             assert bob.get(f"DocumentReference/{id}").status_code == 404
         assert bob.get(f"DocumentReference/{wrong['id']}").status_code == 404
         assert bob.get(wrong["content"][0]["attachment"]["url"]).status_code == 404
+        assert reads_none(bob, dossier, said_alone)
         for asker in (carl, samu):
             assert refused(asker.get(f"DocumentReference?patient={dossier.id}"))
         assert ids(anna, dossier) == ids(holder, dossier) == both

@@ -8,6 +8,8 @@ from tests.exchange.test_sources import CARE, Sender
 from tests.interactions.making import dumped
 from tests.serving import here, serving
 
+CAME = ("DocumentReference", "Observation", "Provenance")
+
 
 def masks(holder, dossier) -> list[dict[str, str]]:
     """Labels before and after, of each trace of a mask."""
@@ -40,9 +42,12 @@ def test_what_a_document_of_a_source_hides_stays_hidden(tmp_path):
         sender = Sender(world, dossier)
         report = {"coding": [{"system": "http://loinc.org", "code": "11488-4"}]}
         first = sender.document("f", type=report), sender.binary("f")
-        assert sent(server, "one", sender.patient(), sender.practitioner(), *first).startswith("0 ")
+        wrong = {"resourceType": "Observation", "id": f"o-{sender.tag}", "status": "final", "code": {"text": "taille"}}
+        wrong |= {"subject": {"reference": f"Patient/p-{sender.tag}"}, "performer": [{"reference": f"Practitioner/dr-{sender.tag}"}]}
+        assert sent(server, "one", sender.patient(), sender.practitioner(), *first, wrong).startswith("0 ")
         before = ids(bob, dossier)
-        assert len(before) == 1
+        came = [one for type_name in CAME for one in listed(bob, dossier, type_name)]
+        assert len(before) == 1 and len(read(bob, came)) == len(came) + 1
         code, said = here("backup", tmp_path / "backup", "--data", server.data, environment=SMALL)
         assert code == 0, said
         replaces = [{"code": "replaces", "target": {"reference": f"DocumentReference/f-{sender.tag}"}}]
@@ -57,13 +62,14 @@ def test_what_a_document_of_a_source_hides_stays_hidden(tmp_path):
         assert sent(server, "two", *second).startswith("0 ")
         assert all(bob.get(f"DocumentReference/{one}").status_code == 404 for one in before)
         assert {"label-before": "none", "label-after": "MASQUE_PS"} in masks(world.holder(dossier), dossier)
+        assert sent(server, "three", {**wrong, "status": "entered-in-error"}).startswith("0 ")
+        assert read(bob, came) == []
     shutil.rmtree(server.data / "mongodb")
     code, said = here("restore", tmp_path / "backup", "--data", server.data, environment=SMALL)
     assert code == 0, said
     with serving(tmp_path, environment=SMALL, sandbox=False) as again:
         bob.server, bob.base = again, again.fhir
-        assert ids(bob, dossier) == set()
-        assert [bob.get(f"DocumentReference/{one}").status_code for one in before] == [404]
+        assert ids(bob, dossier) == set() and read(bob, came) == []
 
 
 def test_what_a_package_hides_withdraws_and_forbids_in_a_dossier_that_lives_here_stays_so(tmp_path):
