@@ -34,10 +34,12 @@ def compiled(
     roots: Mapping[str, str] | None = None,
     secret: Container[str] = (),
     said: Mapping[str, int] | None = None,
+    of_minor: Container[str] = (),
 ) -> Dossier:
     """The policy. consents: in order of lastUpdated. resolve: reference -> who it names. roots: address of a document named by a mask ->
     address of the first document of its lineage; one that is not listed stands for itself. secret: addresses of Consents and CareTeams
-    written in a minor's secret session. said: logical id of a Consent -> when its version was written, UTC ms.
+    written in a minor's secret session. said: logical id of a Consent -> when its version was written, UTC ms. of_minor: addresses of
+    mandates and RelatedPersons that a representative of a minor wrote.
     """
     directives = [one for consent in consents if (one := read(consent, resolve)) is not None]
     active = [one for one in directives if one.active]
@@ -54,7 +56,7 @@ def compiled(
         team=tuple(team(care_teams, resolve, secret)),
         access=rights(active, "access", secret),
         blocks=rights(active, "block"),
-        titles=(*parents(people.values()), *mandates(active, people)),
+        titles=(*parents(people.values(), of_minor), *mandates(active, people, of_minor)),
         regulation=emergencies["emergency-regulation"],
         break_glass=emergencies["emergency-break-glass"],
         emergency_masked=emergencies["emergency-masked"],
@@ -132,22 +134,24 @@ def team(care_teams: Iterable[Mapping[str, Any]], resolve: Resolve, secret: Cont
                 yield Right(name, max(since, begins), min(until, ends), id, f"CareTeam/{id}" in secret)
 
 
-def parents(people: Iterable[Mapping[str, Any]]):
+def parents(people: Iterable[Mapping[str, Any]], of_minor: Container[str] = ()):
     """Titles that RelatedPersons hold by themselves: parent, guardian."""
     for person in people:
         codes = {c.get("code") for concept in person.get("relationship") or () for c in concept.get("coding") or ()}
         kind = "guardian" if codes & GUARDIANS else "parent" if codes & PARENTS else ""
         if kind and person.get("active") is not False:
-            yield Title(person.get("id", ""), kind, *_window(person.get("period")), who=_names(person))
+            id = person.get("id", "")
+            yield Title(id, kind, *_window(person.get("period")), who=_names(person), of_minor=f"RelatedPerson/{id}" in of_minor)
 
 
-def mandates(active: list[Directive], people: Mapping[str, Mapping[str, Any]]):
+def mandates(active: list[Directive], people: Mapping[str, Mapping[str, Any]], of_minor: Container[str] = ()):
     """Titles that mandates give."""
     for one in active:
         for related in sorted(one.related) if one.category == "mandate" else ():
             person = people.get(related)
             if person is not None and person.get("active") is not False:
-                yield Title(related, "mandataire", one.since_ms, one.until_ms, who=_names(person))
+                given = f"Consent/{one.id}" in of_minor
+                yield Title(related, "mandataire", one.since_ms, one.until_ms, who=_names(person), of_minor=given)
 
 
 def _names(person: Mapping[str, Any]) -> frozenset[str]:

@@ -41,7 +41,7 @@ TRANSFER = "transfer"
 class Title:
     """A person beside the holder. related_person: logical id. kind: parent, guardian or mandataire.
 
-    who: his names as a professional and those of his employers, when he has any.
+    who: his names as a professional and those of his employers, when he has any. of_minor: given for a minor by who acts for him.
     """
 
     related_person: str
@@ -49,10 +49,20 @@ class Title:
     since_ms: int = MIN_MS
     until_ms: int = MAX_MS
     who: frozenset[str] = frozenset()
+    of_minor: bool = False
 
     def holds(self, now_ms: int) -> bool:
         """Whether its period covers this moment. The majority of the holder is asked elsewhere."""
         return self.since_ms <= now_ms < self.until_ms
+
+    @property
+    def ends_with_majority(self) -> bool:
+        """Whether it is one beside a minor alone: the birth date may have been another when its period was said."""
+        return self.kind == "parent" or self.of_minor
+
+    def acts(self, now_ms: int, *, minor: bool) -> bool:
+        """Whether it lets a parent or guardian act now for the holder. minor: whether the holder is one."""
+        return self.kind != "mandataire" and self.holds(now_ms) and (minor or not self.ends_with_majority)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,7 @@ def holders_side(policy: Dossier, now_ms: int) -> list[dict[str, str]]:
         minor = is_minor(policy.birth_date, now_ms)
     except ValueError:
         minor = False
-    acting = [
-        one.related_person for one in policy.titles if one.holds(now_ms) and (one.kind == "guardian" or (one.kind == "parent" and minor))
-    ]
+    acting = [one.related_person for one in policy.titles if one.acts(now_ms, minor=minor)]
     return [{"reference": f"Patient/{policy.patient}"}, *({"reference": f"RelatedPerson/{id}"} for id in dict.fromkeys(acting))]
 
 

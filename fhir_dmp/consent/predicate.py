@@ -5,7 +5,8 @@ https://profiles.ihe.net/ITI/PCF/ (residual rules of a consent decision)
 What a row keeps for visibility, all of it in the sub-document `y`, written with the row and changed by acts about visibility alone:
 
     lb  int     visibility labels of the lineage, as bits: 1 MASQUE_PS, 2 INVISIBLE_PATIENT, 4 INVISIBLE_REPRESENTANTS_LEGAUX; and 8 on
-                what a minor's secret session made: traces, Consents, care teams, what joins a lineage that representatives see
+                what a minor's secret session made: traces, Consents, care teams, what joins a lineage that representatives see;
+                16 on mandates and guardians that a representative of a minor gave him
     ty  int64   keyed hash of the type (spaces.type_token); the class and the space follow from it and are not kept;
                 of what came with a document, that of the document
     au  int64[] keyed hashes of the authors at deposit ("ps:IDNPS", "holder")
@@ -40,7 +41,8 @@ from fhir_dmp.fhir.instants import MAX_MS, MINUTE
 
 Hash64 = Callable[[bytes], int]
 SECRET_SESSION = "SECRET_SESSION"
-LABEL_BITS = {label: 1 << position for position, label in enumerate((*VISIBILITY, SECRET_SESSION))}
+OF_MINOR = "OF_MINOR"
+LABEL_BITS = {label: 1 << position for position, label in enumerate((*VISIBILITY, SECRET_SESSION, OF_MINOR))}
 # Where a row keeps when a label was taken away.
 LIFTED = {label: f"s{LABEL_BITS[label]}" for label in VISIBILITY}
 # Where a row keeps the span of all its dates, where that is more than its period.

@@ -34,7 +34,7 @@ def known_relatives(dossier: Dossier, now_ms: int) -> frozenset[str]:
     """
     found: frozenset[str] = frozenset()
     for title in dossier.titles:
-        if title.who and title.holds(now_ms) and (title.kind == "guardian" or (title.kind == "parent" and perhaps_minor(dossier, now_ms))):
+        if title.who and title.acts(now_ms, minor=perhaps_minor(dossier, now_ms)):
             found |= title.who
     return found
 
@@ -134,7 +134,7 @@ class Standing:
         for title in self.dossier.titles:
             if title.related_person != request.related_person or title.kind not in wanted or not title.holds(self.now_ms):
                 continue
-            if title.kind != "parent" or self.minor:
+            if not title.ends_with_majority or self.minor:
                 return title
         return None
 
@@ -166,7 +166,8 @@ class Standing:
     @once
     def under_guardianship(self) -> bool:
         """An adult whose guardian acts for him."""
-        return any(t.kind == "guardian" and t.holds(self.now_ms) for t in self.dossier.titles)
+        guardians = [t for t in self.dossier.titles if t.kind == "guardian" and t.holds(self.now_ms)]
+        return any(not t.ends_with_majority or self.minor for t in guardians)
 
     @once
     def gestionnaire(self) -> bool:

@@ -7,10 +7,11 @@ the sessions that began with it, that of whoever asks included.
 """
 
 import base64
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from fhir_dmp.consent.compiling import parents
+from fhir_dmp.consent.dossier import Title
 from fhir_dmp.dmp.lifecycle import is_minor
 from fhir_dmp.dmp.paris import PARIS
 from fhir_dmp.errors import FhirError
@@ -18,7 +19,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.identity import secrets, senders
-from fhir_dmp.interactions import access_sheet_form, enforcement, login_sessions, merged, opening, read, sets
+from fhir_dmp.interactions import access_sheet_form, enforcement, login_sessions, merged, opening, policy, read, sets
 from fhir_dmp.interactions.access_sheet_form import Sheet
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_plan import Compartment, inside
@@ -83,7 +84,8 @@ async def access_sheet(context: Context, patient_id: str, related_person: str = 
         raise read.absent()
     patient = json.parse(row.body)
     people = await related_people(context, patient_id)
-    owner = Owner(patient_id, whose(context, patient, people, related_person.removeprefix("RelatedPerson/")))
+    there = policy.in_force(context, row.policy) or await policy.of_row(context, row)
+    owner = Owner(patient_id, whose(context, patient, there.titles if there else (), related_person.removeprefix("RelatedPerson/")))
     if first and await Credentials(context.store).taken(patient_id):
         raise enforcement.refused()
     person = people[owner.related_person] if owner.related_person else patient
@@ -114,14 +116,13 @@ async def related_people(context: Context, patient_id: str) -> dict[str, dict]:
     return {value["id"]: value for value in (json.parse(row.body or b"{}") for row in rows) if "id" in value}
 
 
-def whose(context: Context, patient: dict, people: dict[str, dict], asked: str) -> str:
+def whose(context: Context, patient: dict, titles: Sequence[Title], asked: str) -> str:
     """Logical id of the RelatedPerson the sheet is for, "" for the holder; 422 when it is not clear who that is."""
     own = context.actor.related_person if context.actor.kind == "representative" else ""
     if asked and own and asked != own:
         raise FhirError("unprocessable", "a representative is given a sheet of his own only", "relatedPerson")
-    titles = {title.related_person: title for title in parents(people.values()) if title.holds(context.now_ms())}
     minor = minority(patient, context.now_ms())
-    acting = [id for id, title in titles.items() if minor or title.kind == "guardian"]
+    acting = list(dict.fromkeys(title.related_person for title in titles if title.acts(context.now_ms(), minor=minor)))
     if wanted := asked or own:
         if wanted not in acting:
             raise FhirError("unprocessable", f"RelatedPerson `{wanted[:64]}` does not act for the holder of this dossier", "relatedPerson")

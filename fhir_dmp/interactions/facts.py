@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fhir_dmp.consent import companions, directives, notices
-from fhir_dmp.consent.predicate import DATES, LABEL_BITS, LIFTED, SECRET_SESSION, facts_of, row_of
+from fhir_dmp.consent.predicate import DATES, LABEL_BITS, LIFTED, OF_MINOR, SECRET_SESSION, facts_of, row_of
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import STATUSES, UNDATED, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_RL
@@ -69,7 +69,8 @@ def visible(
             around = replace(around, authors=origin.authors, labels=origin.labels or frozenset())
         found = row_of(around, hash64)
         if current is not None and isinstance(current.visible, dict):
-            found["lb"] |= current.visible.get("lb", 0)  # of a minor's secret session
+            # Of a minor's secret session; for whom it was given, says who gives it last.
+            found["lb"] |= current.visible.get("lb", 0) & ~(0 if origin is None else LABEL_BITS[OF_MINOR])
     else:
         origin = origin or Origin(documents.authors_of(value, nobody))
         told = documents.facts_of(
@@ -226,6 +227,11 @@ def listed(row: Row | Unopened) -> tuple[Mapping[str, Any], ...]:
 def secret(row: Row | Unopened) -> bool:
     """Whether a Consent or CareTeam was written in a minor's secret session: no representative is told of it."""
     return any(one.get("lb", 0) & LABEL_BITS[SECRET_SESSION] for one in listed(row))
+
+
+def of_minor(row: Row | Unopened) -> bool:
+    """Whether a mandate or RelatedPerson was written for a minor by who acts for him: what it gives ends with the majority."""
+    return any(one.get("lb", 0) & LABEL_BITS[OF_MINOR] for one in listed(row))
 
 
 def kept_from_representatives(row: Row | Unopened, *, labels: bool = True) -> bool:

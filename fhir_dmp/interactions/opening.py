@@ -9,6 +9,7 @@ from fhir_dmp.consent import founding
 from fhir_dmp.consent.compiling import parents
 from fhir_dmp.consent.decide import decide
 from fhir_dmp.consent.directives import EVIDENCES
+from fhir_dmp.consent.predicate import OF_MINOR
 from fhir_dmp.dmp import identification, identity
 from fhir_dmp.dmp.lifecycle import is_minor, majority_ms
 from fhir_dmp.errors import FhirError, Issue
@@ -18,6 +19,7 @@ from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.interactions import directory_entries, enforcement, keeping, search_access, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.prepare import Checked, check_value, stamp, written
 from fhir_dmp.store.rows import Change
 
@@ -49,6 +51,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
     number = context.store.vault.new_dossier(context.random)
     id = context.store.vault.new_id(number, context.random)
     related = related_of(context, given, patient, id)
+    minor = is_minor(patient.value["birthDate"], context.now_ms())
     said = {category: given.flag(name) for name, category in TICKED.items() if given.one(name) is not None}
     await context.store.dossier_key(number)
 
@@ -56,14 +59,14 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
         inside = context.inside(transaction)
         await directory_entries.claimed(inside, patient.references)
         await check_new(inside, patient)
-        if context.actor.secret_session and is_minor(patient.value["birthDate"], context.now_ms()):
+        if context.actor.secret_session and minor:
             # Those who act for the child would have a dossier of which nothing says who opened it.
             raise enforcement.in_secret("Parameters.parameter")
         first = stamp(inside, patient, method="POST", id=id)
         changes: list[tuple[Change, str]] = [(first.change, id)]
         people = []
         for one in related:
-            stamped = stamp(inside, one, method="POST", dossier=number)
+            stamped = stamp(inside, one, method="POST", dossier=number, origin=Origin(labels=frozenset({OF_MINOR} if minor else ())))
             people.append(stamped.id)
             changes.append((stamped.change, stamped.id))
         performer, organization = who_opens(inside, id, people)
@@ -79,7 +82,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
             changes.append((stamped.change, stamped.id))
         if context.enforcer is not None:
             context.enforcer.ledger.patient = id
-            if not is_minor(patient.value["birthDate"], context.now_ms()):
+            if not minor:
                 context.enforcer.ledger.openly |= {id}
         await writing.write(inside, changes, kind="operation", asked="Patient/$open")
         return written(first, 201)

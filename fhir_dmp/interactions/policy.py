@@ -62,6 +62,7 @@ async def compile_now(
     rows.sort(key=lambda row: row.place)
     read: dict[str, list[dict]] = {name: [] for name in SOURCES}
     secret: set[str] = set()
+    of_minor: set[str] = set()
     said: dict[str, int] = {}
     for row in rows:
         if row.body is not None:
@@ -70,6 +71,8 @@ async def compile_now(
                 said[value.get("id", "")] = int(row.updated_ms)  # the driver has integers of its own
             if facts.secret(row):
                 secret.add(f"{row.type}/{value.get('id')}")
+            if facts.of_minor(row):
+                of_minor.add(f"{row.type}/{value.get('id')}")
     if not read["Patient"]:
         return None
     patient = read["Patient"][-1]
@@ -87,6 +90,7 @@ async def compile_now(
         roots=await _roots(context, read["Consent"]),
         secret=secret,
         said=said,
+        of_minor=of_minor,
     )
     # What comes back from another host may have been hidden there.
     lifted = before.lifted if before is not None and not before.given else await _anything_lifted(context, dossier)

@@ -182,6 +182,7 @@ async def consent(
         await _maskable(inside, met, (sent or checked).value)
     names = new.names if new is not None else frozenset()
     labels = frozenset({SECRET_SESSION} if met.request.secret_session else ())
+    labels |= rights_people.given_by(met) if new is not None and new.category == "mandate" else frozenset()
     stamped = stamp(inside, checked, method=method, id=id, current=row, origin=Origin(authors=names, labels=labels))
     changes = [(stamped.change, stamped.id), *await _superseded(inside, met, new, stamped.id)]
     await writing.write(inside, changes, kind=KIND)

@@ -9,7 +9,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from fhir_dmp.consent.compiling import parents, team, traitant_of
-from fhir_dmp.consent.predicate import SECRET_SESSION
+from fhir_dmp.consent.predicate import OF_MINOR, SECRET_SESSION
+from fhir_dmp.consent.standing import perhaps_minor
 from fhir_dmp.dmp import identification, identity
 from fhir_dmp.dmp.lifecycle import majority_ms
 from fhir_dmp.errors import FhirError, Issue
@@ -37,6 +38,7 @@ async def create(inside: Context, met: Known, checked: Checked, id: str | None =
         settle(met.decide("edit-related-persons"))
         _related_person(checked.value)
         _within_own_title(met, checked.value)
+        origin = Origin(labels=given_by(met))
     stamped = stamp(inside, checked, method="POST", id=id, origin=origin)
     await writing.write(inside, [(stamped.change, stamped.id)])
     return written(stamped, 201)
@@ -44,7 +46,7 @@ async def create(inside: Context, met: Known, checked: Checked, id: str | None =
 
 async def update(inside: Context, met: Known, checked: Checked, id: str, row: Row, method: str) -> Answer:
     """A changed Patient, CareTeam or RelatedPerson."""
-    before = json.parse(row.body or b"{}")
+    before, origin = json.parse(row.body or b"{}"), None
     if checked.type == "Patient":
         await _patient(inside, met, before, checked.value)
     elif checked.type == "CareTeam":
@@ -57,7 +59,8 @@ async def update(inside: Context, met: Known, checked: Checked, id: str, row: Ro
         _related_person(checked.value)
         if retitled:
             _within_own_title(met, checked.value)
-    stamped = stamp(inside, checked, method=method, id=id, current=row)
+            origin = Origin(labels=given_by(met))
+    stamped = stamp(inside, checked, method=method, id=id, current=row, origin=origin)
     await writing.write(inside, [(stamped.change, id)])
     answer = written(stamped, 200)
     # The feed writes what it does not read.
@@ -151,4 +154,9 @@ def longest_ms(met: Known) -> int:
         return MAX_MS
     own = [one for one in met.policy.titles if one.related_person == met.request.related_person and one.kind in ("parent", "guardian")]
     of_age_ms = majority_ms(met.policy.birth_date)
-    return max([min(one.until_ms, of_age_ms) if one.kind == "parent" else one.until_ms for one in own], default=met.now_ms)
+    return max([min(one.until_ms, of_age_ms) if one.ends_with_majority else one.until_ms for one in own], default=met.now_ms)
+
+
+def given_by(met: Known) -> frozenset[str]:
+    """How a mandate or title that somebody gives is marked: what is given for a minor ends with the majority, when that is found to be."""
+    return frozenset({OF_MINOR} if met.request.kind == "representative" and perhaps_minor(met.policy, met.now_ms) else ())

@@ -181,7 +181,7 @@ async def change(
     if type_name in PDSM or type_name in NEVER or type_name == "Binary":
         raise not_allowed(type_name, "PUT", ALLOWED[type_name])
     for turn in range(update.TURNS):
-        row, _ = await _changeable(context, type_name, id)
+        row = await _changeable(context, type_name, id)
         if row is None:
             raise read.absent()
         if row.deleted:
@@ -199,12 +199,13 @@ async def change(
     raise update.changed_meanwhile()
 
 
-async def _changeable(context: Context, type_name: str, id: str) -> tuple[Row | None, enforcement.Known | None]:
-    """The current version of what he sees. The feed of the Assurance Maladie writes identities that it does not read."""
+async def _changeable(context: Context, type_name: str, id: str) -> Row | None:
+    """The current version of what he sees. The feed of the Assurance Maladie writes whole identities, which it does not read."""
     row = await read.current(context, type_name, id)
     if type_name == "Patient" and row is not None and context.enforcer.request.kind == "feed":
-        return row, await enforcement.known(context, row.dossier, row=row)
-    return await enforcement.readable(context, type_name, id, row)
+        await enforcement.known(context, row.dossier, row=row)
+        return row
+    return (await enforcement.readable(context, type_name, id, row))[0]
 
 
 async def _replaced(context: Context, checked: Checked, id: str, row: Row, method: str = "PUT") -> Answer:
@@ -232,7 +233,7 @@ async def patched(context: Context, type_name: str, id: str, form: str, body: by
     if type_name in NEVER:
         raise not_allowed(type_name, "PATCH", "GET, HEAD")
     for turn in range(update.TURNS):
-        row, met = await _changeable(context, type_name, id)
+        row, met = await enforcement.readable(context, type_name, id, await read.current(context, type_name, id))
         if row is None:
             raise read.absent()
         if row.deleted:

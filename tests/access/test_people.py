@@ -1,5 +1,8 @@
 """Identification, médecin traitant, care team, representatives. Code de la santé publique L1111-14, L1111-16"""
 
+import base64
+import json
+
 import pytest
 
 from tests.access.test_consents import reads
@@ -117,8 +120,8 @@ def test_a_medecin_traitant_whom_the_patient_contains_is_declared_like_any_other
     answer = changed(holder, dossier, contained=[role, contained(team)])
     assert (answer.status_code, issue(answer)[1]) == (409, "conflict")
     assert reads(anna, dossier) and not reads(team, dossier)
-    replaced = [{"op": "replace", "path": "/contained", "value": [role, contained(carl)]}]
-    assert feed.patch(dossier.path, replaced).status_code == 200
+    replaced = {**holder.get(dossier.path).json(), "contained": [role, contained(carl)]}
+    assert feed.put(dossier.path, replaced).status_code == 200
     assert reads(carl, dossier) and not reads(anna, dossier)
 
 
@@ -139,16 +142,34 @@ def test_a_professional_declares_nobody(world):
 def test_the_feed_declares_and_brings_traits_without_reading(world):
     anna, dossier, feed = world.professional(), world.open(), world.feed()
     assert refused(feed.get(dossier.path))
-    answer = feed.patch(dossier.path, [{"op": "add", "path": "/generalPractitioner", "value": [anna.reference]}])
+    known_as = {**dossier.patient, "generalPractitioner": [anna.reference]}
+    answer = feed.put(dossier.path, known_as)
     assert answer.status_code == 200 and answer.content == b""
     assert reads(anna, dossier)
     name = [{"use": "official", "family": "QUATREMERE", "given": ["Solange", "Marie"]}]
-    assert feed.patch(dossier.path, [{"op": "replace", "path": "/name", "value": name}]).status_code == 200
+    assert feed.put(dossier.path, {**known_as, "name": name}).status_code == 200
     assert world.holder(dossier).get(dossier.path).json()["name"] == name
-    other = [{"op": "replace", "path": "/identifier/0/value", "value": new_ins()}]
-    assert feed.patch(dossier.path, other).status_code == 422
-    assert feed.patch(dossier.path, [{"op": "replace", "path": "/active", "value": False}]).status_code == 422
+    other = [{**dossier.patient["identifier"][0], "value": new_ins()}]
+    assert feed.put(dossier.path, {**known_as, "identifier": other}).status_code == 422
+    assert feed.put(dossier.path, {**known_as, "active": False}).status_code == 422
     assert refused(feed.put("Patient/unknown", {**dossier.patient, "id": "unknown"}))
+
+
+def test_the_feed_changes_nothing_in_what_it_does_not_read(world):
+    """A PATCH asks what is there: whoever is the médecin traitant, for one."""
+    anna, feed = world.professional(), world.feed()
+    dossier = world.open(traitant=anna)
+    asked = [("/gender", dossier.patient["gender"]), ("/gender", "other"), ("/generalPractitioner/0/identifier/value", anna.rpps)]
+    for path, value in asked:
+        operations = [{"op": "test", "path": path, "value": value}]
+        data = base64.b64encode(json.dumps(operations).encode()).decode()
+        binary = {"resourceType": "Binary", "contentType": "application/json-patch+json", "data": data}
+        entry = {"resource": binary, "request": {"method": "PATCH", "url": dossier.path}}
+        answers = [feed.patch(one, operations) for one in (dossier.path, f"Patient/{'a' * 26}")]
+        assert all(map(refused, answers)) and len({answer.content for answer in answers}) == 1
+        told = feed.post("", {"resourceType": "Bundle", "type": "batch", "entry": [entry]}).json()["entry"][0]["response"]
+        assert told["status"].startswith("403")
+        assert refused(feed.post("", {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}))
 
 
 # ---- care team

@@ -142,7 +142,7 @@ def test_in_a_secret_session_nothing_is_changed_of_what_everybody_sees(world, mi
 
 def of_age(world, dossier) -> None:
     """The holder is no minor any more: the feed brings another birth date."""
-    answer = world.feed().patch(dossier.path, [{"op": "replace", "path": "/birthDate", "value": birth_date(20)}])
+    answer = world.feed().put(dossier.path, {**dossier.patient, "birthDate": birth_date(20)})
     assert answer.status_code == 200, answer.text
 
 

@@ -117,7 +117,8 @@ def test_the_existence_test_is_asked_with_an_ins_and_tells_the_one_in_force(worl
     opened = anna.run("Patient/$open", patient={**value, "identifier": value["identifier"] + others}, evidence="oral")
     assert opened.status_code == 201
     was = {"use": "old", "system": INS, "value": old}
-    feed = world.feed().patch(f"Patient/{opened.json()['id']}", [{"op": "add", "path": "/identifier/-", "value": was}])
+    known_as = opened.json()
+    feed = world.feed().put(f"Patient/{known_as['id']}", {**known_as, "identifier": [*known_as["identifier"], was]})
     assert feed.status_code == 200, feed.text
     for known in (ins, old):
         (entry,) = anna.get(f"Patient?identifier={INS}|{known}").json()["entry"]
