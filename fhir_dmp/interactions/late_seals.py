@@ -4,7 +4,8 @@ https://hl7.org/fhir/R4/provenance.html ; access-rules: what becomes visible to 
 
 A seal names the instant at which it was made, and its digests are of bodies that name it too. Whoever was kept from what it seals would
 see by it that this was there before. To him the host says the same of the instant at which it came to him: these versions, dated as he is
-shown them, were here then. Nor does a digest tell of a reference that is taken out of what he is shown: his seal is over what is left.
+shown them, were here then. Nor does a digest tell of a reference that is taken out of what he is shown: his seal is over what is left, and
+names no version that he does not see.
 What is stored stays as it is, and what is sealed wrongly is not sealed again.
 """
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from fhir_dmp.interactions.enforcement import Known
 
 PROVENANCE = "Provenance"
-# Body of a version -> the same without the references to what somebody does not see.
-Seen = Callable[[bytes], bytes]
+# A version, "Type/id/_history/version", and its body -> the same without the references to what somebody does not see; None: all of it.
+Seen = Callable[[str, bytes], bytes | None]
 
 
 async def vouched(context: Context, bodies: Sequence[bytes]) -> list[Row]:
@@ -71,7 +72,7 @@ async def _signature(
 
 
 async def _sealed(context: Context, met: "Known", row: Row, text: str, at_ms: int | None, seen: Seen) -> str:
-    """The statement of a seal that holds, of this instant and over what the asker sees; "" for one that does not."""
+    """The statement of a seal that holds, of this instant and over what the asker sees; "" for one that does not, or is over nothing."""
     if context.seals is None or context.recorder is None:
         return ""
     opened = seal.opened(text, [context.seals, *await foreign()])
@@ -92,12 +93,14 @@ async def _sealed(context: Context, met: "Known", row: Row, text: str, at_ms: in
         if seal.compared(opened, version).status != PASSED:
             return ""
         came = met.appeared(found.but(visible=row.visible))
-        left = seen(found.body)
+        left = seen(reference, found.body)
         narrowed = narrowed or left is not found.body
+        if left is None:
+            continue
         shown = left if came == found.updated_ms else dated(left, came)
         what.append(Sealed(reference, seal.digest(shown), one.octets, one.identifier))
-    if at_ms is None and not narrowed:
-        return text
+    if not what or (at_ms is None and not narrowed):
+        return text if what else ""
     host, patient = context.recorder.indexer.server.identity, f"Patient/{met.patient}" if said.patient else ""
     return seal.sign(context.seals, host, said.at if at_ms is None else to_instant(at_ms), patient, what, said.message)
 

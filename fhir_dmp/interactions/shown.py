@@ -18,11 +18,11 @@ from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL, MASKED, VIS
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import Ref, parse_reference, references
 from fhir_dmp.fhir.tables import element
-from fhir_dmp.interactions import facts, late_seals
+from fhir_dmp.interactions import facts, late_seals, versions
 from fhir_dmp.interactions.appearing import dated
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.store.rows import Row
-from fhir_dmp.store.vault import COMMON, dossier_in
+from fhir_dmp.store.vault import COMMON, dossier_in, version_id
 
 if TYPE_CHECKING:
     from fhir_dmp.interactions.context import Context
@@ -109,27 +109,49 @@ async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -
     found = [row.body or b"{}" for row in rows]
     if met is None or met.policy is None:
         return found
-    gone: frozenset[str] = frozenset()
+    gone, former = frozenset[str](), frozenset[str]()
     if leading := [place for place, row in enumerate(rows) if leads(row)]:
         vouching = [found[place] for place in leading if rows[place].type == late_seals.PROVENANCE]
-        vouched = [row.body for row in await late_seals.vouched(context, vouching) if row.body and leads(row)] if vouching else []
-        gone = await hidden(context, met, [*(found[place] for place in leading), *vouched])
-        for place in leading if gone else ():
-            found[place] = without(context, found[place], gone)
-    return await _as_they_came(context, met, rows, found, gone) if gone or met.may_be_late else found
+        vouched = await late_seals.vouched(context, vouching) if vouching else []
+        # What a former version names its row does not tell.
+        telling = [row.body for row in vouched if row.body and (row.visible is None or leads(row))]
+        gone = await hidden(context, met, [*(found[place] for place in leading), *telling])
+        former = await _former(context, met, vouched)
+        for place in leading:
+            if out := gone | former if rows[place].type == late_seals.PROVENANCE else gone:
+                found[place] = without(context, found[place], out)
+    return await _as_they_came(context, met, rows, found, gone, former) if gone or former or met.may_be_late else found
 
 
-async def _as_they_came(context: "Context", met: "Known", rows: Sequence[Row], found: list[bytes], gone: frozenset[str]) -> list[bytes]:
-    """Bodies of what came to the asker later than it was deposited, dated as it came; seals over what he is shown. gone: see `without`."""
+async def _former(context: "Context", met: "Known", vouched: Sequence[Row]) -> frozenset[str]:
+    """Versions, as "Type/id/_history/version", that were replaced and that the asker does not see, though he may see what is now."""
+    old = [row for row in vouched if row.visible is None and row.body and row.dossier == met.number]
+    rows = await context.reads.load_many({row.key for row in old}, bodies=False) if old else {}
+    unseen = [row for row in old if row.key in rows and versions.seen(context, met, row, rows[row.key]) is None]
+    return frozenset([f"{row.type}/{id_of(row.body)}/_history/{version_id(row.version)}" for row in unseen])
+
+
+async def _as_they_came(
+    context: "Context", met: "Known", rows: Sequence[Row], found: list[bytes], gone: frozenset[str], former: frozenset[str]
+) -> list[bytes]:
+    """Bodies of what came to the asker later than it was deposited, dated as it came; seals over what he is shown. gone: see `without`.
+
+    former: see `_former`.
+    """
     for place, row in enumerate(rows):
         # A row that a search found by when it came says that time already, its body does not.
         late = met.may_be_late and (at_ms := met.came(row)) >= row.updated_ms
-        if row.type == late_seals.PROVENANCE and (late or (gone and leads(row))):
-            seen = partial(without, context, gone=gone)
+        if row.type == late_seals.PROVENANCE and (late or ((gone or former) and leads(row))):
+            seen = partial(_vouched, context, gone, former)
             found[place] = await late_seals.told(context, met, row, found[place], at_ms if late else None, seen)
         if late:
             found[place] = dated(found[place], at_ms)
     return found
+
+
+def _vouched(context: "Context", gone: frozenset[str], former: frozenset[str], version: str, body: bytes) -> bytes | None:
+    """A version as a seal over it is told; None where it is not."""
+    return None if version in former or version.partition("/_history/")[0] in gone else without(context, body, gone)
 
 
 def timed(met: "Known | None", row: Row) -> Row:
@@ -273,8 +295,8 @@ def _local(context: "Context", value: Any) -> Iterator[Ref]:
 
 
 def without(context: "Context", body: bytes, gone: frozenset[str]) -> bytes:
-    """The body without references to these addresses. An element that needs its reference goes with it; what the resource needs is
-    `UNKNOWN`.
+    """The body without references to these addresses, "Type/id" or with a version. An element that needs its reference goes with it; what
+    the resource needs is `UNKNOWN`.
     """
     value = json.parse_exact(body)
     kept, changed = _pruned(context, value, value["resourceType"], gone, must=True)
@@ -297,7 +319,7 @@ def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str], *, 
     text = value.get("reference")
     if isinstance(text, str):
         said = parse_reference(text, (context.base_url,))
-        if said.perhaps_here and f"{said.type}/{said.id}" in gone:
+        if said.perhaps_here and (said.relative in gone or (said.version and f"{said.relative}/_history/{said.version}" in gone)):
             return nothing, True
     left: dict[str, Any] = {}
     any_change = False

@@ -3,8 +3,8 @@
 import pytest
 
 from fhir_dmp.signing import seal
-from tests.access.test_deposits import submission
-from tests.access.world import VISIBILITY, document, listed
+from tests.access.test_deposits import posted, stored, submission
+from tests.access.world import LOINC, VISIBILITY, document, listed
 from tests.signing.test_host_seals import seals, statement
 from tests.signing.test_verify import verified
 
@@ -58,3 +58,105 @@ def test_a_list_of_which_somebody_sees_a_part_is_sealed_as_he_sees_it(world):
     for by, entries in ((anna, 2), (holder, 1)):
         (found,) = listed(by, dossier, "List")
         assert len(found["entry"]) == entries and holds(world, by, dossier, f"List/{found['id']}")
+
+
+def observed(dossier, **fields) -> dict:
+    coded = {"coding": [{"system": LOINC, "code": "8867-4"}]}
+    return {"resourceType": "Observation", "status": "final", "code": coded, "subject": {"reference": dossier.path}, **fields}
+
+
+def together(by, dossier, *others: dict) -> tuple[str, ...]:
+    """Addresses of a document and of what comes with it."""
+    more = tuple(posted(one, f"urn:uuid:00000000-0000-4000-8000-00000000c{place:03d}") for place, one in enumerate(others))
+    answer = by.post("", submission(dossier, by, document(dossier, by), more=more))
+    named = ("DocumentReference", *dict.fromkeys(one["resourceType"] for one in others))
+    return tuple(f"{kind}/{id}" for kind in named for id in stored(answer, kind))
+
+
+def naming(world, by, dossier, address: str) -> list[str]:
+    """The seals in which somebody is told of a resource: in what is written, or in what is signed."""
+    found = []
+    for path in (
+        f"Provenance?patient={dossier.id}",
+        f"{dossier.path}/$everything",
+        f"DocumentReference?patient={dossier.id}&_revinclude=*",
+    ):
+        for one in (entry["resource"] for entry in by.get(path).json().get("entry", ())):
+            if one["resourceType"] == "Provenance":
+                said = [each.reference for each in statement(world, one).what]
+                assert said == [each["reference"] for each in one["target"] if "/_history/" in each["reference"]]
+                found += [one["id"]] if any(text.startswith(f"{address}/") for text in said) else []
+    return sorted(set(found))
+
+
+@pytest.fixture
+def period(world):
+    """(anna, who writes, bruno, from whom what is of March 2026 is hidden, their dossier)."""
+    anna, bruno = world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    world.consent(dossier, "access", bruno)
+    world.consent(dossier, "mask", dataPeriod={"start": "2026-03-01", "end": "2026-03-31"})
+    return anna, bruno, dossier
+
+
+def test_the_seal_of_a_deposit_does_not_name_what_was_withdrawn_from_it(world):
+    anna, bruno = world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    holder = world.holder(dossier)
+    world.consent(dossier, "access", bruno)
+    where, gone = together(anna, dossier, observed(dossier))
+    before = proof(anna, dossier, where)
+    assert proof(bruno, dossier, where) == before and naming(world, bruno, dossier, gone) == [before["id"]]
+    value = anna.get(gone).json()
+    assert anna.put(gone, {**value, "status": "entered-in-error"}).status_code == 200
+    seen = proof(bruno, dossier, where)
+    assert gone not in str(seen) and seen["recorded"] == before["recorded"] and holds(world, bruno, dossier, where)
+    assert naming(world, bruno, dossier, gone) == [] and proof(holder, dossier, where) == before
+    assert seals(bruno, dossier, target=gone) == [] and verified(bruno, where)[0]["seal"] == "passed"
+    assert anna.put(gone, value).status_code == 200
+    assert proof(bruno, dossier, where) == before
+
+
+def test_the_seal_of_a_deposit_does_not_name_what_is_hidden_by_its_own_date(world, period):
+    anna, bruno, dossier = period
+    where, gone = together(anna, dossier, observed(dossier, effectiveDateTime="2026-03-05"))
+    assert bruno.get(where).status_code == 200 and bruno.get(gone).status_code == 404
+    assert naming(world, bruno, dossier, gone) == [] and len(naming(world, anna, dossier, gone)) == 1
+    # Its date is corrected: what it said before stays hidden.
+    assert anna.put(gone, {**anna.get(gone).json(), "effectiveDateTime": "2026-05-05"}).status_code == 200
+    (now,) = naming(world, bruno, dossier, gone)
+    assert proof(bruno, dossier, where)["id"] != now and len(naming(world, anna, dossier, gone)) == 2
+    assert seal.digest(bruno.get(gone).content) == statement(world, bruno.get(f"Provenance/{now}").json()).what[0].sha256
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_what_is_withdrawn_takes_the_seals_of_all_its_versions_along(world, corrected):
+    anna, bruno = world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    world.consent(dossier, "access", bruno)
+    written = world.write(anna, observed(dossier))
+    where = f"Observation/{written['id']}"
+    if corrected:
+        assert anna.put(where, {**written, "code": {"text": "corrected"}}).status_code == 200
+    found = naming(world, bruno, dossier, where)
+    assert len(found) == 1 + corrected
+    assert anna.put(where, {**written, "status": "entered-in-error"}).status_code == 200
+    assert naming(world, bruno, dossier, where) == [] and {bruno.get(f"Provenance/{id}").status_code for id in found} == {404}
+    assert bruno.get(f"Provenance?patient={dossier.id}&_summary=count").json()["total"] == 0
+
+
+def test_the_seal_of_a_former_version_is_over_what_is_seen_of_that(world):
+    """Also where the version of now names nothing that is hidden."""
+    anna, bruno = world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    world.consent(dossier, "access", bruno)
+    hidden = f"DocumentReference/{world.deposit(dossier, anna)['id']}"
+    _, where = together(anna, dossier, observed(dossier, derivedFrom=[{"reference": hidden}]))
+    written = anna.get(where).json()
+    assert anna.put(where, {name: part for name, part in written.items() if name != "derivedFrom"}).status_code == 200
+    assert world.holder(dossier).patch(hidden, MASK).status_code == 200
+    said = {one.reference: one.sha256 for found in seals(bruno, dossier, target=where) for one in statement(world, found).what}
+    assert len([address for address in said if address.startswith(where)]) == 2
+    for address, digest in said.items():
+        if not address.startswith("Binary/"):
+            assert seal.digest(bruno.get(address).content) == digest
