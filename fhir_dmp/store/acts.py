@@ -23,7 +23,7 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
-from fhir_dmp.store import contents
+from fhir_dmp.store import contents, restored
 from fhir_dmp.store.acts_file import ActsFile, End
 from fhir_dmp.store.connection import Connection, repeated
 from fhir_dmp.store.failures import StoreError, is_transient, translated, unavailable
@@ -67,6 +67,9 @@ class Acts:
         self._lock = asyncio.Lock()
         # The database was seen to know all acts of the file: only then may the mark go on with what is kept next.
         self._known: bool | None = None
+        # The file was seen to have the place up to which the database knows it.
+        self._held = False
+        self._era: str | None = None
 
     @translated
     async def keep(self, kind: str, keys: Iterable[bytes], at_ms: int) -> None:
@@ -81,9 +84,9 @@ class Acts:
     async def _keep(self, kind: str, keys: list[bytes], at_ms: int) -> None:
         async for value in self._values(kind, keys, at_ms):
             try:
-                if self._known is None:  # asked once: a database that does not answer must not keep acts from the file
-                    self._known = await self._is_known()
                 async with self._lock:
+                    if self._known is None:  # asked once: a database that does not answer must not keep acts from the file
+                        self._known = await self._is_known()
                     end = await asyncio.to_thread(self._file.append, value)
             except (OSError, StoreError) as error:
                 raise unavailable() from error
@@ -137,19 +140,26 @@ class Acts:
                 raise
 
     async def _is_known(self) -> bool:
-        """False in a database that was put back and not yet served: a command that keeps an act there does not hide those before it."""
+        """False in a database that was put back and not yet served: a command that keeps an act there does not hide those before it.
+
+        StoreError for a file that lacks what the database knows: longer, it would pass for one that does not.
+        """
         mark = None
         for _ in range(TURNS):
             before, mark = mark, await self._marked()
-            if await asyncio.to_thread(self._file.ends_at, mark):
+            met, last = await asyncio.to_thread(self._file.meets, mark.end)
+            if last:
                 return True
+            self._held |= met
             if mark == before:  # nobody was between his act and its mark
                 break
+        if not self._held and mark.now:
+            raise incomplete()
         return False
 
     async def seems_known(self) -> bool:
         """Whether the database knows the file to its end, told by its length alone: a command need not read all of it."""
-        known = await self._marked()
+        known = (await self._marked()).end
         return known is not None and known.offset == await asyncio.to_thread(self._file.size)
 
     async def replay(self) -> Replayed:
@@ -157,11 +167,13 @@ class Acts:
 
         StoreError when the file was altered: a store whose protections are not known to hold does not serve.
         """
-        known = await self._marked()
+        known, now = await self._marked()
         found, end, met = await asyncio.to_thread(self._file.read, known)
-        if known is not None and not met and end.offset < known.offset:
-            raise StoreError("the journal of protective acts is shorter than the database knows it: restore this file from a copy")
+        if known is not None and not met and (now or end.offset < known.offset):
+            raise incomplete()
         if met and not found:
+            if not now:
+                await self._mark(end, anew=True)
             return Replayed(0, 0, 0)
         acts = [bson.decode(frame.value, codec_options=OPTIONS) for frame in found]
         if known is None:
@@ -186,10 +198,9 @@ class Acts:
         others = [document for document in documents if document["_id"] not in own]
         return [bson.decode(unseal(self._key, other["b"], other["_id"]), codec_options=OPTIONS) for other in others]
 
-    async def _marked(self) -> End | None:
-        """Up to where the database knows this file, as it says; None when it does not know it."""
-        found = await self._connection.read({"find": "meta", "filter": {"_id": await self._mark_id()}, "limit": 1})
-        return End(found[0]["offset"], bytes(found[0].get("hash", b""))) if found else None
+    async def _marked(self) -> "Mark":
+        """Up to where the database knows this file, as it says."""
+        return await marked(self._connection, await asyncio.to_thread(self._file.identity))
 
     async def _mark_id(self) -> str:
         return f"acts {await asyncio.to_thread(self._file.identity)}"
@@ -199,7 +210,9 @@ class Acts:
 
         By its hash it is a place in one file alone: of two that went on apart after a restore, neither passes for the other one.
         """
-        meta, here = self._connection.database["meta"], {"offset": end.offset, "hash": Binary(end.hashed)}
+        if self._era is None:
+            self._era = (await restored.last(self._connection)).era
+        meta, here = self._connection.database["meta"], {"offset": end.offset, "hash": Binary(end.hashed), "era": self._era}
         further = {"$or": [anew, {"$gt": [end.offset, {"$ifNull": ["$offset", 0]}]}]}
         change = {name: {"$cond": [further, value, f"${name}"]} for name, value in here.items()}
         await meta.update_one({"_id": await self._mark_id()}, [{"$set": change}], upsert=True)
@@ -261,6 +274,30 @@ class Acts:
 def key_of(vault: Vault) -> AESGCM:
     """The key of the journal."""
     return AESGCM(vault.subkey("protective acts"))
+
+
+class Mark(NamedTuple):
+    """end: None where a database does not know the file. now: it was said since the last restore, so that the file must have that place."""
+
+    end: End | None
+    now: bool = False
+
+
+async def marked(connection: Connection, identity: str) -> Mark:
+    """The mark of the file with this name. One that a backup brought tells of a file that may have gone on apart."""
+    found = await connection.read({"find": "meta", "filter": {"_id": f"acts {identity}"}, "limit": 1})
+    if not found:
+        return Mark(None)
+    now = found[0].get("era", "") == (await restored.last(connection)).era
+    return Mark(End(found[0]["offset"], bytes(found[0].get("hash", b""))), now)
+
+
+def incomplete() -> StoreError:
+    """What the database knows is not in the file: an older copy, or one that went on without it."""
+    return StoreError(
+        f"the journal of protective acts, {FILE} in the data folder, lacks acts that the database knows: put its newest copy back, "
+        "or, where this one goes with a backup, restore that backup"
+    )
 
 
 class _Outcome(NamedTuple):

@@ -9,6 +9,7 @@ cut short when the machine died was never acknowledged; the next writer removes 
 
 import fcntl
 import os
+from collections import deque
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -138,7 +139,7 @@ class ActsFile:
         descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            end = self._find_end(descriptor)
+            end = deque(self._ends(descriptor), maxlen=1).pop()
             data, after = sealed(self._key, end, value)
             os.ftruncate(descriptor, end.offset)
             written = 0
@@ -169,24 +170,30 @@ class ActsFile:
         finally:
             os.close(descriptor)
 
-    def ends_at(self, known: End | None) -> bool:
-        """Whether nothing comes after `known`, a place in it. What was read for that need not be read to append. Blocks."""
+    def meets(self, known: End | None) -> tuple[bool, bool]:
+        """Whether `known` is a place in what comes after the last look, and whether nothing comes after it. Blocks.
+
+        What was read for that need not be read to append.
+        """
         descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-            self._end = self._find_end(descriptor)
-            return self._end == known
+            met, end = False, None
+            for end in self._ends(descriptor):
+                met |= end == known
+            self._end = end
+            return met, end == known
         finally:
             os.close(descriptor)
 
-    def _find_end(self, descriptor: int) -> End:
-        """Where the last whole frame ends: others may have written since."""
+    def _ends(self, descriptor: int) -> Iterator[End]:
+        """Where frames end, from the last one that is known: others may have written since."""
         end = self._end or begin(os.pread(descriptor, HEADER, 0))
         if os.fstat(descriptor).st_size < end.offset:
             raise StoreError("the journal of protective acts became shorter: restore this file from a copy")
+        yield end
         for frame in walked(self._key, descriptor, end):
-            end = frame.end
-        return end
+            yield frame.end
 
     def _open(self) -> int:
         """A descriptor of the file, which is made with its header when there is none."""

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fhir_dmp.consent.predicate import LABEL_BITS
 from fhir_dmp.dmp.visibility import VISIBILITY
 from fhir_dmp.fhir.instants import to_instant
-from fhir_dmp.store.acts import COLLECTION, FILE, TRACE, key_of, stamp
+from fhir_dmp.store.acts import COLLECTION, FILE, TRACE, Mark, key_of, marked, stamp
 from fhir_dmp.store.acts_file import HEADER, NAME, End, Frame, begin, walked
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import UNREADABLE, StoreError, translated
@@ -92,7 +92,7 @@ class _Comparing:
             return {b"file": Difference("altered", "the journal of protective acts", str(error))}
 
     async def _walk(self) -> dict[bytes, Difference]:
-        mark = await self._mark()
+        mark, now = await self._mark()
         if mark is None:
             return {}
         acts, number, end, size = told(self._key, self._path), 0, End(HEADER, b""), 0
@@ -109,15 +109,16 @@ class _Comparing:
             why = f"it ends at octet {end.offset}, the database knows {mark.offset}: acts are gone from it"
             return {b"file": Difference("truncated", "the journal of protective acts", why)}
         if end.offset > HEADER and end != mark:
-            return {}  # a file that went on apart: the next start applies all of it
+            if not now:
+                return {}  # a file that went on apart, beside a database that was restored: the next start applies all of it
+            why = f"octet {mark.offset}, up to which the database knows it, is no end of an act: acts are gone from it"
+            return {b"file": Difference("truncated", "the journal of protective acts", why)}
         await self._look()
         return self._found
 
-    async def _mark(self) -> End | None:
+    async def _mark(self) -> Mark:
         with self._path.open("rb") as file:
-            identity = file.read(HEADER)[len(NAME) :].hex()
-        mark = await self._store.connection.database["meta"].find_one({"_id": f"acts {identity}"})
-        return End(mark["offset"], bytes(mark.get("hash", b""))) if mark else None
+            return await marked(self._store.connection, file.read(HEADER)[len(NAME) :].hex())
 
     async def _look(self) -> None:
         """Whether the copies are there and open."""

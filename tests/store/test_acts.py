@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.store import acts_file
+from fhir_dmp.store import acts_file, restored
 from fhir_dmp.store.acts import FILE, Acts, Replayed
 from fhir_dmp.store.acts_file import ActsFile
+from fhir_dmp.store.acts_told import differences
 from fhir_dmp.store.embedded import Embedded
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
@@ -323,6 +324,7 @@ async def test_a_journal_that_went_on_otherwise_is_looked_at_from_its_beginning(
     mark = await database["meta"].find_one({"_id": {"$regex": "^acts "}})
     await acts.keep("block", [one.key], 2)
     await database["meta"].replace_one({"_id": mark["_id"]}, {**mark, "offset": (await asyncio.to_thread(acts._file.read))[1].offset})
+    await restored.note(store.connection, 1)
     assert (await journal(store, tmp_path / "other").replay()).rows == 1
     assert (await store.load(two.key)).body == b"{1}"
     assert await journal(store, tmp_path / "other").replay() == Replayed(0, 0, 0)
@@ -431,6 +433,61 @@ async def test_a_journal_cut_short_keeps_the_store_from_serving(store, tmp_path)
     with (tmp_path / FILE).open("r+b") as file:
         file.truncate(size)
     with pytest.raises(StoreError):
+        await journal(store, tmp_path).replay()
+
+
+@pytest.mark.parametrize("since", [0, 5], ids=["as it was", "made longer"])
+async def test_an_older_copy_of_the_journal_is_not_gone_on_with(store, tmp_path, since):
+    """What it lacks would come back with the next backup that is restored."""
+    row = new_row(store, "Consent")
+    await store.create(row)
+    acts = journal(store, tmp_path)
+    await acts.replay()
+    await acts.keep("block", [row.key], 1)
+    older = (tmp_path / FILE).read_bytes()
+    await acts.keep("block", [row.key], 2)
+    newest = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(older)
+    for number in range(since):  # by what does not ask
+        ActsFile(tmp_path / FILE, acts._key).append(bson.encode({"k": "block", "at": 3 + number, "rows": []}))
+    before = (tmp_path / FILE).read_bytes()
+    again = journal(store, tmp_path)
+    for _ in range(2):
+        with pytest.raises(FhirError) as error:
+            await again.keep("block", [row.key], 9)
+        assert error.value.status == 503
+    assert (tmp_path / FILE).read_bytes() == before
+    with pytest.raises(StoreError, match="lacks acts that the database knows"):
+        await again.replay()
+    assert [one.kind for one in await differences(store, tmp_path)] == ["truncated"]
+
+    (tmp_path / FILE).write_bytes(newest)
+    await journal(store, tmp_path).keep("block", [row.key], 9)
+    assert await journal(store, tmp_path).replay() == Replayed(0, 0, 0)
+    # Beside a database that was restored since, it is looked at from its beginning, and from then on this one is known.
+    (tmp_path / FILE).write_bytes(before)
+    ActsFile(tmp_path / FILE, acts._key).append(bson.encode({"k": "long", "at": 9, "rows": [], "size": "." * 9_000}))
+    await restored.note(store.connection, 9)
+    assert (await journal(store, tmp_path).replay()).acts == since + 2
+    (tmp_path / FILE).write_bytes(newest)
+    with pytest.raises(StoreError, match="lacks acts that the database knows"):
+        await journal(store, tmp_path).replay()
+
+
+async def test_the_same_journal_is_known_anew_after_a_restore(store, tmp_path):
+    row = new_row(store, "Consent")
+    await store.create(row)
+    acts = journal(store, tmp_path)
+    await acts.replay()
+    await acts.keep("block", [row.key], 1)
+    older = (tmp_path / FILE).read_bytes()
+    await acts.keep("block", [row.key], 2)
+    await restored.note(store.connection, 3)
+    assert await journal(store, tmp_path).replay() == Replayed(0, 0, 0)
+    (tmp_path / FILE).write_bytes(older)
+    for _ in range(5):
+        ActsFile(tmp_path / FILE, acts._key).append(bson.encode({"k": "block", "at": 3, "rows": []}))
+    with pytest.raises(StoreError, match="lacks acts that the database knows"):
         await journal(store, tmp_path).replay()
 
 
