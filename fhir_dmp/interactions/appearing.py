@@ -19,7 +19,7 @@ from fhir_dmp.store.rows import Row
 if TYPE_CHECKING:
     from fhir_dmp.interactions.enforcement import Known
 
-# Rows looked at to find out whether one of them is late; with more than these it is taken for granted.
+# Of rows once hidden from somebody, that are kept in memory; more are read again where they are asked for.
 MOST = 1_000
 
 
@@ -62,8 +62,13 @@ async def lateness(met: "Known | None") -> None:
     if met is None or not met.may_be_late:
         return
     if parts := _once_hidden(met, MIN_MS):
-        rows = await met.context.reads.find({"$or": parts}, dossiers=(met.number,), limit=MOST, bodies=False)
-        met.late = len(rows) == MOST or any(met.appeared(row) > row.updated_ms for row in rows if met.reading(row).permits)
+        rows: list[Row] = []
+        async for row in met.context.reads.scan({"$or": parts}, dossiers=(met.number,), batch=MOST, bodies=False):
+            met.late = met.late or (met.reading(row).permits and met.appeared(row) > row.updated_ms)
+            if len(rows) < MOST:
+                rows.append(row)
+            elif met.late:
+                break
         met.once_hidden = tuple(rows) if len(rows) < MOST else None
 
 

@@ -46,11 +46,9 @@ SEVERAL = ("List", "Provenance", "AuditEvent")
 DOCUMENT, DOCUMENTS = "document", "DocumentReference"
 # Documents that point to one Binary; nobody needs more.
 MOST_POINTING = 1_000
-# Documents of one author in a dossier into which nothing else lets him.
-MOST_AUTHORED = 1_000
+# Of documents that are all looked at, however many there are: a bound would go by what is hidden.
+AT_ONCE = 1_000
 ALL_LABELS = sum(LABEL_BITS.values())
-# Documents of a dossier that are hidden from whoever sees its traces; whatever is beyond them keeps the labels that its traces carry.
-MOST_UNTOLD = 10_000
 TRACE = "AuditEvent"
 NOTHING: dict = {"_id": {"$in": []}}
 CARRIERS = ("DocumentReference", *JUDGED_AS)
@@ -351,7 +349,12 @@ async def _untold(met: Known) -> tuple[frozenset[int], frozenset[int]]:
 
 
 async def _documents(met: Known, where: dict, types: Sequence[str] = (DOCUMENTS,)) -> list[Row]:
-    return await met.context.reads.find(where, types=types, dossiers=(met.number,), limit=MOST_UNTOLD, bodies=False)
+    return await _every(met.context, met.number, where, types)
+
+
+async def _every(context: "Context", number: int, where: dict, types: Sequence[str]) -> list[Row]:
+    """All such rows of a dossier, closed."""
+    return [row async for row in context.reads.scan(where, types=types, dossiers=(number,), batch=AT_ONCE, bodies=False)]
 
 
 def _all(rows: Iterable[Row], field: str) -> frozenset[int]:
@@ -363,7 +366,7 @@ def _all(rows: Iterable[Row], field: str) -> frozenset[int]:
 async def _authored(context: "Context", number: int, person: str) -> list[Row]:
     """Of what a professional is an author in the dossier; asked when nothing else relates him."""
     author = hashed("author", person, context.store.vault.hash64)
-    return await context.reads.find({"y.au": author}, types=CARRIERS, dossiers=(number,), limit=MOST_AUTHORED, bodies=False)
+    return await _every(context, number, {"y.au": author}, CARRIERS)
 
 
 def least_hidden(those: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
