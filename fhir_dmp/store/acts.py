@@ -11,6 +11,7 @@ A row is newer by (l, a): `l` its instant, `a` the instant of the last act that 
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,9 +27,11 @@ from pymongo.errors import PyMongoError
 from fhir_dmp.store import contents, restored
 from fhir_dmp.store.acts_file import ActsFile, End
 from fhir_dmp.store.connection import Connection, repeated
-from fhir_dmp.store.failures import StoreError, is_transient, translated, unavailable
+from fhir_dmp.store.failures import NotKept, StoreError, is_transient, translated
 from fhir_dmp.store.rows import OPTIONS, RAW, large_body, superseded_document
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row, is_dossier_row, seal, unseal
+
+log = logging.getLogger("fhir_dmp.store")
 
 FILE = Path("journal") / "acts.log"
 COLLECTION = "acts"
@@ -88,8 +91,9 @@ class Acts:
                     if self._known is None:  # asked once: a database that does not answer must not keep acts from the file
                         self._known = await self._is_known()
                     end = await asyncio.to_thread(self._file.append, value)
-            except (OSError, StoreError) as error:
-                raise unavailable() from error
+            except StoreError as error:
+                log.warning("an act waits to be kept: %s", error)
+                raise NotKept(str(error)) from error
             await self._copy(value, end, at_ms)
 
     async def _values(self, kind: str, keys: list[bytes], at_ms: int) -> AsyncIterator[bytes]:

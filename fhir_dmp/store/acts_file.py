@@ -10,11 +10,12 @@ cut short when the machine died was never acknowledged; the next writer removes 
 import fcntl
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from hashlib import sha256
 from pathlib import Path
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -26,6 +27,7 @@ HEADER = len(NAME) + 16
 _LENGTH = Struct(">I")
 # Of a box, for who writes and who reads: a frame that is written is one that opens.
 LONGEST = 64 * 1024 * 1024
+T = TypeVar("T")
 
 
 class End(NamedTuple):
@@ -111,6 +113,23 @@ def altered(end: End) -> StoreError:
     return StoreError(f"the journal of protective acts was altered at octet {end.offset}: restore this file from a copy before serving")
 
 
+def _on_disk(method: Callable[..., T]) -> Callable[..., T]:
+    """What the disk does not allow is said with the file and what to do."""
+
+    @wraps(method)
+    def call(self: "ActsFile", *args: object) -> T:
+        try:
+            return method(self, *args)
+        except OSError as error:
+            file = f"{self._path.parent.name}/{self._path.name} in the data folder"
+            raise StoreError(
+                f"the journal of protective acts, {file}, cannot be written: {error.strerror or error}. Make room on its disk, or let "
+                "this user write there; no act is lost meanwhile"
+            ) from error
+
+    return call
+
+
 class ActsFile:
     """One such file, written by any number of processes; one writes at a time."""
 
@@ -118,6 +137,7 @@ class ActsFile:
         self._path, self._key = path, key
         self._end: End | None = None
 
+    @_on_disk
     def identity(self) -> str:
         """Name of this file, made with it."""
         descriptor = self._open()
@@ -126,6 +146,7 @@ class ActsFile:
         finally:
             os.close(descriptor)
 
+    @_on_disk
     def size(self) -> int:
         """In octets, with what may have been cut short at its end."""
         descriptor = self._open()
@@ -134,6 +155,7 @@ class ActsFile:
         finally:
             os.close(descriptor)
 
+    @_on_disk
     def append(self, value: bytes) -> End:
         """One more act; on the disk when it returns. Blocks."""
         descriptor = self._open()
@@ -151,6 +173,7 @@ class ActsFile:
         finally:
             os.close(descriptor)
 
+    @_on_disk
     def read(self, known: End | None = None) -> tuple[list[Frame], End, bool]:
         """Acts after `known`, the end of the file, and whether `known` is a place in it; where it is none, all acts.
 
@@ -170,6 +193,7 @@ class ActsFile:
         finally:
             os.close(descriptor)
 
+    @_on_disk
     def meets(self, known: End | None) -> tuple[bool, bool]:
         """Whether `known` is a place in what comes after the last look, and whether nothing comes after it. Blocks.
 

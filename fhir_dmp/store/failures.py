@@ -87,6 +87,20 @@ def unavailable() -> FhirError:
     return FhirError("transient", "the store is not available at the moment, please repeat", headers={"Retry-After": "2"})
 
 
+class NotKept(FhirError):
+    """An act is done, and the disk does not take it: 503. Why and where is for the people of this host, as the text of this; clients are
+    told nothing of the machine.
+    """
+
+    def __init__(self, why: str) -> None:
+        told = unavailable()
+        super().__init__(told.kind, told.message, headers=told.headers)
+        self._why = why
+
+    def __str__(self) -> str:
+        return self._why
+
+
 def translated(method: Callable[..., Awaitable]) -> Callable[..., Awaitable]:
     """Methods of the store speak of FHIR: an absent database becomes 503, what is too large for one transaction 413, all else passes."""
 

@@ -174,6 +174,13 @@ def test_start_that_cannot_work_is_said_in_one_line(tmp_path, options, word):
     assert word.lower() in done.stderr.lower() and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
+def test_a_journal_of_acts_that_cannot_be_written_stops_the_start_in_words(tmp_path):
+    (tmp_path / "d" / "journal" / "acts.log").mkdir(parents=True)
+    done = run("serve", "--data", str(tmp_path / "d"), "--port", "0")
+    assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
+    assert "journal/acts.log" in done.stderr and "Make room" in done.stderr
+
+
 def test_wrong_issuers_file_stops_the_start(tmp_path):
     (tmp_path / "issuers.json").write_text("{}")
     done = run("serve", "--data", str(tmp_path / "d"), "--port", "0", environment={"FHIR_DMP_ISSUERS": str(tmp_path / "issuers.json")})

@@ -420,6 +420,11 @@ async def test_an_act_that_cannot_be_kept_is_not_acknowledged(store, tmp_path):
     with pytest.raises(FhirError) as error:
         await journal(store, tmp_path).keep("block", [row.key], 1)
     assert error.value.status == 503
+    # Who runs this host is told where and why, a client is not.
+    assert "journal/acts.log" in str(error.value) and "Make room" in str(error.value)
+    assert "journal" not in error.value.message and "journal" not in error.value.issues[0].diagnostics
+    with pytest.raises(StoreError, match=r"journal/acts\.log .* Make room"):
+        await journal(store, tmp_path).replay()
 
 
 async def test_a_journal_cut_short_keeps_the_store_from_serving(store, tmp_path):
