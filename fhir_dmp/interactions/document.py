@@ -73,7 +73,7 @@ def _id_of(context: Context, url: Url, given: Given) -> str:
 
 
 async def _composition(context: Context, id: str, sight: Sight) -> Row:
-    row = await read.current(context, "Composition", id)
+    row = await read.current(context, "Composition", id, opening=sight.sees)
     if row is None or (not row.deleted and not sight.sees(row)):
         raise read.absent()
     if row.deleted:

@@ -34,7 +34,7 @@ async def run(context: Context, type_name: str | None, id: str | None, pairs: Pa
     key, row, met = None, None, None
     if id is not None:
         key = context.store.vault.locate(type_name, check_id(id))
-        row, met = await enforcement.readable(context, type_name, id, await read.current(context, type_name, id))
+        row, met = await read.seen(context, type_name, id)
         if row is None:
             raise read.absent()
     elif context.enforcer is not None and type_name not in enforcement.PUBLIC:

@@ -7,6 +7,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions import enforcement, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check_id
+from fhir_dmp.store.reading import Opening
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import version_id
 
@@ -14,7 +15,7 @@ from fhir_dmp.store.vault import version_id
 async def run(context: Context, type_name: str, id: str) -> Answer:
     """The current version of a resource; 404 when there is none, 410 when it was deleted."""
     admit(context, type_name, "r")
-    row, met = await enforcement.readable(context, type_name, id, await current(context, type_name, id))
+    row, met = await seen(context, type_name, id)
     if row is None:
         raise absent()
     if row.deleted:
@@ -23,10 +24,27 @@ async def run(context: Context, type_name: str, id: str) -> Answer:
     return answer(shown.timed(met, row), id, body)
 
 
-async def current(context: Context, type_name: str, id: str) -> Row | None:
-    """The row of `type_name`/`id`, deletions included; None when there is none, or one of another type."""
-    row = await context.reads.load(context.store.vault.locate(type_name, check_id(id)))
+async def current(context: Context, type_name: str, id: str, *, opening: Opening | bool = True) -> Row | None:
+    """The row of `type_name`/`id`, deletions included; None when there is none, or one of another type.
+
+    opening: whether its body is opened; a large one that is hidden must not be: time would tell.
+    """
+    key = context.store.vault.locate(type_name, check_id(id))
+    row = (await context.reads.load_many((key,), bodies=opening)).get(key)
     return row if row is not None and row.type == type_name and not row.erased else None
+
+
+async def seen(context: Context, type_name: str, id: str) -> tuple[Row | None, enforcement.Known | None]:
+    """The same as the asker sees it, see enforcement.readable; a large body is opened once it is known that he does."""
+    row, met = await enforcement.readable(context, type_name, id, await current(context, type_name, id, opening=_is_small))
+    if row is None or row.body is not None or not row.large:
+        return row, met
+    # Judged again: it may have been hidden meanwhile.
+    return await enforcement.readable(context, type_name, id, await current(context, type_name, id))
+
+
+def _is_small(row: Row) -> bool:
+    return not row.large
 
 
 def absent() -> FhirError:

@@ -201,11 +201,13 @@ async def change(
 
 async def _changeable(context: Context, type_name: str, id: str) -> Row | None:
     """The current version of what he sees. The feed of the Assurance Maladie writes whole identities, which it does not read."""
+    if type_name != "Patient" or context.enforcer.request.kind != "feed":
+        return (await read.seen(context, type_name, id))[0]
     row = await read.current(context, type_name, id)
-    if type_name == "Patient" and row is not None and context.enforcer.request.kind == "feed":
-        await enforcement.known(context, row.dossier, row=row)
-        return row
-    return (await enforcement.readable(context, type_name, id, row))[0]
+    if row is None:
+        return (await enforcement.readable(context, type_name, id, row))[0]
+    await enforcement.known(context, row.dossier, row=row)
+    return row
 
 
 async def _replaced(context: Context, checked: Checked, id: str, row: Row, method: str = "PUT") -> Answer:
@@ -233,7 +235,7 @@ async def patched(context: Context, type_name: str, id: str, form: str, body: by
     if type_name in NEVER:
         raise not_allowed(type_name, "PATCH", "GET, HEAD")
     for turn in range(update.TURNS):
-        row, met = await enforcement.readable(context, type_name, id, await read.current(context, type_name, id))
+        row, met = await read.seen(context, type_name, id)
         if row is None:
             raise read.absent()
         if row.deleted:

@@ -279,7 +279,7 @@ async def _meant(context: Context, text: str, type_name: str, criteria: bundle.P
     # That there is one is told to who asks: as if he had read it. Of the holder the deposit itself is told.
     if context.enforcer is not None and type_name != "Patient" and type_name not in enforcement.PUBLIC:
         inner = enforcement.apart(context)
-        await enforcement.readable(inner, type_name, id, await read.current(inner, type_name, id))
+        await read.seen(inner, type_name, id)
         context.enforcer.ledger.set_apart(inner.enforcer.ledger, "read", "")
     return f"{type_name}/{id}"
 

@@ -83,7 +83,7 @@ async def _acceptable(context: Context, url: Url, mode: str | None, value: dict,
 
 
 async def _existing(context: Context, url: Url, sight: Sight, *, must: bool = True) -> Row | None:
-    row = await read.current(context, url.type, url.id)
+    row = await read.current(context, url.type, url.id, opening=sight.sees)
     if row is not None and not row.deleted and row.body is not None and sight.sees(row):
         return row
     if must:

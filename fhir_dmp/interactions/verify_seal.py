@@ -52,7 +52,7 @@ class Proof(NamedTuple):
 async def run(context: Context, url: Url, given: Given) -> Answer:
     """Parameters `seal`, `message`, `author` (code) and `reason` (string, each begins with what it is about)."""
     admit(context, url.type, "r")
-    row, met = await enforcement.readable(context, url.type, url.id, await read.current(context, url.type, url.id))
+    row, met = await read.seen(context, url.type, url.id)
     if row is None:
         raise read.absent()
     if row.deleted:

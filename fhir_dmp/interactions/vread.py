@@ -14,7 +14,7 @@ async def run(context: Context, type_name: str, id: str, version: str) -> Answer
     admit(context, type_name, "r")
     key = context.store.vault.locate(type_name, check_id(id))
     wanted = version_of(version)
-    now, met = await enforcement.readable(context, type_name, id, await read.current(context, type_name, id))
+    now, met = await read.seen(context, type_name, id)
     if context.enforcer is not None and now is None:
         raise read.absent()
     row = None if wanted is None else await context.reads.load_version(key, wanted)

@@ -87,7 +87,8 @@ class Row(msgspec.Struct, frozen=True):
 
     body: final JSON bytes, wherever they were kept; None when the dossier was erased (`erased`), or when it was not asked for.
     intervals: `n` of NewRow, where it was asked for. visible: as in NewRow; of a current version. acted_ms: when the last act that made no
-    new version touched the row, UTC, 0 for never. policy: of its dossier, read at the same moment, None where there is none.
+    new version touched the row, UTC, 0 for never. policy: of its dossier, read at the same moment, None where there is none. large: its
+    body is kept apart.
     """
 
     key: bytes
@@ -105,6 +106,7 @@ class Row(msgspec.Struct, frozen=True):
     visible: Visible = None
     acted_ms: int = 0
     policy: Dossier | None = None
+    large: bool = False
 
     def but(self, **changes: Any) -> "Row":
         """The same with some fields replaced."""
@@ -300,6 +302,7 @@ def row_of(
         visible=document.get("y"),
         acted_ms=document.get("a", 0),
         policy=policy,
+        large="f" in document and large_body(document) is not None,
     )
 
 

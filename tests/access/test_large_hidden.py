@@ -11,6 +11,7 @@ import pytest
 from pymongo import MongoClient
 
 from fhir_dmp.store import reading
+from fhir_dmp.store.contents import Contents
 from tests.worlds import people
 from tests.worlds.asking import NOBODY, PATCH
 from tests.worlds.histories import Play, Story
@@ -107,6 +108,22 @@ def test_what_names_them_is_shown(play, ask, path):
     answer = ask("GET", path.format(p=play.patient, hidden=hidden, listed=play.listed, letter=play.letter))
     assert answer.status == 200, answer
     assert not any(id.encode() in answer.body for id in play.ids) or "related=" in path
+
+
+@pytest.mark.parametrize("path", ["", "/_history", "/_history/aaaaaaaaaaaaa", "/$verify", "/$meta", "/$validate"])
+def test_they_are_not_opened_for_whom_they_are_hidden_from(play, ask, monkeypatch, path):
+    """It takes long."""
+    opened, read_all = [], Contents.read_all
+
+    async def counted(contents, *what):
+        opened.append(what)
+        return await read_all(contents, *what)
+
+    monkeypatch.setattr(Contents, "read_all", counted)
+    statuses = {ask("GET", f"DocumentReference/{id}{path}").status for id in (play.ids[0], NOBODY)}
+    assert len(statuses) == 1 and opened == []
+    assert ask("PATCH", f"DocumentReference/{play.ids[0]}", FAIL, **PATCH).status == 404 and opened == []
+    assert ask("GET", f"DocumentReference/{play.ids[0]}", by="traitant").status == 200 and len(opened) == 1
 
 
 def test_they_meet_no_condition(play, ask):
