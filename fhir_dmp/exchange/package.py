@@ -94,7 +94,10 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What of the policy no resource says. status, closed_ms: of the dossier. matrix: version of the habilitation matrix. law: choices."""
+    """What of the policy no resource says. status, closed_ms: of the dossier. matrix: version of the habilitation matrix. law: choices.
+
+    given: to which host it was given, "" for none; packages that were made before this was told say nothing.
+    """
 
     status: str
     epoch: int
@@ -102,6 +105,7 @@ class Policy(msgspec.Struct, frozen=True):
     matrix: str
     law: dict[str, Any]
     closed_ms: int | None = None
+    given: str | None = None
 
 
 class File(msgspec.Struct, frozen=True):

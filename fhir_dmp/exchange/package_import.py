@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,7 +20,7 @@ from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import hosts, opening, package_former, package_labels
+from fhir_dmp.exchange import hosts, opening, package_closing, package_former, package_labels
 from fhir_dmp.exchange import package as form
 from fhir_dmp.exchange.hosts import Card
 from fhir_dmp.exchange.package import Manifest, Package, Policy, Receipt, RowLine
@@ -319,7 +319,13 @@ class _Taking:
         await self._former()
         self.returns = _returns(stored, self.found)
         taken = [self._row(one) for one in self.found.rows if one.dossier]
-        coming = self._sorted(taken, before)
+        try:
+            coming = self._sorted(taken, before)
+        except FhirError as error:
+            ended = self._ended(taken, before) if error.kind == "conflict" else None
+            if ended is None or not await ended.apply(self.context, self.patient):
+                raise
+            raise FhirError("conflict", f"{error.message}; it was closed here, as it was there") from None
         if self.returns:
             # A closed dossier may be opened meanwhile. What is there already somebody put there who never came to show it.
             rest = [one for one in coming.new if not _gives(one.row)]
@@ -424,8 +430,10 @@ class _Taking:
                 changed.append((one, current.row.version))
             else:
                 raise FhirError("conflict", f"{line.type}/{self.ids[line.id]} was changed here since")
-        if not self.returns and any(
-            _closed(one.row.body) for one in taken if one.row.type == "Patient" and (one.row.key, one.row.version) not in here_
+        if (
+            not package_closing.tells(self.found.policy)
+            and not self.returns
+            and any(_closed(one.row.body) for one in taken if one.row.type == "Patient" and (one.row.key, one.row.version) not in here_)
         ):
             raise FhirError("conflict", "the dossier lives here: the host that sends it gave it away")
         if not self.returns and any(one.row.type in policy.SOURCES for one in (*new, *(one for one, _ in changed))):
@@ -434,6 +442,15 @@ class _Taking:
                 raise FhirError("conflict", "rights were given or taken here since: those of another host do not replace them")
         shown = frozenset(key for key, own in before.items() for each in own.values() if each.current and each.row.visible)
         return _Coming(old, new, changed, same, [one for line, one in zip(lines, taken, strict=True) if line.current], shown)
+
+    def _ended(self, taken: Sequence[Taken], before: Mapping[bytes, Mapping[int, takeover.Version]]) -> "package_closing.Ended | None":
+        """The closing that the package tells, where nobody told it here yet."""
+        lines = [one for one in self.found.rows if one.dossier]
+        for line, (row, _) in zip(lines, taken, strict=True):
+            if line.type == "Patient" and line.current and row.body is not None and package_closing.tells(self.found.policy):
+                known = self.returns or row.version in before.get(row.key, {})
+                return None if known or not _closed(row.body) else package_closing.Ended(self.found.policy, row, json.parse(row.body))
+        return None
 
     async def _appear(self, coming: "_Coming") -> None:
         """The Patient, the policy, labels, what came along, and the trace: from now on the dossier is met. Conflict when it is not in the
@@ -458,7 +475,9 @@ class _Taking:
             asked = f"$import?source={context.actor.host}"
             told = tracing.trace(inside, "import", patient=self.patient, query=asked)
             await transaction.write(context.recorder.changes([told]))
-            said = {"grants": self._grants(), "closed_ms": kept.closed_ms} if self.returns else {}
+            said: dict[str, Any] = {"grants": self._grants(), "closed_ms": kept.closed_ms} if self.returns else {}
+            if not self.returns and (before := await transaction.stored_policy(self.number)) is not None and before.closed_ms is None:
+                said["closed_ms"] = kept.closed_ms
             if self.returns and kept.status != Status.OPEN.value:
                 said["given"] = ""  # in charge again: no host opens it
             made: Dossier | None = await policy.recompute(inside, self.number, **said, at_ms=inside.now_ms())
@@ -571,7 +590,7 @@ def _returns(stored: Dossier | None, found: _Read) -> bool:
     if stored.given:
         # Its receipt would close the dossier at both hosts.
         raise FhirError("conflict", "the dossier was given away here: what the host that has it makes from now on is taken")
-    if (stored.status, found.policy.status) == (Status.OPEN, Status.CLOSED.value):
+    if (stored.status, found.policy.status) == (Status.OPEN, Status.CLOSED.value) and not package_closing.tells(found.policy):
         raise FhirError("conflict", "the dossier lives here: what comes is a copy that was closed where it comes from")
     return False
 

@@ -81,7 +81,7 @@ async def run(
         died = (date or to_instant(inside.now_ms())) if reason == "deceased" else ""
         if still is not None:
             await still(inside)
-        changes = await _changes(inside, number, before.patient, target, died)
+        changes = await changes_of(inside, number, before.patient, target, died)
         await writing.write(inside, changes, kind="operation", asked=f"Patient/{url.id}/${action}?reason={asked}")
         if not inside.sandbox:
             closed_ms = inside.now_ms() if target is Status.CLOSED and before.closed_ms is None else before.closed_ms
@@ -93,8 +93,8 @@ async def run(
     return await rights.together(context, number, work)
 
 
-async def _changes(inside: Context, number: int, patient: str, target: Status, died: str) -> list[tuple[Change, str]]:
-    """The Patient first, then the opening Consent when the dossier is closed or opens again."""
+async def changes_of(inside: Context, number: int, patient: str, target: Status, died: str) -> list[tuple[Change, str]]:
+    """A step in the life of a dossier: the Patient first, then the opening Consent when it is closed or opens again. died: when."""
     row = await inside.reads.load(inside.store.vault.locate("Patient", patient))
     if row is None or row.deleted or row.body is None:
         raise enforcement.refused()
