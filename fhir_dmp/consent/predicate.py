@@ -17,6 +17,7 @@ What a row keeps for visibility, all of it in the sub-document `y`, written with
     rt  int64   keyed hash of the address of the first document of the lineage
     pa, pb int64  the act's own period, half-open, ms UTC
     da, db int64  only where that is more: the span of all its dates, half-open, ms UTC
+    sp  true    of the seal of a former version that said other dates: pa, pb are the span of all of those, da, db that of those of now
     oa  int64   of a trace, only where nothing but what he wrote himself let him in: keyed hash of who acted, as an author
     s1, s2, s4    int64, only where it was: when the label of that bit was taken away last, ms UTC; for s1 also when a mask by rule ended
 
@@ -47,6 +48,8 @@ LABEL_BITS = {label: 1 << position for position, label in enumerate((*VISIBILITY
 LIFTED = {label: f"s{LABEL_BITS[label]}" for label in VISIBILITY}
 # Where a row keeps the span of all its dates, where that is more than its period.
 DATES = ("da", "db")
+# On the seal of a former version: its two spans are those of two versions.
+SPAN = "sp"
 # Where a trace keeps whom nothing but what he wrote himself let in.
 LET_IN = "oa"
 

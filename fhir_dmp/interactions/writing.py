@@ -9,6 +9,7 @@ from fhir_dmp.interactions import covering, keeping, policy, reviewing, sealing,
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.tracing import Labels
+from fhir_dmp.store import revising
 from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import COMMON, dossier_row
 
@@ -27,7 +28,7 @@ async def write(
     await in_step(context.transaction)
     everything = [*rows, *seals, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked, labels)]
     touched = touching(context, [change.row for change in rows])
-    withdrawn = sealing.following(context, changes)
+    withdrawn, revised = sealing.following(context, changes), [change.row for change in rows if revising.revises(change)]
     reviews, covered, acted = reviewing.taken(context), covering.taken(context), covering.joined(context)
     claims = covering.claims(context, acted)
     adding = _adding(context, [change.row for change in rows], touched)
@@ -36,18 +37,18 @@ async def write(
         await context.transaction.enter(adding)
         await context.transaction.write(everything)
         context.store.still(context.election)
-        await sealing.follow(context, withdrawn)
+        await _follow(context, withdrawn, revised)
         await covering.cover(context, covered)
         await recompute(context, touched)
         await reviewing.store(context, reviews)
-    elif touched or withdrawn or reviews or covered:
+    elif touched or withdrawn or revised or reviews or covered:
 
         async def work(transaction) -> None:
             await transaction.enter(adding)
             await transaction.unchanged(acted)
             await transaction.write(everything)
             context.store.still(context.election)
-            await sealing.follow(context.inside(transaction), withdrawn)
+            await _follow(context.inside(transaction), withdrawn, revised)
             await covering.cover(context.inside(transaction), covered)
             await recompute(context.inside(transaction), touched)
             await reviewing.store(context.inside(transaction), reviews)
@@ -62,6 +63,12 @@ async def write(
         await context.store.create(rows[0].row)
     else:
         await context.store.commit(everything, election=context.election, adding=adding)
+
+
+async def _follow(inside: Context, withdrawn: Sequence[tuple[NewRow, str]], revised: Sequence[NewRow]) -> None:
+    await sealing.follow(inside, withdrawn)
+    for row in revised:
+        await revising.follow(inside.transaction, row)
 
 
 def touching(context: Context, rows: Sequence[NewRow]) -> dict[int, list[bytes]]:

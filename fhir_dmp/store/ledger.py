@@ -19,7 +19,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from fhir_dmp.store import acts_waiting, doors, withdrawing
+from fhir_dmp.store import acts_waiting, doors, revising, withdrawing
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import Conflict, translated, unavailable
@@ -287,6 +287,8 @@ class Ledger:
                     transaction = Transaction(self.store, session, turn)
                     keys = await withdrawing.follow(transaction, row)
                     await acts_waiting.add(transaction, withdrawing.WITHDRAW, keys, self.store.clock())
+                for row in [change.row for place in stored for change in entries[place].changes if revising.revises(change)]:
+                    await revising.follow(Transaction(self.store, session, turn), row)
                 if stored and (changes := traces(stored)):
                     await apply(self._connection, session, [await self.store._prepare(changes)], turn, look=look)
             self.store.still(election)

@@ -35,11 +35,17 @@ async def follow(transaction: Transaction, row: NewRow) -> list[bytes]:
     """
     if row.type == DOCUMENT:
         return [row.key]
-    root, authors = row.visible["rt"], row.visible["au"]
-    whole = await transaction.selves({"y.rt": root}, types=(DOCUMENT,), dossiers=(row.dossier,))
-    parts = [{"t": PROVENANCE}, {"y.au": {"$in": authors} if authors else []}, _about(transaction, row.self64)]
-    where = {"$and": [*parts, {"$nor": [_about(transaction, *whole)]}] if whole else parts}
+    root, where = row.visible["rt"], await vouching(transaction, row)
     return [row.key, *await transaction.restate(row.dossier, root, row.visible["st"], at_ms=row.updated_ms, where=where)]
+
+
+async def vouching(transaction: Transaction, row: NewRow) -> dict[str, Any]:
+    """Filter of the Provenances of its author that are about all versions of something, and about no other document of its lineage."""
+    root, authors = row.visible["rt"], row.visible["au"]
+    others = {"$and": [{"y.rt": root}, {"_id": {"$ne": row.key}}]}
+    whole = await transaction.selves(others, types=(DOCUMENT,), dossiers=(row.dossier,))
+    parts = [{"t": PROVENANCE}, {"y.rt": root}, {"y.au": {"$in": authors} if authors else []}, _about(transaction, row.self64)]
+    return {"$and": [*parts, {"$nor": [_about(transaction, *whole)]}] if whole else parts}
 
 
 def _about(transaction: Transaction, *selves: int) -> dict[str, Any]:

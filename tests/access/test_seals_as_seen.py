@@ -4,7 +4,7 @@ import pytest
 
 from fhir_dmp.signing import seal
 from tests.access.test_deposits import posted, stored, submission
-from tests.access.world import LOINC, VISIBILITY, document, listed
+from tests.access.world import LOINC, NURSE, REPORT, VISIBILITY, document, listed
 from tests.signing.test_host_seals import seals, statement
 from tests.signing.test_verify import verified
 
@@ -127,6 +127,43 @@ def test_the_seal_of_a_deposit_does_not_name_what_is_hidden_by_its_own_date(worl
     (now,) = naming(world, bruno, dossier, gone)
     assert proof(bruno, dossier, where)["id"] != now and len(naming(world, anna, dossier, gone)) == 2
     assert seal.digest(bruno.get(gone).content) == statement(world, bruno.get(f"Provenance/{now}").json()).what[0].sha256
+
+
+def test_a_seal_is_hidden_when_what_it_seals_is_moved_into_a_masked_period(world, period):
+    anna, bruno, dossier = period
+    written = world.write(anna, observed(dossier, effectiveDateTime="2026-05-05"))
+    where = f"Observation/{written['id']}"
+    (first,) = naming(world, bruno, dossier, where)
+
+    def dated(day: str) -> list[str]:
+        assert anna.put(where, {**written, "effectiveDateTime": day}).status_code == 200
+        return naming(world, bruno, dossier, where)
+
+    assert dated("2026-03-05") == [] and {bruno.get(path).status_code for path in (where, f"Provenance/{first}")} == {404}
+    assert len(naming(world, anna, dossier, where)) == 2
+    # Of the versions that he sees again he sees the seals.
+    for seen, day in ((2, "2026-06-05"), (3, "2026-05-05"), (0, "2026-03-07"), (4, "2026-04-07")):
+        assert len(dated(day)) == seen == bruno.get(f"{where}/_history").json().get("total", 0), day
+    assert len(naming(world, anna, dossier, where)) == 6
+
+
+def test_a_seal_is_hidden_when_what_it_seals_becomes_of_a_type_that_is_not_his(world):
+    author, nurse = world.professional(), world.professional(profession=NURSE)
+    dossier = world.open(traitant=author)
+    world.consent(dossier, "access", nurse)
+
+    def report(code: str) -> dict:
+        coded = {"coding": [{"system": LOINC, "code": code}]}
+        return {"resourceType": "DiagnosticReport", "status": "final", "code": coded, "subject": {"reference": dossier.path}}
+
+    id = world.write(author, report(REPORT))["id"]
+    where = f"DiagnosticReport/{id}"
+    assert len(naming(world, nurse, dossier, where)) == 1
+    for code, seen in (("75496-0", 0), (REPORT, 2), (REPORT, 3)):
+        assert author.put(where, {**report(code), "id": id}).status_code == 200
+        assert len(naming(world, nurse, dossier, where)) == seen
+    versions = nurse.get(f"{where}/_history").json()
+    assert versions["total"] == 3 and {nurse.get(path).status_code for path in (where, f"{where}/$verify")} == {200}
 
 
 @pytest.mark.parametrize("corrected", [False, True])

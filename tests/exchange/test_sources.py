@@ -776,3 +776,18 @@ def test_what_is_no_resource_at_all_is_refused_alone(load, world, sender):
     by_line = {int(line["place"].rpartition(":")[2]): line for line in told}
     assert [by_line[number]["status"] for number in (1, 2, len(told))] == [200, 200, 201]
     assert {by_line[number]["status"] for number in range(3, len(told))} <= {200, 202, 400, 404, 422}, told
+
+
+def test_what_its_source_moves_into_a_masked_period_takes_all_its_seals_along(load, world, sender):
+    world.consent(sender.dossier, "takeover")
+    world.consent(sender.dossier, "access", member := world.professional())
+    world.consent(sender.dossier, "mask", dataPeriod={"start": "2026-03-01", "end": "2026-03-31"})
+    about = {"subject": {"reference": f"Patient/p-{sender.tag}"}, "performer": [{"reference": f"Practitioner/dr-{sender.tag}"}]}
+    said = {"resourceType": "Observation", "id": f"o-{sender.tag}", "status": "final", "code": {"text": "taille"}, **about}
+    before = [sender.patient(), sender.practitioner()]
+    for day, seen in (("2026-05-05", 1), ("2026-03-05", 0), ("2026-06-05", 2)):
+        code, told, _ = load(*before, {**said, "effectiveDateTime": day})
+        assert code == 0, told
+        before = []
+        totals = [member.get(f"{name}?patient={sender.dossier.id}").json()["total"] for name in ("Observation", "Provenance")]
+        assert totals == [min(seen, 1), seen], day
