@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 import msgspec
 
 from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.consent import companions
 from fhir_dmp.consent.dossier import Dossier, Right
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN
@@ -39,7 +40,7 @@ from fhir_dmp.signing import box, jws, seal
 from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import Version, digest
 from fhir_dmp.signing.verdict import FAILED
-from fhir_dmp.store import takeover
+from fhir_dmp.store import revising, takeover
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.rows import Change, Content, NewRow, Row
@@ -521,6 +522,8 @@ class _Taking:
         await transaction.write([*(Change(one.row, None) for one in new), *(Change(one.row, expected) for one, expected in changed)])
         await takeover.give(transaction, [one for one in (*new, *(one for one, _ in changed)) if one.acted_ms])
         await takeover.give(transaction, [hidden(one) for one in staged])
+        sealed = [one.row for one, _ in changed if isinstance(one.row.visible, dict) and one.row.type not in companions.SEEN_AS]
+        await keeping.acted(inside, sealing.WITHDRAW, [key for row in sealed for key in await revising.follow(transaction, row)])
         covered: list[bytes] = []
         for root in sorted(root for root, one in here.items() if labels[root] & ~one.common):
             at_ms = max(inside.now_ms(), here[root].acted_ms + 1)

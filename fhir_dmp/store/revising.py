@@ -27,8 +27,11 @@ def revises(change: Change) -> bool:
     return withdrawing.turns(change) or any(now.get(name) != former.get(name) for name in SAID)
 
 
-async def follow(transaction: Transaction, row: NewRow) -> None:
-    """Give the seals of all versions of a resource the facts by which they are judged now. row: the new one, stored in this transaction."""
+async def follow(transaction: Transaction, row: NewRow) -> list[bytes]:
+    """Give the seals of all versions of a resource the facts by which they are judged now; keys of those that change.
+
+    row: the new version, stored in this transaction.
+    """
     now = row.visible
     where = await withdrawing.vouching(transaction, row)
     reimbursed = now["ty"] == hashed("type", REIMBURSEMENT, transaction.vault.hash64)
@@ -37,6 +40,7 @@ async def follow(transaction: Transaction, row: NewRow) -> None:
         if isinstance(found.visible, dict) and (changed := _changed(found.visible, now, reimbursed=reimbursed)):
             given[found.key] = changed
     await transaction.give_facts(given, at_ms=row.updated_ms)
+    return list(given)
 
 
 def _changed(own: Mapping[str, Any], now: Mapping[str, Any], *, reimbursed: bool) -> dict[str, Any]:
@@ -44,6 +48,10 @@ def _changed(own: Mapping[str, Any], now: Mapping[str, Any], *, reimbursed: bool
 
     Two spans of dates have room on a row: a mask by period covers what meets either. Of two types, or of two dates by which a
     reimbursement is past, a row can say one alone: such a seal is in no search, and by its id for author and holder.
+
+    >>> may, june = {"ty": 1, "st": 0, "pa": 5, "pb": 6}, {"ty": 1, "st": 0, "pa": 6, "pb": 7}
+    >>> _changed(may, june, reimbursed=False), _changed(may, june, reimbursed=True), _changed(may, {**may, "ty": 2}, reimbursed=False)
+    ({'da': 6, 'db': 7, 'sp': True}, {'st': 2}, {'st': 2})
     """
     spans = _span(own), _span(now)
     apart = own["ty"] != now["ty"] or (reimbursed and any(own.get(name) != now.get(name) for name in SAID))

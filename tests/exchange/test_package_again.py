@@ -8,7 +8,7 @@ import pytest
 
 from tests.access.test_findings import observed
 from tests.access.test_restore import MASK, WITHDRAW, labels
-from tests.access.world import INS
+from tests.access.world import INS, consent
 from tests.exchange import test_package_hosts
 from tests.exchange.test_package_hosts import PACKAGE, at, ready, told
 
@@ -158,6 +158,24 @@ def test_what_was_withdrawn_is_so_with_all_that_either_host_has_of_it(hosts):
     moving.settled()
     assert moving.names(moving.team) == ["deux", "un"] and moving.team.get(url).status_code == 200
     assert len(moving.listed(moving.team, "Observation")) == 1
+    moving.taker.command("verify")
+
+
+@pytest.mark.parametrize("changed", [{"effectiveDateTime": "2026-03-05"}, {"status": "entered-in-error"}])
+def test_what_a_later_version_hides_takes_the_seals_along_that_are_here(hosts, changed):
+    moving = Moving(*hosts, ("un", ()))
+    said = {**observed(moving.dossier, "vital-signs"), "effectiveDateTime": "2026-05-05"}
+    made = moving.giver.world.write(moving.anna, said)
+    assert "receipt" in told(moving.take(moving.package()))
+    moving.taker.world.write(moving.owner, consent(moving.there, "mask", dataPeriod={"start": "2026-03-01", "end": "2026-03-31"}))
+    (here,) = moving.listed(moving.team, "Observation")
+    before = moving.listed(moving.team, "Provenance")
+    assert sum(here["id"] in str(one) for one in before) == 1
+    assert moving.anna.put(f"Observation/{made['id']}", {**made, **changed}).status_code == 200
+    assert "receipt" in told(moving.take(moving.package()))
+    assert moving.listed(moving.team, "Observation") == []
+    after = moving.listed(moving.team, "Provenance")
+    assert not any(here["id"] in str(one) for one in after) and len(after) == len(before) - 1
     moving.taker.command("verify")
 
 
