@@ -66,7 +66,8 @@ async def taken(settings: Settings, paths: tuple[Path, ...], source: str) -> int
                     with path.open("rb") as file:
                         done = await package_import.read(context, rules, file)
                     path.with_suffix(RECEIPT).write_text(done.receipt + "\n", "ascii")
-                    click.echo(f"{path}  Patient/{done.patient}  {done.new} new versions")
+                    unproved = f", {done.unproved} traces stand in no journal as that host says" if done.unproved else ""
+                    click.echo(f"{path}  Patient/{done.patient}  {done.new} new versions{unproved}")
                 except FhirError as error:
                     refused += 1
                     click.echo(f"{path}: {error}", err=True)

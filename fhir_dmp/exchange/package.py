@@ -12,7 +12,8 @@ A tar archive in a box (signing.box), read front to back:
     contents.ndjson, traces.ndjson, seals.ndjson   documents and data; AuditEvents; Provenances (those with line breaks: in a Bundle .json)
     rows.ndjson                   each version in its order: key, place, and the facts it is judged by, in the clear
     proofs.ndjson                 of each trace, its place in the journal of the host; of one that came with a joined dossier also the
-                                  AuditEvent as it was there, which is what the journal holds, and its host where that is another one
+                                  AuditEvent as it was there, which is what the journal holds, and its host where that is another one;
+                                  an empty proof of one that stands in no journal: from a source, or its original was destroyed
     policy.json                   open break-glass grants, life of the dossier, choices of the law and version of the matrix
     manifest.json, manifest.jws   counts and digests of all of it, signed by the host
 """
@@ -20,11 +21,15 @@ A tar archive in a box (signing.box), read front to back:
 import base64
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from msgspec import Meta
 
 from fhir_dmp.audit import chain, checkpoint
+from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir.instants import MAX_MS
 from fhir_dmp.interactions import origins
 
 FORMAT = 1
@@ -34,6 +39,15 @@ GROUPS = {"Patient": "identification", "RelatedPerson": "identification", "CareT
 GROUPS |= {"AuditEvent": "traces", "Provenance": "seals"}
 DIRECTORY = "directory"
 BUNDLES = frozenset({"identification", "rights", DIRECTORY})
+# What may be in one beside its contents: files that hold resources, and what tells of them.
+HOLDING = frozenset(f"{name}{end}" for name in {*GROUPS.values(), DIRECTORY, "contents"} for end in (".json", ".ndjson"))
+TELLING = ("rows.ndjson", "proofs.ndjson", "policy.json")
+SIGNED = ("manifest.json", "manifest.jws")
+
+Id = Annotated[str, Meta(pattern=r"^[a-z2-7]{26}\Z")]
+Key = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Moment = Annotated[int, Meta(ge=0, le=MAX_MS)]
+Count = Annotated[int, Meta(ge=0, le=2**62)]
 
 
 class Package(msgspec.Struct, frozen=True):
@@ -42,8 +56,8 @@ class Package(msgspec.Struct, frozen=True):
     format: int
     host: str
     recipient: str
-    patient: str
-    dossier: str
+    patient: Id
+    dossier: Annotated[str, Meta(pattern=r"^(0|-?[1-9][0-9]{0,18})\Z")]
     at: str
     reason: str = ""
 
@@ -51,8 +65,8 @@ class Package(msgspec.Struct, frozen=True):
 class Octets(msgspec.Struct, frozen=True):
     """A content kept apart. file: number of its file. sha256: base64url."""
 
-    file: int
-    size: int
+    file: Count
+    size: Count
     sha256: str
 
 
@@ -63,16 +77,16 @@ class RowLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     type: str
-    id: str
-    key: str
-    version: str
-    updated_ms: int
-    method: str
+    id: Id
+    key: Key
+    version: Annotated[str, Meta(pattern=r"^[a-z2-7]{13}\Z")]
+    updated_ms: Moment
+    method: Literal["POST", "PUT", "PATCH", "DELETE"]
     file: str = ""
     current: bool = True
     deleted: bool = False
     dossier: bool = True
-    acted_ms: int = 0
+    acted_ms: Moment = 0
     facts: Any = None
     octets: Octets | None = None
 
@@ -86,8 +100,8 @@ class Grant(msgspec.Struct, frozen=True):
     """An open break-glass grant. See consent.dossier.Right."""
 
     who: str
-    since_ms: int
-    until_ms: int
+    since_ms: Moment
+    until_ms: Moment
     id: str
     secret: bool = False
     organization: str = ""
@@ -99,21 +113,21 @@ class Policy(msgspec.Struct, frozen=True):
     given: to which host it was given, "" for none; packages that were made before this was told say nothing.
     """
 
-    status: str
-    epoch: int
+    status: Literal["open", "closed", "rights-lost"]
+    epoch: Count
     grants: tuple[Grant, ...]
     matrix: str
     law: dict[str, Any]
-    closed_ms: int | None = None
+    closed_ms: Moment | None = None
     given: str | None = None
 
 
 class File(msgspec.Struct, frozen=True):
     """size: octets. sha256: base64url. count: of what it holds."""
 
-    size: int
+    size: Count
     sha256: str
-    count: int
+    count: Count
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -134,6 +148,33 @@ class Receipt(msgspec.Struct, frozen=True):
     manifest: str
     until: str
     at: str
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """The place of a trace in a journal, see `proof_value`. joined, host: see above."""
+
+    chain: str
+    number: Count
+    row: str
+    salt: str
+    index: Count
+    path: tuple[str, ...]
+    checkpoint: str
+    publicKey: str
+    joined: str | None = None
+    host: str | None = None
+
+
+class Proved(msgspec.Struct, frozen=True):
+    """A trace ("AuditEvent/id") and its Proof; an empty one where its host says that it stands in no journal any more."""
+
+    reference: str
+    proof: dict[str, Any]
+
+
+def wrong(reason: str) -> FhirError:
+    """The refusal of a package; nothing of it is then shown to anybody."""
+    return FhirError("business-rule", f"the package cannot be taken: {reason}")
 
 
 def group_of(type_name: str, body: bytes) -> str:
@@ -181,7 +222,7 @@ def proves(proof: Mapping[str, Any], key: bytes, body: bytes, origin: str, publi
         leaf = chain.leaf_hash(chain.leaf_data(position, chain.commitment(salt, body)))
         signed = _head(proof["checkpoint"], origin, public)
         held = signed is not None and chain.is_included(leaf, proof["index"], signed.size, path, signed.root)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm, FhirError):
         return False
     return held and row == key
 

@@ -79,7 +79,7 @@ async def write(context: Context, dossier: int, recipient: str, file: BinaryIO, 
             data = form.bundle(bodies) if name.endswith(".json") else b"".join(body + b"\n" for _, body in bodies)
             _add(archive, draft, name, data, len(bodies))
         _add(archive, draft, "rows.ndjson", form.lines(draft.rows), len(draft.rows))
-        proofs = await _proofs(context, [one for one in read if one.row.type == "AuditEvent" and one.current])
+        proofs = await _proofs(context, dossier, [one for one in read if one.row.type == "AuditEvent" and one.current])
         _add(archive, draft, "proofs.ndjson", form.lines(proofs), len(proofs))
         law = choices.law(context.settings)
         told = {name: getattr(law, name) for name in law.__dataclass_fields__ if name != "matrix"}
@@ -221,11 +221,12 @@ async def _directory(context: Context, rows: Sequence[Row]) -> list[Row]:
     return [found[key] for key in sorted(found)]
 
 
-async def _proofs(context: Context, traces: Sequence[Version]) -> list[dict]:
+async def _proofs(context: Context, dossier: int, traces: Sequence[Version]) -> list[dict]:
     """The place of each trace in the signed journal, of what came with a joined dossier, or was given back by one, that of the original,
     which may be in the journal of a host before this one. What came from there with this dossier itself is proved by what that host left
     with it, which is in it. A trace that no head covers yet is waited for; where no server runs that would bring it into the journal, it is
-    brought there now. 503 when it does not come.
+    brought there now. 503 when it does not come. Of one that is in no journal, since a source sent it or its original was destroyed, just
+    that is told: the next host takes no trace of which nothing is said.
     """
     found, tries = [], PROOF_TRIES
     vault, relatives = context.store.vault, {}
@@ -256,7 +257,10 @@ async def _proofs(context: Context, traces: Sequence[Version]) -> list[dict]:
                 tries -= 1
                 if not await _merged(context):
                     await asyncio.sleep(PROOF_SECONDS)
-    return found
+    proved = {one["reference"] for one in found}
+    proved |= {reference for one in await origins.every(context.store, dossier) for reference in one.proofs}
+    others = (f"AuditEvent/{vault.seal_id(one.row.key)}" for one in traces)
+    return [*found, *({"reference": one, "proof": {}} for one in others if one not in proved)]
 
 
 async def _merged(context: Context) -> bool:

@@ -7,16 +7,47 @@ dossier tells stops the export: a package without it would change who sees what.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from fhir_dmp.consent import companions
 from fhir_dmp.consent.directives import SHAPES
-from fhir_dmp.consent.predicate import LET_IN, Hash64, hashed
+from fhir_dmp.consent.predicate import LABEL_BITS, LET_IN, Hash64, hashed
 from fhir_dmp.dmp import documents, identity, spaces
 from fhir_dmp.errors import FhirError
+from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 
 # Fields of a row that are hashes -> what they are hashes of.
 KINDS = {"ty": "type", "og": "organization", "rt": "root", "au": "author", LET_IN: "author"}
+
+_Moment = Annotated[int, Meta(ge=MIN_MS, le=MAX_MS)]
+_Bound = Annotated[int, Meta(ge=-(2**62), le=2**62)]
+
+
+class Clear(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a row may keep, in the clear. What else a package says of one may be what hides it there, and is not known here: not taken."""
+
+    lb: Annotated[int, Meta(ge=0, le=sum(LABEL_BITS.values()))] | UnsetType = UNSET
+    ty: str | UnsetType = UNSET
+    au: tuple[str, ...] | UnsetType = UNSET
+    og: str | UnsetType = UNSET
+    fd: _Moment | UnsetType = UNSET
+    rl: _Moment | UnsetType = UNSET
+    st: Annotated[int, Meta(ge=0, lt=len(documents.STATUSES))] | UnsetType = UNSET
+    rt: str | UnsetType = UNSET
+    pa: _Bound | UnsetType = UNSET
+    pb: _Bound | UnsetType = UNSET
+    da: _Bound | UnsetType = UNSET
+    db: _Bound | UnsetType = UNSET
+    sp: bool | UnsetType = UNSET
+    hr: bool | UnsetType = UNSET
+    be: bool | UnsetType = UNSET
+    oa: str | UnsetType = UNSET
+    s1: _Moment | UnsetType = UNSET
+    s2: _Moment | UnsetType = UNSET
+    s4: _Moment | UnsetType = UNSET
 
 
 class Names:
@@ -49,6 +80,11 @@ class Names:
         if (kind, value) not in self._by_hash:
             raise FhirError("business-rule", f"the {kind} that {where} is judged by cannot be told: nothing in the dossier names it")
         return self._by_hash[kind, value]
+
+
+def judged(clear: Any) -> None:
+    """msgspec.ValidationError for what are no facts: those of one row, a list of several, or none."""
+    msgspec.convert(clear, Clear | Annotated[tuple[Clear, ...], Meta(min_length=1)] | None)
 
 
 def sealed(clear: Mapping[str, Any], hash64: Hash64, address: Callable[[str], str]) -> dict[str, Any]:

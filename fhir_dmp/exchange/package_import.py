@@ -6,11 +6,10 @@ Keys of rows, versions, instants and facts stay what they were; only the public 
 and comes back finds its rows, and only what is new is added.
 """
 
-import tarfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
@@ -21,11 +20,12 @@ from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import hosts, opening, package_closing, package_former, package_labels
+from fhir_dmp.exchange import hosts, opening, package_closing, package_former, package_labels, package_read
 from fhir_dmp.exchange import package as form
 from fhir_dmp.exchange.hosts import Card
-from fhir_dmp.exchange.package import Manifest, Package, Policy, Receipt, RowLine
+from fhir_dmp.exchange.package import Receipt, RowLine, wrong
 from fhir_dmp.exchange.package_facts import sealed as sealed_facts
+from fhir_dmp.exchange.package_read import Read
 from fhir_dmp.exchange.rules import Rules
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
@@ -35,67 +35,45 @@ from fhir_dmp.interactions import closing, enforcement, keeping, origins, policy
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.origins import Origins, translated
 from fhir_dmp.interactions.reindex import indexed
-from fhir_dmp.interactions.seal_reading import is_seal, signatures
-from fhir_dmp.signing import box, jws, seal
+from fhir_dmp.signing import box, jws
 from fhir_dmp.signing.keys import SealKeys
-from fhir_dmp.signing.seal import Version, digest
-from fhir_dmp.signing.verdict import FAILED
+from fhir_dmp.signing.seal import digest
 from fhir_dmp.store import revising, takeover
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.joining import rights_of
-from fhir_dmp.store.rows import Change, Content, NewRow, Row
+from fhir_dmp.store.rows import Change, NewRow, Row
 from fhir_dmp.store.takeover import Taken
 from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import COMMON, dossier_in, dossier_row, version_id, version_of
 
-# What one package may bring into memory; contents that are kept apart do not count.
-MOST = 1024 * 1024 * 1024
 # How often a dossier is looked at again that changes here meanwhile.
 TURNS = 5
-T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class _Read:
-    """What a package says, verified. octets: number of file -> content as it is stored here. bodies: by reference, as they were there.
-
-    left: by hosts before the giving one, see package_former.tables.
-    """
-
-    package: Package
-    manifest: Manifest
-    policy: Policy
-    rows: list[RowLine]
-    bodies: dict[str, bytes | None]
-    octets: dict[int, Content]
-    proofs: list[dict]
-    left: dict[int, Origins] = field(default_factory=dict)
-    files: dict[str, bytes] = field(default_factory=dict)
 
 
 class Done(msgspec.Struct, frozen=True):
-    """What became of a package. patient: logical id here. new: versions that were not here. receipt: for the host that gave it."""
+    """What became of a package. patient: logical id here. new: versions that were not here. receipt: for the host that gave it.
+    unproved: traces of which that host says that they stand in no journal.
+    """
 
     patient: str
     dossier: int
     new: int
     counts: dict[str, int]
     receipt: str
+    unproved: int = 0
 
 
 async def read(context: Context, rules: Rules, file: BinaryIO) -> Done:
-    """Take a dossier over from a registered host. rules: of that source. context: as of an import. Again does no harm.
+    """Take a dossier over from a registered host. rules: of that source. context: as of an import. file: seekable. Again does no harm.
 
     422 when anything in it is not as its host signed it, 409 when the person has another dossier here.
     """
     card = await hosts.card_of(rules.source)
     data = Path(context.settings.data)
     context = acting(context, rules, data)
-    try:
-        found = await _verified(context, card, box.Opening(file, box.own_key(data)))
-    except (box.Broken, tarfile.TarError, msgspec.DecodeError, jws.Refused, UnicodeDecodeError) as error:
-        raise wrong(str(error)) from None
-    return await _Taking(context, card, found).run()
+    found = await package_read.verified(context, card, file, box.own_key(data))
+    done = await _Taking(context, card, found).run()
+    return msgspec.structs.replace(done, unproved=found.unproved)
 
 
 def acting(context: Context, rules: Rules, data: Path) -> Context:
@@ -104,161 +82,6 @@ def acting(context: Context, rules: Rules, data: Path) -> Context:
     recorder = context.recorder or Recorder(context.store, context.base_url)
     acting = replace(context, actor=actor, recorder=recorder, seals=context.seals or SealKeys(data))
     return replace(acting, enforcer=opening.judged(acting, rules.origin))
-
-
-def wrong(reason: str) -> FhirError:
-    """The refusal of a package; nothing of it is then shown to anybody."""
-    return FhirError("business-rule", f"the package cannot be taken: {reason}")
-
-
-# ---- reading and verifying
-
-
-async def _verified(context: Context, card: Card, opened: box.Opening) -> _Read:
-    files: dict[str, bytes] = {}
-    sums: dict[str, tuple[int, str]] = {}
-    octets: dict[int, Content] = {}
-    package, size = None, 0
-    with tarfile.open(fileobj=opened, mode="r|") as archive:
-        for info in archive:
-            if not info.isreg() or info.name in sums or (package is None) != (info.name == "package.json"):
-                raise wrong(f"`{info.name[:60]}` does not belong there")
-            source = archive.extractfile(info)
-            if info.name.startswith("octets/"):
-                content = await context.store.contents.write(_pieces(source), int(package.dossier))
-                octets[int(info.name.partition("/")[2])] = content
-                sums[info.name] = (content.size, jws.encoded(content.sha256))
-                continue
-            size += info.size
-            if size > MOST:
-                raise wrong("it is larger than this host takes at once")
-            files[info.name] = source.read()
-            sums[info.name] = (len(files[info.name]), digest(files[info.name]))
-            if info.name == "package.json":
-                package = msgspec.json.decode(files[info.name], type=Package)
-                await _expected(context, card, package)
-    opened.finish()
-    found = await _complete(card, package, files, sums, octets)
-    found.left = await package_former.tables(context.store, int(found.package.dossier), found.rows, octets)
-    journals = await package_former.Journals.open(context, card)
-    package_former.check(journals, card.host, found.rows, found.bodies, found.proofs, list(found.left.values()))
-    return found
-
-
-async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
-    while piece := file.read(256 * 1024):
-        yield piece
-
-
-async def _expected(context: Context, card: Card, package: Package) -> None:
-    if package.format != form.FORMAT:
-        raise wrong(f"its format {package.format} is not known here")
-    if package.host != card.host:
-        raise wrong("it comes from another host than the source that was named")
-    if package.recipient != context.store.record.identity:
-        raise wrong("it was made for another host")
-    if int(package.dossier) == COMMON:
-        raise wrong("it is no dossier")
-
-
-async def _complete(card: Card, package: Package | None, files: dict, sums: dict, octets: dict[int, Content]) -> _Read:
-    """Check the manifest against everything that came, and everything against one another."""
-    if package is None or "manifest.json" not in files or "manifest.jws" not in files:
-        raise wrong("it has no manifest")
-    try:
-        hosts.signed_by(card, files["manifest.jws"].decode(), form.TYP, files["manifest.json"])
-    except jws.Refused as error:
-        raise wrong(f"its manifest is not signed as it should be: {error}") from None
-    manifest = msgspec.json.decode(files["manifest.json"], type=Manifest)
-    told = {name: (one.size, one.sha256) for name, one in manifest.files.items()}
-    if told != {name: one for name, one in sums.items() if not name.startswith("manifest.")} or manifest.package != package:
-        raise wrong("what is in it is not what its manifest lists")
-    rows = _lines(files["rows.ndjson"], RowLine)
-    bodies: dict[str, bytes | None] = {}
-    waiting = {name: iter(form.bodies_of(name, data)) for name, data in files.items() if name.partition(".")[0] in _holding()}
-    for one in rows:
-        if one.reference in bodies:
-            raise wrong(f"it holds {one.reference} twice")
-        bodies[one.reference] = next(waiting[one.file]) if one.file else None
-        if one.dossier and dossier_in(bytes.fromhex(one.key)) != int(package.dossier):
-            raise wrong(f"{one.reference} is of another dossier")
-        if one.octets is not None and (octets[one.octets.file].size, jws.encoded(octets[one.octets.file].sha256)) != (
-            one.octets.size,
-            one.octets.sha256,
-        ):
-            raise wrong(f"the content of {one.reference} is another one")
-    if any(next(rest, None) is not None for rest in waiting.values()) or dict(form.counted(rows)) != manifest.counts:
-        raise wrong("it does not hold as much as its manifest counts")
-    kept = msgspec.json.decode(files["policy.json"], type=Policy)
-    proofs = [msgspec.json.decode(line) for line in files["proofs.ndjson"].split(b"\n")[:-1]]
-    found = _Read(package, manifest, kept, rows, bodies, octets, proofs)
-    _identified(found)
-    _seals(card, found)
-    return found
-
-
-def _holding() -> frozenset[str]:
-    return frozenset({*form.GROUPS.values(), form.DIRECTORY, "contents"})
-
-
-def _lines(data: bytes, kind: type[T]) -> list[T]:
-    decoder = msgspec.json.Decoder(kind)
-    return [decoder.decode(line) for line in data.split(b"\n")[:-1]]
-
-
-class _Meta(msgspec.Struct):
-    versionId: str = ""
-
-
-class _Head(msgspec.Struct):
-    resourceType: str = ""
-    id: str = ""
-    meta: _Meta = msgspec.field(default_factory=_Meta)
-
-
-_HEAD = msgspec.json.Decoder(_Head)
-
-
-def _identified(found: _Read) -> None:
-    """A body says itself what it is."""
-    for one in found.rows:
-        body = found.bodies[one.reference]
-        if body is not None and not one.deleted:
-            said = _HEAD.decode(body)
-            if f"{said.resourceType}/{said.id}/_history/{said.meta.versionId}" != one.reference:
-                raise wrong(f"{one.reference} holds something else")
-
-
-def _seals(card: Card, found: _Read) -> None:
-    """Every seal of the giving host must hold, over what came."""
-    octets = {one.reference: one.octets.sha256 for one in found.rows if one.octets is not None}
-    for one in found.rows:
-        body = found.bodies[one.reference]
-        if one.type != "Provenance" or body is None:
-            continue
-        for sig_format, text in signatures(json.parse(body)):
-            if sig_format != jws.FORM or not is_seal(text):
-                continue
-            opened = seal.opened(text.decode(), [card.keys])
-            if opened.statement is None:
-                if opened.verdict.status == FAILED:
-                    raise wrong(f"{one.reference}: {opened.verdict.reasons[0]}")
-                continue  # of a host before; verified with the keys of that one
-            if opened.statement.host != found.package.host:
-                continue
-            for what in opened.statement.what:
-                sealed = found.bodies.get(what.reference)
-                if sealed is None:
-                    raise wrong(f"{what.reference} was sealed, and it is not there")
-                own = octets.get(what.reference) or _digest_inside(what.reference, sealed)
-                verdict = seal.compared(opened, Version(what.reference, sealed, own))
-                if verdict.status == FAILED:
-                    raise wrong(f"{what.reference}: {verdict.reasons[0]}")
-
-
-def _digest_inside(reference: str, body: bytes) -> str:
-    data = seal.octets_of(body) if reference.startswith("Binary/") else None
-    return digest(data) if data is not None else ""
 
 
 # ---- storing
@@ -286,7 +109,7 @@ class _Coming(NamedTuple):
 class _Taking:
     """Stores one verified package."""
 
-    def __init__(self, context: Context, card: Card, found: _Read) -> None:
+    def __init__(self, context: Context, card: Card, found: Read) -> None:
         self.context, self.card, self.found = context, card, found
         self.store, self.vault = context.store, context.store.vault
         self.number = int(found.package.dossier)
@@ -581,7 +404,7 @@ def _epoch(stored: Dossier | None) -> int | None:
     return None if stored is None else stored.epoch
 
 
-def _returns(stored: Dossier | None, found: _Read) -> bool:
+def _returns(stored: Dossier | None, found: Read) -> bool:
     """Whether it comes to a host where the dossier does not live: absent, or given to who gives it now. 409 for what is taken by nobody."""
     if stored is None:
         return True

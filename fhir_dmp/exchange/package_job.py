@@ -93,7 +93,7 @@ async def take(context: Context, source: str, package: AsyncIterator[bytes]) -> 
                 file.write(piece)
             file.seek(0)
             done = await package_import.read(acting, rules, file)
-        return {"new": done.new, "receipt": done.receipt, "counts": done.counts}
+        return {"new": done.new, "receipt": done.receipt, "counts": done.counts, "unproved": done.unproved}
 
     return (await taking.begin(context, work, source=source, dossier=dossier, octets=content.size)).id
 
@@ -108,6 +108,7 @@ async def taken(context: Context, id: str) -> dict:
     told.append(("bytes", "valueDecimal", job.detail["octets"]))
     if done is not None:
         told += [("versions", "valueInteger", done.detail["new"]), ("receipt", "valueString", done.detail["receipt"])]
+        told.append(("unproved", "valueInteger", done.detail.get("unproved", 0)))
     listed = [{"name": name, kind: value} for name, kind, value in told]
     for type_name, count in (done.detail["counts"] if done is not None else {}).items():
         listed.append({"name": "count", "part": [{"name": "type", "valueCode": type_name}, {"name": "number", "valueInteger": count}]})
