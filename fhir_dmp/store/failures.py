@@ -8,6 +8,7 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from pymongo.errors import (
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
     ExecutionTimeout,
@@ -74,8 +75,15 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, TRANSIENT) or is_sessionless(error):
         return True
     return isinstance(error, PyMongoError) and (
-        getattr(error, "code", None) in TRANSIENT_CODES or any(error.has_error_label(label) for label in TRANSIENT_LABELS)
+        not _codes(error).isdisjoint(TRANSIENT_CODES) or any(error.has_error_label(label) for label in TRANSIENT_LABELS)
     )
+
+
+def _codes(error: PyMongoError) -> set[int | None]:
+    """What MongoDB says by numbers. A bulk write has one of its own, which says nothing: those of its writes tell."""
+    if isinstance(error, BulkWriteError):
+        return {one.get("code") for one in (error.details or {}).get("writeErrors") or ()}
+    return {getattr(error, "code", None)}
 
 
 def is_sessionless(error: BaseException) -> bool:
@@ -111,7 +119,7 @@ def translated(method: Callable[..., Awaitable]) -> Callable[..., Awaitable]:
         except PyMongoError as error:
             if is_transient(error):
                 raise unavailable() from error
-            if getattr(error, "code", None) in TOO_LARGE_CODES:
+            if not _codes(error).isdisjoint(TOO_LARGE_CODES):
                 raise FhirError("too-long", "this is more than can be stored at once: send it in several parts") from error
             raise
 
