@@ -204,6 +204,8 @@ async def _announce(store: Store, settings: Settings, dossier: int, root: int) -
         policy = (await transaction.policies({dossier})).get(dossier)
         if policy is None or policy.status is not Status.OPEN or policy.deceased_ms is not None:
             return False
+        # What its holder is told goes with the dossier, or the dossier is given away and nobody reads it here.
+        await transaction.enter([dossier])
         still = {"y.rt": root, "y.lb": {"$bitsAllSet": LABEL_BITS[INVISIBLE_PATIENT]}, **THERE}
         rows = await transaction.find(still, types=("DocumentReference",), dossiers=(dossier,), limit=1, bodies=False)
         if not rows or not await outbox.mark(transaction, claimed, dossier, store.clock()):

@@ -17,7 +17,7 @@ from fhir_dmp.exchange.rules import HOST, Rules
 from fhir_dmp.fhir import bundle
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.json import parse_exact
-from fhir_dmp.interactions import dispatch, transaction, writing
+from fhir_dmp.interactions import dispatch, notices, transaction, writing
 from fhir_dmp.interactions.enforcement import Enforcer
 from fhir_dmp.store.ledger import Ledger
 from tests.access.test_deposits import posted
@@ -160,6 +160,27 @@ def test_what_is_asked_for_while_a_receipt_is_compared_is_taken_along_or_refused
         assert moving.two.runner.run(moving.settled())
     if what != "closing":
         assert moving.policy.status is Status.CLOSED and moving.rows(0) == moving.rows(1)
+
+
+def test_what_is_announced_while_a_receipt_is_compared_is_taken_along_or_not_announced(two, monkeypatch):
+    moving, told = Moving(two, Played(two.world, [("deposit", "anna", ("INVISIBLE_PATIENT",)), ("deposit", "anna", ())])), []
+    store, settings = two.stores[0], two.settings[0]
+
+    async def happens():
+        row = await store.load(store.vault.locate("DocumentReference", moving.play.reports[0][1]))
+        told.append(asyncio.ensure_future(notices._announce(store, settings, moving.number, row.visible["rt"])))
+        await asyncio.wait(told, timeout=MEANWHILE_SECONDS)
+
+    async def both():
+        after_comparing(monkeypatch, happens)
+        return await moving.settled(), await told[0]
+
+    closed, announced = two.runner.run(both())
+    assert announced != closed
+    if announced:
+        moving.again()
+        assert two.runner.run(moving.settled())
+    assert moving.policy.status is Status.CLOSED and moving.rows(0) == moving.rows(1)
 
 
 @pytest.mark.parametrize("what", DEPOSITS)
