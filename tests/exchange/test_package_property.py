@@ -295,6 +295,24 @@ def test_the_traces_of_what_was_joined_or_given_back_are_proved_to_the_next_host
     assert kinds.count(True) > (0 if parted else 5) and kinds.count(False) > 5
 
 
+def test_a_trace_whose_original_was_destroyed_goes_on_and_is_told_to_have_no_proof(two):
+    """Traces of what was done with the documents while two dossiers were one stand in the journal under the name of the other one."""
+    cut = Cut(two)
+    cut.ask("$merge")
+    author, id = cut.ends.reports[1]
+    replacing = {"relatesTo": [{"code": "replaces", "target": {"reference": f"DocumentReference/{cut.pair.ids.get(id)}"}}]}
+    two.world.deposit(cut.goes_on.dossier, author, **replacing)
+    cut.ask("$unmerge")
+
+    async def moved():
+        await retention.destroy(cut.store, cut.context.recorder, cut.pair.ids.target, "ten years")
+        first = await two.take(1, 0, await two.give(0, 1, cut.ends.dossier.id))
+        return first.unproved, (await two.take(2, 1, await two.give(1, 2, first.patient))).unproved
+
+    first, second = two.runner.run(moved())
+    assert first == second > 0
+
+
 def test_a_trace_of_another_host_keeps_its_proof_when_its_dossier_is_joined_here(two):
     play, taker = Played(two.world, STORY[:1]), two.stores[1]
     giver, journal = two.stores[0].record.identity, hosts.own(two.stores[0], two.a.data).journal
