@@ -14,8 +14,9 @@ from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.store.vault import Vault
 
-# Two who add to one dossier at the same moment meet once in so many times, and one of them begins again.
-DOORS = 64
+# Two who add to one dossier at the same moment meet once in so many times, of four any two do once in three: who meets begins again. Each
+# door that was used is a row for an hour: with more of them fewer meet, and a dossier that much is added to leaves more rows.
+DOORS = 16
 # In the row of a dossier: it is closed, and nothing is added any more.
 SHUT = "sh"
 
