@@ -162,7 +162,10 @@ class Acts:
         return False
 
     async def seems_known(self) -> bool:
-        """Whether the database knows the file to its end, told by its length alone: a command need not read all of it."""
+        """Whether the database knows the file to its end, told by its length alone: a command need not read all of it.
+
+        False too where the end was cut short by a crash, until the next act takes its place: what is asked then applies nothing.
+        """
         known = (await self._marked()).end
         return known is not None and known.offset == await asyncio.to_thread(self._file.size)
 
