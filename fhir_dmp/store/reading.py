@@ -15,7 +15,7 @@ from fhir_dmp.store import policies
 from fhir_dmp.store.connection import Connection, Moment
 from fhir_dmp.store.contents import Contents
 from fhir_dmp.store.failures import Broken, translated
-from fhir_dmp.store.rows import Row, Unopened, Visible, large_body, row_of
+from fhir_dmp.store.rows import Row, Unopened, Visible, body_in, large_body, row_of
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row, version_row
 
 # What one read may bring into memory of bodies that are kept as contents.
@@ -356,13 +356,12 @@ class Reader:
         self, documents: Sequence[dict], openers: "Mapping[int, Opener]", *, intervals: bool = True, opening: Opening | None = None
     ) -> list[Row]:
         """openers: of every dossier among the documents. opening: which of them are opened, None for all."""
-        closed = {}
+        closed, shown = {}, {}
         if opening is not None:
             for document in documents:
                 opener = openers[document["d"]]
                 row = row_of(document, None, erased=opener.key is None, policy=opener.policy, intervals=intervals)
-                if not opening(row):
-                    closed[document["_id"]] = row
+                (shown if opening(row) else closed)[document["_id"]] = row
         large = {
             document["_id"]: content
             for document in documents
@@ -378,6 +377,9 @@ class Reader:
             opener = openers[document["d"]]
             content = large.get(document["_id"]) if large and opener.key is not None else None
             body = None if content is None else await self.contents.read_all(content.id, BODY_BYTES)
+            if (row := shown.get(document["_id"])) is not None:
+                rows.append(row.but(body=body if body is not None else body_in(document, opener.key)))
+                continue
             erased = opener.key is None
             rows.append(row_of(document, opener.key, large=body, erased=erased, policy=opener.policy, intervals=intervals))
         return rows

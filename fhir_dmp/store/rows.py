@@ -282,19 +282,15 @@ def row_of(
     intervals: bool = True,
 ) -> Row:
     """Value of a document of `resources` or `versions`. key: of its dossier, None: the body stays closed. intervals: with those it has."""
-    row_key = document["k"] if "k" in document else document["_id"]
-    body = large
-    if body is None and key is not None and "b" in document:
-        body = expand(unseal(key, document["b"], version_row(row_key, document["v"])))
     return Row(
-        key=row_key,
+        key=document["k"] if "k" in document else document["_id"],
         dossier=document["d"],
         type=document["t"] if "t" in document else document["tz"],
         version=document["v"],
         updated_ms=document["l"],
         method=document["m"],
         deleted="tz" in document or "del" in document,
-        body=body,
+        body=large if large is not None else body_in(document, key),
         content=next((Content(item["i"], item["z"]) for item in document["f"] if not item.get("w")), None) if "f" in document else None,
         self64=document.get("s", 0),
         erased=erased,
@@ -304,6 +300,13 @@ def row_of(
         policy=policy,
         large="f" in document and large_body(document) is not None,
     )
+
+
+def body_in(document: Mapping[str, Any], key: AESGCM | None) -> bytes | None:
+    """The body that a document itself holds, opened; None when it holds none, or without the key."""
+    if key is None or "b" not in document:
+        return None
+    return expand(unseal(key, document["b"], version_row(document["k"] if "k" in document else document["_id"], document["v"])))
 
 
 def intervals_of(document: Mapping[str, Any]) -> tuple[tuple[int, int | Decimal, int | Decimal], ...]:
