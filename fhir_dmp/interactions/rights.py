@@ -19,7 +19,18 @@ from fhir_dmp.dmp.documents import JUDGED_AS
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import DAY
-from fhir_dmp.interactions import depositing, directory_entries, enforcement, facts, keeping, notices, rights_people, shown, writing
+from fhir_dmp.interactions import (
+    depositing,
+    directory_entries,
+    enforcement,
+    facts,
+    keeping,
+    notices,
+    rights_people,
+    shown,
+    writing,
+    written_back,
+)
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
@@ -80,8 +91,7 @@ async def on_update(context: Context, checked: Checked, id: str, row: Row, metho
         met = await enforcement.known(inside, row.dossier, patient=holder)
         if met.policy is None:
             raise enforcement.refused()
-        gone = await shown.hidden(inside, met, [row.body or b"{}"])
-        whole = _whole(inside, checked, row, gone)
+        whole, _ = await written_back.by(met, checked, row)
         if checked.type != "Consent":
             answer = await rights_people.update(inside, met, whole, id, row, method)
         else:
@@ -91,14 +101,6 @@ async def on_update(context: Context, checked: Checked, id: str, row: Row, metho
         return msgspec.structs.replace(answer, body=shown.without(inside, answer.body, gone))
 
     return await together(context, row.dossier, work)
-
-
-def _whole(inside: Context, sent: Checked, row: Row, gone: frozenset[str]) -> Checked:
-    """What is sent, with what is there and not shown to who sends it: whoever is shown less must not write back less."""
-    if not gone or row.body is None:
-        return sent
-    value = shown.put_back(inside, json.parse_exact(row.body), json.parse_exact(sent.body), gone)
-    return check(inside, json.dump(value), sent.type)
 
 
 def holder_of(place: Place) -> str:

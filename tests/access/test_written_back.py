@@ -4,7 +4,7 @@ import pytest
 
 from tests.access.test_deposits import posted
 from tests.access.test_masks import ADD
-from tests.access.world import LOINC
+from tests.access.world import LOINC, care_team
 
 CODE = {"coding": [{"system": LOINC, "code": "8867-4"}]}
 
@@ -148,6 +148,24 @@ def test_what_no_longer_goes_with_something_hidden_is_not_refused_for_it(world, 
     assert holder.patch(secret, ADD).status_code == 200
     seen = bruno.get(where).json()
     assert seen["extension"] == [{"url": "https://example.org/way", "extension": inner[1:]}]
+    sent = {**seen, "extension": [{"url": "https://example.org/way", "valueString": "here"}]}
+    answer = bruno.put(where, sent)
+    assert answer.status_code == 200 and content(answer.json()) == content(sent), answer.text
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_no_longer_goes_with_something_hidden_in_a_right_is_not_refused_either(world, scene, masked):
+    dossier, holder, bruno, secret, _, anna = scene
+    inner = [{"url": "from", "valueReference": to(secret)}] if masked else []
+    inner = [*inner, {"url": "to", "valueString": "here"}]
+    team = care_team(dossier, bruno, extension=[{"url": "https://example.org/way", "extension": inner}])
+    where = f"CareTeam/{world.write(anna, team)['id']}"
+    assert holder.patch(secret, ADD).status_code == 200
+    seen = bruno.get(where).json()
+    assert seen["extension"] == [{"url": "https://example.org/way", "extension": inner[-1:]}]
+    # What goes with it stays.
+    assert bruno.put(where, {**seen, "name": "a"}).status_code == 200
+    assert holder.get(where).json()["extension"][0]["extension"] == inner
     sent = {**seen, "extension": [{"url": "https://example.org/way", "valueString": "here"}]}
     answer = bruno.put(where, sent)
     assert answer.status_code == 200 and content(answer.json()) == content(sent), answer.text
