@@ -28,7 +28,8 @@ async def write(
     await in_step(context.transaction)
     everything = [*rows, *seals, *tracing.of_writes(context, [(change.row, id) for change, id in changes], kind, asked, labels)]
     touched = touching(context, [change.row for change in rows])
-    withdrawn, revised = sealing.following(context, changes), [change.row for change in rows if revising.revises(change)]
+    withdrawn = sealing.following(context, changes)
+    revised = [change.row for change in rows if context.enforcer is not None and revising.revises(change)]
     reviews, covered, acted = reviewing.taken(context), covering.taken(context), covering.joined(context)
     claims = covering.claims(context, acted)
     adding = _adding(context, [change.row for change in rows], touched)
