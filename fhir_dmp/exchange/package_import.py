@@ -20,7 +20,7 @@ from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import hosts, opening, package_closing, package_former, package_labels, package_read
+from fhir_dmp.exchange import hosts, opening, package_closing, package_former, package_labels, package_left, package_read
 from fhir_dmp.exchange import package as form
 from fhir_dmp.exchange.hosts import Card
 from fhir_dmp.exchange.package import Receipt, RowLine, wrong
@@ -38,7 +38,7 @@ from fhir_dmp.interactions.reindex import indexed
 from fhir_dmp.signing import box, jws
 from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import digest
-from fhir_dmp.store import revising, takeover
+from fhir_dmp.store import joining, revising, takeover
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.rows import Change, NewRow, Row
@@ -142,7 +142,14 @@ class _Taking:
         await self._directory()
         await self._former()
         self.returns = _returns(stored, self.found)
-        taken = [self._row(one) for one in self.found.rows if one.dossier]
+        lines = [one for one in self.found.rows if one.dossier]
+        if not any(one.type == "Patient" and one.current and not one.deleted and one.id == self.found.package.patient for one in lines):
+            raise wrong("it has no Patient")
+        taken = [self._row(one) for one in lines]
+        self.first = stored is None
+        if self.first and (strange := await package_left.strange(self.store, lines, taken, before)):
+            await self._removed(strange)
+            before = {key: own for key, own in before.items() if key not in strange}
         try:
             coming = self._sorted(taken, before)
         except FhirError as error:
@@ -167,6 +174,20 @@ class _Taking:
         )
         signed = self.context.seals.sign_as(form.RECEIPT, msgspec.json.encode(receipt))
         return Done(self.patient, self.number, count, self.found.manifest.counts, signed)
+
+    async def _removed(self, keys: Sequence[bytes]) -> None:
+        """Take away rows of a dossier that is not here. Conflict when it is by now."""
+
+        async def work(transaction: Transaction) -> None:
+            await self._as_before(transaction)
+            await joining.drop(transaction, keys)
+
+        await self.store.transact(work, claims=[rights_of(self.vault, self.number)])
+
+    async def _as_before(self, transaction: Transaction) -> None:
+        """Conflict when the dossier is not in the state any more by which everything was decided."""
+        if _epoch(await transaction.stored_policy(self.number)) != self.epoch:
+            raise Conflict(0, None)
 
     async def _alone(self) -> None:
         """Nobody has two dossiers."""
@@ -285,10 +306,17 @@ class _Taking:
         left = await self._origins()
         # Those too that a takeover which was cut off left here: nobody has noted them yet.
         rights = [one.row.key for one in coming.current if one.row.type in policy.SOURCES]
+        # With what it writes itself, the dossier is what this package says and nothing else.
+        brought = {(bytes.fromhex(one.key), version_of(one.version)) for one in self.found.rows if one.dossier}
+        brought -= {(one.row.key, one.row.version) for one in coming.new if _gives(one.row)}
 
         async def work(transaction: Transaction) -> None:
-            if _epoch(await transaction.stored_policy(self.number)) != self.epoch:
-                raise Conflict(0, None)
+            await self._as_before(transaction)
+            if self.first:
+                there = await takeover.places(transaction, self.number)
+                own = {place for place, journal in there.items() if journal}
+                if there.keys() - own != brought - own:
+                    raise Conflict(0, None)  # another takeover put something there, or took it away
             inside = context.inside(transaction)
             if self.returns:
                 await self._returned(inside, coming)

@@ -93,6 +93,16 @@ async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRo
 
 
 @translated
+async def places(transaction: Transaction, dossier: int) -> dict[tuple[bytes, int], bool]:
+    """Key and version of everything in a dossier: whether it stands in the journal of this host."""
+    read, session = transaction._connection.read, transaction._session
+    where, fields = {"d": dossier, **ROWS}, {"k": 1, "v": 1, "j": 1}
+    former = await read({"find": "versions", "filter": where, "projection": fields, "hint": "dossier"}, session)
+    current = await read({"find": "resources", "filter": where, "projection": fields, "hint": "dossier"}, session)
+    return {(bytes(one.get("k") or one["_id"]), one["v"]): "j" in one for one in (*former, *current)}
+
+
+@translated
 async def put_old(transaction: Transaction, rows: Sequence[NewRow]) -> None:
     """Write superseded versions, and deletions beside their rows, in the transaction that shows what came after them."""
     if rows:

@@ -1,5 +1,7 @@
 """A package that is taken while the same one, or somebody who acts in the dossier, comes in between. I7: nothing acknowledged is undone."""
 
+import asyncio
+
 import bson
 import pytest
 
@@ -199,3 +201,57 @@ def test_the_rights_of_a_package_that_is_not_taken_are_nobodys(two, monkeypatch)
     assert two.runner.run(rights()) == []
     two.runner.run(two.take(1, 0, package))
     assert len(two.runner.run(rights())) > 5
+
+
+@pytest.mark.parametrize("left", ["unnamed", "altered", "labelled", "former"])
+def test_nothing_of_a_package_that_was_refused_comes_into_force_by_the_next_one(two, monkeypatch, left):
+    """Under keys of its own, or under those of what another host gives now: whoever gave a dossier away knows them all."""
+    played = Played(two.world, [("deposit", "anna", ()), ("deposit", "anna", ("MASQUE_PS",))])
+    number = two.stores[0].vault.dossier_of_patient(played.dossier.id)
+    package = two.runner.run(two.give(0, 1, played.dossier.id))
+    put, planted = takeover.put, []
+
+    async def planting(store, current, old, **more):
+        document = next((one for one in current if one.row.type == "DocumentReference" and one.row.visible["lb"]), None)
+        if document is None:  # the directory
+            return await put(store, current, old, **more)
+        row, rest = document.row, [one for one in current if one is not document]
+        other = row._replace(key=row.key[:8] + bytes(8))
+        changes = {
+            "unnamed": ([*current, document._replace(row=other)], old),
+            "altered": ([*rest, document._replace(row=row._replace(body=row.body.replace(b"current", b"CURRENT")))], old),
+            "labelled": ([*rest, document._replace(row=row._replace(visible={**row.visible, "lb": 0, "au": row.visible["au"][:0]}))], old),
+            "former": (current, [*old, row._replace(version=row.version + 1)]),
+        }
+        planted.append(row.key)
+        return await put(store, *changes[left], **more)
+
+    async def refused(*_):
+        raise FhirError("business-rule", "it is not taken")
+
+    with monkeypatch.context() as patched, pytest.raises(FhirError):
+        patched.setattr(takeover, "put", planting)
+        patched.setattr(package_import._Taking, "_appear", refused)
+        two.runner.run(two.take(1, 0, package))
+    done = two.runner.run(two.take(1, 0, package))
+
+    async def every(host):
+        return {(one.row.key, one.row.version, one.current) async for one in versions(two.stores[host], number)}
+
+    there, here = two.runner.run(every(0)), two.runner.run(every(1))
+    assert planted and there <= here and len(here - there) <= 2  # the trace of the takeover, and what its host left
+    assert sorted(two.runner.run(labels(two, number))) == [0, 1]
+    assert b"CURRENT" not in b"".join(row.body for row in two.runner.run(documents(two, number)))
+    assert done.receipt and two.runner.run(two.sealed(1)) == []
+
+
+def test_two_first_takeovers_of_one_package_at_once_both_are_done(two):
+    played = Played(two.world, STORY)
+    package = two.runner.run(two.give(0, 1, played.dossier.id))
+
+    async def both():
+        return await asyncio.gather(two.take(1, 0, package), two.take(1, 0, package))
+
+    one, other = two.runner.run(both())
+    assert one.patient == other.patient and one.receipt and other.receipt
+    assert two.runner.run(two.sealed(1)) == []
