@@ -3,7 +3,7 @@
 https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition-pdsm-comprehensive-document-reference.html
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
@@ -80,6 +80,8 @@ MOMENTS = frozenset({"date", "dateTime", "instant"})
 INSIDE = frozenset({"BackboneElement", "Dosage", "Attachment"})
 # Dates of something else: what was measured or answered, of relatives, of products and leaflets.
 OF_ELSE = frozenset({"value", "born", "deceased", "condition", "expirationDate", "manufactureDate", "publicationDate"})
+# Without a period or date of their own they say nothing of when: not when a content was made, nor what a Provenance vouches for.
+SAYING_LESS = frozenset({"DocumentReference", "Provenance"})
 # They tell of what was over when they were written: a period without an end is not one that goes on.
 WRITTEN_AFTER = frozenset({"DocumentReference", "Composition"})
 
@@ -231,14 +233,25 @@ def replaced(resource: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def period_of(resource: Mapping[str, Any]) -> tuple[int, int]:
-    """What the act is dated: context.period, else the resource's own period or date, else all time."""
+    """What the act is dated: context.period, else the resource's own period or date, else the span of what it says else, else all time."""
+    return _period(resource) or UNDATED
+
+
+def says_when(resource: Mapping[str, Any]) -> bool:
+    """Whether it says itself, in whatever element, when it was done or written."""
+    return _period(resource) is not None
+
+
+def _period(resource: Mapping[str, Any]) -> tuple[int, int] | None:
     period = (resource.get("context") or {}).get("period") or resource.get("period") or resource.get("billablePeriod") or {}
     if isinstance(period, Mapping) and (period.get("start") or period.get("end")):
         return window(period.get("start"), period.get("end") or period.get("start"))
     for name in (*DATED, DATED_BY.get(resource.get("resourceType", ""), "")):
         if isinstance(resource.get(name), str):
             return span(resource[name])
-    return UNDATED
+    kind = resource.get("resourceType", "")
+    said = () if kind in SAYING_LESS else tuple(_dates(resource, kind, kind in WRITTEN_AFTER))
+    return _covering(said) if said else None
 
 
 def dates_of(resource: Mapping[str, Any], period: tuple[int, int]) -> tuple[int, int]:
@@ -247,7 +260,10 @@ def dates_of(resource: Mapping[str, Any], period: tuple[int, int]) -> tuple[int,
     One interval, not several: what lies between the care and its record is hidden too, rather than something of it shown.
     """
     kind = resource.get("resourceType", "")
-    said = (period, *_dates(resource, kind, kind in WRITTEN_AFTER))
+    return _covering((period, *_dates(resource, kind, kind in WRITTEN_AFTER)))
+
+
+def _covering(said: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return min(start for start, _ in said), max(end for _, end in said)
 
 

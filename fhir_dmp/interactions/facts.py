@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from fhir_dmp.consent import companions, directives, notices
 from fhir_dmp.consent.predicate import DATES, LABEL_BITS, LIFTED, OF_MINOR, SECRET_SESSION, facts_of, row_of
 from fhir_dmp.dmp import documents, identity
-from fhir_dmp.dmp.documents import STATUSES, UNDATED, WITHDRAWN, Facts
+from fhir_dmp.dmp.documents import STATUSES, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_RL
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import Ref, parse_reference, reference_texts
@@ -88,14 +88,14 @@ def visible(
                     found[BESIDE] = True
                 else:
                     found |= {name: origin.lineage[name] for name in ("ty", "au", "og")}
-                    found |= _dated(told, origin.lineage)
+                    found |= _dated(value, origin.lineage)
                 if origin.lineage["st"] == STATUSES.index(WITHDRAWN):  # a content that comes after its document was withdrawn
                     found["st"] = origin.lineage["st"]
         if current is not None and isinstance(current.visible, dict):
             found |= {name: current.visible[name] for name in FIXED if name in current.visible}
             if kind != "DocumentReference" and found["rt"] != root:
                 found |= _of_document(current, current.visible, origin)
-                found |= {} if BESIDE in found else _dated(told, current.visible)
+                found |= {} if BESIDE in found else _dated(value, current.visible)
             if context.sandbox and context.enforcer is None:
                 found |= _said(current, told.labels, found, at_ms)
     if leads_inside(context, reference_texts(value) if texts is None else texts(), dossier):
@@ -114,9 +114,9 @@ def _of_document(current: Row, own: Mapping[str, Any], origin: Origin) -> dict[s
     return kept
 
 
-def _dated(told: Facts, document: Mapping[str, Any]) -> dict[str, Any]:
+def _dated(value: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
     """What says no date itself, as a content, is dated as its document is: a mask by period hides the two together. Else nothing."""
-    return {name: document[name] for name in ("pa", "pb", *DATES) if name in document} if told.period == UNDATED else {}
+    return {} if documents.says_when(value) else {name: document[name] for name in ("pa", "pb", *DATES) if name in document}
 
 
 def says_withdrawn(row: Row) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.access.test_deposits import posted, stored, submission
 from tests.access.world import LOINC, VISIBILITY, day, document, listed, now
 
 N = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N"}]}
@@ -192,3 +193,39 @@ def test_a_mask_by_period_hides_what_any_date_of_it_meets(world, since, until, h
         assert anna.get(f"{kind}/{one['id']}").status_code == 200
     # A content says no date itself.
     assert nora.get(told["content"][0]["attachment"]["url"]).status_code == (404 if hidden else 200)
+
+
+PAST = {"start": day(days=-400), "end": day(days=-398)}
+# What says when in one element alone, and the type it is said of.
+SAID = {
+    "Procedure": {"status": "completed", "performedPeriod": PAST},
+    "Observation": {"status": "final", "effectiveTiming": {"event": [PAST["start"], PAST["end"]]}},
+    "Condition": {"onsetPeriod": PAST},
+    "MedicationStatement": {"status": "completed", "effectivePeriod": PAST},
+}
+
+
+@pytest.mark.parametrize("kind", SAID)
+@pytest.mark.parametrize(("since", "until", "hidden"), [(-401, -399, True), (-30, 0, False)])
+def test_a_mask_by_period_hides_what_says_when_in_one_element_alone_whatever_it_comes_with(world, kind, since, until, hidden):
+    dossier, anna, nora = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", nora)
+    what = "medicationCodeableConcept" if kind == "MedicationStatement" else "code"
+    one = {"resourceType": kind, "subject": {"reference": dossier.path}, what: {"text": "ivg"}, **SAID[kind]}
+    more = (posted(one, "urn:uuid:00000000-0000-4000-8000-00000000c000"),)
+    sent = document(dossier, anna, context={"period": {"start": day(days=-1), "end": day()}})
+    (beside,) = stored(anna.post("", submission(dossier, anna, sent, more=more)), kind)
+    ids = {beside, world.write(anna, one)["id"]}
+    world.consent(dossier, "mask", dataPeriod={"start": day(days=since), "end": day(days=until)})
+    assert {nora.get(f"{kind}/{id}").status_code for id in ids} == {404 if hidden else 200}
+    assert {found["id"] for found in listed(nora, dossier, kind)} == (set() if hidden else ids)
+    assert {anna.get(f"{kind}/{id}").status_code for id in ids} == {200}
+
+
+def test_a_seal_is_hidden_with_what_it_seals_whenever_it_was_made(world):
+    dossier, anna, nora = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", nora)
+    world.deposit(dossier, anna, date=f"{PAST['start']}T08:00:00Z", context={"period": PAST})
+    assert listed(nora, dossier, "Provenance")
+    world.consent(dossier, "mask", dataPeriod={"start": day(days=-401), "end": day(days=-397)})
+    assert not listed(nora, dossier, "Provenance")

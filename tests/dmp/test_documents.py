@@ -3,6 +3,8 @@
 https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition-pdsm-comprehensive-document-reference.html
 """
 
+from collections.abc import Iterator
+
 import pytest
 
 from fhir_dmp.dmp import documents, spaces
@@ -10,6 +12,7 @@ from fhir_dmp.dmp.identity import IDNPS, RPPS
 from fhir_dmp.dmp.paris import shown_clock, span, window
 from fhir_dmp.dmp.visibility import concept, release_ms
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS, from_instant
+from fhir_dmp.fhir.tables import MANY, members
 
 DEPOSIT = from_instant("2026-11-22T09:00:00Z")
 DOCUMENT = {
@@ -112,7 +115,8 @@ def test_what_is_no_document_says_when_in_its_own_words():
         ("Observation", {"effectiveInstant": "2026-03-01T08:00:00Z", "issued": "2026-03-09T08:00:00Z"}, "03-01 03-09"),
         ("Observation", {"effectiveTiming": {"event": ["2026-03-01", "2026-03-05"]}, "issued": "2026-03-04T08:00:00Z"}, "03-01 03-05"),
         ("Observation", {"effectiveDateTime": "2026-03-02", "valueDateTime": "1990-01-01"}, "03-02 03-02"),
-        ("Procedure", {"performedPeriod": {"start": "2026-03-01", "end": "2026-03-04"}}, None),
+        ("Procedure", {"performedPeriod": {"start": "2026-03-01", "end": "2026-03-04"}}, "03-01 03-04"),
+        ("Procedure", {"performedString": "au printemps"}, None),
         ("Condition", {"onsetDateTime": "2026-01-01", "abatementPeriod": {"end": "2026-02-03"}, "recordedDate": "2026-03-09"}, "min 03-09"),
         ("Condition", {"onsetPeriod": {"start": "2026-01-01", "end": "2026-01-05"}, "recordedDate": "2026-03-09"}, "01-01 03-09"),
         ("ServiceRequest", {"occurrencePeriod": {"start": "2026-03-01"}, "authoredOn": "2026-02-01"}, "02-01 max"),
@@ -122,7 +126,7 @@ def test_what_is_no_document_says_when_in_its_own_words():
             "min 03-01",
         ),
         ("EpisodeOfCare", {"period": {"start": "2026-03-01"}}, "03-01 max"),
-        ("Specimen", {"collection": {"collectedDateTime": "2026-03-01"}, "receivedTime": "2026-03-02"}, None),
+        ("Specimen", {"collection": {"collectedDateTime": "2026-03-01"}, "receivedTime": "2026-03-02"}, "03-01 03-02"),
         (
             "AllergyIntolerance",
             {"recordedDate": "2026-03-09", "reaction": [{"onset": "2026-03-01"}, {"onset": "2026-03-02"}]},
@@ -149,3 +153,40 @@ def test_how_long_ago_a_reimbursement_was_is_told_by_its_own_period():
     }
     found = documents.facts_of(billed, authors=(), organization="", first_deposit_ms=0, root="")
     assert (found.period, found.dates) == (window("2024-01-01", "2024-01-05"), window("2024-01-01", "2026-01-01"))
+
+
+TIMES = {
+    "Period": {"start": "2026-03-01", "end": "2026-03-04"},
+    "Timing": {"event": ["2026-03-01", "2026-03-04"]},
+    "instant": "2026-03-01T08:00:00Z",
+}
+
+
+def _saying(path: str) -> Iterator[dict]:
+    """Elements of a type, each with one that says when inside."""
+    for name, kind in documents._dated(path).items():
+        is_inside = kind not in documents.MOMENTS and kind not in TIMES
+        many = members(path)[name][0].max == MANY
+        for one in _saying(kind) if is_inside else (TIMES.get(kind, "2026-03-01"),):
+            yield {name: [one] if many else one}
+
+
+@pytest.mark.parametrize("kind", sorted(documents.JUDGED_AS))
+def test_what_says_when_in_any_one_element_is_dated_by_it(kind):
+    first, end = span("2026-03-01")[0], span("2026-03-04")[1]
+    for said in _saying(kind):
+        value = {"resourceType": kind, **said}
+        found = documents.facts_of(value, authors=(), organization="", first_deposit_ms=0, root="")
+        assert documents.says_when(value) and first <= found.period[0] < found.period[1] <= end, said
+    assert not documents.says_when({"resourceType": kind})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"resourceType": "Provenance", "recorded": "2026-03-01T08:00:00Z", "occurredDateTime": "2026-03-01"},
+        {"resourceType": "DocumentReference", "content": [{"attachment": {"creation": "2026-03-01"}}]},
+    ],
+)
+def test_when_a_seal_or_a_content_was_made_does_not_date_what_it_is_of(value):
+    assert not documents.says_when(value) and documents.period_of(value) == (MIN_MS, MAX_MS)
