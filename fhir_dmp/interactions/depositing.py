@@ -12,7 +12,7 @@ from fhir_dmp.consent import companions, labelling
 from fhir_dmp.consent.predicate import LABEL_BITS, AuthoredBy, DepositedBy, facts_of, hashed, matches
 from fhir_dmp.consent.rules import MACHINES
 from fhir_dmp.dmp import documents, identity
-from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN, Facts
+from fhir_dmp.dmp.documents import SUPERSEDED, WITHDRAWN, Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, VISIBILITY, labels_of, unknown
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
@@ -274,7 +274,8 @@ async def _other(
         # What a source corrects of its own is a deposit; authors, lineage and labels stay what they are.
         for own in facts.opened(context, one.row):
             settle(met.decide("deposit", own))
-        one.origin = Origin(frozenset({request.person} - {""}), request.organization, withdrawn=await _withdrawn(context, one.row))
+        gone = await facts.withdrawn_with(context, one.row)
+        one.origin = Origin(frozenset({request.person} - {""}), request.organization, withdrawn=gone)
         return
     if one.row is not None:
         for own in facts.opened(context, one.row):
@@ -313,19 +314,9 @@ async def _other(
             labels = labelling.joining(request)
         # What a machine brings has no author of its own.
         one.origin = Origin(authors, request.organization, labels, carrier or beside, beside is not None and bool(authors))
-    if one.row is not None and await _withdrawn(context, one.row):
-        one.origin = (one.origin or Origin(authors, request.organization))._replace(withdrawn=True)
+    if one.row is not None and (gone := await facts.withdrawn_with(context, one.row)):
+        one.origin = (one.origin or Origin(authors, request.organization))._replace(withdrawn=gone)
     deposit_faults.tell(deposit_faults.of_labels(one.checked.value))
-
-
-async def _withdrawn(context: Context, row: Row) -> bool:
-    """Whether what says itself that it is withdrawn is so with its documents as well: then it is not brought back without them."""
-    if not isinstance(row.visible, dict) or not facts.says_withdrawn(row):
-        return False
-    lineage, gone = {"y.rt": row.visible["rt"]}, STATUSES.index(WITHDRAWN)
-    stay = {**lineage, "y.st": {"$ne": gone}}
-    there = await context.reads.count(lineage, types=(DOCUMENT,), dossiers=(row.dossier,), limit=1)
-    return bool(there) and not await context.reads.count(stay, types=(DOCUMENT,), dossiers=(row.dossier,), limit=1)
 
 
 def _around(items: Sequence[Item], one: Item) -> list[int]:

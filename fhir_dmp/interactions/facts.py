@@ -5,7 +5,7 @@ https://profiles.ihe.net/ITI/PCF/ ; consent.predicate lists what a row keeps.
 What a deposit fixes (authors, structure, first instant, lineage, labels) is carried to every version and never read again from a body.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -35,7 +35,7 @@ class Origin(NamedTuple):
 
     labels: visibility labels, None for those of the body. lineage: facts, as stored, of the document that it replaces or belongs to.
     beside: it only names that document: it is hidden with it, and has a type and authors of its own.
-    withdrawn: all documents of its lineage are.
+    withdrawn: roots of its lineages all documents of which are.
     """
 
     authors: frozenset[str] = frozenset()
@@ -43,7 +43,7 @@ class Origin(NamedTuple):
     labels: frozenset[str] | None = None
     lineage: Mapping[str, Any] | None = None
     beside: bool = False
-    withdrawn: bool = False
+    withdrawn: Collection[int] = ()
 
 
 def visible(
@@ -109,7 +109,7 @@ def _of_document(current: Row, own: Mapping[str, Any], origin: Origin) -> dict[s
     Read again from the body, they would show what the matrix, a mask by rule or the withdrawal hides.
     """
     kept = {name: own[name] for name in ((BESIDE,) if BESIDE in own else ("ty",)) if name in own}
-    if own.get("st") == STATUSES.index(WITHDRAWN) and (origin.withdrawn or not says_withdrawn(current)):
+    if own.get("st") == STATUSES.index(WITHDRAWN) and (own["rt"] in origin.withdrawn or not says_withdrawn(current)):
         kept["st"] = own["st"]
     return kept
 
@@ -122,6 +122,19 @@ def _dated(value: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, A
 def says_withdrawn(row: Row) -> bool:
     """Whether the body of a row says so itself."""
     return row.body is not None and documents.status_of(json.parse(row.body)) == WITHDRAWN
+
+
+async def withdrawn_with(context: Context, row: Row) -> set[int]:
+    """Of what says itself that it is withdrawn, the roots of its lineages all documents of which are so as well: it is not brought back
+    without them.
+    """
+    if not says_withdrawn(row):
+        return set()
+    gone, lineages = STATUSES.index(WITHDRAWN), {"y.rt": {"$in": sorted({one["rt"] for one in listed(row)})}}
+    roots: dict[bool, set[int]] = {True: set(), False: set()}
+    async for one in context.reads.scan(lineages, types=("DocumentReference",), dossiers=(row.dossier,), bodies=False):
+        roots[one.visible["st"] == gone].add(one.visible["rt"])
+    return roots[True] - roots[False]
 
 
 def _said(current: Row, labels: frozenset[str], found: Mapping[str, Any], at_ms: int) -> dict[str, Any]:
@@ -156,12 +169,20 @@ def strictest(lineages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _of_list(own: dict[str, Any], current: Row | None, origin: Origin) -> list[dict[str, Any]]:
-    """A List is visible as soon as one of the documents it was deposited with is. It always may lead to something hidden."""
+    """A List is visible as soon as one of the documents it was deposited with is. It always may lead to something hidden.
+
+    Withdrawn by what it says itself it is with all of them; brought back, with those alone that are there.
+    """
+    gone = STATUSES.index(WITHDRAWN)
     if current is not None and isinstance(current.visible, list):
-        return current.visible
-    lineages = origin.lineage.get("of", ()) if origin.lineage is not None else ()
-    joining = origin.labels or frozenset()
-    return [{**one, "lb": _joined(one["lb"], joining), LEADS: True} for one in lineages] or [{**own, LEADS: True}]
+        found = current.visible
+        if any(one["st"] == gone for one in found) and says_withdrawn(current):
+            found = [{**one, "st": gone if one["rt"] in origin.withdrawn else own["st"]} for one in found]
+    else:
+        lineages = origin.lineage.get("of", ()) if origin.lineage is not None else ()
+        joining = origin.labels or frozenset()
+        found = [{**one, "lb": _joined(one["lb"], joining), LEADS: True} for one in lineages] or [{**own, LEADS: True}]
+    return [{**one, "st": gone} for one in found] if own["st"] == gone else found
 
 
 def _joined(bits: int, labels: frozenset[str]) -> int:
@@ -234,9 +255,9 @@ def of_minor(row: Row | Unopened) -> bool:
     return any(one.get("lb", 0) & LABEL_BITS[OF_MINOR] for one in listed(row))
 
 
-def kept_from_representatives(row: Row | Unopened, *, labels: bool = True) -> bool:
-    """Whether representatives see nothing of it. labels: also where a label alone says so."""
-    bits = LABEL_BITS[SECRET_SESSION] | (LABEL_BITS[INVISIBLE_RL] if labels else 0)
+def kept_from_representatives(row: Row | Unopened) -> bool:
+    """Whether representatives see nothing of it."""
+    bits = LABEL_BITS[SECRET_SESSION] | LABEL_BITS[INVISIBLE_RL]
     return all(one.get("lb", 0) & bits for one in listed(row))
 
 

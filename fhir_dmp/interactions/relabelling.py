@@ -18,6 +18,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.interactions import covering, enforcement, facts, keeping, patch, policy, read, shown, tracing, writing
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known, settle
+from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.prepare import check, stamp
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.rows import Row
@@ -56,6 +57,7 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
         raise FhirError("business-rule", OVER, f"{row.type}.securityLabel")
     body = _stored(row, wanted, asked.added & set(CONFIDENTIALITY))
     checked = check(context, body, row.type) if body != row.body else None
+    origin = Origin(withdrawn=await facts.withdrawn_with(context, row)) if row.type == "List" else None
     add = sum(LABEL_BITS[label] for label in asked.added & set(VISIBILITY))
     remove = sum(LABEL_BITS[label] for label in asked.removed & set(VISIBILITY))
     if not add and not remove:
@@ -65,10 +67,10 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
             if context.transaction is None:
                 await keeping.keep(context)
             return read.answer(shown.timed(met, row), id, seen)
-        stamped = stamp(context, checked, method="PATCH", id=id, current=row)
+        stamped = stamp(context, checked, method="PATCH", id=id, current=row, origin=origin)
         await writing.write(context, [(stamped.change, id)])
         return await _answer(context, met, _as_row(row, stamped), id)
-    return await _relabelled(context, met, row, id, checked, (add, remove), own[0])
+    return await _relabelled(context, met, row, id, checked, origin, (add, remove), own[0])
 
 
 def _noted(context: Context, met: Known, row: Row, id: str) -> None:
@@ -94,7 +96,9 @@ def _unchangeable(type_name: str, names: Collection[str]) -> FhirError:
     return FhirError("method", said, headers={"Allow": "GET, HEAD, PATCH"})
 
 
-async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: Any, bits: tuple[int, int], own: Facts) -> Answer:
+async def _relabelled(
+    context: Context, met: Known, row: Row, id: str, checked: Any, origin: Origin | None, bits: tuple[int, int], own: Facts
+) -> Answer:
     """Labels of the whole lineage changed, with the version that goes with it when there is one, and the trace: all or none."""
     add, remove = bits
     at_ms = max(context.now_ms(), row.acted_ms + 1)
@@ -104,7 +108,7 @@ async def _relabelled(context: Context, met: Known, row: Row, id: str, checked: 
     labels = before, now
     claims = covering.claims(context, (row.key,))
     kind = "mask" if add else "unmask"
-    stamped = stamp(context, checked, method="PATCH", id=id, current=after) if checked is not None else None
+    stamped = stamp(context, checked, method="PATCH", id=id, current=after, origin=origin) if checked is not None else None
 
     async def work(transaction) -> None:
         inside = context.inside(transaction)

@@ -19,7 +19,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions import keeping, vouching
-from fhir_dmp.interactions.facts import LEADS
+from fhir_dmp.interactions.facts import LEADS, listed, says_withdrawn
 from fhir_dmp.search import blind, extract, narrow
 from fhir_dmp.search.blind import Entries
 from fhir_dmp.search.predicate import Has, Hash64, ReferenceIs
@@ -44,6 +44,8 @@ JSON = "application/fhir+json"
 DOCUMENT, CONTENT = "DocumentReference", "Binary"
 REPLACED = STATUSES.index(SUPERSEDED)
 UNSEALED = frozenset({"AuditEvent"})
+# What says no status of its own by which it is withdrawn alone, or is no part of a document.
+BORNE = [DOCUMENT, CONTENT, "Provenance", *UNSEALED]
 
 Written = Sequence[tuple[Change, str]]
 
@@ -206,9 +208,21 @@ async def follow(inside: "Context", withdrawn: Sequence[tuple[NewRow, str]]) -> 
         authors = row.visible["au"]
         his = {"y.au": {"$in": authors} if authors else []}
         where = his if alone else {"$and": [his, _about(inside, row, id)]}
+        if status != withdrawing.GONE and (still := await _still(inside, row)):
+            where = {"$and": [where, {"$nor": still}]}
         keys += await inside.transaction.restate(row.dossier, root, status, at_ms=row.updated_ms, where=where)
     if withdrawn:
         await keeping.acted(inside, WITHDRAW, keys)
+
+
+async def _still(inside: "Context", row: NewRow) -> list[dict[str, Any]]:
+    """Filters of what says itself that it is withdrawn, and of its seals: its document does not bring it back."""
+    root = row.visible["rt"]
+    where = {"$and": [{"t": {"$nin": BORNE}}, {"y.rt": root}, {"y.st": withdrawing.GONE}]}
+    rows = [one async for one in inside.reads.scan(where, dossiers=(row.dossier,)) if says_withdrawn(one)]
+    own = [(one, facts) for one in rows for facts in listed(one) if facts["rt"] == root]
+    seals = [await withdrawing.vouching(inside.transaction, one, facts) for one, facts in own]
+    return [{"_id": {"$in": [one.key for one in rows]}}, *seals] if rows else []
 
 
 def _about(context: "Context", row: NewRow, id: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ async def follow(transaction: Transaction, row: NewRow) -> list[bytes]:
     row: the new version, stored in this transaction.
     """
     now = row.visible
-    where = await withdrawing.vouching(transaction, row)
+    where = await withdrawing.vouching(transaction, row, now)
     reimbursed = now["ty"] == hashed("type", REIMBURSEMENT, transaction.vault.hash64)
     given = {}
     async for found in transaction.scan(where, types=(PROVENANCE,), dossiers=(row.dossier,), bodies=False):

@@ -5,12 +5,13 @@ https://hl7.org/fhir/R4/lifecycle.html ; IHE BALP
 A Provenance that is there would tell of what is not there any more. With a document more goes: interactions/sealing.py.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from fhir_dmp.dmp.documents import STATUSES, WITHDRAWN
 from fhir_dmp.search import narrow
 from fhir_dmp.search.predicate import Has, ReferenceTo
-from fhir_dmp.store.rows import Change, NewRow, Visible
+from fhir_dmp.store.rows import Change, NewRow, Row, Visible
 from fhir_dmp.store.transaction import Transaction
 
 # Kind of the act by which an author withdraws what he deposited, or brings it back.
@@ -25,7 +26,9 @@ def turns(change: Change) -> bool:
 
 
 def _gone(visible: Visible) -> bool:
-    return isinstance(visible, dict) and visible.get("st") == GONE
+    """A List is as long as it is with one of its documents."""
+    facts = visible if isinstance(visible, list) else [visible or {}]
+    return bool(facts) and all(one.get("st") == GONE for one in facts)
 
 
 async def follow(transaction: Transaction, row: NewRow) -> list[bytes]:
@@ -35,13 +38,19 @@ async def follow(transaction: Transaction, row: NewRow) -> list[bytes]:
     """
     if row.type == DOCUMENT:
         return [row.key]
-    root, where = row.visible["rt"], await vouching(transaction, row)
-    return [row.key, *await transaction.restate(row.dossier, root, row.visible["st"], at_ms=row.updated_ms, where=where)]
+    keys = {row.key}
+    for own in row.visible if isinstance(row.visible, list) else [row.visible]:
+        where = await vouching(transaction, row, own)
+        keys.update(await transaction.restate(row.dossier, own["rt"], own["st"], at_ms=row.updated_ms, where=where))
+    return sorted(keys)
 
 
-async def vouching(transaction: Transaction, row: NewRow) -> dict[str, Any]:
-    """Filter of the Provenances of its author that are about all versions of something, and about no other document of its lineage."""
-    root, authors = row.visible["rt"], row.visible["au"]
+async def vouching(transaction: Transaction, row: NewRow | Row, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Filter of the Provenances of its author that are about all versions of something, and about no other document of its lineage.
+
+    own: its facts; of a List, those of one of its lineages.
+    """
+    root, authors = own["rt"], own["au"]
     others = {"$and": [{"y.rt": root}, {"_id": {"$ne": row.key}}]}
     whole = await transaction.selves(others, types=(DOCUMENT,), dossiers=(row.dossier,))
     parts = [{"t": PROVENANCE}, {"y.rt": root}, {"y.au": {"$in": authors} if authors else []}, _about(transaction, row.self64)]

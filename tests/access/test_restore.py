@@ -39,8 +39,14 @@ def allergy(dossier, by) -> dict:
     }
 
 
+def working_list(dossier, by, *documents: dict) -> dict:
+    entries = [{"item": {"reference": f"DocumentReference/{one['id']}"}} for one in documents]
+    said = {"status": "current", "mode": "working", "title": "Courriers", "source": by.reference}
+    return {"resourceType": "List", **said, "subject": {"reference": dossier.path}, "entry": entries}
+
+
 def entered_in_error(resource: dict) -> dict:
-    if resource["resourceType"] == "Observation":
+    if resource["resourceType"] in ("Observation", "List"):
         return {**resource, "status": "entered-in-error"}
     system = "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification"
     return {**resource, "verificationStatus": {"coding": [{"system": system, "code": "entered-in-error"}]}}
@@ -49,7 +55,7 @@ def entered_in_error(resource: dict) -> dict:
 def reads_none(by, dossier, resources: list[dict]) -> bool:
     """Whether somebody neither reads nor finds any of them, nor what tells of them."""
     addresses = [f"{one['resourceType']}/{one['id']}" for one in resources]
-    found = [listed(by, dossier, type_name) for type_name in ("Observation", "AllergyIntolerance")]
+    found = [listed(by, dossier, type_name) for type_name in ("Observation", "AllergyIntolerance", "List")]
     found += [listed(by, dossier, "Provenance", target=address) for address in addresses]
     return not any(found) and all(by.get(address).status_code == 404 for address in addresses)
 
@@ -75,6 +81,7 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
         both = {masked["id"], plain["id"], *together}
         assert ids(bob, dossier) == ids(carl, dossier) == ids(samu, dossier) == {*both, wrong["id"]}
         said_alone = [world.write(anna, one) for one in (observation(dossier, anna), observation(dossier, anna), allergy(dossier, anna))]
+        said_alone.append(world.write(anna, working_list(dossier, anna, plain)))
         assert not reads_none(bob, dossier, said_alone)
 
         code, said = here("backup", tmp_path / "backup", "--data", server.data, environment=SMALL)
@@ -85,6 +92,7 @@ def test_what_was_masked_blocked_and_opposed_after_the_backup_stays_so(tmp_path)
         assert anna.patch(f"DocumentReference/{wrong['id']}", WITHDRAW).status_code == 200
         first, *others = [(f"{one['resourceType']}/{one['id']}", entered_in_error(one)) for one in said_alone]
         assert anna.put(*first).status_code == 200
+        assert anna.patch(others.pop()[0], WITHDRAW).status_code == 200
         assert anna.post("", bundle("transaction", *(entry("PUT", *one) for one in others))).status_code == 200
         assert reads_none(bob, dossier, said_alone)
         world.consent(dossier, "block", carl)

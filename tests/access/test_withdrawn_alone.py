@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.access.test_restore import allergy, entered_in_error, observation
+from tests.access.test_restore import WITHDRAW, allergy, entered_in_error, observation, working_list
 from tests.access.world import document, listed
 from tests.interactions.making import bundle, entry
 
@@ -54,3 +54,54 @@ def test_the_seal_of_the_document_that_it_came_with_stays(world, seen):
     assert told(bob, dossier, one) == (404, 0)
     for each in listed(bob, dossier, "Provenance"):
         assert f"Observation/{one['id']}" not in str(each["target"])
+
+
+BACK = [{"op": "replace", "path": "/status", "value": "current"}]
+
+
+def test_a_list_goes_and_comes_back_with_its_seals_and_leaves_its_documents(world, seen):
+    dossier, anna, bob = seen
+    letters = [world.deposit(dossier, anna) for _ in range(2)]
+    one = world.write(anna, working_list(dossier, anna, *letters))
+    address = f"List/{one['id']}"
+    before = [told(bob, dossier, letter) for letter in letters]
+    assert told(bob, dossier, one) == (200, 1)
+    assert anna.patch(address, WITHDRAW).status_code == 200
+    assert told(bob, dossier, one) == (404, 0) and listed(bob, dossier, "List") == []
+    assert [told(bob, dossier, letter) for letter in letters] == before
+    assert [anna.get(address).status_code, world.holder(dossier).get(address).status_code] == [200, 200]
+    assert anna.patch(address, BACK).status_code == 200
+    assert told(bob, dossier, one) == (200, 3) and len(listed(bob, dossier, "List")) == 1
+
+
+def test_a_list_is_brought_back_with_none_of_its_documents_that_are_withdrawn(world, seen):
+    dossier, anna, bob = seen
+    gone, there = (world.deposit(dossier, anna) for _ in range(2))
+    lists = [world.write(anna, working_list(dossier, anna, *those)) for those in ((gone,), (gone, there))]
+    addresses = [f"List/{one['id']}" for one in lists]
+    assert [anna.patch(address, WITHDRAW).status_code for address in addresses] == [200, 200]
+    assert anna.patch(f"DocumentReference/{gone['id']}", WITHDRAW).status_code == 200
+    assert [anna.patch(address, BACK).status_code for address in addresses] == [200, 200]
+    assert [told(bob, dossier, one) for one in lists] == [(404, 0), (200, 3)]
+    assert anna.patch(f"DocumentReference/{there['id']}", WITHDRAW).status_code == 200
+    assert [told(bob, dossier, one) for one in lists] == [(404, 0), (404, 0)]
+
+
+def test_a_list_that_comes_withdrawn_is_so(world, seen):
+    dossier, anna, bob = seen
+    one = world.write(anna, {**working_list(dossier, anna, world.deposit(dossier, anna)), "status": "entered-in-error"})
+    assert told(bob, dossier, one) == (404, 0)
+
+
+def test_a_document_that_is_brought_back_leaves_what_is_withdrawn_by_itself(world, seen):
+    dossier, anna, bob = seen
+    letter = world.deposit(dossier, anna)
+    one = world.write(anna, working_list(dossier, anna, letter))
+    addresses = [f"List/{one['id']}", f"DocumentReference/{letter['id']}"]
+    before = told(bob, dossier, letter)
+    assert [anna.patch(address, WITHDRAW).status_code for address in addresses] == [200, 200]
+    assert anna.patch(addresses[1], BACK).status_code == 200
+    assert told(bob, dossier, letter)[0] == before[0] == 200
+    assert told(bob, dossier, one) == (404, 0)
+    assert anna.patch(addresses[0], BACK).status_code == 200
+    assert told(bob, dossier, one) == (200, 3)
