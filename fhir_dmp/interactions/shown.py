@@ -46,7 +46,7 @@ async def bodies(context: "Context", met: "Known | None", rows: Sequence[Row]) -
     """What the asker sees of each row, all of which he may see. met: None for who meets no rule, and for the directory."""
     if met is None or met.policy is None:
         return [row.body or b"{}" for row in rows]
-    plain = not met.may_be_late and not any([leads(row) for row in rows])
+    plain = not met.may_be_late and not any([leads(row) or late_seals.outdated(context, row) for row in rows])
     found = [row.body or b"{}" for row in rows] if plain else await pruned(context, met, rows)
     for place, row in enumerate(rows):
         if row.type == LABELLED:
@@ -120,7 +120,8 @@ async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -
         for place in leading:
             if out := gone | former if rows[place].type == late_seals.PROVENANCE else gone:
                 found[place] = without(context, found[place], out)
-    return await _as_they_came(context, met, rows, found, gone, former) if gone or former or met.may_be_late else found
+    again = gone or former or met.may_be_late or any([late_seals.outdated(context, row) for row in rows])
+    return await _as_they_came(context, met, rows, found, gone, former) if again else found
 
 
 async def _former(context: "Context", met: "Known", vouched: Sequence[Row]) -> frozenset[str]:
@@ -138,12 +139,14 @@ async def _as_they_came(
 
     former: see `_former`.
     """
+    judged = await late_seals.judging(context) if any([row.type == late_seals.PROVENANCE for row in rows]) else None
     for place, row in enumerate(rows):
         # A row that a search found by when it came says that time already, its body does not.
         late = met.may_be_late and (at_ms := met.came(row)) >= row.updated_ms
-        if row.type == late_seals.PROVENANCE and (late or ((gone or former) and leads(row))):
-            seen = partial(_vouched, context, gone, former)
-            found[place] = await late_seals.told(context, met, row, found[place], at_ms if late else None, seen)
+        if judged is not None and row.type == late_seals.PROVENANCE:
+            seen = partial(_vouched, context, gone, former) if late or ((gone or former) and leads(row)) else None
+            if seen is not None or late_seals.outdated(context, row):
+                found[place] = await late_seals.told(context, met, row, found[place], at_ms if late else None, seen, judged)
         if late:
             found[place] = dated(found[place], at_ms)
     return found

@@ -59,8 +59,9 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
         raise read.deleted(row)
     proofs = await provenances(context, met, row, url.id)
     sealed = await host_seal(context, row, url.id, proofs)
-    if met is not None and (at_ms := met.appeared(row)) != row.updated_ms:
-        sealed = late_seals.verdict(context, sealed, at_ms)
+    if met is not None:
+        at_ms = met.appeared(row)
+        sealed = late_seals.verdict(context, sealed, at_ms if at_ms != row.updated_ms else None)
     found = {"seal": sealed[0], "message": message_seal(sealed), "author": await author(context, row, url.id, proofs, sealed)}
     listed = [{"name": name, "valueCode": verdict.status} for name, verdict in found.items()]
     listed += [{"name": "reason", "valueString": f"{name}: {reason}"} for name, verdict in found.items() for reason in verdict.reasons]

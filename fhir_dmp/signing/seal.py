@@ -119,6 +119,21 @@ def sign(keys: SealKeys, host: str, at: str, patient: str, what: Sequence[Sealed
     return keys.signer.sign(msgspec.json.encode(Statement(host, at, tuple(what), patient, message)))
 
 
+class _Made(msgspec.Struct):
+    host: str = ""
+
+
+_MADE = msgspec.json.Decoder(_Made)
+
+
+def maker(text: str) -> tuple[str, str]:
+    """(kid, host) as a seal says them, which nobody has verified; nothing of both for what says neither."""
+    try:
+        return jws.header_of(text).kid, _MADE.decode(jws.decoded(text.split(".")[1])).host
+    except (jws.Refused, ValueError):
+        return "", ""
+
+
 class Opened(NamedTuple):
     """A seal whose signature was looked at. statement: None when the signature does not hold."""
 

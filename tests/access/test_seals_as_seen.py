@@ -1,8 +1,12 @@
 """The seal of something from which a reference is taken out is over what its reader is shown: another digest would tell of it."""
 
+import base64
+from time import sleep
+
 import pytest
 
-from fhir_dmp.signing import seal
+from fhir_dmp.signing import jws, seal
+from fhir_dmp.signing.keys import SealKeys
 from tests.access.test_deposits import posted, stored, submission
 from tests.access.world import LOINC, NURSE, REPORT, VISIBILITY, document, listed
 from tests.signing.test_host_seals import seals, statement
@@ -197,3 +201,37 @@ def test_the_seal_of_a_former_version_is_over_what_is_seen_of_that(world):
     for address, digest in said.items():
         if not address.startswith("Binary/"):
             assert seal.digest(bruno.get(address).content) == digest
+
+
+def kid(found: dict) -> str:
+    return jws.header_of(base64.b64decode(found["signature"][0]["data"]).decode()).kid
+
+
+def test_after_a_rotation_no_key_tells_that_something_is_taken_out(world):
+    anna, bruno = world.professional(), world.professional()
+    dossier = world.open(traitant=anna)
+    holder = world.holder(dossier)
+    world.consent(dossier, "access", bruno)
+    hidden, plain, late = (world.deposit(dossier, anna) for _ in range(3))
+    named = [{"context": {"related": [{"reference": f"DocumentReference/{one['id']}"}]}} for one in (hidden, plain)]
+    places = [f"DocumentReference/{world.deposit(dossier, anna, **fields)['id']}" for fields in (*named, {})]
+    places.append(f"DocumentReference/{late['id']}")
+    assert holder.patch(f"DocumentReference/{hidden['id']}", MASK).status_code == 200
+    assert holder.patch(places[-1], MASK).status_code == 200
+    assert holder.patch(places[-1], [{"op": "remove", "path": "/securityLabel/1"}]).status_code == 200
+    before = [proof(bruno, dossier, where) for where in places]
+    assert len({kid(one) for one in before}) == 1
+    new = SealKeys(world.server.data).rotate("ES256")
+    while kid(proof(anna, dossier, places[2])) != new:
+        sleep(0.1)
+    for by in (bruno, anna, holder):
+        after = [proof(by, dossier, where) for where in places]
+        assert {kid(one) for one in after} == {new}
+        for where, one in zip(places, after, strict=True):
+            reasons = verified(by, where)[1]
+            assert any(f"on {one['recorded']} with key {new} (ES256)" in reason for reason in reasons), reasons
+            assert holds(world, by, dossier, where)
+    # Nothing else changes, of what he is shown whole and of what not.
+    for then, now in zip(before, [proof(bruno, dossier, where) for where in places], strict=True):
+        assert statement(world, now) == statement(world, then)
+        assert {**now, "signature": [{**now["signature"][0], "data": ""}]} == {**then, "signature": [{**then["signature"][0], "data": ""}]}

@@ -10,6 +10,7 @@ from pymongo import MongoClient
 
 from tests.access.world import INS, VISIBILITY, World, consent, document
 from tests.serving import here, serving
+from tests.signing.test_host_seals import statement
 
 PACKAGE = "application/vnd.fhir-dmp.package"
 STAMP = f"hosts_{os.getpid()}"
@@ -178,6 +179,11 @@ def test_a_dossier_moves_with_all_that_belongs_to_it(hosts, tmp_path):
         assert answer.status_code == 200, answer.text
         told = {each["name"]: each.get("valueCode") for each in answer.json()["parameter"]}
         assert told["seal"] == "passed", answer.text
+    # and shown by the second, to whoever is shown the whole as to who is not: no seal tells that it was made anew
+    for asker in (anna, bruno, holder):
+        shown = at(b, asker, there).get(f"Provenance?patient={there}&_count=1000").json()["entry"]
+        said = [statement(b.world, one["resource"]) for one in shown]
+        assert said and len({one.host for one in said}) == 1 and {one.patient for one in said} == {f"Patient/{there}"}
     journal = at(b, holder, there).get(f"AuditEvent?patient={there}&_count=1000").json()
     assert journal["total"] >= 10
     # its export is told by the first host, its import by the second
