@@ -20,7 +20,7 @@ from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import hosts, opening, package_closing, package_former, package_labels, package_left, package_read
+from fhir_dmp.exchange import hosts, opening, package_closing, package_former, package_labels, package_left, package_lost, package_read
 from fhir_dmp.exchange import package as form
 from fhir_dmp.exchange.hosts import Card
 from fhir_dmp.exchange.package import Receipt, RowLine, wrong
@@ -146,7 +146,10 @@ class _Taking:
         if not any(one.type == "Patient" and one.current and not one.deleted and one.id == self.found.package.patient for one in lines):
             raise wrong("it has no Patient")
         taken = [self._row(one) for one in lines]
-        self.first = stored is None
+        self.first, self.shut = stored is None, False
+        if self.first and (told := await self.store.acts.of_lost(self.number)):
+            self.shut = package_lost.rights_since(taken, told)
+            taken = package_lost.hidden(taken, [one.current for one in lines], told)
         if self.first and (strange := await package_left.strange(self.store, lines, taken, before)):
             await self._removed(strange)
             before = {key: own for key, own in before.items() if key not in strange}
@@ -338,6 +341,8 @@ class _Taking:
             await keeping.acted(inside, "rights", [*rights, dossier_row(self.number)])
             if self.returns and made.status is Status.CLOSED and kept.status == Status.OPEN.value:
                 await self._open_again(inside)
+            if self.shut and made.status is not Status.CLOSED:
+                await package_lost.shut(inside, self.number, self.patient)
 
         await self.store.dossier_key(self.number)
         await self.store.transact(work, claims=[rights_of(self.vault, self.number)])

@@ -194,9 +194,37 @@ class Acts:
             outcomes = [await self._relabel(told)] if told else []
             outcomes += [await self._apply(row, act) for row in act["rows"] if not _is_facts(row)]
             written, lost = written + sum(one.written for one in outcomes), lost + sum(one.lost for one in outcomes)
+            if any(one.lost for one in outcomes):
+                await self._note_lost({dossier_in(row["_id"]) for row in act["rows"]})
         await self._mark(end, anew=not met)
         self._known = True
         return Replayed(len(acts), written, lost)
+
+    async def _note_lost(self, dossiers: set[int]) -> None:
+        """Note dossiers that acts tell of and that are not here: whoever brings one again asks what was done in it."""
+        found = await self._find([dossier_row(one) for one in dossiers], {"_id": 1})
+        meta = self._connection.database["meta"]
+        for one in dossiers - {dossier_in(row["_id"]) for row in found}:
+            await repeated(lambda one=one: meta.update_one({"_id": f"lost {one}"}, {"$set": {"d": one}}, upsert=True))
+
+    @translated
+    async def of_lost(self, dossier: int) -> dict[bytes, dict[str, Any]]:
+        """What the journal tells last of each row of a dossier that a restore lost, `erased` where the act was that; nothing of any other.
+
+        The bodies are sealed under a key that is lost too. What the rules judge by is not.
+        """
+        if not await self._connection.read({"find": "meta", "filter": {"_id": f"lost {dossier}"}, "limit": 1}):
+            return {}
+        frames, _, _ = await asyncio.to_thread(self._file.read, None)
+        own = {frame.end.hashed[:16] for frame in frames}
+        acts = [*await self._copies(own), *(bson.decode(frame.value, codec_options=OPTIONS) for frame in frames)]
+        last: dict[bytes, dict[str, Any]] = {}
+        for act in acts:
+            for row in act["rows"]:
+                key = bytes(row["_id"])
+                if dossier_in(key) == dossier and (key not in last or stamp(last[key]) <= stamp(row)):
+                    last[key] = {**row, "erased": act["k"] == "erasure" or (key in last and last[key]["erased"])}
+        return last
 
     async def _copies(self, own: set[bytes]) -> list[dict[str, Any]]:
         """Acts of other machines, from the database: this one's file is new."""
@@ -233,11 +261,11 @@ class Acts:
         for part in _parts(list(told), AT_ONCE):
             while True:
                 found = await self._find(part, {"v": 1, "l": 1, "a": 1, "z": {"$type": "$z"}})
-                changes = [_given(row, one) for row in found if _is_later(one := told[bytes(row["_id"])], row)]
+                changes = [_given(row, one) for row in found if is_later(one := told[bytes(row["_id"])], row)]
                 if not changes:
                     break
                 await repeated(lambda changes=changes: resources.bulk_write(changes, ordered=False))
-                written |= {bytes(row["_id"]) for row in found if _is_later(told[bytes(row["_id"])], row)}
+                written |= {bytes(row["_id"]) for row in found if is_later(told[bytes(row["_id"])], row)}
         return _Outcome(len(written), sum(dossier_in(key) not in there for key in told))
 
     async def _apply(self, row: dict[str, Any], act: Mapping[str, Any]) -> "_Outcome":
@@ -331,7 +359,7 @@ def _is_facts(row: Mapping[str, Any]) -> bool:
     return not is_dossier_row(row["_id"]) and row.get("t", row.get("tz", TRACE)) == TRACE
 
 
-def _is_later(told: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+def is_later(told: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
     """Whether facts are newer than a row, which may be of an earlier version, or of a later one that had them."""
     if not ("y" in told or "z" in told) or "v" not in there:
         return False
