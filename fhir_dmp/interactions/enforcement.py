@@ -519,10 +519,11 @@ def settle(decision: Decision) -> Decision:
 def keep_from_all(met: Known, row: Row, secret: bool | None = None) -> None:
     """422 where something would be changed in a minor's secret session that representatives see: it would show itself.
 
-    Asked once the act is permitted. row: the version to be changed. secret: None where the session says so. To whom labels are not told,
-    as one of the parents, this does not tell them either.
+    Asked once the act is permitted. row: the version to be changed. secret: None where the session says so. A parent who is a professional
+    changes no document and no resource in one, his own neither: what is let through would tell him that it is hidden from parents.
     """
-    hidden = facts.kept_from_representatives(row, labels=not met.standing.relative)
+    theirs = met.standing.relative and row.type not in companions.SEEN_AS
+    hidden = facts.kept_from_representatives(row) and not theirs
     if (met.request.secret_session if secret is None else secret) and not hidden:
         raise in_secret(row.type)
 

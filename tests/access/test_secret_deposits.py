@@ -175,6 +175,12 @@ def test_whether_a_document_is_hidden_from_parents_is_not_told_so_to_a_parent_wh
     assert child.patch(f"DocumentReference/{hidden['id']}", HIDE).status_code == 200
     secret = secretly(world, father)
     assert all(in_secret(secret.patch(f"DocumentReference/{one['id']}", CHANGES["superseded"])) for one in (plain, hidden))
+    # Nor by what he deposits in the session beside it.
+    for one in (plain, hidden):
+        resource, list_ = (world.write(secret, naming(dossier, father, one, kind)) for kind in ("Observation", "List"))
+        assert in_secret(secret.put(f"Observation/{resource['id']}", {**resource, "code": {"text": "autre"}}))
+        assert in_secret(secret.patch(f"List/{list_['id']}", CHANGES["retired"]))
+        assert father.patch(f"List/{list_['id']}", CHANGES["retired"]).status_code == 200
 
 
 def test_in_a_secret_session_no_sheet_is_issued_and_no_dossier_of_a_minor_opened(world, minor):
