@@ -58,4 +58,4 @@ def deletion_of(context: Context, row: Row, id: str) -> Change:
         deleted=True,
         visible=row.visible,
     )
-    return Change(deletion, row.version)
+    return Change(deletion, row.version, former=row.visible)

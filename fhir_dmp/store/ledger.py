@@ -283,7 +283,7 @@ class Ledger:
                     transaction = Transaction(self.store, session, turn)
                     hidden = await transaction.relabel(dossier, root, add=add, remove=0, at_ms=at_ms)
                     await acts_waiting.add(transaction, "mask", hidden, at_ms)
-                for row in [change.row for place in stored for change in entries[place].changes if withdrawing.turns(change)]:
+                for row in [change.row for place in stored for change in entries[place].changes if self._turns(change)]:
                     transaction = Transaction(self.store, session, turn)
                     keys = await withdrawing.follow(transaction, row)
                     await acts_waiting.add(transaction, withdrawing.WITHDRAW, keys, self.store.clock())
@@ -303,10 +303,14 @@ class Ledger:
             if outcomes is None:
                 outcomes = await self._connection.transaction(partial(attempt, look=True), patience=PATIENCE_SECONDS)
         hiding = {one[0] for entry in entries for one in entry.covered}
-        hiding |= {change.row.dossier for entry in entries for change in entry.changes if withdrawing.turns(change)}
+        hiding |= {change.row.dossier for entry in entries for change in entry.changes if self._turns(change)}
         if hiding:
             await acts_waiting.keep(self.store, hiding)
         return outcomes
+
+    def _turns(self, change: Change) -> bool:
+        """Whether a withdrawal, or its end, is an act to be kept: in a sandbox who meets no rule withdraws nothing from anybody."""
+        return not self.store.sandbox and withdrawing.turns(change)
 
     @translated
     async def link(self, *receipts: Receipt, transaction: Transaction | None = None) -> None:

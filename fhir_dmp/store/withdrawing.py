@@ -32,12 +32,12 @@ def _gone(visible: Visible) -> bool:
 
 
 async def follow(transaction: Transaction, row: NewRow) -> list[bytes]:
-    """Keys of what is withdrawn, or brought back, with a version: itself and, no documents, what its author wrote about it alone.
+    """Keys of what is withdrawn, or brought back, with a version: itself and what its author wrote about it alone.
 
-    What vouches for its document too is shown as far as each of the two is. row: stored in this transaction.
+    What vouches for its document too is shown as far as each of the two is. row: stored in this transaction; no document, whose contents,
+    lists and seals would stay.
     """
-    if row.type == DOCUMENT:
-        return [row.key]
+    assert row.type != DOCUMENT
     keys = {row.key}
     for own in row.visible if isinstance(row.visible, list) else [row.visible]:
         where = await vouching(transaction, row, own)

@@ -8,14 +8,21 @@ from pymongo.errors import ConfigurationError
 
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.audit.verify import Verifier
+from fhir_dmp.consent.predicate import row_of
+from fhir_dmp.dmp.documents import WITHDRAWN, Facts
 from fhir_dmp.errors import FhirError
+from fhir_dmp.identity.actor import Actor
+from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.delete import deletion_of
+from fhir_dmp.settings import Settings
+from fhir_dmp.store.acts import COLLECTION
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.failures import unavailable
 from fhir_dmp.store.ledger import LINES, Entry, Ledger, Receipt, Recording, Repeated, Stored, _deposited
 from fhir_dmp.store.rows import Change, NewRow
 from tests.audit.making import new_patient, read_of
 
-from .making import new_row
+from .making import changed, new_row
 
 
 def deposit(row: NewRow, *names: bytes, version: int = 1) -> Entry:
@@ -102,6 +109,40 @@ async def test_a_chain_of_traces_is_given_up_when_what_was_stored_seemed_to_fail
         await store.commit([Change(new_row(store, "Observation", dossier=row.dossier), None), *recorder.changes([read_of(patient)])])
     report = await Verifier(store).run()
     assert (report.faults, report.traces) == ([], 7)
+
+
+async def replaced(store, row: NewRow, change: Change) -> int:
+    """How many acts are kept of what replaces a row."""
+    ledger = Ledger(store)
+    await ledger.ready()
+    await store.create(row)
+    entry = Entry([change], Receipt((os.urandom(16),), row.key, row.type, Stored(2, 2, change.row.version, 0, 200)))
+    assert await ledger.commit([entry]) == [None]
+    return len(await store.connection.read({"find": COLLECTION}))
+
+
+def observed(store, status: str) -> NewRow:
+    facts = row_of(Facts(type="LOINC|8302-2", status=status, root="Observation/o"), store.vault.hash64)
+    return new_row(store, "Observation", visible=facts)
+
+
+async def withdrawn(store) -> int:
+    row = observed(store, "current")
+    return await replaced(store, row, Change(changed(row, visible=observed(store, WITHDRAWN).visible), row.version, former=row.visible))
+
+
+async def test_what_an_import_withdraws_is_an_act(store):
+    assert await withdrawn(store) == 1
+
+
+async def test_in_a_sandbox_an_import_withdraws_nothing_from_anybody(sandbox_store):
+    assert await withdrawn(sandbox_store) == 0
+
+
+async def test_the_deletion_of_what_was_withdrawn_is_no_act_of_withdrawal(store):
+    row = observed(store, WITHDRAWN)
+    context = Context(store, Actor(kind="system", issuer="", subject="", expires=0), Settings(), "", store.clock, store.random)
+    assert await replaced(store, row, deletion_of(context, row, "o")) == 0
 
 
 async def test_what_no_smaller_batch_would_help_is_not_tried_in_halves(store, monkeypatch):
