@@ -68,7 +68,7 @@ async def work(settings: Settings, vault: Vault, source: Path, progress: backup.
         await note_restore(store, settings.data)
         said = f"{manifest.documents} documents of {manifest.moment_ms} ms, {replayed.rows} rows protected again"
         await Recorder(store, settings.base_url or "localhost").record([Trace(kind="restore", at_ms=store.clock(), query=said)])
-        await restoring.joined_again(store, replace(settings, base_url=settings.base_url or own_address(settings)), replayed)
+        await restoring.joined_again(store, replace(settings, base_url=settings.base_url or own_address(settings)))
         return manifest, replayed
     finally:
         await store.close()

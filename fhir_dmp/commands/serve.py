@@ -22,16 +22,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from fhir_dmp.commands import Failed, with_settings
 from fhir_dmp.errors import FhirError
 from fhir_dmp.settings import Loaded, Settings
-
-if TYPE_CHECKING:
-    from fhir_dmp.store.resources import Store
 
 PR_SET_PDEATHSIG = 1
 # When a worker looks for garbage: what a request leaves in cycles is little, what it allocates meanwhile is much.
@@ -121,21 +117,6 @@ async def prepare(settings: Settings) -> None:
             await reindex.run(store, (settings.base_url,) if settings.base_url else (), partial(progress, "indexing"))
     finally:
         await store.close()
-
-
-async def ready(store: "Store", settings: Settings) -> None:
-    """The same for a command that works on dossiers: it may be the first thing that is done after a restore, of whatever kind.
-
-    What is half joined would be given away, or destroyed, without what was joined to it.
-    """
-    from fhir_dmp.exchange import restoring
-    from fhir_dmp.store import restored
-
-    if await store.acts.seems_known() and await restored.is_whole(store.connection):
-        return
-    await restoring.prepared(store, replace(settings, base_url=settings.base_url or own_address(settings)))
-    if not await restored.is_whole(store.connection):
-        raise Failed("dossiers that were joined before the last restore are not joined again: start the server, and repeat their `$merge`")
 
 
 def serve(settings: Settings, demo: bool = False) -> None:

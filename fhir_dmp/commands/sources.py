@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from fhir_dmp.commands import Failed, with_settings
-from fhir_dmp.commands.serve import mongodb, private_folder, ready
+from fhir_dmp.commands import Failed, prepared, with_settings
+from fhir_dmp.commands.serve import mongodb, private_folder
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import sources
 from fhir_dmp.exchange.opening import opened
@@ -29,7 +29,7 @@ def on_store(loaded: Loaded, source: str, work: Callable[[Context], Awaitable[An
 
     async def run(settings) -> Any:
         async with opened(settings, Rules(source=source)) as context:
-            await ready(context.store, settings)
+            await prepared.replayed(context.store, settings)
             return await work(context)
 
     private_folder(loaded.settings.data)

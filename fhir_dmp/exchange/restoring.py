@@ -24,31 +24,34 @@ log = logging.getLogger("fhir_dmp.exchange")
 
 
 async def prepared(store: Store, settings: Settings) -> Replayed:
-    """Everything that is done before anybody is answered, and before anything of a dossier is given to somebody; what was applied."""
+    """Everything that is done before anybody is answered; what was applied."""
     # A database that was restored gets back the masks, blocks and erasures it does not know.
     done = await replayed(store, settings.data)
     # Whoever did the others was cut off before the journal had them: what they hide is hidden, and shall be after a restore.
     await acts_waiting.keep(store)
-    await joined_again(store, settings, done)
+    await joined_again(store, settings)
     return done
 
 
-async def joined_again(store: Store, settings: Settings, done: Replayed) -> None:
-    """Make dossiers one again that a restore left half joined. done: what was applied.
+async def joined_again(store: Store, settings: Settings) -> frozenset[int] | None:
+    """Make dossiers one again that a restore left half joined; those of which that was not possible, None where nobody can tell.
 
     A dossier that cannot be made whole keeps no other one from being served: what is not there is shown to nobody.
     """
-    if not done.rows and await restored.is_whole(store.connection):
-        return
+    if await restored.is_whole(store.connection):
+        return frozenset()
     address = settings.base_url or ADDRESS
     host = Actor(kind="operator", role="admin", issuer="restore", subject="fhir-dmp", expires=float("inf"), software="fhir-dmp restore")
     recorder, seals = Recorder(store, address), SealKeys(settings.data)
     context = Context(store, host, settings, address, store.clock, store.random, recorder=recorder, seals=seals)
     try:
-        await rejoining.run(context.but(enforcer=judged(context)))
-        await restored.whole(store.connection)
+        left = await rejoining.run(context.but(enforcer=judged(context)))
+        if not left:
+            await restored.whole(store.connection)
+        return left
     except FhirError as error:
         log.warning("dossiers that were joined before a restore are not joined again: %s", error.message)
+        return None
 
 
 async def replayed(store: Store, data: Path) -> Replayed:

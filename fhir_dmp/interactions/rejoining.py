@@ -4,7 +4,9 @@ See merging: what is staged is met by nobody. Before it is shown the journal is 
 joined is hidden when it appears. The copies of what was parted, which the backup or the journal brought, are taken away last.
 """
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
@@ -22,26 +24,42 @@ from fhir_dmp.store.transaction import Transaction
 log = logging.getLogger("fhir_dmp.interactions")
 
 
-async def run(context: Context) -> int:
-    """Finish what a restore left undone, before anybody is answered; how many dossiers were joined or parted again.
+async def run(context: Context) -> frozenset[int]:
+    """Finish what a restore left undone, before anybody is answered; the dossiers of which that was not possible, which hold up no others.
 
     A dossier that something was joined to is complete before it is joined to the next one itself.
     """
-    done = 0
+    failed: set[int] = set()
     vault = context.store.vault
     ended = narrow.to_mongo(Has("active", TokenIs(None, "false")), "Patient", vault.hash64, vault.locate).filter
-    left = [pair async for row in context.store.scan(ended, types=("Patient",)) if (pair := await _undone(context, row)) is not None]
+    left = []
+    async for found in context.store.scan(ended, types=("Patient",), bodies=False):
+        with _held(failed, found.dossier):
+            row = await context.store.load(found.key)
+            if row is not None and (pair := await _undone(context, row)) is not None:
+                left.append(pair)
     while left:
         targets = {pair.target for pair in left}
         ready = [pair for pair in left if pair.source not in targets] or left
         for pair in ready:
-            await stage(context, pair.ids, (await pair.patients(context))[0].updated_ms)
+            with _held(failed, pair.ids.source, pair.ids.target):
+                await stage(context, pair.ids, (await pair.patients(context))[0].updated_ms)
         await _replayed(context)
         for pair in ready:
-            await _shown(context, pair)
-        done += len(ready)
+            with _held(failed, pair.ids.source, pair.ids.target):
+                await _shown(context, pair, failed)
         left = [pair for pair in left if pair not in ready]
-    return done + await _parted(context)
+    return frozenset(failed | await _parted(context))
+
+
+@contextlib.contextmanager
+def _held(failed: set[int], *dossiers: int) -> Iterator[None]:
+    """What cannot be done about these dossiers is noted, and the next ones follow."""
+    try:
+        yield
+    except FhirError as error:
+        failed.update(dossiers)
+        log.warning("dossiers that were joined before a restore are not joined again: %s", error.message)
 
 
 async def _replayed(context: Context) -> None:
@@ -50,15 +68,20 @@ async def _replayed(context: Context) -> None:
     await context.store.acts.replay()
 
 
-async def _parted(context: Context) -> int:
-    """Take copies away that belong to a dossier that was taken out; what became of its documents here goes with them."""
+async def _parted(context: Context) -> set[int]:
+    """Take copies away that belong to a dossier that was taken out; what became of its documents here goes with them.
+
+    The dossiers of which that was not possible.
+    """
+    failed: set[int] = set()
     leaving = []
     for source, target in await joining.every_parted(context.store):
-        if (pair := await _apart(context, source, target)) is not None:
-            found = await context.store.transact(lambda transaction, pair=pair: unmerging.hidden(context.inside(transaction), pair))
-            if found.state:
-                await unmerging.given_back(context, pair, found)
-                leaving.append((pair, found))
+        with _held(failed, source, target):
+            if (pair := await _apart(context, source, target)) is not None:
+                found = await context.store.transact(lambda transaction, pair=pair: unmerging.hidden(context.inside(transaction), pair))
+                if found.state:
+                    await unmerging.given_back(context, pair, found)
+                    leaving.append((pair, found))
     if leaving:
         await _replayed(context)
     for pair, found in leaving:
@@ -67,9 +90,10 @@ async def _parted(context: Context) -> int:
             await joining.drop(transaction, keys)
             await writing.recompute(context.inside(transaction), {pair.ids.source: [], pair.ids.target: []})
 
-        await context.store.transact(work, claims=pair.claims)
-        await keeping.keep(context)
-    return len(leaving)
+        with _held(failed, pair.ids.source, pair.ids.target):
+            await context.store.transact(work, claims=pair.claims)
+            await keeping.keep(context)
+    return failed
 
 
 async def _apart(context: Context, source: int, target: int) -> Pair | None:
@@ -96,10 +120,16 @@ async def _undone(context: Context, ends: Row) -> Pair | None:
         return None  # whoever joins them was cut off, and asks again
     ids = Renaming(vault, ends.dossier, row.dossier, (value["id"], target))
     missing, _ = await context.store.transact(lambda transaction: joining.behind(transaction, ends.dossier, row.dossier, shown=True))
+    if not missing:  # copies that were staged, and not shown, are not there
+        waiting = [ids.back.key(key) for key in await joining.staged(context.store, row.dossier)]
+        missing = bool(await context.store.load_many(waiting, bodies=False))
     return Pair(context, value["id"], target, ids) if missing else None
 
 
-async def _shown(context: Context, pair: Pair) -> None:
+async def _shown(context: Context, pair: Pair, failed: set[int]) -> None:
+    """failed: dossiers that are not complete. What is staged is shown at once: not a part of it, without the rights it came with."""
+    if not failed.isdisjoint((pair.ids.source, pair.ids.target)):
+        raise FhirError("exception", f"Patient/{pair.source} is not joined to Patient/{pair.target} again: another one is not complete")
     row = await context.store.transact(lambda transaction: merging.shown(context.inside(transaction), pair), claims=pair.claims)
     if row is None:
         raise FhirError("exception", f"Patient/{pair.source} was not wholly joined to Patient/{pair.target} again: repeat $merge")

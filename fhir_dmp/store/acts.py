@@ -196,6 +196,8 @@ class Acts:
             written, lost = written + sum(one.written for one in outcomes), lost + sum(one.lost for one in outcomes)
             if any(one.lost for one in outcomes):
                 await self._note_lost({dossier_in(row["_id"]) for row in act["rows"]})
+        if written:  # before the mark: whoever comes next finds nothing more to apply
+            await restored.undone(self._connection)
         await self._mark(end, anew=not met)
         self._known = True
         return Replayed(len(acts), written, lost)

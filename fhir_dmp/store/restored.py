@@ -31,6 +31,11 @@ async def is_whole(connection: Connection) -> bool:
     return found.get("whole") == found.get("era")
 
 
+async def undone(connection: Connection) -> None:
+    """Note that rows came back from the journal of acts: dossiers that they join may be one by half."""
+    await repeated(lambda: connection.database["meta"].update_one({"_id": RESTORED}, {"$set": {"whole": ""}}, upsert=True))
+
+
 async def whole(connection: Connection) -> None:
     """Note that it is done."""
     steps = [{"$set": {"whole": "$era"}}]
@@ -45,4 +50,4 @@ async def forget_marks(connection: Connection) -> None:
 async def last(connection: Connection) -> Restored:
     """The last restore of this store."""
     found = await repeated(lambda: connection.database["meta"].find_one({"_id": RESTORED}))
-    return Restored(found["era"], found["at"]) if found else Restored()
+    return Restored(found.get("era", ""), found.get("at", 0)) if found else Restored()

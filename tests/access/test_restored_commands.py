@@ -3,8 +3,13 @@
 import shutil
 import tarfile
 
+from pymongo import MongoClient
+
 from fhir_dmp.fhir import json
+from fhir_dmp.settings import Settings
 from fhir_dmp.signing import box
+from fhir_dmp.store.embedded import Embedded
+from fhir_dmp.store.vault import Vault
 from tests.access.test_restore import MASK, SMALL
 from tests.access.test_restored_merge import joined
 from tests.access.world import World
@@ -58,3 +63,44 @@ def test_a_command_on_a_database_that_was_put_back_otherwise_does_what_a_start_d
     shutil.copytree(tmp_path / "copy", server.data / "mongodb")
     found = exported(server.data, goes_on.id, tmp_path)
     assert len(found) == 2 and found[masked] == 1
+
+
+def cut_short(data, dossier, type_name) -> None:
+    """A row of a dossier that does not open any more."""
+    number, embedded = Vault.load(data).dossier_of_patient(dossier.id), Embedded.start(data, cache_gb=0.25)
+    try:
+        with MongoClient(embedded.uri) as client:
+            rows = client[Settings().database]["resources"]
+            row = rows.find_one({"d": number, "t": type_name})
+            rows.update_one({"_id": row["_id"]}, {"$set": {"b": row["b"][:-1]}})
+    finally:
+        embedded.stop()
+
+
+def test_what_cannot_be_joined_again_is_neither_given_away_nor_destroyed_and_holds_up_nothing_else(tmp_path):
+    def told(*words) -> tuple[int, str]:
+        return here(*words, "--data", server.data, environment=SMALL)
+
+    with serving(tmp_path, environment=SMALL, sandbox=False) as server:
+        world = World(server)
+        (broken, half, _), whole = two_dossiers(world), two_dossiers(world)
+        other = world.open()
+    shutil.copytree(server.data / "mongodb", tmp_path / "copy", ignore=shutil.ignore_patterns("*.sock", "owner.lock"))
+    with serving(tmp_path, environment=SMALL, sandbox=False) as server:
+        world = World(server)
+        joined(world, broken, half)
+        joined_and_masked(world, *whole)
+    shutil.rmtree(server.data / "mongodb")
+    shutil.copytree(tmp_path / "copy", server.data / "mongodb")
+    cut_short(server.data, broken, "DocumentReference")
+    # Which brings the acts, and says of no dossier that it is whole.
+    assert told("sources", "list")[0] == 0
+    for _ in range(2):  # what was tried once is not taken for done
+        code, said = told("export", half.id, "--out", tmp_path)
+        assert code == 1 and "not joined again" in said and not (tmp_path / f"{half.id}.dmp").exists()
+    found = exported(server.data, whole[1].id, tmp_path)
+    assert len(found) == 2 and found[whole[2]] == 1
+    for one in (half, broken):
+        code, said = told("keys", "destroy", one.id, "--reason", "asked", "--yes")
+        assert code == 1 and "not joined again" in said
+    assert told("keys", "destroy", other.id, "--reason", "asked", "--yes")[0] == 0
