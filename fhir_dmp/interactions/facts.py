@@ -95,7 +95,7 @@ def visible(
             found |= {name: current.visible[name] for name in FIXED if name in current.visible}
             if kind != "DocumentReference" and found["rt"] != root:
                 found |= _of_document(current, current.visible, origin)
-                found |= {} if BESIDE in found else _dated(value, current.visible)
+                found |= _dated(value, current.visible) if BESIDE not in found and _as_document(current) else {}
             if context.sandbox and context.enforcer is None:
                 found |= _said(current, told.labels, found, at_ms)
     if leads_inside(context, reference_texts(value) if texts is None else texts(), dossier):
@@ -117,6 +117,11 @@ def _of_document(current: Row, own: Mapping[str, Any], origin: Origin) -> dict[s
 def _dated(value: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any]:
     """What says no date itself, as a content, is dated as its document is: a mask by period hides the two together. Else nothing."""
     return {} if documents.says_when(value) else {name: document[name] for name in ("pa", "pb", *DATES) if name in document}
+
+
+def _as_document(row: Row) -> bool:
+    """Whether a row is known to be dated as its document is. Else nobody knows here when that was: any mask by period hides."""
+    return row.type == "Binary" or (row.body is not None and not documents.says_when(json.parse(row.body)))
 
 
 def says_withdrawn(row: Row) -> bool:

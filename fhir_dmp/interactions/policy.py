@@ -13,6 +13,7 @@ from fhir_dmp.consent.rules import meets
 from fhir_dmp.dmp.documents import replaced
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.fhir import json
+from fhir_dmp.fhir.instants import MIN_MS
 from fhir_dmp.interactions import facts
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.store.rows import Row
@@ -158,9 +159,12 @@ def _ended(before: Dossier, policy: Dossier, at_ms: int) -> dict[MaskRule, int]:
     if before.given:
         return {}  # what another host did since is told by the rows that came from there
     left = set(before.masks) - set(policy.masks)
+    # Said again unchanged, a mask goes on.
+    still = {replace(mask, set_ms=MIN_MS) for mask in policy.masks}
+    ended = {mask for mask in left if mask.hides(at_ms) and replace(mask, set_ms=MIN_MS) not in still}
     # What is joined to another dossier goes there without the masks whose time is over.
     behind = before.masks if policy.joined else left
-    return {mask: at_ms for mask in left if mask.hides(at_ms)} | {mask: mask.until_ms for mask in behind if mask.over(at_ms)}
+    return dict.fromkeys(ended, at_ms) | {mask: mask.until_ms for mask in behind if mask.over(at_ms)}
 
 
 async def lifted(inside: Context, dossier: int, *, at_ms: int) -> None:

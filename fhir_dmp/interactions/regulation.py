@@ -49,15 +49,15 @@ async def _once(context: Context, met: Known, kind: bytes, act: Callable[[Contex
 
     async def work(transaction) -> None:
         # What its holder is told goes with the dossier, or the dossier is given away and nobody reads it here.
-        await transaction.enter([] if context.sandbox else [met.number])
+        try:
+            await transaction.enter([] if context.sandbox else [met.number])
+        except Conflict:
+            raise enforcement.refused() from None
         if await outbox.mark(transaction, name, met.number, met.now_ms):
             await act(context.inside(transaction))
 
     if not await outbox.marked(context.store, name):
-        try:
-            await context.store.transact(work, claims=[name])
-        except Conflict:
-            raise enforcement.refused() from None
+        await context.store.transact(work, claims=[name])
 
 
 async def _reviewed(inside: Context, met: Known) -> None:

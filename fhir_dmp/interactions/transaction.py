@@ -223,8 +223,9 @@ async def _identities(work: _Work) -> list[FhirError]:
     if context.enforcer is not None:  # looked up, not shown
         context.enforcer.ledger.disclosed.clear()
         found = {index: keys[index] for index, row in work.rows.items() if row is not None}
+        # Absent where the dossier was destroyed in between. What changed is decided on again before anything is stored.
         opened = await context.reads.load_many(found.values()) if found else {}
-        work.rows |= {index: opened[key] for index, key in found.items()}
+        work.rows |= {index: opened.get(key) for index, key in found.items()}
     return faults
 
 

@@ -5,14 +5,17 @@ access-rules 6; by the clock of a host in this process
 
 import asyncio
 import os
+from dataclasses import replace
 from datetime import date
 from email.utils import parsedate_to_datetime
 
 import pytest
 from pymongo import MongoClient
 
+from fhir_dmp.consent.dossier import Dossier, MaskRule
 from fhir_dmp.dmp.paris import window
 from fhir_dmp.fhir.instants import DAY, HOUR, to_instant
+from fhir_dmp.interactions import policy
 from tests.access import world as making
 from tests.access.test_authorisation_rows import Family
 from tests.worlds import people
@@ -164,3 +167,13 @@ def test_what_was_shown_again_before_two_dossiers_were_joined_comes_late_and_not
         (copy,) = {entry["resource"]["id"] for entry in found} - {new.document}
         assert (there.told("consented", copy), there.told("holder", copy)) == (shown, old.deposited), operation
         assert new.told("consented") == new.deposited, operation
+
+
+def test_a_mask_that_is_said_again_unchanged_goes_on():
+    mask = MaskRule(since_ms=0, until_ms=9, set_ms=1)
+    before = Dossier(patient="p", birth_date="1950-01-01", masks=(mask,))
+    again = replace(before, masks=(replace(mask, set_ms=3),))
+    assert policy._ended(before, again, 3) == {}
+    shorter, none = (replace(before, masks=masks) for masks in ((replace(mask, until_ms=5),), ()))
+    assert policy._ended(before, shorter, 3) == policy._ended(before, none, 3) == {mask: 3}
+    assert policy._ended(again, none, 4) == dict.fromkeys(again.masks, 4)

@@ -229,3 +229,19 @@ def test_a_seal_is_hidden_with_what_it_seals_whenever_it_was_made(world):
     assert listed(nora, dossier, "Provenance")
     world.consent(dossier, "mask", dataPeriod={"start": day(days=-401), "end": day(days=-397)})
     assert not listed(nora, dossier, "Provenance")
+
+
+def test_what_says_no_more_when_it_was_is_hidden_with_its_document(world):
+    dossier, anna, nora = world.open(), world.professional(), world.professional()
+    world.consent(dossier, "access", nora)
+    one = {"resourceType": "Procedure", "subject": {"reference": dossier.path}, "code": {"text": "ivg"}, **SAID["Procedure"]}
+    more = (posted(one, "urn:uuid:00000000-0000-4000-8000-00000000c000"),)
+    sent = document(dossier, anna, context={"period": {"start": day(days=-1), "end": day()}})
+    (id,) = stored(anna.post("", submission(dossier, anna, sent, more=more)), "Procedure")
+    made = anna.get(f"Procedure/{id}").json()
+    for text in ("a", "b"):
+        changed = {name: value for name, value in made.items() if name != "performedPeriod"} | {"code": {"text": text}}
+        assert anna.put(f"Procedure/{id}", changed).status_code == 200
+    assert nora.get(f"Procedure/{id}").status_code == 200
+    world.consent(dossier, "mask", dataPeriod={"start": day(days=-2), "end": day(days=1)})
+    assert nora.get(f"Procedure/{id}").status_code == 404 and not listed(nora, dossier, "Procedure")
