@@ -5,10 +5,13 @@ https://hl7.org/fhir/R4/http.html#ccreate
 
 from collections.abc import AsyncIterator, Sequence
 
+from msgspec import structs
+
 from fhir_dmp.consent import companions
 from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions import enforcement, standing_in
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.enforcement import Known
 from fhir_dmp.interactions.search_plan import Alternatives, Plan, plan
 from fhir_dmp.interactions.search_rows import limits_of, matching
 from fhir_dmp.interactions.search_sight import UNRESTRICTED
@@ -91,9 +94,9 @@ async def _by_name(context: Context, type_name: str, criteria: Sequence[tuple[st
 
 
 def _open_ended(alternatives: Alternatives) -> bool:
-    """Whether a system alone is asked for: all documents of one software may have it."""
+    """Whether a system alone is asked for, or a value alone: all documents of one software may have it, or a document of every one."""
     return any(
-        isinstance(part, Has) and isinstance(part.test, TokenIs) and part.test.code is None
+        isinstance(part, Has) and isinstance(part.test, TokenIs) and not (part.test.system and part.test.code)
         for _, whole in alternatives
         for part in walk(whole)
     )
@@ -115,22 +118,25 @@ async def _keys(context: Context, found: Plan) -> AsyncIterator[list[bytes]]:
 async def _judged(context: Context, type_name: str, keys: Sequence[bytes]) -> list[bytes]:
     """Those of some rows that he may read."""
     rows = await context.reads.load_many(keys, bodies=False)
-    return [key for key in keys if await _readable(context, type_name, rows.get(key))]
+    met: dict[int, Known] = {}
+    return [key for key in keys if await _readable(context, type_name, rows.get(key), met)]
 
 
-async def _readable(context: Context, type_name: str, row: Row | None) -> bool:
+async def _readable(context: Context, type_name: str, row: Row | None, met: dict[int, Known]) -> bool:
     """Whether he may read it. A dossier in which he sees nothing that meets the criteria is not the one that he named: nothing is noted
-    of it. That one does is told to nobody it is hidden from.
+    of it. That one does is told to nobody it is hidden from. met: dossiers met so far, each once whatever of it is judged.
     """
-    authored, inner = type_name in companions.SEEN_AS, enforcement.apart(context)
+    authored = type_name in companions.SEEN_AS
     if row is None or row.deleted or row.type != type_name or row.dossier == COMMON:
-        await enforcement.absent(inner, authored=authored, body=False)
+        await enforcement.absent(enforcement.apart(context), authored=authored, body=False)
         return False
-    met = await enforcement.known(inner, row.dossier, row=row, authored=authored)
-    if not met.reading(row).permits:
+    if row.dossier not in met:
+        met[row.dossier] = await enforcement.known(enforcement.apart(context), row.dossier, row=row, authored=authored)
+    inside = met[row.dossier]
+    if not inside.reading(row).permits:
         return False
-    enforcement.keep(met, row)
-    context.enforcer.ledger.add(inner.enforcer.ledger)
+    context.enforcer.ledger.add(inside.context.enforcer.ledger)
+    enforcement.keep(structs.replace(inside, context=context), row)
     return True
 
 

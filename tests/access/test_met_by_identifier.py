@@ -4,9 +4,10 @@ access-rules 6; https://hl7.org/fhir/R4/http.html#cond-update
 """
 
 import pytest
+from pymongo import MongoClient
 
 from fhir_dmp.interactions import search_match
-from tests.access.world import document, number
+from tests.access.world import consent, document, number
 from tests.interactions.making import issue
 from tests.worlds.asking import PATCH
 
@@ -45,10 +46,43 @@ def test_who_may_read_none_of_many_finds_none(world, crowded):
     assert answer.status_code == 404 and answer.content == nobody.content
 
 
-@pytest.mark.parametrize("criteria", ["identifier=urn:x-department|", "identifier=r-1,urn:x-department|", "_id=urn:x-department|r-1"])
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        "identifier=urn:x-department|",
+        "identifier=r-1",
+        "identifier=|r-1",
+        "identifier=urn:x|1,urn:x-department|",
+        "_id=urn:x-department|r-1",
+    ],
+)
 def test_what_names_neither_a_dossier_nor_a_resource_is_refused(world, crowded, criteria):
     """It would be looked for among all documents of the host."""
     dossier, author, *_ = crowded
     answer = author.patch(f"DocumentReference?{criteria}", SAME, **PATCH)
     assert answer.status_code == 403 and issue(answer)[1] == "forbidden"
     assert author.patch(f"DocumentReference?patient={dossier.id}&{criteria}", SAME, **PATCH).status_code in (200, 404)
+
+
+def test_a_dossier_is_met_once_however_much_of_it_is_judged(world, mongod):
+    """Of rights each meeting costs a query."""
+    dossier, asker = world.open(), world.professional()
+    with MongoClient(mongod.uri) as client:
+
+        def queries() -> int:
+            return client.admin.command("serverStatus")["metrics"]["commands"]["find"]["total"]
+
+        def steps(rights: int) -> int:
+            """To find none of so many; what the server does meanwhile is counted too."""
+            fields, counts = alike(f"r-{number()}"), []
+            for _ in range(rights):
+                value = {**consent(dossier, "access", world.professional()), **fields}
+                assert world.holder(dossier).post("Consent", value).status_code == 201
+            for _ in range(6):
+                before = queries()
+                answer = asker.patch(f"Consent?identifier=urn:x-department|{fields['identifier'][0]['value']}", SAME, **PATCH)
+                assert answer.status_code == 404
+                counts.append(queries() - before)
+            return min(counts)
+
+        assert steps(1) == steps(5)

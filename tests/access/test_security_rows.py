@@ -379,7 +379,7 @@ def test_a28_hidden_and_absent_take_the_same_steps(worlds, runner, play, mongod)
     found = []
     for value in (play.hidden.master, "urn:oid:1.2.250.1.999.3.1"):
         same = [{"op": "replace", "path": "/status", "value": "current"}]
-        found.append(commands(asked.send("PATCH", f"DocumentReference?identifier={value}", same, **PATCH)))
+        found.append(commands(asked.send("PATCH", f"DocumentReference?identifier=urn:ietf:rfc:3986|{value}", same, **PATCH)))
     assert found[0] == found[1]
 
 

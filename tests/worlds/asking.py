@@ -348,7 +348,7 @@ def _changes(asked: Asked, play: Play, one: Document) -> Iterator[Call]:
         asked.send("PATCH", address, fhirpath),
         asked.send("PATCH", address, b"<x/>", content_type="application/xml"),
         asked.send("PATCH", f"DocumentReference?{here}&identifier={one.master}", fail, **PATCH),
-        asked.send("PATCH", f"DocumentReference?identifier={one.master}", fail, **PATCH),
+        asked.send("PATCH", f"DocumentReference?identifier=urn:ietf:rfc:3986|{one.master}", fail, **PATCH),
         asked.send("PATCH", f"DocumentReference?{here}&_id={one.id}", adding, if_match='W/"1"', **PATCH),
     )
     if one.listed:
