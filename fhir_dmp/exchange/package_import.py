@@ -38,7 +38,7 @@ from fhir_dmp.interactions.reindex import indexed
 from fhir_dmp.signing import box, jws
 from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import digest
-from fhir_dmp.store import joining, revising, takeover
+from fhir_dmp.store import joining, revising, takeover, withdrawing
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.rows import Change, NewRow, Row
@@ -379,7 +379,11 @@ class _Taking:
         await takeover.give(transaction, [one for one in (*new, *(one for one, _ in changed)) if one.acted_ms])
         await takeover.give(transaction, [hidden(one) for one in staged])
         sealed = [one.row for one, _ in changed if isinstance(one.row.visible, dict) and one.row.type not in companions.SEEN_AS]
-        await keeping.acted(inside, sealing.WITHDRAW, [key for row in sealed for key in await revising.follow(transaction, row)])
+        keys = [key for row in sealed for key in await revising.follow(transaction, row)]
+        # A List says no type nor dates of its own.
+        lists = [one.row for one, _ in changed if one.row.type == "List"]
+        keys += [key for row in lists for key in await withdrawing.follow(transaction, row)]
+        await keeping.acted(inside, sealing.WITHDRAW, keys)
         covered: list[bytes] = []
         for root in sorted(root for root, one in here.items() if labels[root] & ~one.common):
             at_ms = max(inside.now_ms(), here[root].acted_ms + 1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.access.test_findings import observed
-from tests.access.test_restore import MASK, WITHDRAW, labels
+from tests.access.test_restore import MASK, WITHDRAW, labels, working_list
 from tests.access.world import INS, consent
 from tests.exchange import test_package_hosts
 from tests.exchange.test_package_hosts import PACKAGE, at, ready, told
@@ -174,6 +174,20 @@ def test_what_a_later_version_hides_takes_the_seals_along_that_are_here(hosts, c
     assert moving.anna.put(f"Observation/{made['id']}", {**made, **changed}).status_code == 200
     assert "receipt" in told(moving.take(moving.package()))
     assert moving.listed(moving.team, "Observation") == []
+    after = moving.listed(moving.team, "Provenance")
+    assert not any(here["id"] in str(one) for one in after) and len(after) == len(before) - 1
+    moving.taker.command("verify")
+
+
+def test_a_list_that_was_withdrawn_is_so_with_its_seals(hosts):
+    moving = Moving(*hosts, ("un", ()))
+    made = moving.giver.world.write(moving.anna, working_list(moving.dossier, moving.anna, moving.reports["un"]))
+    assert "receipt" in told(moving.take(moving.package()))
+    (here,) = moving.listed(moving.team, "List")
+    before = moving.listed(moving.team, "Provenance")
+    assert moving.anna.patch(f"List/{made['id']}", WITHDRAW).status_code == 200
+    assert "receipt" in told(moving.take(moving.package()))
+    assert moving.team.get(f"List/{here['id']}").status_code == 404
     after = moving.listed(moving.team, "Provenance")
     assert not any(here["id"] in str(one) for one in after) and len(after) == len(before) - 1
     moving.taker.command("verify")
