@@ -41,11 +41,13 @@ async def run(context: Context) -> frozenset[int]:
     while left:
         targets = {pair.target for pair in left}
         ready = [pair for pair in left if pair.source not in targets] or left
+        staged = []
         for pair in ready:
             with _held(failed, pair.ids.source, pair.ids.target):
                 await stage(context, pair.ids, (await pair.patients(context))[0].updated_ms)
+                staged.append(pair)
         await _replayed(context)
-        for pair in ready:
+        for pair in staged:
             with _held(failed, pair.ids.source, pair.ids.target):
                 await _shown(context, pair, failed)
         left = [pair for pair in left if pair not in ready]

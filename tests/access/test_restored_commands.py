@@ -83,12 +83,12 @@ def test_what_cannot_be_joined_again_is_neither_given_away_nor_destroyed_and_hol
 
     with serving(tmp_path, environment=SMALL, sandbox=False) as server:
         world = World(server)
-        (broken, half, _), whole = two_dossiers(world), two_dossiers(world)
-        other = world.open()
+        (broken, half, _), (beside, other, _), whole = (two_dossiers(world) for _ in range(3))
     shutil.copytree(server.data / "mongodb", tmp_path / "copy", ignore=shutil.ignore_patterns("*.sock", "owner.lock"))
     with serving(tmp_path, environment=SMALL, sandbox=False) as server:
         world = World(server)
-        joined(world, broken, half)
+        for one in (broken, beside):
+            joined(world, one, half)
         joined_and_masked(world, *whole)
     shutil.rmtree(server.data / "mongodb")
     shutil.copytree(tmp_path / "copy", server.data / "mongodb")
@@ -100,7 +100,8 @@ def test_what_cannot_be_joined_again_is_neither_given_away_nor_destroyed_and_hol
         assert code == 1 and "not joined again" in said and not (tmp_path / f"{half.id}.dmp").exists()
     found = exported(server.data, whole[1].id, tmp_path)
     assert len(found) == 2 and found[whole[2]] == 1
-    for one in (half, broken):
+    # That of the third one is staged where it waits for the first one: it is not there yet.
+    for one in (half, broken, beside):
         code, said = told("keys", "destroy", one.id, "--reason", "asked", "--yes")
         assert code == 1 and "not joined again" in said
     assert told("keys", "destroy", other.id, "--reason", "asked", "--yes")[0] == 0
