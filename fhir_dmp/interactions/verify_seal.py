@@ -7,7 +7,7 @@ it counts as far as he sees it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -73,9 +73,15 @@ async def provenances(context: Context, met: enforcement.Known | None, row: Row,
 
     Oldest first: what comes later puts nothing out of sight that came with the version.
     """
-    about = _naming(context, ReferenceIs(row.type, id))
-    where = about if met is None else {"$and": [about, met.read_filter(PROVENANCE)]}
-    rows = await context.reads.find(where, types=(PROVENANCE,), dossiers=(row.dossier,), descending=False, limit=MOST_PROOFS)
+
+    async def naming(version: str | None) -> list[Row]:
+        about = _naming(context, ReferenceIs(row.type, id, version))
+        where = about if met is None else {"$and": [about, met.read_filter(PROVENANCE)]}
+        return await context.reads.find(where, types=(PROVENANCE,), dossiers=(row.dossier,), descending=False, limit=MOST_PROOFS)
+
+    rows = await naming(None)
+    if len(rows) == MOST_PROOFS:  # nor do those of other versions
+        rows = list({one.key: one for one in (*rows, *await naming(version_id(row.version)))}.values())
     version = f"{row.type}/{id}/_history/{version_id(row.version)}"
     named = {version, f"{row.type}/{id}", f"{context.base_url}/{version}", f"{context.base_url}/{row.type}/{id}"}
     found = [Proof(json.parse(one.body), one) for one in rows if one.body is not None]
@@ -111,14 +117,13 @@ async def host_seal(context: Context, row: Row, id: str, proofs: Sequence[Proof]
 
 
 async def _own_seal(context: Context, row: Row, id: str, keys: Sequence[Keys], homes: Homes) -> list[Opened]:
-    """The seal that was stored with a version, whoever sees it; none where there is none that opens.
+    """The seal that was stored with a version, whoever sees it; none where none names it. Of rights the first, even one that does not open.
 
     Looked for from the oldest on: nobody can name a version before it is stored, so that nobody puts anything before its seal.
     """
     version = version_id(row.version)
     about = _naming(context, ReferenceIs(row.type, id, version))
-    found = await context.reads.find(about, types=(PROVENANCE,), dossiers=(row.dossier,), descending=False, limit=MOST_PROOFS)
-    for one in found:
+    async for one in _oldest_first(context, about, row.dossier):
         for text in _seals(json.parse(one.body or b"{}")):
             opened = seal.opened(text, keys)
             there = await homes.version(host_of(opened), row.dossier, Version(f"{row.type}/{id}/_history/{version}", b""))
@@ -127,6 +132,17 @@ async def _own_seal(context: Context, row: Row, id: str, keys: Sequence[Keys], h
             if one.visible is None or any(each.reference == there.reference for each in said):
                 return [opened]
     return []
+
+
+async def _oldest_first(context: Context, about: dict, dossier: int) -> AsyncIterator[Row]:
+    """Provenances one by one: the first is nearly always the one that is looked for, and hidden ones are opened for nobody."""
+    after = None
+    for _ in range(MOST_PROOFS):
+        rows = await context.reads.find(about, types=(PROVENANCE,), dossiers=(dossier,), descending=False, after=after, limit=1)
+        if not rows:
+            return
+        yield rows[0]
+        after = rows[0].place
 
 
 def _seals(provenance: dict) -> list[str]:
