@@ -61,14 +61,16 @@ def outdated(context: Context, row: Row) -> bool:
     """Whether it is a Provenance with a seal of another key than that of now, or of another host."""
     if row.type != PROVENANCE or row.body is None or context.seals is None or context.recorder is None:
         return False
-    context.seals.refresh(context.now_ms())
     signed = json.members(row.body).get("signature")
     listed = json.parse_exact(bytes(signed), object_only=False) if signed is not None else ()
     return any(text and not _of_now(context, text) for text in map(seal_in, listed))
 
 
 def _of_now(context: Context, text: str) -> bool:
-    return seal.maker(text) == (context.seals.signer.kid, context.recorder.indexer.server.identity)
+    """Whether the key of now made a seal, in the name of now; a key that was rotated meanwhile is taken."""
+    kid, host = seal.maker(text)
+    context.seals.refresh(context.now_ms(), kid)
+    return (kid, host) == (context.seals.signer.kid, context.recorder.indexer.server.identity)
 
 
 async def told(context: Context, met: "Known", row: Row, body: bytes, at_ms: int | None, seen: Seen | None, judged: Judging) -> bytes:
@@ -105,6 +107,7 @@ async def _sealed(context: Context, met: "Known", row: Row, text: str, at_ms: in
     """The statement of a seal that holds, of this instant and over what the asker sees; "" for one that does not, or is over nothing."""
     if context.seals is None or context.recorder is None:
         return ""
+    of_now = _of_now(context, text)
     opened = seal.opened(text, judged.keys)
     said = opened.statement
     if said is None:
@@ -112,7 +115,7 @@ async def _sealed(context: Context, met: "Known", row: Row, text: str, at_ms: in
     homes, host = judged.homes, context.recorder.indexer.server.identity
     home = await homes.at(said.host, row.dossier)
     if seen is None and at_ms is None and home is None:
-        return text if _of_now(context, text) else seal.sign(context.seals, host, said.at, said.patient, said.what, said.message)
+        return text if of_now else seal.sign(context.seals, host, said.at, said.patient, said.what, said.message)
 
     def here(reference: str) -> str:
         return translated(reference.encode(), home.ids).decode() if home is not None else reference
@@ -141,7 +144,7 @@ async def _sealed(context: Context, met: "Known", row: Row, text: str, at_ms: in
         patient = f"Patient/{met.patient}" if said.patient else ""
         return seal.sign(context.seals, host, to_instant(at_ms), patient, what, said.message)
     # Whether something is taken out shall not tell by who signed.
-    if not narrowed and _of_now(context, text):
+    if not narrowed and of_now:
         return text
     return seal.sign(context.seals, host, said.at, here(said.patient), what, said.message)
 

@@ -63,9 +63,9 @@ class SealKeys:
         self.public: dict[str, dict[str, str]] = {one["kid"]: public(one) for one in listed}
         self._imported = {kid: jwk.import_key(dict(one), one["kty"]) for kid, one in self.public.items()}
 
-    def refresh(self, now_ms: int) -> None:
-        """Take a key that was rotated meanwhile; looked for once a second."""
-        if abs(now_ms - self._looked_ms) >= LOOK_MS:
+    def refresh(self, now_ms: int, kid: str = "") -> None:
+        """Take a key that was rotated meanwhile; looked for once a second, and at once for a key that is not known."""
+        if abs(now_ms - self._looked_ms) >= LOOK_MS or (kid and kid not in self.public):
             self._looked_ms = now_ms
             if stamp(self.path) != self._stamp:
                 self._load()
