@@ -55,10 +55,10 @@ async def test_a_large_dossier_is_read_without_its_bodies_first(wards, monkeypat
     monkeypatch.setattr(together, "MOST_WHOLE", 3)
     loaded, load_many = [], wards.store.load_many
 
-    async def loading(keys):
+    async def loading(keys, **options):
         keys = list(keys)
         loaded.extend(keys)
-        return await load_many(keys)
+        return await load_many(keys, **options)
 
     monkeypatch.setattr(wards.store, "load_many", loading)
     assert found(await ask(wards, address)) == small and len(loaded) == 4
