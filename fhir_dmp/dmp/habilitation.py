@@ -170,13 +170,22 @@ def profession(role: str, category: str = "") -> str:
 
     >>> profession("10^1.2.250.1.213.1.1.5.5"), profession("10", "E"), profession("93"), profession("G15|60"), profession("60", "E")
     ('G15|10', 'G16|10', 'R95|93', 'G15|60', 'G16|60')
+    >>> profession("10^1.2.250.1.71.1.2.7"), profession("10^1.2.250.1.71.1.2.7", "E"), profession("G15|10", "E")
+    ('G15|10', 'G16|10', 'G16|10')
     """
+    in_training = category.strip().upper() == IN_TRAINING
+    found = _claimed(role, in_training)
+    # Some issuers name the system of those who are qualified: who is in training is none of them, whatever the role says.
+    return found.replace("G15|", "G16|", 1) if in_training else found
+
+
+def _claimed(role: str, in_training: bool) -> str:
     code, _, oid = role.partition("^")
     if "|" in code:
         system, _, code = code.partition("|")
         return f"{system}|{code}" if system in _systems() and code else ""
     if oid in ("", _MIXED):
-        if category == IN_TRAINING:
+        if in_training:
             return f"G16|{code}"
         return next((f"{system}|{code}" for system, (_, codes) in _systems().items() if system != "G16" and code in codes), "")
     return next((f"{system}|{code}" for system, (own, codes) in _systems().items() if own == oid and code in codes), "")

@@ -58,7 +58,7 @@ def request_of(case: dict) -> Request:
         subject="somebody",
         expires=0,
         subject_name_id=who.get("idnps") or (f"8{who['rpps']}" if "rpps" in who else ""),
-        roles=(f"{who['profession']}^1.2.250.1.213.1.1.5.5",) if "profession" in who else (),
+        roles=(role_of(who["profession"]),) if "profession" in who else (),
         category=who.get("category", ""),
         specialties=(who["specialty"],) if "specialty" in who else (),
         organization=f"1{who['organization']}" if "organization" in who else "",
@@ -78,6 +78,11 @@ def request_of(case: dict) -> Request:
     if "about" in about:
         about["about"] = frozenset(name_of(one) for one in about["about"])
     return asking(actor, case["action"], authored_here=who.get("authoredHere", False), opener=who.get("opener", False), **about)
+
+
+def role_of(profession: str) -> str:
+    """A role as tokens claim it: in the value set of all roles, unless the case names the system."""
+    return profession if "^" in profession else f"{profession}^1.2.250.1.213.1.1.5.5"
 
 
 def dossier_of(case: dict) -> Dossier | None:
