@@ -95,7 +95,7 @@ def imports(s: Standing) -> bool:
 
 DEPOSIT_RULES = (
     *NEVER_SERVED,
-    refuse("dossier-closed", lambda s: s.closed and (not s.deceased or bool(s.dossier.given))),
+    refuse("dossier-closed", lambda s: s.closed_in_life),
     refuse("rights-lost", lambda s: s.rights_lost and not s.deceased),
     refuse("holder-deceased", lambda s: s.deceased and not (s.professional or s.request.kind in MACHINES)),
     STRUCTURE_BLOCKED,

@@ -115,6 +115,13 @@ class Standing:
         return self.dossier.status is Status.CLOSED
 
     @property
+    def closed_in_life(self) -> bool:
+        """Closed by the holder or given to another host, not by his death: what comes late has no place in it."""
+        at_ms, died_ms = self.dossier.closed_ms, self.dossier.deceased_ms
+        before = at_ms is not None and died_ms is not None and at_ms < died_ms
+        return self.closed and (not self.deceased or bool(self.dossier.given) or before)
+
+    @property
     def rights_lost(self) -> bool:
         """The holder is no longer insured: kept, read-only for his side."""
         return self.dossier.status is Status.RIGHTS_LOST

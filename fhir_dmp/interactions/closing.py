@@ -71,14 +71,16 @@ async def run(
             before = met.policy
         if before is None or before.patient != url.id:
             raise read.absent()
-        target = step(before.status, reason, before.deceased_ms is not None)
+        target = step(before.status, reason, before.deceased_ms is not None, before.lost)
         if target is None:
             raise FhirError("conflict", enforcement.WORDS["not-in-this-state"])
         if (await merged.survivor(inside, before.patient))[0] != before.patient:
             raise FhirError("conflict", "this dossier was joined to another one: it opens again when the two are parted")
         if date and span(date)[0] > inside.now_ms():
             raise FhirError("business-rule", "`date` has not come yet", "Parameters.parameter")
-        died = (date or to_instant(inside.now_ms())) if reason == "deceased" else ""
+        # Told once more without a date, a death stays when it was: by it deposits are late, or of a dossier closed before.
+        known = before.deceased_ms is not None and not date
+        died = (date or to_instant(inside.now_ms())) if reason == "deceased" and not known else ""
         if still is not None:
             await still(inside)
         changes = await changes_of(inside, number, before.patient, target, died)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.access.test_consents import mandated
-from tests.access.world import INS, category, day, listed, refused, related
+from tests.access.world import INS, category, day, document, listed, refused, related
 from tests.interactions.making import issue
 
 
@@ -93,6 +93,20 @@ def test_death_ends_every_right(world, kind):
     assert refused(anna.get(dossier.path)) and refused(mandataire.run(f"{dossier.path}/$access-list"))
     assert exists(world, dossier) == [False]
     assert refused(reopen(world.holder(dossier), dossier)) and refused(reopen(world.operator(), dossier))
+
+
+def test_what_was_closed_in_life_takes_nothing_after_the_death(world):
+    shut, anna = world.open(), world.professional()
+    assert close(world.holder(shut), shut).status_code == 200
+    late = world.open()
+    for dossier in (shut, late):
+        assert close(world.operator(), dossier, "deceased").status_code == 200
+    told = world.operator("physician", "T1").get(late.path).json()["deceasedDateTime"]
+    assert close(world.host(), late, "deceased").json()["deceasedDateTime"] == told
+    assert anna.post("DocumentReference", document(late, anna)).status_code == 201
+    clinic = world.structure()
+    for by in (anna, clinic):
+        assert refused(by.post("DocumentReference", document(shut, anna)))
 
 
 def test_death_has_come(world):

@@ -94,6 +94,7 @@ def dossier_of(case: dict) -> Dossier | None:
         patient=d["patient"],
         birth_date=d["birthDate"],
         status=Status(d.get("status", "open")),
+        closed_ms=span(d["closed"])[0] if "closed" in d else None,
         deceased_ms=span(d["deceased"])[0] if "deceased" in d else None,
         traitant=frozenset(identity.ps("8" + one) for one in d.get("medecinTraitant", ())),
         assimilated=rights(d, "assimilated"),
