@@ -153,6 +153,11 @@ class Known(msgspec.Struct):
                 break
         return found
 
+    def seen_of(self, row: Row) -> tuple[Facts, ...]:
+        """The facts of a resource that he reads; of a List those of the documents that he sees: no act on it may tell of others."""
+        own = facts.opened(self.context, row)
+        return own if len(own) < 2 else tuple([one for one in own if self.decide(READ, one).permits])
+
     def reads(self, row: Row) -> bool:
         """Whether he may read one resource of this dossier by its id, as `reading` decides it."""
         if self.policy is None:
@@ -523,7 +528,7 @@ def keep_from_all(met: Known, row: Row, secret: bool | None = None) -> None:
     changes no document and no resource in one, his own neither: what is let through would tell him that it is hidden from parents.
     """
     theirs = met.standing.relative and row.type not in companions.SEEN_AS
-    hidden = facts.kept_from_representatives(row) and not theirs
+    hidden = all(map(facts.kept_from_representatives, met.seen_of(row))) and not theirs
     if (met.request.secret_session if secret is None else secret) and not hidden:
         raise in_secret(row.type)
 

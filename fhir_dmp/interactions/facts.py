@@ -260,10 +260,9 @@ def of_minor(row: Row | Unopened) -> bool:
     return any(one.get("lb", 0) & LABEL_BITS[OF_MINOR] for one in listed(row))
 
 
-def kept_from_representatives(row: Row | Unopened) -> bool:
+def kept_from_representatives(one: Facts) -> bool:
     """Whether representatives see nothing of it."""
-    bits = LABEL_BITS[SECRET_SESSION] | LABEL_BITS[INVISIBLE_RL]
-    return all(one.get("lb", 0) & bits for one in listed(row))
+    return not one.labels.isdisjoint((SECRET_SESSION, INVISIBLE_RL))
 
 
 def opened(context: Context, row: Row | Unopened) -> tuple[Facts, ...]:

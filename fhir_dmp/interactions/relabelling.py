@@ -43,7 +43,7 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
     touched = {name for name in view.keys() | wanted.keys() if view.get(name) != wanted.get(name)}
     if touched - CHANGEABLE or _others(view) != _others(wanted):
         raise _unchangeable(row.type, touched - CHANGEABLE or touched)
-    own = _facts(context, row)
+    own = met.seen_of(row) or (Facts(status=WITHDRAWN),)
     faults = visibility.unknown(_new(view, wanted)) or _foreign(_new(view, wanted)) or _unclear(view, wanted)
     if faults := faults or visibility.issues_of(asked.added, met.law.masked_and_invisible):
         raise FhirError.many("business-rule", faults)
@@ -148,10 +148,6 @@ async def _answer(context: Context, met: Known, row: Row, id: str) -> Answer:
 def _as_row(row: Row, stamped: Any) -> Row:
     new = stamped.row
     return row.but(version=new.version, updated_ms=new.updated_ms, body=new.body, visible=new.visible, method="PATCH")
-
-
-def _facts(context: Context, row: Row) -> tuple[Facts, ...]:
-    return facts.opened(context, row) or (Facts(status=WITHDRAWN),)
 
 
 def _others(value: dict) -> list:
