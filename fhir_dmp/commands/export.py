@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from fhir_dmp.commands import Failed, prepared, with_settings
+from fhir_dmp.commands import Failed, _prepared, with_settings
 from fhir_dmp.commands.sources import on_store
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import hosts, transfer
@@ -57,7 +57,7 @@ def command(
         """How many failed, below zero when all did."""
         refused = done = 0
         data = loaded.settings.data
-        left = await prepared.joined(plain.store, plain.settings)
+        left = await _prepared.joined(plain.store, plain.settings)
         to = recipient or await hosts.itself(plain.store, data)
         if not recipient:
             click.echo(f"for this host itself: `fhir-dmp takeover PATH --source {to}` takes it back; --to names another host", err=True)
@@ -76,7 +76,7 @@ def command(
                 announced = []
                 for patient in named[start : start + AT_ONCE]:
                     with told(patient) as failed:
-                        await prepared.check(plain.store, plain.store.vault.dossier_of_patient(patient), left)
+                        await _prepared.check(plain.store, plain.store.vault.dossier_of_patient(patient), left)
                         await transfer.announce(transfer.as_host(plain, data, to), patient, to)
                         announced.append(patient)
                     refused += len(failed)

@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fhir_dmp.commands import Failed, prepared, takeover, with_settings
+from fhir_dmp.commands import Failed, _prepared, takeover, with_settings
 from fhir_dmp.commands.serve import mongodb, private_folder
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import sources
@@ -100,7 +100,7 @@ async def load(settings: Settings, asked: Asked, workers: list[Process]) -> tupl
     """Import everything named; what became of it, and where that is written. workers: those that may be taken."""
     settings = replace(settings, base_url=settings.base_url or ADDRESS)
     async with opened(settings, Rules(source=asked.source or SANDBOX)) as plain:
-        await prepared.joined(plain.store, settings)
+        await _prepared.joined(plain.store, settings)
         job, asked = await _job(settings, asked)
         rules = await sources.rules_of(plain.store, job.source)
         report = asked.report or settings.data / "imports" / f"{job.id}.ndjson"

@@ -10,7 +10,7 @@ import click
 
 from fhir_dmp.audit.event import Trace
 from fhir_dmp.audit.recorder import Recorder
-from fhir_dmp.commands import Failed, keys_folder, prepared, with_settings
+from fhir_dmp.commands import Failed, _prepared, keys_folder, with_settings
 from fhir_dmp.commands.serve import mongodb
 from fhir_dmp.errors import FhirError
 from fhir_dmp.identity.issuers import HostIssuer
@@ -107,11 +107,11 @@ async def destroyed(settings: Settings, patient: str, reason: str) -> None:
     """Destroy one dossier of the store of these settings."""
     store = await Store.open(settings.mongodb_uri, settings.database, data_dir=settings.data, sandbox=None)
     try:
-        left = await prepared.joined(store, settings)
+        left = await _prepared.joined(store, settings)
         row = await store.load(store.vault.locate("Patient", patient))
         if row is None or row.type != "Patient" or row.erased:
             raise Failed(f"there is no dossier of Patient/{patient} here")
-        await prepared.check(store, row.dossier, left)
+        await _prepared.check(store, row.dossier, left)
         recorder = Recorder(store, settings.base_url or "localhost")
         if not await retention.destroy(store, recorder, row.dossier, reason):
             raise Failed("somebody else destroyed it at the same moment")

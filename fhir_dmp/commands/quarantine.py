@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from fhir_dmp.commands import prepared, with_settings
+from fhir_dmp.commands import _prepared, with_settings
 from fhir_dmp.commands.sources import on_store
 from fhir_dmp.exchange import reviewing, sources
 from fhir_dmp.exchange.results import Counts
@@ -69,7 +69,7 @@ def link(loaded: Loaded, source: str, key: str, patient: str) -> None:
     """Say that the Patient that waits under KEY is PATIENT of this host."""
 
     async def linked(context: Context) -> None:
-        await prepared.joined(context.store, context.settings)
+        await _prepared.joined(context.store, context.settings)
         rules = await sources.rules_of(context.store, source, sends=False)
         await reviewing.link(reviewing.by_command(context), rules, key, patient)
 
@@ -83,7 +83,7 @@ def replay(loaded: Loaded, source: str) -> None:
     """Import again everything that waits."""
 
     async def replayed(context: Context) -> Counts:
-        await prepared.joined(context.store, context.settings)
+        await _prepared.joined(context.store, context.settings)
         counts, job = Counts(), f"replay-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         rules = await sources.rules_of(context.store, source, sends=False)
         await reviewing.traced(reviewing.by_command(context), f"{reviewing.RESOLVE}?source={source}&replay=true")

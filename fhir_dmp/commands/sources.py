@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fhir_dmp.commands import Failed, prepared, with_settings
+from fhir_dmp.commands import Failed, _prepared, with_settings
 from fhir_dmp.commands.serve import mongodb, private_folder
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import sources
@@ -29,7 +29,7 @@ def on_store(loaded: Loaded, source: str, work: Callable[[Context], Awaitable[An
 
     async def run(settings) -> Any:
         async with opened(settings, Rules(source=source)) as context:
-            await prepared.replayed(context.store, settings)
+            await _prepared.replayed(context.store, settings)
             return await work(context)
 
     private_folder(loaded.settings.data)

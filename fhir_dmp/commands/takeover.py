@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from fhir_dmp.commands import Failed, prepared, with_settings
+from fhir_dmp.commands import Failed, _prepared, with_settings
 from fhir_dmp.commands.serve import mongodb, private_folder
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import package_import, sources
@@ -55,7 +55,7 @@ async def taken(settings: Settings, paths: tuple[Path, ...], source: str) -> int
     """Take everything named; how many were refused."""
     refused = number = 0
     async with opened(settings, Rules(source=source)) as plain:
-        await prepared.joined(plain.store, settings)
+        await _prepared.joined(plain.store, settings)
         rules = await sources.rules_of(plain.store, source)
         context = context_of(plain.store, settings, rules)
         with Console(stderr=True).status("takeover") as status:
