@@ -29,6 +29,7 @@ from fhir_dmp.store.vault import COMMON
 
 DOCUMENT = "DocumentReference"
 HOLDERS = ("patient", "representative")
+IMPORTING = ("host", "feed")
 NOWHERE = "the reference leads to no resource of this dossier"
 
 
@@ -133,6 +134,19 @@ async def refers(context: Context, met: Known, checked: Checked, id: str | None)
     await _whole(context, met, [Item(checked, id)], resolved=False)
 
 
+def _authors(kind: str, value: Mapping[str, Any], named: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Who wrote a document, as its deposit fixes it. kind: of the token.
+
+    The holder's side is the author of what it deposits, and of what another system says that it alone wrote. Named by a professional
+    or a structure, or beside professionals, it is none: it would withdraw what they wrote.
+    """
+    own = frozenset({identity.HOLDER})
+    if kind in HOLDERS:
+        return own
+    found = documents.authors_of(value, lambda text: named.get(text, frozenset()))
+    return found if found == own and kind in IMPORTING else found - own
+
+
 async def _document(
     context: Context, met: Known, one: Item, sent: _Sent | None, named: Mapping[str, frozenset[str]], changed: frozenset[str]
 ) -> list[Stamped]:
@@ -142,9 +156,7 @@ async def _document(
     """
     request, value = met.request, one.checked.value
     labels = labelling.deposited(request, labels_of(value.get("securityLabel") or ()) & frozenset(VISIBILITY))
-    authors = (
-        frozenset({identity.HOLDER}) if request.kind in HOLDERS else documents.authors_of(value, lambda text: named.get(text, frozenset()))
-    )
+    authors = _authors(request.kind, value, named)
     told = _facts(met, value, authors, labels)
     told_all = replace(told, labels=told.labels | labels_of(value.get("securityLabel") or ()))
     decision = met.decide("deposit", told)

@@ -130,6 +130,21 @@ def test_the_matrix_says_who_writes_what(world):
     assert anna.post("DocumentReference", document(dossier, anna, type=LABORATORY)).status_code == 403
 
 
+@pytest.mark.parametrize("age", [50, 9])
+def test_whom_a_professional_names_beside_himself_withdraws_nothing(world, age):
+    anna = world.professional()
+    dossier = world.open(age=age, people=("MTH",) if age < 18 else (), traitant=anna)
+    theirs = world.representative(dossier) if age < 18 else world.holder(dossier)
+    beside = {"reference": dossier.path} if age > 18 else {"type": "RelatedPerson", "display": "sa mère"}
+    gone = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
+    clinic = world.structure(anna.organization)
+    for by in (anna, clinic):
+        paper = by.post("DocumentReference", document(dossier, anna, author=[anna.reference, beside])).json()
+        assert theirs.patch(f"DocumentReference/{paper['id']}", gone).status_code == 403
+        assert anna.get(f"DocumentReference/{paper['id']}").json()["status"] == "current"
+        assert anna.patch(f"DocumentReference/{paper['id']}", gone).status_code == 200
+
+
 def test_a_certificate_deposits_and_reads_nothing(world):
     dossier, author, hospital = world.open(), world.professional(), world.structure()
     made = hospital.post("DocumentReference", document(dossier, author))
