@@ -47,6 +47,13 @@ def _is_small(row: Row) -> bool:
     return not row.large
 
 
+def steady(context: Context, type_name: str) -> bool:
+    """Whether a version is always shown alike, for a 304: labels change without one, and with them what is shown of all that may lead to
+    something hidden.
+    """
+    return context.enforcer is None or type_name in enforcement.PUBLIC
+
+
 def absent() -> FhirError:
     """One wording for absent, hidden and refused: nothing tells them apart."""
     return FhirError("not-found", "no such resource")
