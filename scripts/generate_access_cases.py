@@ -230,6 +230,8 @@ appoint-mandataire |                              | Y F Y F F F F F F F F F F F 
 authorise          | about=10000000007            | Y F Y Y F F F F F F F F F F F F
 block              | about=10000000007            | Y F Y Y F F F F F F F F F F F F
 block              | about=10000000001            | F F F F F F F F F F F F F F F F
+lift-block         | about=10000000007            | Y F Y Y F F F F F F F F F F F F
+lift-block         | about=10000000001            | Y F Y Y F F F F F F F F F F F F
 emergency-consents |                              | Y F Y Y F F F F F F F F F F F F
 give-traitant-rights | about=10000000007          | Y F Y F F F F F F F F F F F F F
 mask-by-rule       |                              | Y F Y F F F F F F F F F F F F F

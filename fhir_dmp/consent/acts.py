@@ -193,6 +193,7 @@ ACTS: dict[str, Act] = {
     "appoint-mandataire": managed(),
     "authorise": rights(),
     "block": rights(TRAITANT_NOT_BLOCKED),
+    "lift-block": rights(),
     "emergency-consents": rights(),
     "give-traitant-rights": managed(),
     "mask-by-rule": managed(),

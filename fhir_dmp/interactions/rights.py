@@ -200,15 +200,17 @@ def _decided(
     new: Directive | None,
     resolve: Callable[[str], frozenset[str]],
 ):
-    """Whether he may; a change is judged as the act it was and as the act it becomes."""
+    """Whether he may; a change is judged as the act it was and as the act it becomes, each about those whom it names then."""
     professional = met.request.kind == "professional"
-    about = (old.names if old else frozenset()) | (new.names if new else frozenset())
     if professional and old is not None and not old.evidence:
         raise enforcement.refused()  # written by the holder, who alone changes it
     found = None
     for directive in (old, new) if before is not None else (new,):
         category = directive.category if directive is not None else ""
         act = "self-authorise" if professional and category == "access" else ACTS.get(category, "authorise")
+        if act == "block" and (directive is old or not directive.active):
+            act = "lift-block"  # also of who is the médecin traitant by now: else nobody could take it back
+        about = directive.names if directive is not None else frozenset()
         found = settle(met.decide(act, about=about, evidence=directives.evidence_of(value)))
     return found
 

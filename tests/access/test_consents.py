@@ -99,6 +99,21 @@ def test_the_medecin_traitant_is_changed_not_blocked(world):
     assert reads(anna, dossier)
 
 
+def test_a_block_of_who_is_the_medecin_traitant_by_now_is_taken_back(world):
+    anna, carl = world.professional(), world.professional()
+    dossier = world.open()
+    holder = world.holder(dossier)
+    over = {"start": day(days=-9), "end": day(days=-2)}
+    first, second = (world.consent(dossier, "block", anna, period=over) for _ in range(2))
+    world.declare(dossier, anna)
+    assert world.revoke(holder, first)["status"] == "inactive"
+    assert holder.put(f"Consent/{first['id']}", first).status_code == 409
+    answer = holder.put(f"Consent/{second['id']}", {**second, "provision": consent(dossier, "block", carl)["provision"]})
+    assert answer.status_code == 200
+    assert holder.put(f"Consent/{second['id']}", second).status_code == 409
+    assert reads(anna, dossier)
+
+
 def test_nobody_learns_the_medecin_traitant_by_trying_to_block_him(world):
     anna, carl = world.professional(), world.professional()
     dossier = world.open(traitant=anna)
