@@ -45,6 +45,7 @@ TRAITANT_NOT_BLOCKED = refuse(
     "medecin-traitant-is-changed-not-blocked", lambda s: (s.gestionnaire or s.mandataire) and bool(s.request.about & s.dossier.traitant)
 )
 NEVER_SERVED = tuple(r for r in rules.ADMISSION if r.name in ("insurer-or-employer", "professional-not-identified", "blocked"))
+NOT_CARE = Rule("purpose-is-not-care", REFUSE, rules.not_care)
 ENDED = (
     refuse("holder-deceased", lambda s: s.deceased),
     refuse("dossier-closed", lambda s: s.closed),
@@ -99,7 +100,7 @@ DEPOSIT_RULES = (
     refuse("rights-lost", lambda s: s.rights_lost and not s.deceased),
     refuse("holder-deceased", lambda s: s.deceased and not (s.professional or s.request.kind in MACHINES)),
     STRUCTURE_BLOCKED,
-    refuse("purpose-is-not-care", lambda s: s.professional and bool(s.request.purposes) and not s.request.purposes & s.law.care_purposes),
+    NOT_CARE,
     refuse("no-import-without-permit", lambda s: s.request.kind == "host" and s.request.source != "transfer" and not imports(s)),
     Rule("never-by-certificate", REFUSE, lambda s: not_for_structures(s) if s.request.kind == "structure" else when(False)),
     Rule(
@@ -141,8 +142,10 @@ def already_authorised(s: Standing) -> bool:
     return s.authorised or s.grant
 
 
+# Whom his purpose lets read nothing opens nothing: else the holder would be told of an access that cannot be.
 BREAK_GLASS = (
     *OPEN,
+    NOT_CARE,
     refuse("break-glass-opposed", lambda s: not s.dossier.break_glass),
     refuse("only-a-physician-breaks-the-glass", lambda s: not s.physician),
     refuse("already-authorised", already_authorised),
@@ -152,6 +155,7 @@ BREAK_GLASS = (
 
 SELF_AUTHORISE = (
     *OPEN,
+    NOT_CARE,
     refuse("only-for-himself", lambda s: not s.person or not s.request.about <= s.person),
     refuse("consent-not-attested", lambda s: not s.request.evidence),
     permit("attested-consent", lambda s: s.professional),

@@ -132,6 +132,9 @@ def opening(request: Request, law: Law = LAW) -> Decision:
         return NO_DOSSIER
     if request.kind not in acts.MAY_OPEN or request.sector in law.never_served_sectors:
         return Decision(REFUSE, NOTHING_SAID)
+    # The opening Consent says who opened: who cannot be named is nobody who did.
+    if not {"professional": request.person, "structure": request.organization}.get(request.kind, request.kind):
+        return Decision(REFUSE, NOTHING_SAID)
     return Decision(PERMIT, "opening", ("trace",))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from fhir_dmp.fhir.instants import from_instant
 from tests.access.test_consents import reads
-from tests.access.world import FINESS, NURSE, category, consent, listed, refused
+from tests.access.world import FINESS, NURSE, category, consent, day, listed, refused
 from tests.interactions.making import issue
 
 
@@ -66,6 +66,17 @@ def test_only_a_physician(world):
     dossier = world.open()
     for asker in (world.professional(profession=NURSE), world.structure(), world.holder(dossier), world.feed(), world.operator()):
         assert refused(breaks(asker, dossier)), asker.kind
+
+
+def test_nobody_is_told_of_an_access_that_a_purpose_forbids(world):
+    traitant, anna = world.professional(), world.professional(purpose="HOPERAT")
+    dossier = world.open(traitant=traitant)
+    period = {"start": day(), "end": day(days=30)}
+    assert refused(breaks(anna, dossier))
+    assert refused(anna.post("Consent", consent(dossier, "access", anna, evidence="oral", period=period)))
+    for told in (traitant, world.holder(dossier)):
+        assert listed(told, dossier, "Communication") == []
+    assert breaks(world.again(anna, extensions=None), dossier).status_code == 200
 
 
 def test_an_opposition_refuses_in_the_words_of_an_unknown_dossier(world):

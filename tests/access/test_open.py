@@ -149,6 +149,15 @@ def test_who_may_not_open_is_refused_before_the_body_is_judged(world):
     assert refused(world.feed().run("Patient/$open", patient={"resourceType": "Patient"}))
 
 
+def test_who_cannot_be_named_does_not_open(world):
+    opened = world.open()
+    named = world.professional()
+    for by in (world.again(named, SubjectNameID="ABC"), world.again(world.structure(), SubjectOrganizationID="hospital")):
+        for ins in (new_ins(), opened.ins):
+            assert refused(by.run("Patient/$open", **given(ins)))
+    assert named.run("Patient/$open", **given(new_ins())).status_code == 201
+
+
 def test_insurers_do_not_open(world):
     assert refused(world.professional(sector="SA23").run("Patient/$open", **given(new_ins())))
 
