@@ -108,7 +108,8 @@ class Dossier:
     médecin traitant ("ps:IDNPS", several spellings of one). regulation, break_glass, emergency_masked: True permits.
     grants: open break-glass grants. lifted: something of it was hidden once and is not any more. joined: it ended in another dossier of
     the same person, which goes on. given: identity of the host that has
-    it now and took it from here by its receipt, TRANSFER where nobody said which, "" for none. epoch: bumped by every change of this value.
+    it now and took it from here by its receipt, TRANSFER where nobody said which, "" for none. lost: it was closed while rights were
+    lost. epoch: bumped by every change of this value.
     """
 
     patient: str
@@ -132,6 +133,7 @@ class Dossier:
     epoch: int = 0
     joined: bool = False
     given: str = ""
+    lost: bool = False
 
     def permitted(self, kind: str, now_ms: int) -> bool:
         """Whether the holder says yes to this use now."""

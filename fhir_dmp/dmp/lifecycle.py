@@ -32,8 +32,10 @@ STEPS: dict[str, tuple[frozenset[Status], Status]] = {
 GESTIONNAIRE_REASONS = frozenset({"holder-request", "reopened", "returned"})
 
 
-def step(status: Status, reason: str, deceased: bool = False) -> Status | None:
+def step(status: Status, reason: str, deceased: bool = False, lost: bool = False) -> Status | None:
     """Status a reason leads to; None when it cannot happen now. A deceased person's dossier never opens again.
+
+    lost: rights were lost when it was closed: who opens it again is where he was.
 
     >>> step(Status.RIGHTS_LOST, "rights-recovered"), step(Status.CLOSED, "rights-lost"), step(Status.CLOSED, "reopened", deceased=True)
     (<Status.OPEN: 'open'>, None, None)
@@ -41,7 +43,7 @@ def step(status: Status, reason: str, deceased: bool = False) -> Status | None:
     origins, target = STEPS.get(reason, (frozenset(), status))
     if status not in origins or (deceased and target is Status.OPEN):
         return None
-    return target
+    return Status.RIGHTS_LOST if lost and status is Status.CLOSED and target is Status.OPEN else target
 
 
 def majority_ms(birth_date: str) -> int:

@@ -110,7 +110,8 @@ class Grant(msgspec.Struct, frozen=True):
 class Policy(msgspec.Struct, frozen=True):
     """What of the policy no resource says. status, closed_ms: of the dossier. matrix: version of the habilitation matrix. law: choices.
 
-    given: to which host it was given, "" for none; packages that were made before this was told say nothing.
+    given: to which host it was given, "" for none; packages that were made before this was told say nothing. lost: closed while rights
+    were lost.
     """
 
     status: Literal["open", "closed", "rights-lost"]
@@ -120,6 +121,7 @@ class Policy(msgspec.Struct, frozen=True):
     law: dict[str, Any]
     closed_ms: Moment | None = None
     given: str | None = None
+    lost: bool = False
 
 
 class File(msgspec.Struct, frozen=True):

@@ -61,7 +61,7 @@ class Ended:
             await takeover.put_old(transaction, [self.row])
             await writing.write(inside, changes, kind="operation", asked=f"$import?source={context.actor.host}")
             closed_ms = before.closed_ms if before.closed_ms is not None or target is not Status.CLOSED else told.closed_ms
-            await policy.recompute(inside, number, closed_ms=closed_ms, at_ms=inside.now_ms())
+            await policy.recompute(inside, number, closed_ms=closed_ms, lost=told.lost or None, at_ms=inside.now_ms())
             await keeping.acted(inside, "rights", [dossier_row(number)])
             done = True
 

@@ -85,7 +85,7 @@ async def write(context: Context, dossier: int, recipient: str, file: BinaryIO, 
         told = {name: getattr(law, name) for name in law.__dataclass_fields__ if name != "matrix"}
         grants = tuple(msgspec.convert(msgspec.to_builtins(one), Grant) for one in policy.grants)
         choice = msgspec.to_builtins(told)
-        kept = Policy(policy.status.value, policy.epoch, grants, law.matrix.version, choice, policy.closed_ms, policy.given)
+        kept = Policy(policy.status.value, policy.epoch, grants, law.matrix.version, choice, policy.closed_ms, policy.given, policy.lost)
         _add(archive, draft, "policy.json", msgspec.json.encode(kept), 1)
         manifest = Manifest(package, draft.told, dict(form.counted(draft.rows)), state_of(read))
         data = msgspec.json.encode(manifest)

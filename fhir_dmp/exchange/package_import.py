@@ -333,6 +333,8 @@ class _Taking:
             said: dict[str, Any] = {"grants": self._grants(), "closed_ms": kept.closed_ms} if self.returns else {}
             if not self.returns and (before := await transaction.stored_policy(self.number)) is not None and before.closed_ms is None:
                 said["closed_ms"] = kept.closed_ms
+            lost = kept.lost or kept.status == Status.RIGHTS_LOST.value
+            said["lost"] = lost if self.returns else lost or None
             if self.returns and kept.status != Status.OPEN.value:
                 said["given"] = ""  # in charge again: no host opens it
             made: Dossier | None = await policy.recompute(inside, self.number, **said, at_ms=inside.now_ms())

@@ -54,10 +54,11 @@ async def compile_now(
     grants: tuple[Right, ...] | None = None,
     closed_ms: int | None = None,
     given: str | None = None,
+    lost: bool | None = None,
 ) -> Dossier | None:
     """The policy as its resources say now; None without a Patient.
 
-    grants: in place of those before. closed_ms, given: of a closing just done.
+    grants: in place of those before. closed_ms, given: of a closing just done. lost: what another host says, None to go by what was before.
     """
     rows = [row async for row in context.reads.scan(types=SOURCES, dossiers=(dossier,), batch=500)]
     rows.sort(key=lambda row: row.place)
@@ -96,8 +97,11 @@ async def compile_now(
     # What comes back from another host may have been hidden there.
     lifted = before.lifted if before is not None and not before.given else await _anything_lifted(context, dossier)
     given = (before.given if before is not None else "") if given is None else given
-    policy = replace(policy, lifted=lifted, given=given if policy.status is Status.CLOSED else "")
-    if policy.status is Status.OPEN and policy.closed_ms is not None:
+    if lost is None:
+        lost = before is not None and (before.lost or before.status is Status.RIGHTS_LOST)
+    shut = policy.status is Status.CLOSED
+    policy = replace(policy, lifted=lifted, given=given if shut else "", lost=lost and shut)
+    if not shut and policy.closed_ms is not None:
         policy = replace(policy, closed_ms=None)
     return replace(policy, grants=surviving(policy, context.now_ms()))
 
@@ -137,11 +141,12 @@ async def recompute(
     grants: tuple[Right, ...] | None = None,
     closed_ms: int | None = None,
     given: str | None = None,
+    lost: bool | None = None,
     at_ms: int,
 ) -> Dossier | None:
     """Compile and store, in the transaction of the change. inside: the context of that transaction."""
     before = await inside.transaction.stored_policy(dossier)
-    policy = await compile_now(inside, dossier, before, grants=grants, closed_ms=closed_ms, given=given)
+    policy = await compile_now(inside, dossier, before, grants=grants, closed_ms=closed_ms, given=given, lost=lost)
     if policy is not None:
         ended = _ended(before, policy, at_ms) if before is not None else {}
         for mask, shown_ms in ended.items():

@@ -133,6 +133,30 @@ def test_lost_rights_leave_the_holder_reading(world):
     assert anna.get(f"DocumentReference?patient={dossier.id}").json()["total"] == 1
 
 
+@pytest.mark.parametrize("reason", ["holder-request", "transfer"])
+def test_lost_rights_stay_lost_while_the_dossier_is_closed(world, reason):
+    """Who closes it and opens it again is where he was: a host or the operator alone says that the rights are back."""
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    made = world.deposit(dossier, anna)
+    holder, admin = world.holder(dossier), world.operator()
+    assert close(admin, dossier, "rights-lost").status_code == 200
+    for _ in range(2):
+        assert close(holder if reason == "holder-request" else admin, dossier, reason).status_code == 200
+        again = reopen(holder, dossier, reason)
+        assert again.status_code == 200 and again.json()["active"] is False
+        assert holder.get(f"DocumentReference?patient={dossier.id}").json()["total"] == 1
+        assert anna.get(f"DocumentReference/{made['id']}").status_code == 404
+        assert refused(anna.get(f"DocumentReference?patient={dossier.id}"))
+        assert refused(holder.post("RelatedPerson", {**related("FRND"), "patient": {"reference": dossier.path}}))
+        assert exists(world, dossier) == [False]
+    assert reopen(admin, dossier, "rights-recovered").status_code == 200
+    assert anna.get(f"DocumentReference?patient={dossier.id}").json()["total"] == 1
+    # From then on a closing keeps nothing of it.
+    assert close(holder, dossier).status_code == reopen(holder, dossier).status_code == 200
+    assert exists(world, dossier) == [True]
+
+
 def test_a_closed_dossier_of_an_ins_is_reactivated_not_opened(world):
     from tests.access.test_open import given
 

@@ -44,6 +44,8 @@ def test_steps_of_a_dossier():
     assert step(Status.CLOSED, "reopened") is Status.OPEN
     assert step(Status.CLOSED, "reopened", deceased=True) is None
     assert step(Status.OPEN, "rights-lost") is Status.RIGHTS_LOST
+    assert {step(Status.CLOSED, reason, lost=True) for reason in ("reopened", "returned")} == {Status.RIGHTS_LOST}
+    assert step(Status.CLOSED, "reopened", deceased=True, lost=True) is None
     assert step(Status.RIGHTS_LOST, "rights-recovered") is Status.OPEN
     assert step(Status.OPEN, "whim") is None
     assert all(target in Status for _, target in STEPS.values())

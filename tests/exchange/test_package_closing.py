@@ -40,6 +40,22 @@ def test_a_closing_is_taken_with_the_package_that_tells_it_or_by_itself(hosts, r
 
 
 @pytest.mark.parametrize("changed_here", [False, True])
+def test_rights_that_were_lost_before_the_closing_are_lost_at_the_host_that_takes_it(hosts, changed_here):
+    moving = Moving(*hosts, ("un", ()))
+    if changed_here:
+        moving.taker.world.consent(moving.there, "access", moving.taker.world.professional(organization="750000003"))
+    closed(moving, "rights-lost")
+    closed(moving, "holder-request")
+    assert moving.take(moving.package()).status_code == (409 if changed_here else 200)
+    assert read(moving)[1] == 403
+    answer = moving.owner.run(f"Patient/{moving.id}/$reactivate", reason="holder-request")
+    assert answer.status_code == 200 and answer.json()["active"] is False
+    assert read(moving) == [200, 403]
+    recovered = moving.taker.world.host("payeur").run(f"Patient/{moving.id}/$reactivate", reason="rights-recovered")
+    assert recovered.status_code == 200 and read(moving) == [200, 200]
+
+
+@pytest.mark.parametrize("changed_here", [False, True])
 def test_a_closed_dossier_that_its_holder_opens_again_is_closed_by_no_package_of_before(hosts, changed_here):
     moving = Moving(*hosts, ("un", ()))
     if changed_here:
