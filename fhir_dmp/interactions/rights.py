@@ -188,7 +188,8 @@ async def consent(
     stamped = stamp(inside, checked, method=method, id=id, current=row, origin=Origin(authors=names, labels=labels))
     changes = [(stamped.change, stamped.id), *await _superseded(inside, met, new, stamped.id)]
     await writing.write(inside, changes, kind=KIND)
-    await notices.of_act(inside, met, decision, secret=facts.secret(stamped.row))
+    if (new is not None and new.active) or not himself:  # who gives his own up has authorised nobody
+        await notices.of_act(inside, met, decision, secret=facts.secret(stamped.row))
     return written(stamped, 201 if row is None else 200)
 
 

@@ -160,6 +160,14 @@ def test_a_professional_authorises_himself_with_evidence(world):
     assert anna.idnps in told[0]["payload"][0]["contentString"]
 
 
+def test_who_gives_up_what_he_authorised_himself_is_not_told_to_have_authorised_himself(world):
+    dossier, anna = world.open(), world.professional()
+    own = world.consent(dossier, "access", anna, by=anna, evidence="oral", period={"start": day(), "end": day(days=30)})
+    world.revoke(anna, own)
+    assert not reads(anna, dossier)
+    assert len(listed(world.holder(dossier), dossier, "Communication")) == 1
+
+
 @pytest.mark.parametrize(
     ("evidence", "period"),
     [("", {"end": day(days=30)}), ("hearsay", {"end": day(days=30)}), ("oral", {"end": day(days=800)}), ("oral", None)],
