@@ -12,8 +12,9 @@ from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Hit, searchset
-from fhir_dmp.interactions import enforcement, policy, search_access
+from fhir_dmp.interactions import enforcement, policy, search_access, search_type
 from fhir_dmp.interactions.context import Answer, Context, admit
+from fhir_dmp.interactions.search_type import Entry
 
 ASKERS = ("professional", "structure")
 SHAPING = ("_format", "_pretty", "_count", "_summary", "_elements", "_total", "_sort")
@@ -32,6 +33,7 @@ async def run(context: Context, pairs: Sequence[tuple[str, str]]) -> Answer:
     admit(context, "Patient", "s")
     if context.enforcer.request.sector in context.enforcer.law.never_served_sectors:
         raise enforcement.refused()
+    query = search_type.understood(context, "Patient", pairs, context.lenient)
     token = dict(pairs)["identifier"]
     system, _, number = token.partition("|")
     found = sorted(await search_access.holders(context, token)) if identity.is_ins(system, number) else []
@@ -48,6 +50,8 @@ async def run(context: Context, pairs: Sequence[tuple[str, str]]) -> Answer:
         kept = {name: value[name] for name in ("resourceType", "id")}
         kept["identifier"] = [one for one in value.get("identifier") or () if identity.ins_of({"identifier": [one]})]
         kept["active"] = stored.status is Status.OPEN and stored.deceased_ms is None
-        hits.append(Hit(f"{context.base_url}/Patient/{id}", json.dump(kept), "match"))
+        body = search_type.shaped(Entry("Patient", id, json.dump(kept), "match"), query)
+        hits.append(Hit(f"{context.base_url}/Patient/{id}", body, "match"))
     address = search_access.address_of(context, "Patient", pairs)
-    return Answer(200, searchset(hits, total=len(hits), links=[("self", address)]))
+    total = len(hits) if query.counts else None
+    return Answer(200, searchset([] if query.only_count else hits, total=total, links=[("self", address)]))

@@ -109,6 +109,27 @@ def test_the_existence_test_answers_every_professional_and_structure_alike(world
         assert all(answer.status_code != 200 or "entry" not in answer.json() for answer in answers), more
 
 
+def test_the_existence_test_is_shaped_as_every_search(world):
+    """`_summary`, `_elements`, `_count=0`: for everybody alike, and never more than the three elements."""
+    dossier, anna = world.open(), world.professional()
+    button = f"Patient?identifier={INS}|{dossier.ins}"
+    for more in ("&_summary=count", "&_count=0"):
+        answer = anna.get(button + more)
+        assert answer.status_code == 200 and answer.json()["total"] == 1 and "entry" not in answer.json(), more
+        assert anna.get(f"Patient?identifier={INS}|{new_ins()}{more}").json()["total"] == 0
+        assert answer.content == world.structure().get(button + more).content
+    kept = {"resourceType", "id", "meta"}
+    shapes = {"_elements=active": {"active"}, "_elements=name,identifier": {"identifier"}, "_summary=text": set()}
+    shapes |= {"_summary=true": {"identifier", "active"}, "_summary=data": {"identifier", "active"}}
+    for more, names in shapes.items():
+        (entry,) = anna.get(f"{button}&{more}").json()["entry"]
+        assert set(entry["resource"]) == kept | names and entry["resource"]["meta"]["tag"][0]["code"] == "SUBSETTED", more
+    assert set(anna.get(f"{button}&_summary=false").json()["entry"][0]["resource"]) == {"resourceType", "id", "identifier", "active"}
+    assert "total" not in anna.get(f"{button}&_total=none").json()
+    for wrong in ("_summary=some", "_count=few", "_elements=nothing", "_summary=true&_elements=active"):
+        assert anna.get(f"{button}&{wrong}").status_code == 400, wrong
+
+
 def test_the_existence_test_is_asked_with_an_ins_and_tells_the_one_in_force(world):
     """Other numbers of a person are short and in order: they neither find anybody nor are told."""
     anna, ins, old, local = world.professional(), new_ins(), new_ins(), str(number())
