@@ -6,7 +6,7 @@ Code de la santé publique L1111-14 to L1111-19, R1111-46 to R1111-53; https://i
 from fhir_dmp.consent import companions, rules
 from fhir_dmp.consent.predicate import ALWAYS, All, DepositedBy, Labelled, Not, Predicate, StatusIn, TypeIn, when
 from fhir_dmp.consent.rules import DEPOSIT, DOCUMENT, DOSSIER, MACHINES, PERMIT, REFUSE, Act, Rule, own, permit, refuse
-from fhir_dmp.consent.standing import Standing
+from fhir_dmp.consent.standing import Standing, perhaps_minor
 from fhir_dmp.dmp import spaces
 from fhir_dmp.dmp.documents import WITHDRAWN
 from fhir_dmp.dmp.habilitation import FEED, PATIENT, WRITE
@@ -63,8 +63,8 @@ def declares(s: Standing) -> bool:
 
 
 def names_blocked(s: Standing) -> bool:
-    """Somebody the act is about is blocked."""
-    return any(right.covers(s.request.about, s.now_ms) for right in s.dossier.blocks)
+    """Somebody the act is about is blocked, or will be: the médecin traitant and a block never meet."""
+    return any(right.who in s.request.about and s.now_ms < right.until_ms for right in s.dossier.blocks)
 
 
 def managed(*more: Rule) -> Act:
@@ -98,6 +98,11 @@ DEPOSIT_RULES = (
     *NEVER_SERVED,
     refuse("dossier-closed", lambda s: s.closed_in_life),
     refuse("rights-lost", lambda s: s.rights_lost and not s.deceased),
+def for_an_adult(s: Standing) -> bool:
+    """Somebody who deposits for an adult: there are no parents to keep anything from. An import brings labels as they are."""
+    return (s.professional or s.request.kind == "structure") and not perhaps_minor(s.dossier, s.now_ms)
+
+
     refuse("holder-deceased", lambda s: s.deceased and not (s.professional or s.request.kind in MACHINES)),
     STRUCTURE_BLOCKED,
     NOT_CARE,
@@ -113,6 +118,7 @@ DEPOSIT_RULES = (
     permit("professional", lambda s: s.professional),
     permit("structure", lambda s: s.request.kind == "structure"),
     permit("host", lambda s: s.request.kind == "host"),
+    Rule("only-a-minor-hides-from-representatives", REFUSE, lambda s: Labelled(INVISIBLE_RL) if for_an_adult(s) else when(False)),
     permit("feed", lambda s: s.request.kind == "feed"),
     Rule("holder-writes", PERMIT, deposits_by_holder),
 )
@@ -211,12 +217,7 @@ ACTS: dict[str, Act] = {
         DOSSIER,
         (
             *ENDED,
-            refuse(
-                "blocked-professional-not-declared",
-                lambda s: (
-                    (s.gestionnaire or s.request.kind == "feed") and any(r.covers(s.request.about, s.now_ms) for r in s.dossier.blocks)
-                ),
-            ),
+            refuse("blocked-professional-not-declared", lambda s: declares(s) and names_blocked(s)),
             GESTIONNAIRE,
             permit("feed", lambda s: s.request.kind == "feed"),
         ),
@@ -277,6 +278,8 @@ ACTS: dict[str, Act] = {
     "withdraw": on_document(
         Rule("author", PERMIT, own),
         Rule("holder-writes", PERMIT, lambda s: rules.author_of_holder() if s.gestionnaire else when(False)),
+        # What a minor hides only he shows; of an adult under guardianship nobody else could take the label off.
+        Rule("author", PERMIT, lambda s: when(False) if s.minor else own(s)),
         Rule("only-the-author-withdraws", REFUSE, lambda s: ALWAYS),
     ),
     "archive": on_document(

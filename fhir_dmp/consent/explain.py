@@ -48,6 +48,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "Un représentant légal ne cache rien aux représentants légaux.",
         "A legal representative hides nothing from legal representatives.",
     ),
+    "only-a-minor-hides-from-representatives": (
+        "Seul un mineur cache un document à ses représentants légaux.",
+        "Only a minor hides a document from legal representatives.",
+    ),
     "unrelated": (
         "Aucune relation de soin, aucun accord, aucun accès d'urgence.",
         "No care relationship, no consent, no emergency access.",

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.access.test_deposits import posted, stored, submission
-from tests.access.world import LOINC, VISIBILITY, day, document, listed, now
+from tests.access.world import LOINC, VISIBILITY, day, document, listed, now, refused
 
 N = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N"}]}
 MASK = {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}
@@ -154,6 +154,33 @@ def test_a_secret_session_hides_from_representatives(world):
     assert "INVISIBLE_REPRESENTANTS_LEGAUX" in labels(doctor, made)
     told = {trace["id"] for trace in listed(mother, dossier, "AuditEvent")}
     assert told < {trace["id"] for trace in listed(child, dossier, "AuditEvent")}
+
+
+def test_a_professionals_word_at_the_deposit_hides_from_the_parents_of_a_minor(world):
+    dossier, doctor = world.open(age=14, people=("MTH",)), world.professional()
+    structure = world.structure(doctor.organization)
+    child, mother = world.holder(dossier, beside=doctor), world.representative(dossier)
+    for asker in (doctor, structure):
+        answer = asker.post("DocumentReference", document(dossier, doctor, labels=("INVISIBLE_REPRESENTANTS_LEGAUX",)))
+        assert answer.status_code == 201, answer.text
+        made = answer.json() if asker is doctor else doctor.get(answer.headers["location"].split("/_history")[0]).json()
+        assert not sees(mother, dossier, made) and sees(child, dossier, made)
+        # The author alone does not show it: the minor, with a professional.
+        patch = [{"op": "remove", "path": f"/securityLabel/{labels(doctor, made).index('INVISIBLE_REPRESENTANTS_LEGAUX')}"}]
+        assert doctor.patch(f"DocumentReference/{made['id']}", patch).status_code == 403
+        assert child.patch(f"DocumentReference/{made['id']}", patch).status_code == 200
+        assert sees(mother, dossier, made)
+
+
+@pytest.mark.parametrize("people", [(), ("GUARD",)])
+def test_nothing_is_hidden_from_representatives_of_an_adult_at_the_deposit(world, people):
+    dossier, doctor = world.open(people=people), world.professional()
+    made = document(dossier, doctor, labels=("INVISIBLE_REPRESENTANTS_LEGAUX",))
+    for asker in (doctor, world.structure(doctor.organization)):
+        assert refused(asker.post("DocumentReference", made))
+        assert refused(asker.post("", submission(dossier, doctor, document(dossier, doctor), made)))
+    manager = world.representative(dossier) if people else world.holder(dossier)
+    assert listed(manager, dossier, "DocumentReference") == []
 
 
 @pytest.mark.parametrize("value", [None, "x", {"coding": "x"}, {"coding": [{"system": VISIBILITY}]}, {}, [MASK]])
