@@ -257,6 +257,7 @@ hide-from-representatives | document              | F Y F F F F F F F F F F F F 
 withdraw           | document                     | F F F F F Y F F F F F F F F F F
 withdraw           | document MASQUE_PS           | F F F F F Y H H F F H F F F F F
 archive            | document                     | Y F Y F Y Y F F F F F F F F F F
+classify           | document                     | Y F Y F Y Y F F F F F F F F F F
 replace            | document                     | F F F F Y Y Y Y F F Y F F F F F
 replace            | document MASQUE_PS           | F F F F Y Y H H F F H F F F F F
 deposit            | new 11488-4                  | F F F F Y Y Y Y Y F Y Y F F F F

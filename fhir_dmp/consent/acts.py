@@ -84,6 +84,10 @@ def on_document(*own_rules: Rule) -> Act:
     return Act(DOCUMENT, own_rules)
 
 
+# What all who read a document are told of it, without hiding anything: isArchived, and N, R or V.
+FOR_ALL = on_document(Rule("author", PERMIT, own), permit("medecin-traitant", lambda s: s.traitant), GESTIONNAIRE)
+
+
 def deposits_by_holder(s: Standing) -> Predicate:
     return writable(s) if s.gestionnaire else when(False)
 
@@ -282,11 +286,8 @@ ACTS: dict[str, Act] = {
         Rule("author", PERMIT, lambda s: when(False) if s.minor else own(s)),
         Rule("only-the-author-withdraws", REFUSE, lambda s: ALWAYS),
     ),
-    "archive": on_document(
-        Rule("author", PERMIT, own),
-        permit("medecin-traitant", lambda s: s.traitant),
-        GESTIONNAIRE,
-    ),
+    "archive": FOR_ALL,
+    "classify": FOR_ALL,
 }
 
 ACTS |= companions.ACTS

@@ -7,7 +7,7 @@ from fhir_dmp.consent.asking import Request
 from fhir_dmp.consent.law import LAW, Law
 from fhir_dmp.consent.predicate import SECRET_SESSION
 from fhir_dmp.dmp.documents import Facts
-from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL, MASKED, Change, issues_of
+from fhir_dmp.dmp.visibility import CONFIDENTIALITY, INVISIBLE_PATIENT, INVISIBLE_RL, MASKED, Change, issues_of
 from fhir_dmp.errors import Issue
 
 ADDING = {MASKED: "mask", INVISIBLE_PATIENT: "hide-from-patient", INVISIBLE_RL: "hide-from-representatives"}
@@ -17,13 +17,14 @@ PERSONAL_MODES = ("CPS", "PSC", "")
 
 
 def acts_of(asked: Change) -> tuple[str, ...]:
-    """The acts that a change of labels is, each to be decided; a change of N, R or V alone is none.
+    """The acts that a change of labels is, each to be decided.
 
     >>> acts_of(Change(frozenset({"N", "MASQUE_PS"}), frozenset({"INVISIBLE_PATIENT"})))
-    ('mask', 'announce')
+    ('mask', 'announce', 'classify')
     """
     added = (ADDING[label] for label in sorted(asked.added & set(ADDING)))
-    return (*added, *(REMOVING[label] for label in sorted(asked.removed & set(REMOVING))))
+    classifying = ("classify",) if asked.added & set(CONFIDENTIALITY) else ()
+    return (*added, *(REMOVING[label] for label in sorted(asked.removed & set(REMOVING))), *classifying)
 
 
 def deposited(request: Request, labels: frozenset[str]) -> frozenset[str]:

@@ -47,7 +47,8 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
     faults = visibility.unknown(_new(view, wanted)) or _foreign(_new(view, wanted)) or _unclear(view, wanted)
     if faults := faults or visibility.issues_of(asked.added, met.law.masked_and_invisible):
         raise FhirError.many("business-rule", faults)
-    for act in (*labelling.acts_of(asked), *_acts(view, wanted)):
+    acts = (*labelling.acts_of(asked), *_acts(view, wanted))
+    for act in acts:
         for one in own:
             settle(met.decide(act, one))
     if touched and INVISIBLE_RL not in asked.added:
@@ -56,6 +57,7 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
         # It would hide nothing, and the end of the month would still be told as when the document came to the holder.
         raise FhirError("business-rule", OVER, f"{row.type}.securityLabel")
     body = _stored(row, wanted, asked.added & set(CONFIDENTIALITY))
+    assert acts or body == row.body  # nothing is stored that nobody decided
     checked = check(context, body, row.type) if body != row.body else None
     origin = Origin(withdrawn=await facts.withdrawn_with(context, row)) if row.type == "List" else None
     add = sum(LABEL_BITS[label] for label in asked.added & set(VISIBILITY))

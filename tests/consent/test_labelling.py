@@ -16,7 +16,8 @@ DOCTOR = Request(kind="professional", person="ps:810000000001", auth_mode="CPS")
 def test_every_label_is_added_and_removed_by_an_act_that_exists():
     assert set(ADDING) == set(REMOVING) == set(VISIBILITY)
     assert {*ADDING.values(), *REMOVING.values()} <= set(ACTS)
-    assert acts_of(Change(frozenset({"N"}), frozenset())) == ()
+    assert acts_of(Change(frozenset({"N"}), frozenset())) == ("classify",)
+    assert "classify" in ACTS and acts_of(Change(frozenset(), frozenset())) == ()
 
 
 def test_a_depositor_by_card_is_among_the_authors():
