@@ -86,7 +86,7 @@ SETTINGS = (
     Setting("strict_metadata", False, bool, "refuse deposits that leave out metadata PDSm asks for; else only what the rules need"),
     Setting("masked_and_invisible", False, bool, "one request may set MASQUE_PS and INVISIBLE_PATIENT together"),
     Setting("self_authorisation_days", 365, int, "longest Consent a professional writes for himself", 1, 365),
-    Setting("reimbursement_months", 24, int, "how far back the history of reimbursements goes; what is older is shown to nobody", 1, 120),
+    Setting("reimbursement_months", 24, int, "how far back reimbursements are fed, and shown to professionals", 1, 120),
     Setting("never_served_sectors", ("SA23", "SA24", "SA44", "SA48"), tuple, "sectors of insurers and employers"),
     Setting("occupational_specialties", ("SM25", "C41", "CAPA11"), tuple, "specialties that need the holder's express Consent"),
     Setting("occupational_sectors", ("SA13", "SA47", "SA66", "SA68"), tuple, "sectors that need the holder's express Consent"),

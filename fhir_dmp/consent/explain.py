@@ -71,8 +71,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "The holder does not permit the display of reimbursements.",
     ),
     "reimbursement-past": (
-        "L'historique des remboursements ne remonte pas au-delà de 24 mois.",
-        "The history of reimbursements goes back 24 months and no further.",
+        "L'historique montré aux professionnels ne remonte pas au-delà de 24 mois.",
+        "The history shown to professionals goes back 24 months and no further.",
     ),
     "personal-space-and-occupational-medicine": (
         "L'espace personnel n'est pas ouvert à la médecine du travail.",

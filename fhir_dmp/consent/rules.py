@@ -229,7 +229,8 @@ def reimbursement(s: Standing) -> Predicate:
 
 
 def reimbursement_past(s: Standing) -> Predicate:
-    return All((TypeIn(frozenset({spaces.REIMBURSEMENT})), Not(lately(s.now_ms, s.law.reimbursement_months))))
+    old = Not(lately(s.now_ms, s.law.reimbursement_months))
+    return All((TypeIn(frozenset({spaces.REIMBURSEMENT})), old)) if s.professional else NEVER
 
 
 def personal_occupational(s: Standing) -> Predicate:

@@ -43,7 +43,7 @@ def test_reimbursements_are_shown_with_consent_for_24_months(feeding, load):  # 
         code, told, said = load(*sent(feeding, dossier, "remboursement", days), source=FEED)
         assert code == 0, (told, said)
     holder = feeding.holder(dossier)
-    assert shown(anna, dossier) == [] and shown(holder, dossier) == ["REMB", "REMB"]
+    assert shown(anna, dossier) == [] and shown(holder, dossier) == ["REMB"] * 3
     permit = feeding.consent(dossier, "reimbursement")
     assert shown(anna, dossier) == ["REMB", "REMB"]
     old = [one["resource"] for one in anna.get(f"DocumentReference?patient={dossier.id}&period=lt{day(days=-750)}").json().get("entry", [])]
