@@ -15,7 +15,7 @@ class Law:
     matrix: habilitation matrix. in_charge_sees_masked: colleagues in charge of the depositing establishment are exempt from MASQUE_PS.
     emergency_professions: who may break the glass or regulate, e.g. "G15|10". break_glass_minutes: how long a grant lasts.
     masked_and_invisible: one request may name MASQUE_PS and INVISIBLE_PATIENT together. self_authorisation_days: longest Consent a
-    professional writes for himself. reimbursement_months: how far back the history of reimbursements goes. never_served_sectors: sectors
+    professional writes for himself. reimbursement_months: how far back professionals see reimbursements. never_served_sectors: sectors
     of insurers and employers. occupational_*: how an occupational or fire-service physician is known, who needs the holder's express
     Consent. care_purposes: what a professional may claim.
     """

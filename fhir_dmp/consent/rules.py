@@ -318,10 +318,10 @@ READING = ADMISSION + CURTAINS + PERMITS
 def labels_shown(s: Standing) -> dict[str, Predicate]:
     """For each visibility label, the documents on which this asker may know of it; N, R and V are everybody's.
 
-    A mask is known to the holder's side and to those with the médecin traitant's rights, not to its author: to see a restriction is to
-    know that there is one.
+    A mask is known to the holder's side and to those with the médecin traitant's rights, not to its author nor to the host's physician:
+    to see a restriction is to know that there is one.
     """
-    masks = s.request.kind in HOLDERS_SIDE or s.traitant or s.assimilated or s.host_physician
+    masks = s.request.kind in HOLDERS_SIDE or s.traitant or s.assimilated
     return {
         MASKED: when(masks),
         INVISIBLE_PATIENT: waiting(s) if s.professional or s.host_physician else NEVER,
