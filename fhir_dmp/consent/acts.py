@@ -98,15 +98,15 @@ def imports(s: Standing) -> bool:
     return bool(kind) and s.dossier.permitted(kind, s.now_ms)
 
 
-DEPOSIT_RULES = (
-    *NEVER_SERVED,
-    refuse("dossier-closed", lambda s: s.closed_in_life),
-    refuse("rights-lost", lambda s: s.rights_lost and not s.deceased),
 def for_an_adult(s: Standing) -> bool:
     """Somebody who deposits for an adult: there are no parents to keep anything from. An import brings labels as they are."""
     return (s.professional or s.request.kind == "structure") and not perhaps_minor(s.dossier, s.now_ms)
 
 
+DEPOSIT_RULES = (
+    *NEVER_SERVED,
+    refuse("dossier-closed", lambda s: s.closed_in_life),
+    refuse("rights-lost", lambda s: s.rights_lost and not s.deceased),
     refuse("holder-deceased", lambda s: s.deceased and not (s.professional or s.request.kind in MACHINES)),
     STRUCTURE_BLOCKED,
     NOT_CARE,
@@ -118,11 +118,11 @@ def for_an_adult(s: Standing) -> bool:
         lambda s: when(False) if s.professional or s.request.kind in MACHINES else Labelled(INVISIBLE_PATIENT),
     ),
     Rule("hides-from-himself", REFUSE, lambda s: Labelled(INVISIBLE_RL) if s.request.kind == "representative" else when(False)),
+    Rule("only-a-minor-hides-from-representatives", REFUSE, lambda s: Labelled(INVISIBLE_RL) if for_an_adult(s) else when(False)),
     Rule("not-writable", REFUSE, lambda s: Not(writable(s)) if s.professional or s.request.kind == "feed" else when(False)),
     permit("professional", lambda s: s.professional),
     permit("structure", lambda s: s.request.kind == "structure"),
     permit("host", lambda s: s.request.kind == "host"),
-    Rule("only-a-minor-hides-from-representatives", REFUSE, lambda s: Labelled(INVISIBLE_RL) if for_an_adult(s) else when(False)),
     permit("feed", lambda s: s.request.kind == "feed"),
     Rule("holder-writes", PERMIT, deposits_by_holder),
 )
@@ -278,12 +278,12 @@ ACTS: dict[str, Act] = {
     "show-to-representatives": on_document(
         permit("minor-with-professional", lambda s: s.minor_accompanied),
         permit("holder", lambda s: s.holder and s.gestionnaire),
+        # What a minor hides only he shows; of an adult under guardianship nobody else could take the label off.
+        Rule("author", PERMIT, lambda s: when(False) if s.minor else own(s)),
     ),
     "withdraw": on_document(
         Rule("author", PERMIT, own),
         Rule("holder-writes", PERMIT, lambda s: rules.author_of_holder() if s.gestionnaire else when(False)),
-        # What a minor hides only he shows; of an adult under guardianship nobody else could take the label off.
-        Rule("author", PERMIT, lambda s: when(False) if s.minor else own(s)),
         Rule("only-the-author-withdraws", REFUSE, lambda s: ALWAYS),
     ),
     "archive": FOR_ALL,
