@@ -8,12 +8,14 @@ from functools import lru_cache
 
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import Facts
-from fhir_dmp.dmp.habilitation import profession, specialty
+from fhir_dmp.dmp.habilitation import FEED, PATIENT, profession, specialty
 
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 ACT_REASONS = (ACT_REASON, "urn:oid:2.16.840.1.113883.5.8", "")
 
 READ, SEARCH = "read", "search"
+# Nobody's profession: what the matrix gives to the holder's side and to the feed, which their own tokens say.
+NO_PROFESSION = frozenset({PATIENT, FEED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def asking(actor, action: str = READ, *, patient: str = "", **about) -> Request:
         action=action,
         person=identity.ps(identity.professional(None, actor.subject_name_id)) if actor.subject_name_id else "",
         organization=identity.org(identity.structure(None, actor.organization)) if actor.organization else "",
-        professions=frozenset(one for role in actor.roles if (one := profession(role, actor.category))),
+        professions=frozenset(one for role in actor.roles if (one := profession(role, actor.category))) - NO_PROFESSION,
         traits=frozenset(specialties | ({sector} if sector else set())),
         sector=sector,
         auth_mode=actor.auth_mode,

@@ -41,6 +41,12 @@ def test_the_same_code_in_training_is_another_profession():
     assert asking(parse({**CLAIMS, "codeCategorieProfessionnelle": "E"})).professions == {"G16|10"}
 
 
+def test_the_holder_and_the_feed_are_nobodys_profession():
+    roles = ["EXP_PATIENT", "ALIM_AM^1.2.250.1.213.1.1.4.6", "A00|EXP_PATIENT"]
+    assert asking(parse({**CLAIMS, "SubjectRole": roles})).professions == frozenset()
+    assert asking(parse({**CLAIMS, "SubjectRole": [*roles, *CLAIMS["SubjectRole"]]})).professions == {"G15|10"}
+
+
 def test_spellings_of_one_professional_and_one_structure():
     other = asking(parse({**CLAIMS, "SubjectNameID": "10001234567", "SubjectOrganizationID": "750000001"}))
     assert (other.person, other.organization) == ("ps:810001234567", "org:1750000001")
