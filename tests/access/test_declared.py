@@ -140,11 +140,13 @@ def test_reimbursements_come_by_the_feed_and_are_shown_with_consent_for_two_year
     holder = world.holder(dossier)
     assert anna.post("ExplanationOfBenefit", billed(dossier, day())).status_code == 403
     made = world.write(world.feed(), billed(dossier, day()))
-    world.write(world.feed(), billed(dossier, day(days=-1_000)))
-    assert [one["id"] for one in listed(holder, dossier, "ExplanationOfBenefit")] == [made["id"]]
+    old = world.write(world.feed(), billed(dossier, day(days=-1_000)))
+    assert {one["id"] for one in listed(holder, dossier, "ExplanationOfBenefit")} == {made["id"], old["id"]}
     assert listed(anna, dossier, "ExplanationOfBenefit") == []
     world.consent(dossier, "reimbursement")
     assert [one["id"] for one in listed(anna, dossier, "ExplanationOfBenefit")] == [made["id"]]
+    assert holder.get(f"ExplanationOfBenefit/{old['id']}").status_code == 200
+    assert anna.get(f"ExplanationOfBenefit/{old['id']}").status_code == 404
 
 
 @pytest.mark.parametrize("kind", BESIDE)
