@@ -17,13 +17,14 @@ from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, VISIBILITY, labels_of, un
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference, reference_texts, references
-from fhir_dmp.interactions import covering, deposit_faults, enforcement, facts, reviewing, shown
+from fhir_dmp.interactions import covering, deposit_faults, enforcement, facts, reviewing, seal_reading, shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.enforcement import Known, settle
 from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_profiles, place_of, rebuilt, stamp
 from fhir_dmp.interactions.relabelling import OVER
+from fhir_dmp.interactions.vouching import PROVENANCE
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON
 
@@ -290,6 +291,9 @@ async def _other(
         one.origin = Origin(frozenset({request.person} - {""}), request.organization, withdrawn=gone)
         return
     if one.row is not None:
+        if kind == PROVENANCE and (isinstance(one.row.visible, list) or seal_reading.sealed_by_host(json.parse(one.row.body or b"{}"))):
+            # A host made it, with the facts of what it vouches for: it is nobody's, and what is hidden of a List must not tell.
+            raise enforcement.refused()
         for own in facts.opened(context, one.row):
             settle(met.decide("replace", own))
             # In place only by its author: whoever is shown less than there is would write back less.

@@ -41,6 +41,11 @@ def signatures(provenance: Mapping[str, Any]) -> list[tuple[str, bytes]]:
     return [(one.get("sigFormat", ""), octets) for one in provenance.get("signature") or () if (octets := octets_of(one)) is not None]
 
 
+def sealed_by_host(provenance: Mapping[str, Any]) -> bool:
+    """Whether a Provenance is the seal of a host."""
+    return any(map(seal_in, provenance.get("signature") or ()))
+
+
 def octets_of(signature: Mapping[str, Any]) -> bytes | None:
     """What a FHIR Signature holds, None when that is not base64."""
     try:

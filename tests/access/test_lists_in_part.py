@@ -104,3 +104,17 @@ def test_in_a_secret_session_a_list_is_judged_by_what_is_seen_of_it(world):
     assert mother.patch(f"DocumentReference/{made[1]['id']}", MASK).status_code == 200
     assert len(names(nora, address)) == 1
     assert secret.patch(address, RETIRED).status_code == 200
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_nobody_changes_the_seal_of_the_host(world, masked):
+    nora, quentin, dossier = world.professional(), world.professional(), world.open()
+    for one in (nora, quentin):
+        world.consent(dossier, "access", one)
+    made, address = of_two(world, dossier, nora, *([quentin] if masked else []))
+    if masked:
+        assert world.holder(dossier).patch(f"DocumentReference/{made[1]['id']}", MASK).status_code == 200
+    for about in (address, f"DocumentReference/{made[0]['id']}"):
+        (seal,) = listed(nora, dossier, "Provenance", target=about)
+        assert nora.put(f"Provenance/{seal['id']}", {**seal, "recorded": "2020-01-01T00:00:00Z"}).status_code == 403
+        assert listed(nora, dossier, "Provenance", target=about) == [seal]
