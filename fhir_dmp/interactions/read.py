@@ -7,7 +7,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions import enforcement, shown
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.prepare import check_id
-from fhir_dmp.store.reading import Opening
+from fhir_dmp.store.reading import Opening, small
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import version_id
 
@@ -36,15 +36,11 @@ async def current(context: Context, type_name: str, id: str, *, opening: Opening
 
 async def seen(context: Context, type_name: str, id: str) -> tuple[Row | None, enforcement.Known | None]:
     """The same as the asker sees it, see enforcement.readable; a large body is opened once it is known that he does."""
-    row, met = await enforcement.readable(context, type_name, id, await current(context, type_name, id, opening=_is_small))
+    row, met = await enforcement.readable(context, type_name, id, await current(context, type_name, id, opening=small))
     if row is None or row.body is not None or not row.large:
         return row, met
     # Judged again: it may have been hidden meanwhile.
     return await enforcement.readable(context, type_name, id, await current(context, type_name, id))
-
-
-def _is_small(row: Row) -> bool:
-    return not row.large
 
 
 def steady(context: Context, type_name: str) -> bool:

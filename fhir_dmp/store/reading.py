@@ -357,14 +357,14 @@ class Reader:
     ) -> list[Row]:
         """openers: of every dossier among the documents. opening: which of them are opened, None for all."""
         closed, shown = {}, {}
-        if opening is not None:
+        if opening is not None and opening is not small:
             for document in documents:
                 opener = openers[document["d"]]
                 row = row_of(document, None, erased=opener.key is None, policy=opener.policy, intervals=intervals)
                 (shown if opening(row) else closed)[document["_id"]] = row
         large = {
             document["_id"]: content
-            for document in documents
+            for document in (documents if opening is not small else ())
             if "f" in document and document["_id"] not in closed and (content := large_body(document))
         }
         if large and sum(content.size for content in large.values()) > BODY_BYTES:
@@ -387,6 +387,11 @@ class Reader:
 
 def _none(row: Row) -> bool:
     return False
+
+
+def small(row: Row) -> bool:
+    """Opening of what is not kept apart: each read by its id asks that, and its row is built once."""
+    return not row.large
 
 
 class Opener(NamedTuple):
