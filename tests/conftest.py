@@ -66,6 +66,28 @@ def data_dir(mongod):
     return mongod.folder.parent
 
 
+@pytest.fixture(scope="module")
+def runner():
+    """Where what is asked of `host` is waited for."""
+    with asyncio.Runner() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def host(request, runner, mongod, data_dir):
+    """The real application of a store for real use in this process, with a database of this module's own; see tests/worlds/hosting.py."""
+    from pymongo import MongoClient
+
+    from tests.worlds.hosting import Host
+
+    name = f"{request.module.__name__.rpartition('.')[2]}_{os.getpid()}"
+    found = runner.run(Host.open(mongod.uri, name, data_dir))
+    yield found
+    runner.run(found.close())
+    with MongoClient(mongod.uri) as client:
+        client.drop_database(name)
+
+
 @pytest.fixture
 async def database(mongod, data_dir):
     """Name of a database of this test's own; dropped afterwards."""

@@ -3,7 +3,6 @@
 B22 and B24 are asked of a host in this process, whose clock the test sets. B01 to B06 and B10 are with the tests of tokens.
 """
 
-import asyncio
 import os
 import socket
 import time
@@ -18,7 +17,7 @@ from fhir_dmp.fhir.instants import MINUTE, to_instant
 from tests.access import world as making
 from tests.access.world import NURSE, VISIBILITY, listed, refused
 from tests.worlds import people
-from tests.worlds.hosting import Call, Host
+from tests.worlds.hosting import Call
 
 JSON_PATCH = "application/json-patch+json"
 MASK = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
@@ -284,22 +283,6 @@ def test_b21_a_minors_secret_in_no_channel(world):
 
 
 # ---- titles, by the clock of a host in this process
-
-
-@pytest.fixture(scope="module")
-def runner():
-    with asyncio.Runner() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def host(runner, mongod, data_dir):
-    name = f"titles_{os.getpid()}"
-    found = runner.run(Host.open(mongod.uri, name, data_dir))
-    yield found
-    runner.run(found.close())
-    with MongoClient(mongod.uri) as client:
-        client.drop_database(name)
 
 
 class Family:

@@ -1,34 +1,14 @@
 """What changes between two steps of one request: it is answered by what is there then, and by no word of something else."""
 
-import asyncio
-import os
 from datetime import date
 
 import pytest
-from pymongo import MongoClient
 
 from fhir_dmp.fhir.instants import HOUR
 from fhir_dmp.interactions import reviewing
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.reading import Reader
 from tests.access.test_authorisation_rows import Family
-from tests.worlds.hosting import Host
-
-
-@pytest.fixture(scope="module")
-def runner():
-    with asyncio.Runner() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def host(runner, mongod, data_dir):
-    name = f"between_{os.getpid()}"
-    found = runner.run(Host.open(mongod.uri, name, data_dir))
-    yield found
-    runner.run(found.close())
-    with MongoClient(mongod.uri) as client:
-        client.drop_database(name)
 
 
 @pytest.fixture

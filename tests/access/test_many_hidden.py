@@ -1,17 +1,14 @@
 """How much is hidden tells nobody that it is there: what is looked at a part at a time is looked at to the end. access-rules 6"""
 
-import asyncio
 import os
 from dataclasses import replace
 
 import pytest
-from pymongo import MongoClient
 
 from fhir_dmp.interactions import appearing, enforcement, search_pages
 from fhir_dmp.search.limits import DEFAULTS
 from tests.worlds import people
 from tests.worlds.histories import Play, Story
-from tests.worlds.hosting import Host
 
 HIDDEN = "INVISIBLE_PATIENT"
 MASK = {"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": people.VISIBILITY, "code": "MASQUE_PS"}]}}
@@ -19,24 +16,13 @@ UNMASK = {"op": "remove", "path": "/securityLabel/1"}
 
 
 @pytest.fixture(scope="module")
-def runner():
-    with asyncio.Runner() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def host(runner, mongod, data_dir):
-    name = f"many_{os.getpid()}"
-    found = runner.run(Host.open(mongod.uri, name, data_dir))
-    yield found, people.professionals(found)
-    runner.run(found.close())
-    with MongoClient(mongod.uri) as client:
-        client.drop_database(name)
+def professionals(host):
+    return people.professionals(host)
 
 
 @pytest.fixture
-def play(request, runner, host):
-    found = Play(*host, Story(False, [], "holder"), f"many {os.getpid()} {request.node.name}")
+def play(request, runner, host, professionals):
+    found = Play(host, professionals, Story(False, [], "holder"), f"many {os.getpid()} {request.node.name}")
     runner.run(found.open())
     return found
 

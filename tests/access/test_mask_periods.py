@@ -3,14 +3,11 @@
 access-rules 6; by the clock of a host in this process
 """
 
-import asyncio
-import os
 from dataclasses import replace
 from datetime import date
 from email.utils import parsedate_to_datetime
 
 import pytest
-from pymongo import MongoClient
 
 from fhir_dmp.consent.dossier import Dossier, MaskRule
 from fhir_dmp.dmp.paris import window
@@ -19,7 +16,6 @@ from fhir_dmp.interactions import policy
 from tests.access import world as making
 from tests.access.test_authorisation_rows import Family
 from tests.worlds import people
-from tests.worlds.hosting import Host
 
 OFF = None
 LAST = 12
@@ -44,22 +40,6 @@ STORIES = {
     "put off while it hid, then taken back": [(1, (0, 9)), (3, (6, 8)), (4, OFF)],
     "taken back and said again": [(1, (0, 9)), (3, OFF), (5, (0, 9)), (7, OFF)],
 }
-
-
-@pytest.fixture(scope="module")
-def runner():
-    with asyncio.Runner() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def host(runner, mongod, data_dir):
-    name = f"periods_{os.getpid()}"
-    found = runner.run(Host.open(mongod.uri, name, data_dir))
-    yield found
-    runner.run(found.close())
-    with MongoClient(mongod.uri) as client:
-        client.drop_database(name)
 
 
 class Masked(Family):

@@ -3,13 +3,10 @@
 access-rules 1. So do reads by id, histories and totals; everybody who took part in the history asks.
 """
 
-import asyncio
 import itertools
 import os
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from pymongo import MongoClient
 
 from fhir_dmp.consent import companions
 from fhir_dmp.consent.asking import READ, SEARCH
@@ -25,25 +22,9 @@ EVERY_STATUS = "&status=current,superseded,entered-in-error,retired"
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def runner():
-    with asyncio.Runner() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def host(runner, mongod, data_dir):
-    name = f"decided_{os.getpid()}"
-    found = runner.run(Host.open(mongod.uri, name, data_dir))
-    found.professionals = people.professionals(found)
-    yield found
-    runner.run(found.close())
-    with MongoClient(mongod.uri) as client:
-        client.drop_database(name)
-
-
 def test_a_search_finds_what_is_permitted_and_nothing_else(runner, host, histories):
     found = {"permitted": 0, "not": 0, "refused": 0}
+    host.professionals = people.professionals(host)
 
     @settings(
         max_examples=histories(5, 300), deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
