@@ -22,7 +22,7 @@ from fhir_dmp.store.acts_told import differences
 from fhir_dmp.store.embedded import Embedded
 from fhir_dmp.store.failures import StoreError
 from fhir_dmp.store.resources import Store
-from fhir_dmp.store.rows import OPTIONS, Change
+from fhir_dmp.store.rows import OPTIONS, Change, NewRow
 from fhir_dmp.store.vault import dossier_row
 from tests.store.making import changed, new_row
 
@@ -31,6 +31,15 @@ KEY = AESGCM(bytes(32))
 
 def journal(store: Store, folder: Path) -> Acts:
     return Acts(store._connection, store.vault, folder)
+
+
+async def blocked(store: Store, folder: Path) -> tuple[NewRow, Acts]:
+    """A Consent of an act that is kept, and the journal that has it."""
+    row, acts = new_row(store, "Consent"), journal(store, folder)
+    await store.create(row)
+    await acts.replay()
+    await acts.keep("block", [row.key], 1)
+    return row, acts
 
 
 async def documents(store: Store) -> list[dict]:
@@ -428,11 +437,7 @@ async def test_an_act_that_cannot_be_kept_is_not_acknowledged(store, tmp_path):
 
 
 async def test_a_journal_cut_short_keeps_the_store_from_serving(store, tmp_path):
-    row = new_row(store, "Consent")
-    await store.create(row)
-    acts = journal(store, tmp_path)
-    await acts.replay()
-    await acts.keep("block", [row.key], 1)
+    row, acts = await blocked(store, tmp_path)
     size = (tmp_path / FILE).stat().st_size
     await acts.keep("block", [row.key], 2)
     with (tmp_path / FILE).open("r+b") as file:
@@ -444,11 +449,7 @@ async def test_a_journal_cut_short_keeps_the_store_from_serving(store, tmp_path)
 @pytest.mark.parametrize("since", [0, 5], ids=["as it was", "made longer"])
 async def test_an_older_copy_of_the_journal_is_not_gone_on_with(store, tmp_path, since):
     """What it lacks would come back with the next backup that is restored."""
-    row = new_row(store, "Consent")
-    await store.create(row)
-    acts = journal(store, tmp_path)
-    await acts.replay()
-    await acts.keep("block", [row.key], 1)
+    row, acts = await blocked(store, tmp_path)
     older = (tmp_path / FILE).read_bytes()
     await acts.keep("block", [row.key], 2)
     newest = (tmp_path / FILE).read_bytes()
@@ -480,11 +481,7 @@ async def test_an_older_copy_of_the_journal_is_not_gone_on_with(store, tmp_path,
 
 
 async def test_the_same_journal_is_known_anew_after_a_restore(store, tmp_path):
-    row = new_row(store, "Consent")
-    await store.create(row)
-    acts = journal(store, tmp_path)
-    await acts.replay()
-    await acts.keep("block", [row.key], 1)
+    row, acts = await blocked(store, tmp_path)
     older = (tmp_path / FILE).read_bytes()
     await acts.keep("block", [row.key], 2)
     await restored.note(store.connection, 3)
