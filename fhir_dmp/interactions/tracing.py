@@ -14,7 +14,7 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
 from fhir_dmp.interactions import regulation, standing_in
 from fhir_dmp.interactions.context import Context
-from fhir_dmp.interactions.facts import secret
+from fhir_dmp.interactions.facts import listed, secret
 from fhir_dmp.interactions.request_ledger import Ledger
 from fhir_dmp.store.failures import unavailable
 from fhir_dmp.store.rows import Change, NewRow, Row
@@ -127,10 +127,12 @@ async def refused(context: Context, name: str, asked: str, error: FhirError) -> 
     reason = f"{error.status} {error.message}"[:LONGEST_REFUSED]
     # Where he is refused it is all the same whether something of his own is there; elsewhere it alone let him in so far.
     own = () if denied else tuple(ledger.authored.values())
-    lineage = most_hidden((*ledger.kept, *ledger.lineages.values(), *own))
-    if lineage is not None and own:
-        lineage = {**lineage, LET_IN: own[0][LET_IN]}
-    facts = visible(context, lineage, own=ledger.watched, patient=ledger.patient)
+    # Of one thing that belongs to several documents is told as soon as one of them is seen.
+    alone = name in SINGLE and len(ledger.addressed) == 1
+    each = [(one,) for one in ledger.lineages.values()] if alone else []
+    found = [one for those in each or [tuple(ledger.lineages.values())] if (one := most_hidden((*ledger.kept, *those, *own))) is not None]
+    found = [{**one, LET_IN: own[0][LET_IN]} for one in found] if own else found
+    facts = visible(context, found or None, own=ledger.watched, patient=ledger.patient)
     kind, outcome = ("refusal", SERIOUS) if denied else (_kind_of(name), MINOR)
     query = asked[:LONGEST_REFUSED]
     told = {"patient": ledger.patient, "disclosed": addressed, "query": query, "outcome": outcome, "reason": reason, "facts": facts}
@@ -163,17 +165,17 @@ def of_writes(
     if context.enforcer is None or context.recorder is None or not written:
         return []
     ledger = context.enforcer.ledger
-    groups: dict[tuple[str, tuple[int, int], str], list[Disclosed]] = {}
-    lineages: dict[tuple[int, int], Mapping[str, Any] | list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, tuple[tuple[int, int], ...], str], list[Disclosed]] = {}
+    lineages: dict[tuple[tuple[int, int], ...], list[Mapping[str, Any]]] = {}
     # Where no right but that to deposit is used, or the rows themselves say who is told of it.
-    by_right: dict[tuple[int, int], bool] = {}
+    by_right: dict[tuple[tuple[int, int], ...], bool] = {}
     if kind == IMPORT:  # one for all that came together, told as soon as something of it is seen
-        lineages[0, 0] = _lineages(written)
+        lineages[(0, 0),] = _lineages(written)
     for row, id in written:
-        one = _of_write(row, kind)
-        place = one.get("rt", 0), one.get("lb", 0) & LABEL_BITS[SECRET_SESSION]
-        lineages.setdefault(place, one)
-        free = row.type in SEEN_AS or row.method == "POST" or (bool(ledger.secretly) and _wrote(context, one))
+        several = _of_write(row, kind)
+        place = tuple((one.get("rt", 0), one.get("lb", 0) & LABEL_BITS[SECRET_SESSION]) for one in several)
+        lineages.setdefault(place, several)
+        free = row.type in SEEN_AS or row.method == "POST" or (bool(ledger.secretly) and any(_wrote(context, one) for one in several))
         by_right[place] = by_right.get(place, True) and not free
         patient = "" if not row.dossier else id if row.type == "Patient" else ledger.patient
         told = Disclosed(row.type, id, version_id(row.version))
@@ -201,8 +203,8 @@ def of_act(context: Context, kind: str, row: Row, id: str, patient: str, labels:
     if context.recorder is None:
         return []
     told = Disclosed(row.type, id, version_id(row.version))
-    lineage = row.visible[0] if isinstance(row.visible, list) else row.visible
-    facts = visible(context, lineage, patient=patient, by_right=not (lineage and _wrote(context, lineage)))
+    lineages = list(listed(row))
+    facts = visible(context, lineages or None, patient=patient, by_right=not any(_wrote(context, one) for one in lineages))
     return context.recorder.changes([trace(context, kind, patient=patient, disclosed=(told,), labels=labels, facts=facts)])
 
 
@@ -216,16 +218,13 @@ def _lineages(written: Sequence[tuple[NewRow, str]]) -> list[Mapping[str, Any]]:
     return [NO_LINEAGE] if 0 in found else list(found.values())
 
 
-def _of_write(row: NewRow, kind: str) -> Mapping[str, Any]:
-    """Facts by which the trace of a written row is judged, where it has its own; of a right that is told to no representative always."""
+def _of_write(row: NewRow, kind: str) -> list[Mapping[str, Any]]:
+    """Facts by which the trace of a written row is judged, where it has its own, those of each document that it belongs to; of a right that
+    is told to no representative always.
+    """
     if not kind or kind in SINGLE:
-        return _first(row)
-    return {**NO_LINEAGE, "lb": LABEL_BITS[SECRET_SESSION]} if kind != IMPORT and row.type in SEEN_AS and secret(row) else NO_LINEAGE
-
-
-def _first(row: NewRow) -> Mapping[str, Any]:
-    facts = row.visible[0] if isinstance(row.visible, list) else row.visible
-    return facts or NO_LINEAGE
+        return list({one.get("rt", 0): one for one in listed(row)}.values()) or [NO_LINEAGE]
+    return [{**NO_LINEAGE, "lb": LABEL_BITS[SECRET_SESSION]} if kind != IMPORT and row.type in SEEN_AS and secret(row) else NO_LINEAGE]
 
 
 def trace(

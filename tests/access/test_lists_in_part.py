@@ -106,6 +106,21 @@ def test_in_a_secret_session_a_list_is_judged_by_what_is_seen_of_it(world):
     assert secret.patch(address, RETIRED).status_code == 200
 
 
+@pytest.mark.parametrize("hidden", [None, 0, 1])
+def test_what_is_done_with_a_list_is_told_to_whoever_sees_one_of_its_documents(world, hidden):
+    """Whichever of them comes first: that it was written, and what was asked for in vain."""
+    anna, dossier = world.professional(), world.open()
+    labels = [("INVISIBLE_PATIENT",) if place == hidden else () for place in range(2)]
+    made = [world.deposit(dossier, anna, labels=one) for one in labels]
+    address = f"List/{world.write(anna, working_list(dossier, anna, *made))['id']}"
+    holder, nonsense = world.holder(dossier), [{"op": "test", "path": "/status", "value": "nonsense"}]
+    changes = (nonsense, [{"op": "remove", "path": "/entry/0"}], WITHDRAWN, ARCHIVED)
+    assert [holder.patch(address, change).status_code for change in changes] == [422, 405, 403, 200]
+    assert anna.patch(address, RETIRED).status_code == 200
+    told = listed(holder, dossier, "AuditEvent", entity=address)
+    assert len(told) == len(changes) + 2
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_nobody_changes_the_seal_of_the_host(world, masked):
     nora, quentin, dossier = world.professional(), world.professional(), world.open()

@@ -15,6 +15,7 @@ from pymongo import MongoClient
 from tests.worlds.comparing import Worlds
 from tests.worlds.histories import Deed, Story, stories
 from tests.worlds.hosting import Call
+from tests.worlds.life import TURNS
 from tests.worlds.purging import hidden_from
 
 # Of each history some of the five hundred questions, others each time: more histories tell more than more questions. With --laws as many
@@ -117,6 +118,38 @@ def test_what_is_hidden_in_a_dossier_that_is_joined_is_so_in_the_one_that_goes_o
     deeds += [Deed("unmerge", "admin", 0, 0)] * parted
     play = runner.run(worlds.compare(Story(False, deeds, asker, True), histories(16, None), 1))
     assert hidden_from(play) == hidden and [one.former != "" for one in play.documents].count(True) > 4
+
+
+# One that all see; one that is hidden from this asker, whom the other authors see; Lists that name the hidden one first, and last.
+LISTED = {
+    "team": [Deed("deposit", "hospital", 4, MASKED)],
+    "holder": [Deed("deposit", "hospital", 4, INVISIBLE)],
+    "nurse": [Deed("deposit", "hospital", 4, 1)],
+}
+
+
+@pytest.mark.parametrize("asker", LISTED)
+def test_what_is_done_with_a_list_in_part_is_done_with_what_is_seen_of_it(runner, worlds, histories, asker):
+    deeds = [Deed("deposit", "consented", 4, 0), *LISTED[asker], Deed("deposit", "consented", 4, 0)]
+    deeds += [Deed("lot", "traitant", on, 2) for on in range(3)] + [Deed("turn", "asker", on, how) for on in range(3) for how in range(12)]
+    play = runner.run(worlds.compare(Story(False, deeds, asker), histories(60, None), 1))
+    assert hidden_from(play) == {1} and len(play.lists) == 3
+    assert {step.reply.status for step in play.steps if step.kind == "turn"} >= {200, 405, 422}
+
+
+LOST = len(TURNS) - 2
+
+
+@pytest.mark.parametrize("how", [LOST, LOST + 1])
+def test_what_is_hidden_stays_so_while_rights_are_lost_and_the_dossier_is_closed_and_opened(runner, worlds, histories, how):
+    deeds = [
+        Deed("deposit", "consented", 4, SUBMISSION),
+        Deed("deposit", "hospital", 4, SUBMISSION + INVISIBLE),
+        Deed("life", "holder", 0, how),
+    ]
+    deeds += [Deed("deposit", "consented", 4, SUBMISSION), Deed("read", "traitant", 1, 0)]
+    play = runner.run(worlds.compare(Story(False, deeds, "holder", True), histories(60, None), 1))
+    assert hidden_from(play) == {1} and all(step.done for step in play.steps if step.kind == "life")
 
 
 @pytest.mark.parametrize("asker", ["traitant", "holder"])

@@ -6,9 +6,8 @@ https://hl7.org/fhir/R4/http.html
 import json
 from collections.abc import Iterator
 
-from fhir_dmp.dmp.documents import IS_ARCHIVED
 from tests.access import world as making
-from tests.worlds import joining, opening, people, sessions
+from tests.worlds import joining, lots, opening, people, sessions
 from tests.worlds.histories import Document, Play
 from tests.worlds.hosting import Call
 from tests.worlds.opening import Dossier
@@ -110,7 +109,7 @@ def calls(play: Play) -> Iterator[Call]:
     yield from _bundles(asked, play)
     for one in _chosen(play):
         yield from _changes(asked, play, one)
-    yield from _lists(asked, play)
+    yield from lots.questions(asked, play)
     yield from _writes(asked, play)
     yield from sessions.questions(asked, play)
 
@@ -362,15 +361,6 @@ def _changes(asked: Asked, play: Play, one: Document) -> Iterator[Call]:
     yield asked.send(
         "POST", "", {"resourceType": "Bundle", "type": "batch", "entry": [entry, {**entry, "request": {"method": "GET", "url": address}}]}
     )
-
-
-def _lists(asked: Asked, play: Play) -> Iterator[Call]:
-    """Changes of Lists, which may succeed: whether they do must not go by what is named in them and not seen."""
-    retired = people.dumped([{"op": "replace", "path": "/status", "value": "retired"}])
-    archived = people.dumped([{"op": "add", "path": "/extension", "value": [{"url": IS_ARCHIVED, "valueBoolean": True}]}])
-    for listed in dict.fromkeys(one.listed for one in _chosen(play) if one.listed):
-        for change in (archived, retired):
-            yield asked.send("PATCH", f"List/{listed}", change, **PATCH)
 
 
 def _writes(asked: Asked, play: Play) -> Iterator[Call]:

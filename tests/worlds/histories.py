@@ -16,11 +16,12 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.interactions import enforcement, read, search_access
 from fhir_dmp.interactions.context import Context
 from tests.access import world as making
-from tests.worlds import joining, life, opening, people, rights, sessions
+from tests.worlds import joining, life, lots, opening, people, rights, sessions
 from tests.worlds.deeds import Deed, Story, drawn
 from tests.worlds.hosting import BASE, Call, Host, Reply
 from tests.worlds.joining import Joining
 from tests.worlds.life import Life
+from tests.worlds.lots import Lots
 from tests.worlds.opening import HOLDER_THERE, Dossier, Opening
 from tests.worlds.people import HOLDERS, Person
 from tests.worlds.rights import Rights
@@ -87,6 +88,7 @@ def chapters(most: int) -> tuple[Drawn[list[Deed]], ...]:
         joined,
         _told(most // 2, *IN_BOTH, more=[opening.attempt, opening.attempt], there=EITHER),
         _told(most, more=[rights.edit, rights.edit, rights.team, rights.person, rights.declare, rights.attest, life.life]),
+        _told(most // 2, DEPOSIT, lots.lot, lots.lot, more=[lots.lot, lots.turn, lots.turn]),
         _told(most // 2, sessions.sheet, sessions.login, more=[sessions.sheet, sessions.login, drawn("search", (SESSION,), 6), life.life]),
     )
 
@@ -151,8 +153,9 @@ class Step:
         return self.reply is not None and self.reply.status < 300
 
 
-class Play(Opening, Joining, Life, Rights, Sessions):
+class Play(Opening, Joining, Life, Lots, Rights, Sessions):
     """One history on one host. steps: what was done. documents: what was deposited. consents: each with what its step says of it.
+    lists: logical ids of those that name what was there before.
 
     dossiers: the first one, and what was opened beside. here: the one that is acted in. seen: lineages, and entered: dossiers, that were
     open to the asker when he did something. sheet: the last one with login codes. team: address of the care team.
@@ -244,6 +247,10 @@ class Play(Opening, Joining, Life, Rights, Sessions):
         """One of those that are in the dossier that is acted in."""
         found = [one for one in self.documents if one.home.living is self.here]
         return found[on % len(found)] if found else None
+
+    async def shown_to(self, by: str) -> list[Document]:
+        """Those of the dossier that is acted in that somebody sees."""
+        return [one for one in self.documents if one.home.living is self.here and await sees(self.host, self.cast[by], one.id)]
 
     # ---- doing
 

@@ -26,6 +26,12 @@ TURNS = (
     ((ADMIN, "$close", "rights-lost"),),
     (("", "$close", "holder-request"), ("", "$reactivate", "holder-request")),
     ((ADMIN, "$close", "deceased"),),
+    # Closed by who has it, or by the host, and opened again it is what it was: rights that were lost are not back.
+    ((ADMIN, "$close", "rights-lost"), ("", "$close", "holder-request"), ("", "$reactivate", "holder-request")),
+    (
+        *((ADMIN, "$close", "rights-lost"), (HOST, "$close", "transfer"), (HOST, "$reactivate", "transfer")),
+        (ADMIN, "$reactivate", "rights-recovered"),
+    ),
 )
 
 life = drawn("life", ("holder", "parent"), len(TURNS), strategies.booleans())

@@ -85,6 +85,8 @@ def _gone(play: Play, step: Step, asker: str, hidden: frozenset[int], watching: 
         return False
     if step.lineage is not None and step.lineage in hidden:
         return True
+    if step.kind == "lot" and step.leads <= hidden:
+        return True
     if _in_secret(play, step, asker):
         return True
     if watching:
