@@ -85,7 +85,7 @@ def _resource(type_name: str) -> dict:
         "readHistory": True,
         "updateCreate": False,
         "conditionalCreate": writes,
-        "conditionalRead": "full-support",
+        "conditionalRead": "full-support" if steady(type_name) else "not-supported",
         "conditionalUpdate": writes,
         "conditionalDelete": "single" if writes else "not-supported",
         "referencePolicy": ["literal", "logical", "local"],
@@ -115,6 +115,14 @@ def written(type_name: str) -> bool:
     if type_name not in DOSSIER_TYPES or type_name in PUBLIC:
         return True
     return type_name not in KEPT | {NOTICE} and facts.belongs(type_name)
+
+
+def steady(type_name: str) -> bool:
+    """Whether a read may be answered 304, see read.steady: of what may lead to something hidden nobody is told that it is as he had it.
+
+    Of a Binary its octets are. The same is declared in a sandbox, whose `system` tokens are answered so of every type.
+    """
+    return type_name not in DOSSIER_TYPES or type_name in PUBLIC or type_name == "Binary"
 
 
 def interactions(type_name: str) -> list[str]:

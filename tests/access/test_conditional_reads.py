@@ -61,6 +61,27 @@ def test_who_has_a_content_as_a_resource_is_shown_it_as_it_is_now(world):
     assert nora.get(f"Binary/{id}", if_none_match=plain.headers["etag"], **octets).status_code == 304
 
 
+def test_what_is_answered_so_is_declared_by_type(world, lot):
+    holder, made, address, nora = lot
+    entry = nora.get("metadata").json()["rest"][0]["resource"]
+    declared = {one["type"]: one["conditionalRead"] for one in entry}
+    clinic = world.write(world.operator(), {"resourceType": "Organization", "name": "Clinique"})
+    content = nora.get(made[0]).json()["content"][0]["attachment"]["url"]
+    for asker, path in (
+        (nora, f"Organization/{clinic['id']}"),
+        (nora, content),
+        (nora, made[0]),
+        (nora, address),
+        (holder, f"Patient/{holder.claims['patient']}"),
+    ):
+        accept = "text/plain" if path == content else "application/fhir+json"
+        tag = asker.get(path, accept=accept).headers["etag"]
+        status = asker.get(path, accept=accept, if_none_match=tag).status_code
+        kind = path.rpartition("/fhir/")[2].partition("/")[0]
+        assert (status, declared[kind]) in ((304, "full-support"), (200, "not-supported")), path
+    assert set(declared.values()) == {"full-support", "not-supported"} and declared["Binary"] == "full-support"
+
+
 def test_the_directory_is_read_as_before(world):
     nora = world.professional()
     made = world.write(world.operator(), {"resourceType": "Organization", "name": "Cabinet"})
