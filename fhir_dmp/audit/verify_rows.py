@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from fhir_dmp.audit.verify import Report
-from fhir_dmp.consent.predicate import LABEL_BITS
+from fhir_dmp.consent.predicate import DATES, LABEL_BITS
 from fhir_dmp.dmp.visibility import VISIBILITY
 from fhir_dmp.errors import FhirError
 from fhir_dmp.search.blind import Entries
@@ -115,6 +115,8 @@ def _facts(store: Store, report: Report, row: Row, expected: Mapping[str, Any]) 
     differs = [name for name, value in expected.items() if shown.get(name) != value]
     if shown and differs:
         why = f"the rules judge it by other facts ({', '.join(sorted(differs))}) than its body says"
+        if not {*differs} - {*DATES} and DATES[0] not in shown:
+            why += "; `fhir-dmp reindex` mends that"
         report.add("facts", f"{row.type}/{store.vault.seal_id(row.key)}", why)
 
 

@@ -1,6 +1,7 @@
 """The index of every stored resource, computed again, while the server runs or not.
 
-Needed when search parameters or the way values are spelled have changed: searches ask by the new spelling, rows answer by the old.
+Needed when search parameters or the way values are spelled have changed: searches ask by the new spelling, rows answer by the old. A row
+that was stored before the span of all its dates was kept gets it: a mask by period would show what it covers.
 An absolute reference is one to this server only under the address the setting `base_url` names: no request says here how we are called.
 """
 
@@ -8,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from fhir_dmp.consent import companions
 from fhir_dmp.consent.predicate import DATES, row_of
 from fhir_dmp.dmp import documents
 from fhir_dmp.fhir import json
@@ -23,6 +25,8 @@ from fhir_dmp.store.vault import COMMON
 
 BATCH = 500
 STRIDE = 20
+# They are dated as what they are about, or carried by.
+SAYING_LESS = ("Binary", "Provenance")
 
 
 async def is_stale(store: Store) -> bool:
@@ -37,6 +41,8 @@ async def run(store: Store, base_urls: tuple[str, ...], progress: Callable[[int,
     async for row in store.scan(batch=BATCH):
         if row.body is not None:
             batch.append(Reindexed(row, entries_of(store, row, base_urls)))
+            if (dates := dates_lacking(row)) is not None:
+                await reindexing.give_dates(store, row, dates)
         done += 1
         if len(batch) % STRIDE == 0:
             await asyncio.sleep(0)
@@ -68,6 +74,17 @@ def entries_of(store: Store, row: Row, base_urls: tuple[str, ...]) -> blind.Entr
     return blind.entries(row.type, index, store.vault.hash64, patient)
 
 
+def dates_lacking(row: Row) -> tuple[int, int] | None:
+    """The span of all dates that the body of a row says, where the row lacks it; None where it has it, or is dated by its document."""
+    told = row.visible
+    if row.body is None or not isinstance(told, dict) or DATES[0] in told or row.type in (*companions.SEEN_AS, *SAYING_LESS):
+        return None
+    value = json.parse(row.body)
+    period = documents.period_of(value)
+    dates = documents.dates_of(value, period) if period == (told.get("pa"), told.get("pb")) else period
+    return dates if dates != period else None
+
+
 def facts_said(store: Store, row: Row) -> dict[str, Any]:
     """Of the facts by which the rules judge a document or a Consent, those that its body says whatever was done about it."""
     if row.body is None or not isinstance(row.visible, dict) or row.type not in ("DocumentReference", "Consent"):
@@ -79,7 +96,6 @@ def facts_said(store: Store, row: Row) -> dict[str, Any]:
     else:
         first_ms = row.visible.get("fd", 0)
         found = documents.facts_of(value, authors=(), organization="", first_deposit_ms=first_ms, root="")
-        names = ("ty", "st", "rl", "pa", "pb")
+        names = ("ty", "st", "rl", "pa", "pb", *DATES)
     told = row_of(found, store.vault.hash64)
-    # A row that was stored before they were kept lacks them.
-    return {name: told.get(name) for name in (*names, *(one for one in DATES if one in row.visible))}
+    return {name: told.get(name) for name in names}

@@ -109,8 +109,8 @@ def common() -> Mapping[str, Parameter]:
     return MappingProxyType({code: p for code, p in parameters("Basic").items() if code.startswith("_")})
 
 
-# Raised when values are found or spelled in another way than before: stored rows are then indexed again.
-SPELLING = 3
+# Raised when values are found or spelled in another way than before, or rows keep more facts: stored rows are then indexed again.
+SPELLING = 4
 
 
 @cache

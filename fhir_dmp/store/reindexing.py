@@ -1,4 +1,4 @@
-"""The blind index of stored rows, replaced without a new version; and what it was computed by.
+"""The blind index of stored rows, and the dates that they lack, replaced without a new version; and what it was computed by.
 
 https://hl7.org/fhir/R4/search.html
 """
@@ -9,11 +9,13 @@ from typing import NamedTuple, Protocol
 
 from bson import Binary
 
+from fhir_dmp.consent.predicate import DATES
 from fhir_dmp.store.failures import translated
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import OPTIONS, Row, index_fields
 
 RECORD = {"_id": "store"}
+DOCUMENT = "DocumentReference"
 
 
 class Entries(Protocol):
@@ -47,6 +49,33 @@ async def replace_entries(store: Store, changes: Sequence[Reindexed]) -> int:
     return answer["n"]
 
 
+async def give_dates(store: Store, row: Row, dates: tuple[int, int]) -> None:
+    """Give the span of all its dates to a row that lacks it, and to what is dated as it is and lacks it too. dates: half-open, UTC ms.
+
+    What vouches for it, and with a document its contents and Lists.
+    """
+    same = {name: row.visible[name] for name in ("rt", "pa", "pb")}
+    lacking, told = {DATES[0]: {"$exists": False}}, dict(zip(DATES, dates, strict=True))
+    alone = {f"y.{name}": part for name, part in {**same, **lacking}.items()} | {"y": {"$not": {"$type": "array"}}}
+    given = {"$set": {f"y.{name}": part for name, part in told.items()}}
+    with_it = {"d": row.dossier, "t": {"$nin": [DOCUMENT]} if row.type == DOCUMENT else "Provenance"}
+    one = {f"one.{name}": part for name, part in {**same, **lacking}.items()}
+    several = {"$set": {f"y.$[one].{name}": part for name, part in told.items()}}
+    rows = (
+        {"q": {"_id": Binary(row.key), "v": row.version, **alone}, "u": given},
+        {"q": {**with_it, **alone}, "u": given, "multi": True, "hint": "dossier"},
+        {"q": {**with_it, "y": {"$elemMatch": {**same, **lacking}}}, "u": several, "arrayFilters": [one], "multi": True, "hint": "dossier"},
+    )
+    # Where an act touched it, it has facts now that are later than those that the act left.
+    updates = [
+        {**each, "q": {**each["q"], "a": {"$exists": acted}}, "u": {**each["u"], **({"$inc": {"a": 1}} if acted else {})}}
+        for each in rows
+        for acted in (False, True)
+    ]
+    await store.connection.database.command({"update": "resources", "updates": updates}, codec_options=OPTIONS)
+
+
+@translated
 async def computed_by(store: Store) -> str | None:
     """Digest of the definitions the index of this store was computed by; None when it was never said."""
     return (await store.connection.database["meta"].find_one(RECORD)).get("index")

@@ -14,7 +14,9 @@ from fhir_dmp.audit.verify import Report
 from fhir_dmp.audit.verify_rows import Lineages
 from fhir_dmp.store.rows import Change
 from fhir_dmp.store.vault import COMMON, Vault, dossier_in, dossier_row, version_id
-from tests.access.world import VISIBILITY, World, category
+from tests.access.test_deposits import stored, submission
+from tests.access.test_restore import MASK
+from tests.access.world import VISIBILITY, World, category, day, document
 from tests.serving import here, serving
 from tests.store.making import new_row
 
@@ -187,6 +189,41 @@ def test_facts_that_the_body_does_not_say_are_named(kept, name):
     with kept.changed(kept.key(*where.split("/")), {"$set": {f"y.{name}": FACTS[name]}}):
         code, faults, _ = kept.verify()
     assert (code, list(faults)) == (1, [where]) and name in faults[where], faults
+
+
+def dates(facts):
+    return [[one.get(name) for name in ("pa", "pb", "da", "db")] for one in (facts if isinstance(facts, list) else [facts])]
+
+
+def test_dates_that_rows_do_not_keep_are_named_and_given_by_reindex(kept):
+    """A mask by period covers every date of a document, its content, its List and its seals."""
+    world, last_year = kept.world, {"start": "2025-02-03", "end": "2025-02-03"}
+    nora, dossier = world.professional(), world.open(traitant=kept.anna)
+    holder = world.holder(dossier)
+    world.consent(dossier, "access", nora)
+    sent = [document(dossier, kept.anna, context={"period": last_year}) for _ in range(2)]
+    answer = kept.anna.post("", submission(dossier, kept.anna, *sent))
+    (address,), made = stored(answer, "List"), stored(answer, "DocumentReference")
+    where = {"d": dossier_in(kept.key("Patient", dossier.id))}
+    before = [one for one in kept.rows.find(where, hint="dossier") if "y" in one]
+    # As they were stored before rows kept more than the period.
+    kept.rows.update_many({**where, "y": {"$not": {"$type": "array"}}}, {"$unset": {"y.da": "", "y.db": ""}}, hint="dossier")
+    kept.rows.update_many({**where, "y": {"$type": "array"}}, {"$unset": {"y.$[].da": "", "y.$[].db": ""}}, hint="dossier")
+    assert holder.patch(f"DocumentReference/{made[1]}", MASK).status_code == 200
+    world.consent(dossier, "mask", dataPeriod={"start": day(days=-2), "end": day(days=2)})
+    shown = (f"DocumentReference/{made[0]}", f"List/{address}")
+    assert [nora.get(one).status_code for one in shown] == [200, 200]
+    code, faults, _ = kept.verify()
+    lacking = {one: why for one, why in faults.items() if "da, db" in why}
+    assert code == 1 and lacking.keys() == {f"DocumentReference/{one}" for one in made}
+    assert all(why.endswith("`fhir-dmp reindex` mends that") for why in lacking.values())
+    environment = {"FHIR_DMP_DATABASE": DATABASE, "FHIR_DMP_BASE_URL": kept.server.fhir}
+    code, said = here("reindex", "--data", kept.server.data, "--mongodb-uri", kept.uri, environment=environment)
+    assert code == 0, said
+    assert [nora.get(one).status_code for one in shown] == [404, 404]
+    found = {bytes(one["_id"]): one["y"] for one in kept.rows.find(where, hint="dossier") if "y" in one}
+    assert all(dates(found[bytes(one["_id"])]) == dates(one["y"]) for one in before)
+    assert kept.verify()[:2] == (0, {})
 
 
 def test_the_copy_of_a_protective_act_that_was_changed_or_removed_is_named(kept):
