@@ -155,9 +155,9 @@ async def stage(context: Context, ids: Renaming, at_ms: int) -> None:
         else:
             old.append(row)
         if len(current) + len(old) >= AT_ONCE:
-            await takeover.put(store, current, old, staged=True)
+            await takeover.put(store, current, old, staged=True, source=ids.source)
             current, old = [], []
-    await takeover.put(store, current, old, staged=True)
+    await takeover.put(store, current, old, staged=True, source=ids.source)
 
 
 def let_in_by_own(chosen: Sequence[Version]) -> dict[bytes, Any]:

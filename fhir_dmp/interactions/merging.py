@@ -95,6 +95,11 @@ class Pair:
             raise FhirError("not-found", "there is no such dossier")
         return found[0], found[1]
 
+    def noted(self, ends: Row, goes_on: Row) -> None:
+        """Note for the trace that something of both is told, and nothing written."""
+        for row, id in ((ends, self.source), (goes_on, self.target)):
+            enforcement.note(self.context, row, id, id)
+
 
 def _id(context: Context, text: str) -> str:
     said = parse_reference(text if "/" in text else f"Patient/{text}", (context.base_url,))
@@ -110,6 +115,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
     doubts = doubtful(json.parse(ends.body), json.parse(goes_on.body))
     if given.flag("preview"):
         await _joinable(context, pair, ends, goes_on)
+        pair.noted(ends, goes_on)
         return answer(given, [*doubts, PREVIEW], goes_on)
 
     async def close(inside: Context) -> int:
@@ -154,7 +160,9 @@ async def _joinable(inside: Context, pair: Pair, ends: Row, goes_on: Row) -> boo
 async def _closed(inside: Context, pair: Pair, doubts: list[Issue]) -> int:
     """Close the dossier that ends, and link it to the one that goes on; the instant of that, UTC."""
     ends, goes_on = await pair.patients(inside)
-    if not await _joinable(inside, pair, ends, goes_on):
+    open = await _joinable(inside, pair, ends, goes_on)
+    await joining.note_begun(inside.transaction, pair.ids.source, pair.ids.target)
+    if not open:
         return ends.updated_ms
     value = json.parse_exact(ends.body)
     link = {"other": {"reference": f"Patient/{pair.target}"}, "type": REPLACED_BY}
@@ -187,7 +195,7 @@ async def shown(inside: Context, pair: Pair) -> Row | None:
         return None
     inside.enforcer.ledger.patient = pair.target
     if done:
-        revealed = await joining.reveal(inside.transaction, pair.ids.target)
+        revealed = await joining.reveal(inside.transaction, pair.ids.target, pair.ids.source)
         await writing.recompute(inside, {pair.ids.target: revealed})
         await policy.lifted_with(inside, pair.ids.source, pair.ids.target)
         return row
@@ -195,7 +203,7 @@ async def shown(inside: Context, pair: Pair) -> Row | None:
     changed = changed_patient(inside, row, pair.target, {**value, "link": [*(value.get("link") or ()), link]})
     said = await _said_no(inside, pair.ids.target)
     # What forbids in the copies is kept with the act: whoever compiles the policy after a restore must find it.
-    await keeping.acted(inside, "rights", await joining.reveal(inside.transaction, pair.ids.target))
+    await keeping.acted(inside, "rights", await joining.reveal(inside.transaction, pair.ids.target, pair.ids.source))
     await writing.write(inside, [changed, *said], kind="operation", asked=f"Patient/{pair.target}/$merge?{pair.asked}")
     await policy.lifted_with(inside, pair.ids.source, pair.ids.target)
     await told_holder(inside, pair.ids.target, notices.MERGE)

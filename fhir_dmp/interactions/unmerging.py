@@ -39,7 +39,8 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
     """Parameters as of $merge; `result` is the Patient of the address. 409 when the two are not joined."""
     pair = Pair.of(context, url, given)
     if given.flag("preview"):
-        _, row = await _joined(context, pair)
+        ended, row = await _joined(context, pair)
+        pair.noted(ended, row)
         return merging.answer(given, [merging.PREVIEW], row)
     for _ in range(merging.TURNS):
         leaving = await context.store.transact(lambda transaction: _hidden(context.inside(transaction), pair), claims=pair.claims)
@@ -85,7 +86,7 @@ async def _hidden(inside: Context, pair: Pair) -> _Leaving:
 async def hidden(inside: Context, pair: Pair) -> _Leaving:
     """The same, whatever their Patients say of each other."""
     leaving = await _belonging(inside, pair, [(one.row.type, one.row.key) for one in await versions_of(inside, pair.ids.source)])
-    await joining.hide(inside.transaction, leaving.keys)
+    await joining.hide(inside.transaction, leaving.keys, pair.ids.source)
     leaving.state = await joining.state(inside.transaction, leaving.keys)
     return leaving
 

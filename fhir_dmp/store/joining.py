@@ -11,12 +11,15 @@ from typing import Any
 from bson import Binary
 
 from fhir_dmp.store.failures import translated
+from fhir_dmp.store.reading import Reader
 from fhir_dmp.store.resources import Store
-from fhir_dmp.store.rows import PARTED
+from fhir_dmp.store.rows import JOINED, PARTED
 from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row
 
 STAGED = "z"
+# On a staged row: number of the dossier that it is of. One that is joined, or parted, shows nothing of another one.
+SOURCE = "zs"
 AT_ONCE = 1_000
 # A trace that was given back is in both: here it has its place in the journal, there it is a copy.
 COPIED = {"j": {"$exists": False}}
@@ -31,22 +34,22 @@ def rights_of(vault: Vault, dossier: int) -> bytes:
 
 
 @translated
-async def reveal(transaction: Transaction, dossier: int) -> list[bytes]:
-    """Show everything that is staged in a dossier; keys of the rights among it."""
+async def reveal(transaction: Transaction, dossier: int, source: int) -> list[bytes]:
+    """Show everything of one dossier that is staged in another; keys of the rights among it."""
     rows = transaction._store.connection.database["resources"]
-    waiting = {"d": dossier, STAGED: {"$exists": True}}
+    waiting = {"d": dossier, STAGED: {"$exists": True}, SOURCE: {"$in": [source, None]}}
     command = {"find": "resources", "filter": {**waiting, "t": {"$in": RIGHTS}}, "projection": {"_id": 1}, "hint": "dossier"}
     found = await transaction._store.connection.read(command, transaction._session)
-    steps = [{"$set": {"y": f"${STAGED}"}}, {"$unset": STAGED}]
+    steps = [{"$set": {"y": f"${STAGED}"}}, {"$unset": [STAGED, SOURCE]}]
     await rows.update_many(waiting, steps, hint="dossier", session=transaction._session)
     return [bytes(one["_id"]) for one in found]
 
 
 @translated
-async def hide(transaction: Transaction, keys: Iterable[bytes]) -> None:
-    """Stage current rows again, but for what stands in the journal."""
+async def hide(transaction: Transaction, keys: Iterable[bytes], source: int) -> None:
+    """Stage current rows again, but for what stands in the journal. source: the dossier that they are of."""
     rows = transaction._store.connection.database["resources"]
-    steps = [{"$set": {STAGED: "$y"}}, {"$unset": "y"}]
+    steps = [{"$set": {STAGED: "$y", SOURCE: source}}, {"$unset": "y"}]
     for part in _parts(keys):
         where = {"_id": {"$in": part}, "y": {"$exists": True}, **COPIED}
         await rows.update_many(where, steps, hint="_id_", session=transaction._session)
@@ -84,6 +87,21 @@ async def state(transaction: Transaction, keys: Iterable[bytes]) -> dict[bytes, 
         for document in await transaction._store.connection.read(command, transaction._session):
             found[bytes(document["_id"])] = repr([document.get(name) for name in fields])
     return found
+
+
+@translated
+async def note_begun(transaction: Transaction, source: int, target: int) -> None:
+    """Note in the row of a dossier which one is joined to it, by an act of this host: no Patient that another host sends says that."""
+    rows = transaction._store.connection.database["resources"]
+    await rows.update_one({"_id": Binary(dossier_row(target))}, {"$addToSet": {JOINED: source}}, session=transaction._session)
+
+
+@translated
+async def begun(reads: Reader, source: int, target: int) -> bool:
+    """Whether that was noted, even where they were parted since."""
+    where = {"_id": Binary(dossier_row(target)), JOINED: source}
+    command = {"find": "resources", "filter": where, "projection": {"_id": 1}, "limit": 1, "hint": "_id_"}
+    return bool(await reads._connection.read(command, reads._session))
 
 
 @translated

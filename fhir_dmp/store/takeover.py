@@ -16,7 +16,7 @@ from pymongo.errors import BulkWriteError
 from fhir_dmp.store import acts_waiting
 from fhir_dmp.store.connection import Moment, repeated
 from fhir_dmp.store.failures import AlreadyExists, translated
-from fhir_dmp.store.joining import STAGED
+from fhir_dmp.store.joining import SOURCE, STAGED
 from fhir_dmp.store.resources import Store
 from fhir_dmp.store.rows import (
     INLINE_BODY_BYTES,
@@ -68,11 +68,13 @@ class Taken(NamedTuple):
 
 
 @translated
-async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRow], *, staged: bool = False) -> list[Taken]:
+async def put(
+    store: Store, current: Sequence[Taken], superseded: Sequence[NewRow], *, staged: bool = False, source: int = 0
+) -> list[Taken]:
     """Write versions that are not there; those that were current already, left as they are. AlreadyExists when another version of one
     of them is current.
 
-    staged: out of sight until joining.reveal.
+    staged: out of sight until joining.reveal. source: the dossier of this host that they are copies of, 0 for none.
     """
     if not current and not superseded:
         return []
@@ -82,7 +84,7 @@ async def put(store: Store, current: Sequence[Taken], superseded: Sequence[NewRo
     for row, acted_ms in current:
         document = current_document(row, key, await _large(store, row))
         if staged and "y" in document:
-            document[STAGED] = document.pop("y")
+            document |= {STAGED: document.pop("y")} | ({SOURCE: source} if source else {})
         documents.append(encode({**document, "a": acted_ms} if acted_ms else document))
     there = await _insert(store, "resources", documents)
     for place in there:
@@ -167,7 +169,7 @@ async def give(transaction: Transaction, taken: Sequence[Taken]) -> list[bytes]:
             if found is None or found["v"] != row.version:
                 continue
             if (row.visible and row.visible != found.get("y")) or found.get("a", 0) < acted_ms:
-                change: dict[str, Any] = {"$max": {"a": acted_ms}, "$unset": {STAGED: ""}}
+                change: dict[str, Any] = {"$max": {"a": acted_ms}, "$unset": {STAGED: "", SOURCE: ""}}
                 changes.append(UpdateOne({"_id": Binary(row.key)}, change | ({"$set": {"y": row.visible}} if row.visible else {})))
                 if STAGED not in found:
                     altered.append(row.key)
