@@ -118,8 +118,8 @@ class RemoteIssuer(Issuer):
         return (old or bool(wanted)) and now_ms - self.tried_ms >= RETRY_SECONDS * 1000
 
     async def refresh(self, now_ms: int, wanted: str = "") -> None:
-        """See Issuer. Keys that cannot be fetched again stay for a day at most."""
-        if self.due(now_ms, wanted):
+        """See Issuer. Keys that cannot be fetched again stay for a day at most; who comes while they are fetched waits for them."""
+        if self.due(now_ms, wanted) or (self.lock.locked() and (not self.keys or wanted)):
             async with self.lock:
                 if self.due(now_ms, wanted):
                     self.tried_ms = now_ms
@@ -242,12 +242,18 @@ def one_trusted(place: str, row: object, base: Path, sandbox: bool, jwks_seconds
             made = FileIssuer(base / row["jwks"], *common)
         except (OSError, ValueError) as error:
             raise SettingError(f"{place}: `jwks` {row['jwks']}: {error}") from None
+        if not made.keys:
+            raise SettingError(f"{place}: `jwks` {row['jwks']}: none of its keys can verify a signature here")
     made.organizations = tuple(organizations)
     return made
 
 
 def public_keys(raw: bytes) -> dict[str, jwk.Key]:
-    """kid -> public key of a JWKS. Symmetric keys, encryption keys and keys without kid are left out; a kid twice is refused."""
+    """kid -> public key of a JWKS; a kid twice is refused.
+
+    Symmetric keys, encryption keys, keys without kid and those that are not understood are left out (RFC 7517 section 5): one of a curve
+    of tomorrow must not keep in force what its issuer took out of the same file.
+    """
     value = jiter.from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False)
     listed = value.get("keys") if isinstance(value, dict) else None
     if not isinstance(listed, list):
@@ -262,10 +268,8 @@ def public_keys(raw: bytes) -> dict[str, jwk.Key]:
         if kid in keys:
             raise ValueError(f"kid `{kid}` twice")
         shown = {k: v for k, v in one.items() if k in ("kty", "kid", "crv", "x", "y", "n", "e")}
-        try:
+        with contextlib.suppress(JoseError, LookupError, ValueError, TypeError):
             keys[kid] = jwk.import_key(shown, one["kty"])
-        except (JoseError, ValueError, TypeError) as error:
-            raise ValueError(f"kid `{kid}`: {error}") from None
     return keys
 
 

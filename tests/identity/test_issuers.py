@@ -1,7 +1,9 @@
 """Issuers: the file of trusted ones, key sets, the host's own key. https://www.rfc-editor.org/rfc/rfc7517"""
 
+import asyncio
 import json
 import stat
+import time
 import urllib.error
 
 import pytest
@@ -59,12 +61,48 @@ def test_key_set_gives_public_signing_keys_only():
     assert list(found) == ["mine"] and not found["mine"].is_private
 
 
-@pytest.mark.parametrize(
-    "text", ["{}", "[]", '{"keys": {}}', '{"keys": [{"kty": "EC", "kid": "a", "crv": "P-256", "x": "AA", "y": "AA"}]}']
-)
+@pytest.mark.parametrize("text", ["{}", "[]", '{"keys": {}}', "not json"])
 def test_damaged_key_sets_are_refused(text):
     with pytest.raises(ValueError):
         public_keys(text.encode())
+
+
+# A point that is not on its curve, a curve that nobody here knows, one that no algorithm here takes, a member that is absent.
+STRANGE = [
+    {"kty": "EC", "kid": "a", "crv": "P-256", "x": "AA", "y": "AA"},
+    {"kty": "EC", "kid": "a", "crv": "BP-256", "x": "AA", "y": "AA"},
+    {"kty": "OKP", "kid": "a", "crv": "Ed2000", "x": "AA"},
+    {"kty": "EC", "kid": "a", "crv": "P-256"},
+    {"kty": "RSA", "kid": "a", "n": 3, "e": "AQAB"},
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_keys_that_are_not_understood_are_left_out(strange):
+    assert list(public_keys(json.dumps({"keys": [strange, *json.loads(jwks(key("k2")))["keys"]]}).encode())) == ["k2"]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_file_without_a_key_that_verifies_is_refused_in_clear_words_at_the_start(tmp_path, strange):
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [strange]}))
+    with pytest.raises(SettingError, match="none of its keys"):
+        trusted(issuers_file(tmp_path), sandbox=False, jwks_seconds=600)
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+async def test_a_key_that_is_not_understood_keeps_no_other_in_force_that_was_withdrawn(tmp_path, strange):
+    first, second = key("k1"), key("k2")
+    (tmp_path / "jwks.json").write_text(jwks(first))
+    tokens = Tokens(HostIssuer(tmp_path / "d"), trusted(issuers_file(tmp_path), sandbox=False, jwks_seconds=600))
+    token = signed(professional(), first)
+    await tokens.verify(token, NOW_MS)
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [*json.loads(jwks(second))["keys"], strange]}))
+    later = NOW_MS + 2_000
+    await tokens.verify(signed(professional(), second), later)
+    for withdrawn in (token, signed(professional(jti="another"), first)):
+        with pytest.raises(FhirError) as caught:
+            await tokens.verify(withdrawn, later)
+        assert caught.value.status == 401
 
 
 def test_kid_twice_is_refused():
@@ -212,3 +250,18 @@ async def test_site_that_is_down_gives_503_at_first_and_costs_nothing_later(remo
     assert await tokens.verify(token, NOW_MS + 3_600_000)
     with pytest.raises(FhirError):
         await tokens.verify(token, NOW_MS + 2 * 86_400_000)
+
+
+async def test_who_comes_while_keys_are_fetched_waits_for_them(remote, monkeypatch):
+    tokens, web, private = remote
+
+    def slowly(url):
+        time.sleep(0.2)
+        return web(url)
+
+    monkeypatch.setattr(issuers, "fetch", slowly)
+    for at_ms, pair in ((NOW_MS, private), (NOW_MS + 31_000, key("k2"))):
+        web.text = jwks(private, pair) if pair is not private else jwks(private)
+        asked = [tokens.verify(signed(professional(jti=str(number)), pair), at_ms) for number in range(5)]
+        assert len(await asyncio.gather(*asked)) == 5
+    assert web.asked == 2
