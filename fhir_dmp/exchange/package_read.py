@@ -28,6 +28,7 @@ from fhir_dmp.fhir import json, schema
 from fhir_dmp.fhir.instants import DAY, from_instant
 from fhir_dmp.interactions import facts, policy
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.merged import REPLACED_BY
 from fhir_dmp.interactions.origins import Origins
 from fhir_dmp.interactions.seal_reading import is_seal, signatures
 from fhir_dmp.search.extract import extract
@@ -327,6 +328,9 @@ def _resource(context: Context, one: RowLine, body: bytes | None) -> None:
     if f"{one.type}/{value.get('id')}/_history/{meta.get('versionId')}" != one.reference:
         raise wrong(f"{one.reference} holds something else")
     if one.current:
+        if one.type == "Patient" and any(link.get("type") == REPLACED_BY for link in value.get("link") or ()):
+            # No dossier that was joined is given away: its person would be led into whose it names here.
+            raise wrong(f"{one.reference} says that it goes on in another dossier")
         try:
             extract(one.type, value, base_urls=(context.base_url,))
         except UNMET as error:

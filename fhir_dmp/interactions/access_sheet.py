@@ -64,7 +64,7 @@ async def may_issue(context: Context, patient_id: str) -> bool:
         names = frozenset({met.request.person, met.request.organization} - {""})
         opened = await opening.opened_by(context, met.number, names)
         # He opened one of the two that were joined, and would have what is in both.
-        met.request = replace(met.request, opener=opened and not await merged.sources(context.reads, met.number))
+        met.request = replace(met.request, opener=opened and not await merged.said_joined(context.reads, met.number))
     rule = enforcement.settle(met.decide("access-sheet")).rule
     if met.request.secret_session:
         # It is for who acts for the child, who would not be told of it.

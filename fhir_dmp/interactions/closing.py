@@ -15,7 +15,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.interactions import enforcement, merged, policy, read, rights, writing
+from fhir_dmp.interactions import enforcement, policy, read, rights, writing
 from fhir_dmp.interactions.context import Answer, Context, admit, unread
 from fhir_dmp.interactions.enforcement import settle
 from fhir_dmp.interactions.prepare import Stamped, check, stamp, written
@@ -74,7 +74,7 @@ async def run(
         target = step(before.status, reason, before.deceased_ms is not None, before.lost)
         if target is None:
             raise FhirError("conflict", enforcement.WORDS["not-in-this-state"])
-        if (await merged.survivor(inside, before.patient))[0] != before.patient:
+        if before.joined and before.status is not Status.OPEN:
             raise FhirError("conflict", "this dossier was joined to another one: it opens again when the two are parted")
         if date and span(date)[0] > inside.now_ms():
             raise FhirError("business-rule", "`date` has not come yet", "Parameters.parameter")

@@ -4,6 +4,8 @@ https://hl7.org/fhir/R4/patient-definitions.html#Patient.link
 
 The rows of the dossier that ends stay where they are, closed; what goes on has copies of them, each under the same eight random bytes after
 another number of dossier. So an id of one is an id of the other by a rule, and to part them again is to take the copies away.
+
+What one Patient says alone leads nowhere: who writes it, as the host that a dossier comes from, could name anybody's.
 """
 
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ from typing import Any
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.store import joining
 from fhir_dmp.store.reading import Reader
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import Vault, dossier_in, dossier_row
@@ -65,25 +68,53 @@ async def survivor(context: Context, id: str, row: Row | None = None) -> tuple[s
 
 
 async def way(context: Context, id: str, row: Row | None = None) -> tuple[list[str], Row | None]:
-    """Logical ids from a Patient to the one that goes on for him, and that one's row. row: of `id`, where it is read already."""
-    passed = [id]
-    row = row if row is not None else await context.reads.load(context.store.vault.locate("Patient", id))
-    while row is not None and row.body is not None and _MARK in row.body:
-        value = json.parse(row.body)
-        found = linked(value, REPLACED_BY)
-        # What was joined is closed; a link alone proves nothing.
-        if not found or found[0] in passed or value.get("active") is not False:
+    """Logical ids from a Patient to the one that goes on for him, and that one's row. row: of `id`, where it is read already.
+
+    An administrator of this host who has begun to join them says it as well as the Patient that goes on.
+    """
+    passed, vault = [id], context.store.vault
+    row = row if row is not None else await context.reads.load(vault.locate("Patient", id))
+    while (into := ended_in(row)) is not None and into not in passed:
+        there = await context.reads.load(vault.locate("Patient", into))
+        if there is None:
             break
-        passed.append(found[0])
-        row = await context.reads.load(context.store.vault.locate("Patient", found[0]))
+        if passed[-1] not in _named(there, REPLACES) and not await joining.begun(context.reads, row.dossier, there.dossier):
+            break
+        passed.append(into)
+        row = there
     return passed, row
 
 
-async def sources(reads: Reader, dossier: int) -> list[int]:
-    """Numbers of the dossiers that were joined to this one."""
+def ended_in(row: Row | None) -> str | None:
+    """Logical id of the Patient that one names who goes on for him; None for one that is not closed: what was joined is."""
+    if row is None or row.body is None or _MARK not in row.body:
+        return None
+    value = json.parse(row.body)
+    found = linked(value, REPLACED_BY)
+    return found[0] if found and value.get("active") is False else None
+
+
+def _named(row: Row | None, kind: str) -> list[str]:
+    return linked(json.parse(row.body), kind) if row is not None and row.body is not None else []
+
+
+async def _patient(reads: Reader, dossier: int) -> Row | None:
     rows = await reads.find(types=("Patient",), dossiers=(dossier,), limit=1)
-    named = linked(json.parse(rows[0].body), REPLACES) if rows and rows[0].body is not None else []
-    return [reads.vault.dossier_of_patient(one) for one in named]
+    return rows[0] if rows else None
+
+
+async def said_joined(reads: Reader, dossier: int) -> list[str]:
+    """Logical ids of the Patients who were joined to this one, as this one says: at this host, or another one."""
+    return _named(await _patient(reads, dossier), REPLACES)
+
+
+async def sources(reads: Reader, dossier: int) -> list[int]:
+    """Numbers of the dossiers that were joined to this one, and say so."""
+    vault, row = reads.vault, await _patient(reads, dossier)
+    keys = [vault.locate("Patient", one) for one in _named(row, REPLACES)]
+    there = await reads.load_many(keys) if keys else {}
+    ends = [(key, into) for key in keys if (into := ended_in(there.get(key))) is not None]
+    return [dossier_in(key) for key, into in ends if vault.locate("Patient", into) == row.key]
 
 
 async def every(reads: Reader, dossier: int) -> list[int]:
@@ -96,13 +127,21 @@ async def relatives(reads: Reader, dossier: int) -> list[int]:
     joined to, which gave back what was told of it when they were parted.
     """
     found = await sources(reads, dossier)
-    rows = await reads.find(types=("Patient",), dossiers=(dossier,), limit=1)
-    place = None
-    while rows:
-        versions = await reads.history(key=rows[0].key, before=place, limit=AT_ONCE)
-        for row in versions:
-            named = linked(json.parse(row.body), REPLACED_BY) if row.body is not None and _MARK in row.body else ()
-            found += [reads.vault.dossier_of_patient(one) for one in named]
+    for one in await _ever_named(reads, dossier, REPLACED_BY):
+        if dossier in await _ever_named(reads, one, REPLACES) or await joining.begun(reads, dossier, one):
+            found.append(one)
+    return list(dict.fromkeys(found))
+
+
+async def _ever_named(reads: Reader, dossier: int, kind: str) -> list[int]:
+    """Numbers of the dossiers that any version of its Patient names by links of a kind."""
+    row, place, mark = await _patient(reads, dossier), None, f'"{kind}"'.encode()
+    found: list[int] = []
+    while row is not None:
+        versions = await reads.history(key=row.key, before=place, limit=AT_ONCE)
+        for one in versions:
+            named = _named(one, kind) if one.body is not None and mark in one.body else ()
+            found += [reads.vault.dossier_of_patient(each) for each in named]
         if len(versions) < AT_ONCE:
             break
         place = versions[-1].history_place

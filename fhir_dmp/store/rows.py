@@ -26,6 +26,8 @@ ROW_BYTES = 12 * 1024 * 1024
 INLINE_BODY_BYTES = 1024 * 1024
 # In the row of a dossier: numbers of those that were joined to it and are so no more.
 PARTED = "pt"
+# In the same: numbers of those that an administrator of this host began to join to it.
+JOINED = "jb"
 
 
 Visible = dict[str, Any] | list[dict[str, Any]] | None

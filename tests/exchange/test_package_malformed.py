@@ -252,6 +252,9 @@ MALFORMED = {
     "a right has no category": value("Consent", category=None),
     "a Patient has no names": value("Patient", name=[5]),
     "a Patient has identifiers that are none": value("Patient", identifier={"value": 5}),
+    "a Patient goes on in another dossier": value(
+        "Patient", active=False, link=[{"other": {"reference": "Patient/" + "b" * 26}, "type": "replaced-by"}]
+    ),
     "a document has no contents": value("DocumentReference", content="x"),
     "a trace is none": value("AuditEvent", agent=5),
     "a seal is none": lambda parts: with_bodies(
