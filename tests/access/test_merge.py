@@ -440,6 +440,20 @@ def test_it_is_traced_told_and_in_doubt_looked_at(world, admin, two):
     assert "not certain" in waiting["justification"]["valueString"]
 
 
+def test_what_a_preview_tells_of_two_people_is_in_the_journals_of_both(world, admin, two):
+    def told(place, dossier):
+        """Versions of its Patient that staff was told of, where nothing was written."""
+        acts = [one for one in listed(two.holders[place], dossier, "AuditEvent") if "'operator'" in str(one) and one["action"] == "E"]
+        return sum(f"{dossier.path}/_history" in str(one) for one in acts)
+
+    joined(admin, two.old, two.new, preview=True)
+    assert [told(0, two.old), told(1, two.new)] == [1, 1]
+    joined(admin, two.old, two.new)
+    before = told(1, two.new)
+    joined(admin, two.old, two.new, "$unmerge", preview=True)
+    assert told(1, two.new) == before + 1
+
+
 def test_who_asks_for_the_old_number_finds_the_dossier_that_goes_on(world, admin, two):
     joined(admin, two.old, two.new)
     found = world.professional().get(f"Patient?identifier={INS}|{two.old.ins}").json()
