@@ -44,8 +44,8 @@ SELF_SERVING = refuse("mandataire-serves-himself", serves_himself)
 TRAITANT_NOT_BLOCKED = refuse(
     "medecin-traitant-is-changed-not-blocked", lambda s: (s.gestionnaire or s.mandataire) and bool(s.request.about & s.dossier.traitant)
 )
-NEVER_SERVED = tuple(r for r in rules.ADMISSION if r.name in ("insurer-or-employer", "professional-not-identified", "blocked"))
-NOT_CARE = Rule("purpose-is-not-care", REFUSE, rules.not_care)
+NOBODY_HERE = ("insurer-or-employer", "professional-not-identified", "structure-not-identified", "purpose-is-not-care", "blocked")
+NEVER_SERVED = tuple(r for r in rules.ADMISSION if r.name in NOBODY_HERE)
 ENDED = (
     refuse("holder-deceased", lambda s: s.deceased),
     refuse("dossier-closed", lambda s: s.closed),
@@ -109,7 +109,6 @@ DEPOSIT_RULES = (
     refuse("rights-lost", lambda s: s.rights_lost and not s.deceased),
     refuse("holder-deceased", lambda s: s.deceased and not (s.professional or s.request.kind in MACHINES)),
     STRUCTURE_BLOCKED,
-    NOT_CARE,
     refuse("no-import-without-permit", lambda s: s.request.kind == "host" and s.request.source != "transfer" and not imports(s)),
     Rule("never-by-certificate", REFUSE, lambda s: not_for_structures(s) if s.request.kind == "structure" else when(False)),
     Rule(
@@ -155,7 +154,6 @@ def already_authorised(s: Standing) -> bool:
 # Whom his purpose lets read nothing opens nothing: else the holder would be told of an access that cannot be.
 BREAK_GLASS = (
     *OPEN,
-    NOT_CARE,
     refuse("break-glass-opposed", lambda s: not s.dossier.break_glass),
     refuse("only-a-physician-breaks-the-glass", lambda s: not s.physician),
     refuse("already-authorised", already_authorised),
@@ -165,7 +163,6 @@ BREAK_GLASS = (
 
 SELF_AUTHORISE = (
     *OPEN,
-    NOT_CARE,
     refuse("only-for-himself", lambda s: not s.person or not s.request.about <= s.person),
     refuse("consent-not-attested", lambda s: not s.request.evidence),
     permit("attested-consent", lambda s: s.professional),

@@ -22,7 +22,8 @@ NO_PROFESSION = frozenset({PATIENT, FEED})
 class Request:
     """One question to the rules. Empty texts and sets: the token or the act does not say.
 
-    kind: of the token. action: READ, SEARCH or a key of acts.ACTS. person: "ps:IDNPS". organization: "org:IDNST". professions: "G15|10".
+    kind: of the token. action: READ, SEARCH or a key of acts.ACTS. person: "ps:IDNPS". organization: "org:IDNST"; unplaced: one is said
+    that is the number of none. professions: "G15|10".
     traits: specialty and sector codes, as rows of the matrix ask for them. purposes: v3-ActReason codes. patient: logical id that the
     token speaks for. beside: the professional beside a minor. authored_here: he is an author of some document of this dossier (the store
     looks it up when nothing else relates him; without it an unrelated author is refused). opener: he opened this dossier within 24 hours.
@@ -36,6 +37,7 @@ class Request:
     action: str = READ
     person: str = ""
     organization: str = ""
+    unplaced: bool = False
     professions: frozenset[str] = frozenset()
     traits: frozenset[str] = frozenset()
     sector: str = ""
@@ -89,11 +91,13 @@ def asking(actor, action: str = READ, *, patient: str = "", **about) -> Request:
     """The request of a verified bearer. actor: identity.actor.Actor. patient: logical id found for the INS of a holder's token."""
     sector = actor.sector.partition("^")[0]
     specialties = {specialty(one) for one in actor.specialties}
+    structure = identity.org(identity.structure(None, actor.organization)) if actor.organization else ""
     return Request(
         kind=actor.kind,
         action=action,
         person=identity.ps(identity.professional(None, actor.subject_name_id)) if actor.subject_name_id else "",
-        organization=identity.org(identity.structure(None, actor.organization)) if actor.organization else "",
+        organization=structure,
+        unplaced=bool(actor.organization) and not structure,
         professions=frozenset(one for role in actor.roles if (one := profession(role, actor.category))) - NO_PROFESSION,
         traits=frozenset(specialties | ({sector} if sector else set())),
         sector=sector,

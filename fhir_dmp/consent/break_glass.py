@@ -6,6 +6,7 @@ Code de la santé publique L1111-17 I, R1111-48; who may is in acts.BREAK_GLASS
 from fhir_dmp.consent.asking import Request
 from fhir_dmp.consent.dossier import Dossier, Right
 from fhir_dmp.consent.law import LAW, Law
+from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.fhir.instants import MINUTE
 
@@ -23,7 +24,7 @@ def open_at(dossier: Dossier, now_ms: int) -> tuple[Right, ...]:
 
 def _blocked(grant: Right, blocks: tuple[Right, ...], now_ms: int) -> bool:
     """Whether there was a block of the professional, or of the structure from which he asked, since the grant began."""
-    names = {grant.who, grant.organization} - {""}
+    names = {grant.who, grant.organization, *identity.houses((grant.who,))} - {""}
     return any(block.who in names and block.since_ms <= now_ms and grant.since_ms < block.until_ms for block in blocks)
 
 

@@ -130,7 +130,9 @@ def opening(request: Request, law: Law = LAW) -> Decision:
     """What may be asked where no dossier is open: opening one."""
     if request.action != "open":
         return NO_DOSSIER
-    if request.kind not in acts.MAY_OPEN or request.sector in law.never_served_sectors:
+    if request.kind not in acts.MAY_OPEN or request.sector in law.never_served_sectors or request.unplaced:
+        return Decision(REFUSE, NOTHING_SAID)
+    if request.kind == "professional" and request.purposes and not request.purposes & law.care_purposes:
         return Decision(REFUSE, NOTHING_SAID)
     # The opening Consent says who opened: who cannot be named is nobody who did.
     if not {"professional": request.person, "structure": request.organization}.get(request.kind, request.kind):

@@ -18,6 +18,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "Insurers and employers have no access, not even with consent.",
     ),
     "professional-not-identified": ("Le professionnel n'est pas identifié.", "The professional is not identified."),
+    "structure-not-identified": (
+        "La structure que dit le jeton n'est le numéro d'aucune.",
+        "The structure that the token says is the number of none.",
+    ),
     "purpose-is-not-care": ("La finalité annoncée n'est pas le soin.", "The purpose claimed is not care."),
     "holder-deceased": ("Le titulaire est décédé.", "The holder is deceased."),
     "dossier-closed": ("Le dossier est fermé.", "The dossier is closed."),

@@ -146,6 +146,11 @@ def unnamed(s: Standing) -> Predicate:
     return when(s.professional and not s.request.person)
 
 
+def unplaced(s: Standing) -> Predicate:
+    # A block of his structure would not meet him.
+    return when(s.request.unplaced)
+
+
 def not_care(s: Standing) -> Predicate:
     return when(s.professional and bool(s.request.purposes) and not s.request.purposes & s.law.care_purposes)
 
@@ -263,6 +268,7 @@ ADMISSION = (
     Rule("staff-without-ticket", REFUSE, staff),
     Rule("insurer-or-employer", REFUSE, never_served),
     Rule("professional-not-identified", REFUSE, unnamed),
+    Rule("structure-not-identified", REFUSE, unplaced),
     Rule("purpose-is-not-care", REFUSE, not_care),
     Rule("holder-deceased", REFUSE, deceased),
     Rule("dossier-closed", REFUSE, closed),

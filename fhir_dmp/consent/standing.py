@@ -11,6 +11,7 @@ from fhir_dmp.consent.asking import Request
 from fhir_dmp.consent.break_glass import open_at
 from fhir_dmp.consent.dossier import Dossier, Title
 from fhir_dmp.consent.law import Law
+from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.lifecycle import Status, is_minor
 
 TREAT, ETREAT, BTG = "TREAT", "ETREAT", "BTG"
@@ -194,6 +195,7 @@ class Standing:
     def beside_blocked(self) -> bool:
         """The professional beside the minor is blocked in this dossier."""
         beside = frozenset({self.request.beside} - {""})
+        beside |= identity.houses(beside)
         return any(right.covers(beside, self.now_ms) for right in self.dossier.blocks)
 
     # ---- professionals
@@ -211,8 +213,9 @@ class Standing:
 
     @once
     def blocked(self) -> bool:
-        """He, or his structure, is blocked."""
-        return any(right.covers(self.names, self.now_ms) for right in self.dossier.blocks)
+        """He, or his structure, is blocked; also the one by whose own number he is known."""
+        names = self.names | identity.houses(self.names)
+        return any(right.covers(names, self.now_ms) for right in self.dossier.blocks)
 
     @once
     def traitant(self) -> bool:

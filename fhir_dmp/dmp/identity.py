@@ -29,9 +29,14 @@ QUALIFIED = frozenset({"QUAL", "VALI"})
 HOLDER = "holder"
 
 _RPPS = re.compile(r"[0-9]{11}", re.ASCII)
-_IDNPS = re.compile(r"[0-9][0-9A-Za-z][0-9A-Za-z/._-]{0,62}", re.ASCII)
+# RPPS, ADELI, a student's number; known to a structure alone by the number of that structure and what he is called within it.
+_IDNPS = re.compile(r"8[0-9]{11}|0[0-9A-Z]{9}|9[0-9A-Z]{4,63}|[13456][0-9A-Z]{9,14}/[0-9A-Za-z/._-]{1,48}", re.ASCII)
 _FINESS = re.compile(r"[0-9][0-9AB][0-9]{7}", re.ASCII)
-_IDNST = re.compile(r"[0-4][0-9A-Z][0-9A-Za-z/._-]{0,62}", re.ASCII)
+_IDNST = re.compile(r"[0-4][0-9A-Z][0-9A-Za-z/._-]{0,62}|R[0-9]{1,62}", re.ASCII)
+# How Pro Santé Connect says it of an establishment.
+_F_FINESS = re.compile(r"F([0-9][0-9AB][0-9]{7})", re.ASCII)
+# Kind of an IDNPS that a structure gives -> kind of the IDNST of that structure: FINESS, SIREN, SIRET.
+_HOUSES = {"3": "1", "4": "2", "5": "3"}
 _SIRENE = re.compile(r"[0-9]{9}([0-9]{5})?", re.ASCII)
 _INS = re.compile(r"[0-9][0-9]{4}[0-9AB][0-9]{9}", re.ASCII)
 
@@ -84,6 +89,8 @@ def professional(system: str | None, value: str) -> str:
 
     >>> professional(RPPS, "10001234567"), professional(IDNPS, "810001234567"), professional(IDNPS, "3750000001/42")
     ('810001234567', '810001234567', '3750000001/42')
+    >>> professional(IDNPS, "3750000001"), professional(IDNPS, "3750000001/"), professional(None, "0secretariat")
+    ('', '', '')
     >>> professional(None, "810001234567"), professional(FINESS, "750000001"), professional(RPPS, "12"), professional(IDNPS, "10001234567")
     ('810001234567', '', '', '810001234567')
     """
@@ -97,10 +104,12 @@ def professional(system: str | None, value: str) -> str:
 def structure(system: str | None, value: str) -> str:
     """IDNST of a structure, "" when the identifier is not one. Nine characters are a FINESS under the system of IDNST too, which has more.
 
+    So is a technical number of the directory: F and the FINESS of an establishment, R and digits of a practice.
+
     >>> structure(FINESS, "750000001"), structure(IDNST, "1750000001"), structure(None, "750000001"), structure(SIRENE, "123456789")
     ('1750000001', '1750000001', '1750000001', '2123456789')
-    >>> structure(IDNST, "130000001")
-    '1130000001'
+    >>> structure(IDNST, "130000001"), structure(None, "F750000001"), structure(IDNST, "R10100000056559"), structure(None, "hospital")
+    ('1130000001', '1750000001', 'R10100000056559', '')
     """
     if system == SIRENE:
         return ("3" if len(value) == 14 else "2") + value if _SIRENE.fullmatch(value) else ""
@@ -108,6 +117,8 @@ def structure(system: str | None, value: str) -> str:
         return ""
     if _FINESS.fullmatch(value):
         return "1" + value
+    if system != FINESS and (technical := _F_FINESS.fullmatch(value)):
+        return "1" + technical[1]
     return value if system != FINESS and _IDNST.fullmatch(value) else ""
 
 
@@ -132,6 +143,16 @@ def name_of(system: str, normal: str) -> str:
 def ps(idnps: str) -> str:
     """Name of a professional in rules; "" stays ""."""
     return f"ps:{idnps}" if idnps else ""
+
+
+def houses(names: Iterable[str]) -> frozenset[str]:
+    """Structures by whose own numbers some of these professionals are known: whom such a structure answers for.
+
+    >>> sorted(houses(["ps:3750000002/42", "ps:4123456789/x", "ps:810001234567", "org:1750000001"]))
+    ['org:1750000002', 'org:2123456789']
+    """
+    internal = (name.removeprefix("ps:").partition("/") for name in names if name.startswith("ps:"))
+    return frozenset(org(_HOUSES[number[0]] + number[1:]) for number, slash, _ in internal if slash and number[0] in _HOUSES)
 
 
 def org(idnst: str) -> str:

@@ -26,6 +26,8 @@ KINDS = tuple(CONTEXTS)
 AUTH_MODES = ("CPS", "PSC", "AIR")
 ROLES = ("admin", "physician")
 LONGEST = 1024
+# Some dozens of types, each with its letters.
+LONGEST_SCOPE = 8192
 CHALLENGE = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
@@ -86,7 +88,7 @@ def parse(claims: Mapping[str, object]) -> Actor:
     kind = text(claims, "dmp_kind")
     if kind not in CONTEXTS:
         raise refusal("dmp_kind")
-    scope = text(claims, "scope") if "scope" in claims else None
+    scope = text(claims, "scope", LONGEST_SCOPE) if "scope" in claims else None
     actor = Actor(
         kind=kind,
         issuer=text(claims, "iss"),
@@ -111,18 +113,40 @@ def professional(claims: Mapping[str, object]) -> dict[str, object]:
     regulation = text(claims, "Acces_Regulation_Medicale")
     if regulation not in ("", "VRAI", "FAUX"):
         raise refusal("Acces_Regulation_Medicale")
+    organization = text(claims, "SubjectOrganizationID")
+    if auth_mode == "AIR" and not organization.strip():
+        # Nobody would answer for its user.
+        raise refusal("SubjectOrganizationID")
+    category, specialties = practised(claims)
     return {
         "subject_name_id": needed(claims, "SubjectNameID"),
         "roles": texts(claims, "SubjectRole") or fail("SubjectRole"),
-        "specialties": texts(claims, "specialty"),
-        "category": text(claims, "codeCategorieProfessionnelle"),
-        "organization": text(claims, "SubjectOrganizationID"),
+        "specialties": specialties,
+        "category": category,
+        "organization": organization,
         "sector": text(claims, "Secteur_Activite").partition("^")[0],
         "auth_mode": auth_mode,
         "regulation": regulation == "VRAI",
         "purposes": purposes(claims),
         "secret_session": flag(claims, "secret_session"),
     }
+
+
+def practised(claims: Mapping[str, object]) -> tuple[str, tuple[str, ...]]:
+    """Category and specialties of a professional. Pro Santé Connect says them of each `SubjectRefPro.exercices`, and nowhere else.
+
+    Those of the professions of `SubjectRole` count; of several in one of which he is in training (E), that.
+    """
+    about = claims.get("SubjectRefPro", {})
+    listed = about.get("exercices", []) if isinstance(about, Mapping) else None
+    if not isinstance(listed, list) or len(listed) > 64 or not all(isinstance(one, Mapping) for one in listed):
+        raise refusal("SubjectRefPro")
+    professions = {role.partition("^")[0] for role in texts(claims, "SubjectRole")}
+    those = [one for one in listed if text(one, "codeProfession") in professions]
+    categories = [found for one in those if (found := text(one, "codeCategorieProfessionnelle"))]
+    asserted = "E" if "E" in categories else next(iter(categories), "")
+    skills = tuple(dict.fromkeys(found for one in those if (found := text(one, "codeSavoirFaire"))))
+    return text(claims, "codeCategorieProfessionnelle") or asserted, texts(claims, "specialty") or skills
 
 
 def holder(claims: Mapping[str, object]) -> dict[str, object]:
@@ -173,7 +197,7 @@ def operator(claims: Mapping[str, object]) -> dict[str, object]:
     role = needed(claims, "role")
     if role not in ROLES:
         raise refusal("role")
-    return {"role": role, "ticket": text(claims, "ticket")}
+    return {"role": role, "ticket": text(claims, "ticket").strip()}
 
 
 def nothing(claims: Mapping[str, object]) -> dict[str, object]:
@@ -208,10 +232,10 @@ def purposes(claims: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     return tuple((text(one, "system"), needed(one, "code")) for one in listed)
 
 
-def text(claims: Mapping[str, object], name: str) -> str:
+def text(claims: Mapping[str, object], name: str, longest: int = LONGEST) -> str:
     """A claim as text, "" when absent."""
     value = claims.get(name, "")
-    if not isinstance(value, str) or len(value) > LONGEST or not value.isprintable():
+    if not isinstance(value, str) or len(value) > longest or not value.isprintable():
         raise refusal(name)
     return value
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.identity import scopes as smart
-from fhir_dmp.identity.actor import parse, text
+from fhir_dmp.identity.actor import LONGEST_SCOPE, parse, practised, text
 from fhir_dmp.identity.tokens import ACCESS_TYPES, FORM, LONGEST_TOKEN, Tokens, check_voice, moment, object_of, refusal
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -50,11 +50,13 @@ async def verify(tokens: Tokens, assertion: str, now_ms: int, audiences: frozens
     if claims.get("dmp_kind", KIND) != KIND:
         raise refusal("only a professional is asserted")
     taken = {name: claims[name] for name in CLAIMS if name in claims}
+    category, specialties = practised(claims)
+    taken |= ({"codeCategorieProfessionnelle": category} if category else {}) | ({"specialty": list(specialties)} if specialties else {})
     taken.setdefault("auth_mode", "PSC")
     taken.setdefault("sub", claims.get("SubjectNameID", ""))
     if "azp" in claims:
         taken.setdefault("client_id", claims["azp"])
-    if narrowed := scope_of(text(claims, "scope"), scope):
+    if narrowed := scope_of(text(claims, "scope", LONGEST_SCOPE), scope):
         taken["scope"] = narrowed
     check_voice(issuer, parse({"iss": issuer.issuer, "exp": expires, **taken, "dmp_kind": KIND}))
     # Without a `jti` the assertion itself is what must not come again. Its text has one spelling only: what precedes the signature.

@@ -148,8 +148,14 @@ def check_voice(issuer: Issuer, actor: Actor) -> None:
     """Refuse what an issuer says of somebody it may not speak for: another kind, or a user of another structure."""
     if actor.kind not in issuer.kinds:
         raise refusal("its issuer may not speak for this kind")
-    if issuer.organizations and actor.organization not in issuer.organizations:
+    if not issuer.organizations:
+        return
+    if actor.organization not in issuer.organizations:
         raise refusal("its issuer may not speak for this organisation")
+    # Who is known by the number that a structure gave him is its own to speak for: 3 and its FINESS, 4 and its SIREN, 5 and its SIRET.
+    number, internal, _ = actor.subject_name_id.partition("/")
+    if internal and not any(number[1:] in (one, one[1:]) for one in issuer.organizations):
+        raise refusal("its issuer may not speak for the users of this structure")
 
 
 def object_of(part: str) -> dict[str, object]:

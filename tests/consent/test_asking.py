@@ -53,7 +53,26 @@ def test_spellings_of_one_professional_and_one_structure():
 
 
 def test_an_identifier_that_is_none_names_nobody():
-    assert asking(parse({**CLAIMS, "SubjectNameID": "Dr Who", "SubjectOrganizationID": "hospital"})).person == ""
+    nobody = asking(parse({**CLAIMS, "SubjectNameID": "Dr Who", "SubjectOrganizationID": "hospital"}))
+    assert (nobody.person, nobody.organization, nobody.unplaced) == ("", "", True)
+    assert not asking(parse({**CLAIMS, "SubjectOrganizationID": ""})).unplaced
+
+
+def test_a_structure_as_the_directory_numbers_it():
+    for said, meant in (("F750000001", "org:1750000001"), ("R10100000056559", "org:R10100000056559")):
+        request = asking(parse({**CLAIMS, "SubjectOrganizationID": said}))
+        assert (request.organization, request.unplaced) == (meant, False)
+
+
+def test_category_and_specialties_stand_where_pro_sante_connect_says_them():
+    plain = {name: value for name, value in CLAIMS.items() if name != "specialty"}
+    trained = {"codeProfession": "10", "codeCategorieProfessionnelle": "E", "codeSavoirFaire": "SM25"}
+    other = {"codeProfession": "60", "codeCategorieProfessionnelle": "C", "codeSavoirFaire": "SM99"}
+    request = asking(parse({**plain, "SubjectRefPro": {"exercices": [other, {**trained, "codeCategorieProfessionnelle": "C"}, trained]}}))
+    assert (request.professions, request.traits) == ({"G16|10"}, {"SM25", "SA07"})
+    assert asking(parse({**plain, "SubjectRefPro": {"exercices": [other]}})).professions == {"G15|10"}
+    said = {**CLAIMS, "codeCategorieProfessionnelle": "C", "SubjectRefPro": {"exercices": [trained]}}
+    assert (asking(parse(said)).professions, asking(parse(said)).traits) == ({"G15|10"}, {"SM54", "SA07"})
 
 
 def test_a_holder_known_by_his_ins_gets_the_id_that_was_found():

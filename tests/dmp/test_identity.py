@@ -46,5 +46,5 @@ def test_what_has_no_system_or_a_strange_one_names_nobody():
 
 
 def test_a_professional_and_a_structure_of_the_same_digits_are_two():
-    assert known_as([{"system": IDNPS, "value": "1750000001"}]) == {"ps:1750000001"}
-    assert known_as([{"system": IDNST, "value": "1750000001"}]) == {"org:1750000001"}
+    assert known_as([{"system": IDNPS, "value": "0750000001"}]) == {"ps:0750000001"}
+    assert known_as([{"system": IDNST, "value": "0750000001"}]) == {"org:0750000001"}

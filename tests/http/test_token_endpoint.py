@@ -164,8 +164,17 @@ def test_a_hospital_speaks_for_its_own_users_only(server, hospital):
         return assertion(hospital, iss=HOSPITAL, SubjectOrganizationID=organization, auth_mode="AIR")
 
     assert told(asked(server, of("1750000001")))["auth_mode"] == "AIR"
-    for other in ("1750000002", "750000001", "", None):
+    for other in ("1750000002", "750000001"):
         refused(asked(server, of(other)), "organisation")
+    for none in ("", None):
+        refused(asked(server, of(none)), "SubjectOrganizationID")
+
+
+def test_what_pro_sante_connect_says_of_each_practice_is_in_the_token(server, private):
+    said = {"exercices": [{"codeProfession": "10", "codeCategorieProfessionnelle": "E", "codeSavoirFaire": "SM25"}]}
+    made = told(asked(server, assertion(private, SubjectRefPro=said)))
+    assert (made["codeCategorieProfessionnelle"], made["specialty"]) == ("E", ["SM25"])
+    assert "specialty" not in told(asked(server, assertion(private)))
 
 
 def test_a_key_of_one_issuer_does_not_sign_for_another(server, private, hospital):

@@ -72,6 +72,11 @@ def test_an_actor_cannot_be_changed():
         {"extensions": {"ihe_iua": {"purpose_of_use": ["TREAT"]}}},
         {"extensions": {"ihe_iua": {"purpose_of_use": [{"system": "s"}]}}},
         {"SubjectOrganizationID": "a\nb"},
+        {"auth_mode": "AIR", "SubjectOrganizationID": None},
+        {"auth_mode": "AIR", "SubjectOrganizationID": " "},
+        {"SubjectRefPro": {"exercices": "E"}},
+        {"SubjectRefPro": {"exercices": [1]}},
+        {"SubjectRefPro": "E"},
         {"SubjectOrganizationID": "x" * 2000},
         {"sub": ""},
         {"sub": None},
@@ -178,3 +183,10 @@ def test_scopes_narrow_and_never_widen():
 def test_scopes_of_another_context_grant_nothing(kind, other):
     assert not actor(dmp_kind=kind, scope=other).allows("Patient", "r")
     assert not actor(**PROFESSIONAL, scope="system/*.cruds").allows("Patient", "r")
+
+
+def test_a_ticket_of_blanks_is_none_and_many_scopes_are_read():
+    assert actor(dmp_kind="operator", role="physician", ticket=" ").ticket == ""
+    scope = " ".join(f"user/{name}.cruds" for name in ["DocumentReference"] * 80)
+    assert actor(**PROFESSIONAL, scope=scope).allows("DocumentReference", "r")
+    refused(**PROFESSIONAL, scope=scope * 8)

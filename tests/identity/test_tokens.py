@@ -299,3 +299,24 @@ async def test_an_expired_token_of_the_host_itself_is_refused_at_once(tmp_path):
     token = tokens.issue("feed", {}, now_ms=NOW_MS, random=os.urandom, seconds=5)
     assert await tokens.verify(token, NOW_MS + 4_999)
     assert await refused(tokens, token, NOW_MS + 5_000) == "access token: expired"
+
+
+@pytest.mark.parametrize(
+    "changes, spoken",
+    [
+        ({"SubjectNameID": "3750000001/42"}, True),
+        ({"SubjectNameID": "3750000002/42"}, False),
+        ({"SubjectNameID": "4750000002/42"}, False),
+        ({"SubjectNameID": "810001234567"}, True),
+        ({"SubjectOrganizationID": "1750000002"}, False),
+    ],
+)
+async def test_an_issuer_of_one_structure_speaks_for_its_own_users(tmp_path, private, changes, spoken):
+    (tmp_path / "jwks.json").write_text(jwks(private))
+    path = issuers_file(tmp_path, organizations=["1750000001"])
+    tokens = Tokens(HostIssuer(tmp_path / "data"), trusted(path, sandbox=False, jwks_seconds=600))
+    token = signed(professional(**{"SubjectOrganizationID": "1750000001", "auth_mode": "AIR", **changes}), private)
+    if spoken:
+        assert (await tokens.verify(token, NOW_MS)).organization == "1750000001"
+    else:
+        assert "may not speak" in await refused(tokens, token)
