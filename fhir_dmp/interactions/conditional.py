@@ -34,17 +34,20 @@ def looked_for(criteria: Pairs) -> Pairs:
     return [pair for pair in criteria if pair[0] not in ("_format", "_pretty")]
 
 
-async def matching(context: Context, type_name: str, criteria: Pairs, *, most: int = 2) -> list[Matched]:
-    """At most `most` resources of a type that meet the criteria. No criteria, or one that is not understood, is an error, never «all»."""
+async def matching(context: Context, type_name: str, criteria: Pairs, *, most: int = 2, feeding: bool = False) -> list[Matched]:
+    """At most `most` resources of a type that meet the criteria. No criteria, or one that is not understood, is an error, never «all».
+
+    feeding: as in search_match.
+    """
     criteria = looked_for(criteria)
     if not criteria:
         raise FhirError("precondition", "a conditional interaction needs at least one search parameter")
-    return [Matched(id, version) for id, version in await search_match.run(context, type_name, criteria, most)]
+    return [Matched(id, version) for id, version in await search_match.run(context, type_name, criteria, most, feeding=feeding)]
 
 
-async def one(context: Context, type_name: str, criteria: Pairs) -> Matched | None:
-    """The one resource that meets the criteria, or None; 412 when there are several."""
-    found = await matching(context, type_name, criteria)
+async def one(context: Context, type_name: str, criteria: Pairs, *, feeding: bool = False) -> Matched | None:
+    """The one resource that meets the criteria, or None; 412 when there are several. feeding: as in search_match."""
+    found = await matching(context, type_name, criteria, feeding=feeding)
     if len(found) > 1:
         raise FhirError("multiple-matches", f"several resources of type {type_name} meet the criteria; the interaction needs one at most")
     return found[0] if found else None
@@ -68,7 +71,7 @@ async def conditional_create(context: Context, type_name: str, criteria: Pairs, 
     checked = check(context, body, type_name)
 
     async def work(inside: Context) -> Answer:
-        found = await one(inside, type_name, criteria)
+        found = await one(inside, type_name, criteria, feeding=True)
         if found is not None:
             keeping.is_so(inside, dossier_in(inside.store.vault.locate(type_name, found.id)))
             return await read.run(inside, type_name, found.id)
@@ -112,7 +115,7 @@ async def _ruled_update(
     context: Context, type_name: str, criteria: Pairs, body: bytes, if_match: Tags | None, if_none_match: Tags | None
 ) -> Answer:
     """The same of somebody who obeys the rules: what he does not see does not meet the criteria."""
-    found = await one(context, type_name, criteria)
+    found = await one(context, type_name, criteria, feeding=True)
     if found is not None:
         return await ruled.change(context, type_name, found.id, body, if_match, if_none_match, found=True)
     admit(context, type_name, "c")

@@ -13,7 +13,7 @@ from typing import Any
 from fhir_dmp.dmp import identity
 from fhir_dmp.fhir import bundle, json
 from fhir_dmp.fhir.references import parse_reference, rewrite
-from fhir_dmp.interactions import enforcement, search_access
+from fhir_dmp.interactions import enforcement, search_named, standing_in
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.prepare import Checked, check
 
@@ -50,10 +50,11 @@ async def _meant(context: Context, value: Mapping[str, Any]) -> tuple[dict[str, 
         token = _sought(asked) if isinstance(asked, str) else _told(told.get("identifier"))
         if token is None:
             continue
-        holders = await search_access.holders(context, token) if identity.is_ins(*token.split("|", 1)) else set()
-        if len(holders) != 1:
+        holders = await search_named.holders(context, token) if identity.is_ins(*token.split("|", 1)) else set()
+        if len(holders) > 1:
             raise enforcement.refused()
-        reference = f"Patient/{next(iter(holders))}"
+        # Nobody's is looked for, and refused, as that of somebody else.
+        reference = f"Patient/{next(iter(holders), standing_in.PATIENT)}"
         if isinstance(asked, str):
             links[asked] = reference
         else:

@@ -304,7 +304,10 @@ async def known(
         # What does not exist is looked for, and judged, as long as what is refused.
         if authored and met.request.kind == "professional" and met.request.person:
             await _authored(context, number, met.request.person)
-        standing_in.refused(Known(context, number, met.request, standing_in.POLICY, met.now_ms, met.law))
+        stands_in = Known(context, number, met.request, standing_in.POLICY, met.now_ms, met.law)
+        standing_in.refused(stands_in)
+        if traces and row is None and met.request.kind in HOLDERS_SIDE:
+            await _untold(stands_in)
     if found is not None:
         enforcer.ledger.patient = found.patient
         if met.request.secret_session and not met.standing.secret_session:

@@ -17,7 +17,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.parameters import Given, Parameter
-from fhir_dmp.interactions import directory_entries, enforcement, keeping, search_access, writing
+from fhir_dmp.interactions import directory_entries, enforcement, keeping, search_named, writing
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.facts import Origin
 from fhir_dmp.interactions.prepare import Checked, check_value, stamp, written
@@ -158,7 +158,7 @@ async def check_new(inside: Context, patient: Checked) -> None:
     """409 when one of the INS has a dossier already."""
     former = [one for one in patient.value.get("identifier") or () if one.get("system") in identity.OLD_SYSTEMS and one.get("value")]
     for one in (*identity.ins_of(patient.value), *(identity.Ins(each["system"], each["value"]) for each in former)):
-        if await search_access.holders(inside, f"{one.system}|{one.value}"):
+        if await search_named.holders(inside, f"{one.system}|{one.value}"):
             raise FhirError("conflict", enforcement.WORDS["already-open"], "Patient.identifier")
 
 

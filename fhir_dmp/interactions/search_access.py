@@ -6,29 +6,21 @@ IHE MHD Find Document References [ITI-67]; https://profiles.ihe.net/ITI/PCF/
 from dataclasses import replace
 from urllib.parse import quote
 
-from fhir_dmp.consent import companions
 from fhir_dmp.consent.asking import asking
 from fhir_dmp.consent.decide import Decision
-from fhir_dmp.dmp import identity
-from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Pairs, Url
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.fhir.references import is_id, parse_reference
-from fhir_dmp.interactions import enforcement, merged, read, search_match
+from fhir_dmp.fhir.references import is_id
+from fhir_dmp.interactions import enforcement, read, search_named
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.store.rows import Row
 from fhir_dmp.store.vault import COMMON
 
-NAMING = frozenset({"patient", "subject"})
-PREFIXES = tuple(NAMING)
-# Patients with one identifier that are looked at to find whose it is.
-MOST = 20
-
 
 async def recognised(context: Context) -> Context:
     """The context of the holder of an INS, whose token names no logical id: with that of his dossier, if he has one."""
-    found = await holders(context, "|".join(context.actor.ins))
+    found = await search_named.holders(context, "|".join(context.actor.ins))
     patient = next(iter(found)) if len(found) == 1 else ""
     return replace(context, enforcer=replace(context.enforcer, request=asking(context.actor, patient=patient)))
 
@@ -48,14 +40,12 @@ async def sight(context: Context, type_name: str | None, pairs: Pairs, compartme
         raise enforcement.refused()
     if compartment is None and type_name in enforcement.PUBLIC:
         return public_sight()
-    named = {compartment[1]} if compartment is not None else await patients_named(context, type_name, pairs)
-    if len(named) != 1:
-        raise enforcement.refused()
-    met = await enforcement.of_patient(context, named.pop(), traces=_may_touch_traces(type_name, pairs))
-    if type_name is None:
-        if all(isinstance(met.left(name), Decision) for name in (*companions.SEEN_AS, enforcement.DOCUMENTS)):
-            raise enforcement.refused()
-    elif type_name not in enforcement.PUBLIC and isinstance(met.left(type_name), Decision):
+    traces = _may_touch_traces(type_name, pairs)
+    if compartment is not None:
+        met = await enforcement.of_patient(context, compartment[1], traces=traces)
+    else:
+        met = await search_named.met(context, type_name, pairs, traces=traces)
+    if met is None or search_named.refuses(met, type_name):
         raise enforcement.refused()
     return met.sight
 
@@ -74,49 +64,6 @@ def _public(type_name: str | None) -> dict:
     if type_name is None:
         return {"$and": [{"d": COMMON}, {"t": {"$in": sorted(enforcement.PUBLIC)}}]}
     return {"$and": [{"d": COMMON}]} if type_name in enforcement.PUBLIC else enforcement.NOTHING
-
-
-async def patients_named(context: Context, type_name: str | None, pairs: Pairs) -> set[str]:
-    """Logical ids of the patients that criteria name, each in its own words; more than one, or none, names no dossier."""
-    found: list[set[str]] = []
-    for name, text in pairs:
-        if type_name != "Patient" and not name.startswith(PREFIXES):
-            continue
-        base, _, chain = name.partition(".")
-        code, _, modifier = base.partition(":")
-        if type_name == "Patient" and name in ("_id", "identifier"):
-            base, code, modifier, chain = "patient", "patient", "", "identifier" if name == "identifier" else ""
-        if code not in NAMING or chain not in ("", "identifier") or modifier not in ("", "Patient", "identifier"):
-            continue
-        if chain or modifier == "identifier":
-            found.append(await holders(context, text))
-        else:
-            found.append({one for part in text.split(",") if (one := _patient_id(context, part))})
-    return set.intersection(*found) if found and all([len(one) == 1 for one in found]) else set()
-
-
-def _patient_id(context: Context, text: str) -> str:
-    said = parse_reference(text if "/" in text else f"Patient/{text}", (context.base_url,))
-    return said.id if said.kind == "local" and said.type == "Patient" else ""
-
-
-async def holders(context: Context, token: str) -> set[str]:
-    """Logical ids of the Patients that carry an identifier, "system|value"; of one that was joined to another, of that one.
-
-    Whose INS in force it is has it alone, whoever else had it once or calls something by the same number.
-    """
-    plain = replace(context, enforcer=None)
-    found = [id for id, _ in await search_match.run(plain, "Patient", (("identifier", token),), MOST)]
-    if len(found) > 1:
-        system, _, number = token.rpartition("|")
-        rows = await context.reads.load_many(context.store.vault.locate("Patient", id) for id in found)
-        own = {key: identity.ins_of(json.parse(row.body)) for key, row in rows.items() if row.body is not None}
-        found = [
-            id
-            for id in found
-            if any(one.value == number and system in ("", one.system) for one in own.get(context.store.vault.locate("Patient", id), ()))
-        ] or found
-    return {(await merged.survivor(plain, id))[0] for id in found}
 
 
 def address_of(context: Context, type_name: str, pairs: Pairs) -> str:

@@ -12,7 +12,7 @@ from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Hit, searchset
-from fhir_dmp.interactions import enforcement, policy, search_access, search_type
+from fhir_dmp.interactions import enforcement, policy, search_access, search_named, search_type
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_type import Entry
 
@@ -36,7 +36,7 @@ async def run(context: Context, pairs: Sequence[tuple[str, str]]) -> Answer:
     query = search_type.understood(context, "Patient", pairs, context.lenient)
     token = dict(pairs)["identifier"]
     system, _, number = token.partition("|")
-    found = sorted(await search_access.holders(context, token)) if identity.is_ins(system, number) else []
+    found = sorted(await search_named.holders(context, token)) if identity.is_ins(system, number) else []
     hits = []
     for id in found if len(found) == 1 else ():
         number = context.store.vault.dossier_of_patient(id)

@@ -3,7 +3,7 @@
 https://hl7.org/fhir/R4/http.html#ccreate
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from msgspec import structs
 
@@ -28,10 +28,15 @@ AT_ONCE = 100
 ALONE = ("_id", "identifier")
 
 
-async def run(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
-    """(id, versionId) of at most `most` resources that meet the criteria; each must be understood, and none may only shape an answer."""
+async def run(
+    context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int, *, feeding: bool = False
+) -> list[tuple[str, str]]:
+    """(id, versionId) of at most `most` resources that meet the criteria; each must be understood, and none may only shape an answer.
+
+    feeding: what is not there is then created. To feed a dossier nobody needs to search it: where he may not, nothing meets the criteria.
+    """
     if context.enforcer is not None:
-        return await _seen(context, type_name, criteria, most)
+        return await _seen(context, type_name, criteria, most, feeding=feeding)
     return [_matched(row) for row in await _alike(context, type_name, criteria, most)]
 
 
@@ -53,16 +58,22 @@ async def _alike(context: Context, type_name: str, criteria: Sequence[tuple[str,
     return rows[:most]
 
 
-async def _seen(context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int) -> list[tuple[str, str]]:
+async def _seen(
+    context: Context, type_name: str, criteria: Sequence[tuple[str, str]], most: int, *, feeding: bool
+) -> list[tuple[str, str]]:
     """The same of somebody who obeys the rules: what he sees in the dossier he names; without one, by identifier, what he may read."""
-    from fhir_dmp.interactions.search_access import patients_named
+    from fhir_dmp.interactions import search_named
 
     if type_name in enforcement.PUBLIC:
         rows = await _alike(context.but(enforcer=None), type_name, criteria, most)
         return [_matched(row) for row in rows if row.dossier == COMMON and row.body is not None]
-    named = await patients_named(context, type_name, criteria)
-    if len(named) == 1:
-        met = await enforcement.of_patient(context, named.pop())
+    met = await search_named.met(context, type_name, criteria)
+    if met is not None:
+        if search_named.refuses(met, type_name):
+            # As a search is, whether or not anybody is so named.
+            if feeding:
+                return []
+            raise enforcement.refused()
         alternatives = await alternatives_of(context, strict(context, type_name, criteria), None, met.sight)
         rows = [each.row for each in await matching(context, alternatives, met.sight, limit=limits_of(context).candidates)]
         return [_matched(row) for row in rows[:most]]
@@ -93,13 +104,23 @@ async def _by_name(context: Context, type_name: str, criteria: Sequence[tuple[st
     return [_matched(row) for row in rows.values() if row.body is not None and not row.deleted]
 
 
+async def keys_of(context: Context, type_name: str, token: str) -> list[bytes]:
+    """Keys of all that have an identifier, whoever sees them; none for a system alone, which all resources of a host may have."""
+    alternatives = await alternatives_of(context, strict(context, type_name, (("identifier", token),)), None, UNRESTRICTED)
+    found = plan(context, alternatives)
+    if not found.exact or any(not test.code for test in _tokens(alternatives)):
+        return []
+    return [key async for keys in _keys(context, found) for key in keys]
+
+
+def _tokens(alternatives: Alternatives) -> Iterator[TokenIs]:
+    parts = (part for _, whole in alternatives for part in walk(whole))
+    return (part.test for part in parts if isinstance(part, Has) and isinstance(part.test, TokenIs))
+
+
 def _open_ended(alternatives: Alternatives) -> bool:
     """Whether a system alone is asked for, or a value alone: all documents of one software may have it, or a document of every one."""
-    return any(
-        isinstance(part, Has) and isinstance(part.test, TokenIs) and not (part.test.system and part.test.code)
-        for _, whole in alternatives
-        for part in walk(whole)
-    )
+    return any(not (test.system and test.code) for test in _tokens(alternatives))
 
 
 async def _keys(context: Context, found: Plan) -> AsyncIterator[list[bytes]]:

@@ -237,7 +237,7 @@ async def _identity(work: _Work, entry: bundle.Entry, asked: dict[tuple, int]) -
             work.ids[entry.index] = entry.target.identity
         return
     admit(work.context, entry.target.type, "s")
-    found = await conditional.one(work.context, entry.target.type, criteria)
+    found = await conditional.one(work.context, entry.target.type, criteria, feeding=entry.method in ("POST", "PUT"))
     if found is not None:
         work.ids[entry.index] = f"{entry.target.type}/{found.id}"
     elif entry.method == "PATCH":

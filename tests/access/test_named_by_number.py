@@ -1,0 +1,229 @@
+"""A dossier that a request names by a number: it is refused alike, and in as many steps, whether or not somebody has that number.
+
+CONTRACT 6; access-rules 6: "no extra message or timing path"
+"""
+
+from functools import partial
+
+import pytest
+from pymongo import MongoClient
+
+from tests.access.world import INS, REPORT, consent, day, document, new_ins, number, patient, refused
+from tests.interactions.making import bundle, entry, observation
+from tests.worlds.asking import PATCH
+
+LOCAL = "urn:x-hospital:ipp"
+SAME = [{"op": "test", "path": "/status", "value": "current"}]
+NOBODY = "a" * 26
+
+
+def opened(world, by, *numbers: str):
+    """A dossier whose Patient carries these numbers of a hospital; its INS."""
+    ins = new_ins()
+    value = patient(ins)
+    value["identifier"] += [{"system": LOCAL, "value": one} for one in numbers]
+    answer = by.run("Patient/$open", patient=value, evidence="oral")
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"], ins
+
+
+def let_in(id: str, by) -> dict:
+    """A Consent by which a professional authorises himself, the holder being there."""
+    period = {"start": day(days=-1), "end": day(days=100)}
+    return consent(Named(id), "access", by, evidence="oral", performer=by.reference, period=period)
+
+
+class Named:
+    """A dossier, by the id of its Patient."""
+
+    def __init__(self, id: str) -> None:
+        self.id, self.path = id, f"Patient/{id}"
+
+
+@pytest.fixture(scope="module")
+def scene(world):
+    """(dossier of those who ask, who asks, numbers that somebody has and numbers that nobody has, ids alike)."""
+    local = f"n{number()}"
+    victim, ins = opened(world, world.professional(), local)
+    own = world.open(people=("NOK",))
+    kin = own.people["NOK"]
+    world.consent(own, "mandate", {"reference": f"RelatedPerson/{kin}"}, period={"start": day(days=-1), "end": day(days=100)})
+    askers = {
+        "unrelated": world.professional(),
+        "insurer": world.professional(sector="SA23"),
+        "another patient": world.holder(own),
+        "a mandataire of another": world.mandataire(own, kin),
+        "structure": world.structure(),
+        "support": world.support(),
+        "administrator": world.operator("admin"),
+        "host": world.host(),
+        "feed": world.feed(),
+    }
+    there = f"{INS}|{ins}", f"{LOCAL}|{local}", local, victim
+    nobody = f"{INS}|{new_ins()}", f"{LOCAL}|{local}0", f"{local}0", NOBODY
+    return own, askers, tuple(zip(there, nobody, strict=True))
+
+
+ASKERS = (
+    "unrelated",
+    "insurer",
+    "another patient",
+    "a mandataire of another",
+    "structure",
+    "support",
+    "administrator",
+    "host",
+    "feed",
+)
+CRITERIA = (
+    "DocumentReference?patient.identifier={}&identifier=urn:x|y",
+    "DocumentReference?patient:identifier={}&type=" + REPORT,
+    "DocumentReference?subject:Patient.identifier={}&identifier=urn:x|y",
+    "Observation?subject.identifier={}&code=zz",
+    "AuditEvent?patient.identifier={}&action=R",
+    "Patient?identifier={}",
+    "Patient?identifier={}&active=true",
+)
+
+
+@pytest.mark.parametrize("name", ASKERS)
+def test_a_change_on_condition_of_a_number_is_refused_whoever_has_it(scene, name):
+    _, askers, numbers = scene
+    by = askers[name]
+    for criteria in CRITERIA:
+        for pair in numbers[:3]:
+            told = [by.patch(criteria.format(one), SAME, **PATCH) for one in pair]
+            assert [one.status_code for one in told] in ([403, 403], [405, 405]), (criteria, pair)
+            assert told[0].content == told[1].content, (criteria, pair)
+            gone = [by.delete(criteria.format(one)) for one in pair]
+            assert gone[0].status_code == gone[1].status_code >= 400 and gone[0].content == gone[1].content, (criteria, pair)
+    for criteria in ("DocumentReference?patient={}&identifier=urn:x|y", "Observation?subject=Patient/{}&code=zz", "Patient?_id={}"):
+        told = [by.patch(criteria.format(one), SAME, **PATCH) for one in numbers[3]]
+        assert told[0].status_code == told[1].status_code == 403 and told[0].content == told[1].content, criteria
+
+
+@pytest.mark.parametrize("name", ASKERS)
+def test_a_deposit_on_condition_of_a_number_goes_on_whoever_has_it(scene, name):
+    """It is the deposit that is decided on: to feed a dossier nobody needs to search it."""
+    own, askers, numbers = scene
+    by = askers[name]
+    for pair in numbers[:3]:
+        for criteria in ("patient.identifier={}&code=zz", "subject:identifier={}&identifier=urn:x|y"):
+            told = []
+            for one in pair:
+                named = criteria.format(one)
+                value, document_ = (
+                    observation(own.path),
+                    bundle("transaction", entry("POST", "Observation", observation(own.path), ifNoneExist=named)),
+                )
+                changed = by.put(f"Observation?{named}", observation("Patient/none"))
+                told.append(
+                    [answer.status_code for answer in (by.post("Observation", value, if_none_exist=named), by.post("", document_), changed)]
+                )
+            assert told[0] == told[1], (criteria, pair)
+
+
+def test_who_feeds_a_dossier_names_it_by_a_number_and_finds_what_he_fed_once_he_may(world):
+    anna, local = world.professional(), f"n{number()}"
+    id, ins = opened(world, world.professional(), local)
+    value = document(Named(id), anna, identifier=[{"system": "urn:x-department", "value": local}])
+    tokens = f"{INS}|{ins}", f"{LOCAL}|{local}"
+    criteria = [f"patient.identifier={one}&identifier=urn:x-department|{local}" for one in tokens]
+    first = anna.post("DocumentReference", value, if_none_exist=criteria[0])
+    assert first.status_code == 201, first.text
+    world.write(anna, let_in(id, anna))
+    for each in criteria:
+        again = anna.post("DocumentReference", value, if_none_exist=each)
+        assert again.status_code == 200 and again.json()["id"] == first.json()["id"], again.text
+        assert anna.patch(f"DocumentReference?{each}", SAME, **PATCH).status_code == 200
+
+
+def test_a_number_that_somebody_else_has_too_names_the_dossier_one_may_search(world):
+    """Whoever opens a dossier under the numbers of others is told of none of them, nor keeps them from their own."""
+    anna, bob, shared = world.professional(), world.professional(), f"n{number()}"
+    own = {by.rpps: opened(world, by, shared)[0] for by in (anna, bob)}
+    for by in (anna, bob):
+        world.write(by, let_in(own[by.rpps], by))
+        for token in (f"{LOCAL}|{shared}", shared):
+            for path in (
+                "DocumentReference?patient.identifier={}",
+                "Patient?identifier={}&_revinclude=DocumentReference:patient",
+                "?_type=DocumentReference&patient.identifier={}",
+            ):
+                answer = by.get(path.format(token))
+                assert answer.status_code == 200, (path, answer.text)
+            found = by.get(f"Patient?identifier={token}&active=true").json()
+            assert [each["resource"]["id"] for each in found["entry"]] == [own[by.rpps]]
+    # Who may search both says of whom; who may search neither is refused.
+    world.write(anna, let_in(own[bob.rpps], anna))
+    search = f"DocumentReference?patient.identifier={LOCAL}|{shared}"
+    assert refused(anna.get(search)) and refused(world.professional().get(search))
+    assert all(anna.get(f"{search}&patient={id}").status_code == 200 for id in own.values())
+
+
+def test_a_system_alone_names_nobody(world):
+    """All whom a hospital sent have a number of its system."""
+    anna, local = world.professional(), f"n{number()}"
+    id, _ = opened(world, anna, local)
+    world.write(anna, let_in(id, anna))
+    assert anna.get(f"DocumentReference?patient.identifier={LOCAL}|{local}").status_code == 200
+    assert refused(anna.get(f"DocumentReference?patient.identifier={LOCAL}|"))
+
+
+@pytest.fixture
+def steps(mongod):
+    """Commands that go to the database for a request: the fewest of several counts, since what the server does meanwhile is counted too."""
+    with MongoClient(mongod.uri) as client:
+
+        def commands() -> dict[str, int]:
+            counted = client.admin.command("serverStatus")["metrics"]["commands"]
+            return {name: counted[name]["total"] for name in ("find", "aggregate", "insert", "update")}
+
+        def counted(ask) -> dict[str, int]:
+            counts = []
+            for _ in range(6):
+                before = commands()
+                ask()
+                counts.append({name: total - before[name] for name, total in commands().items()})
+            return {name: min(each[name] for each in counts) for name in counts[0]}
+
+        yield counted
+
+
+REQUESTS = {
+    "a search": lambda by, own, one: by.get(f"DocumentReference?patient.identifier={one}"),
+    "a search that says of whom": lambda by, own, one: by.get(f"DocumentReference?patient:identifier={one}&patient={own.id}"),
+    "a search of traces": lambda by, own, one: by.get(f"AuditEvent?patient.identifier={one}"),
+    "a search of patients": lambda by, own, one: by.get(f"Patient?identifier={one}&active=true"),
+    "a patch": lambda by, own, one: by.patch(f"DocumentReference?patient.identifier={one}&identifier=urn:x|y", SAME, **PATCH),
+    "a patch of a patient": lambda by, own, one: by.patch(f"Patient?identifier={one}", SAME, **PATCH),
+}
+
+
+@pytest.mark.parametrize("asked", REQUESTS)
+@pytest.mark.parametrize("name", ["unrelated", "another patient", "structure"])
+def test_a_number_of_somebody_takes_as_many_steps_as_one_of_nobody(scene, steps, name, asked):
+    own, askers, numbers = scene
+    for pair in numbers[:2]:
+        there, nobody = (steps(partial(REQUESTS[asked], askers[name], own, one)) for one in pair)
+        assert there == nobody, pair
+
+
+def test_a_deposit_for_a_number_that_is_refused_takes_as_many_steps(scene, steps):
+    _, askers, numbers = scene
+    by = askers["another patient"]
+    values = [{**observation(), "subject": {"identifier": {"system": INS, "value": one.partition("|")[2]}}} for one in numbers[0]]
+    assert all(refused(by.post("Observation", one)) for one in values)
+    alone = [steps(partial(by.post, "Observation", one)) for one in values]
+    together = [steps(partial(by.post, "", bundle("transaction", entry("POST", "Observation", one)))) for one in values]
+    assert alone[0] == alone[1] and together[0] == together[1]
+
+
+def test_a_number_takes_as_many_steps_however_many_have_it(world, steps):
+    anna, alone, shared = world.professional(), f"n{number()}", f"n{number()}"
+    own, _ = opened(world, anna, alone, shared)
+    world.write(anna, let_in(own, anna))
+    for _ in range(3):
+        opened(world, world.professional(), shared)
+    told = [steps(partial(anna.get, f"DocumentReference?patient.identifier={LOCAL}|{one}")) for one in (alone, shared)]
+    assert told[0] == told[1]
