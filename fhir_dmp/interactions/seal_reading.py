@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from fhir_dmp.interactions.context import Context
+from fhir_dmp.interactions.vouching import LEVEL
 from fhir_dmp.signing import jws
 from fhir_dmp.signing.keys import OF_HOSTS, TYP, Keys, PublicKeys
 from fhir_dmp.store.records import Key
@@ -42,8 +43,9 @@ def signatures(provenance: Mapping[str, Any]) -> list[tuple[str, bytes]]:
 
 
 def sealed_by_host(provenance: Mapping[str, Any]) -> bool:
-    """Whether a Provenance is the seal of a host."""
-    return any(map(seal_in, provenance.get("signature") or ()))
+    """Whether a Provenance is the seal of a host, or tells of the message that one received."""
+    codings = (provenance.get("activity") or {}).get("coding") or ()
+    return any(one.get("system") == LEVEL for one in codings) or any(map(seal_in, provenance.get("signature") or ()))
 
 
 def octets_of(signature: Mapping[str, Any]) -> bytes | None:

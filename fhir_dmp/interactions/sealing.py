@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 HOST = "https://fhir-dmp.example.org/fhir/sid/host"
 SIGNER = "https://fhir-dmp.example.org/fhir/sid/message-signer"
-LEVEL = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-proof-level"
 PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 E1762 = "urn:iso-astm:E1762-95:2013"
@@ -274,7 +273,7 @@ def _common(level: Level, signer: str, hash64: Hash64, source: Source | None) ->
     who = {"identifier": {"system": level.system, "value": signer}, "display": signer if level is MESSAGE else "fhir-dmp"}
     system, code, display = level.agent
     value: dict[str, Any] = {
-        "activity": {"coding": [{"system": LEVEL, "code": level.name, "display": level.display}]},
+        "activity": {"coding": [{"system": vouching.LEVEL, "code": level.name, "display": level.display}]},
         "agent": [{"type": {"coding": [{"system": system, "code": code, "display": display}]}, "who": who}],
     }
     whole = {"resourceType": "Provenance", **value, "signature": [signature(level, "", who, "")]}

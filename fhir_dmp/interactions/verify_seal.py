@@ -198,8 +198,14 @@ async def author(context: Context, row: Row, id: str, proofs: Sequence[Proof], s
     # What was here, signed, while the certificate was valid stays signed when the certificate has expired.
     at_ms = from_instant(statement.at) if statement is not None and sealed[0].status == PASSED else context.now_ms()
     moment, trusted = datetime.fromtimestamp(at_ms / 1000, UTC), context.settings.authorities
-    beside = [one.value for one in proofs if _by_author(one.value) and (context.enforcer is None or _with(one.row, row))]
-    apart = [(form, text) for one in beside for form, text in signatures(one) if not is_seal(text)]
+    beside = [one for one in proofs if _by_author(one.value) and (context.enforcer is None or _with(one.row, row))]
+    # Nor was what came after it, or was put in its place, signed before that came.
+    apart = [
+        (form, text, datetime.fromtimestamp(one.row.updated_ms / 1000, UTC) if one.row.updated_ms > at_ms else None)
+        for one in beside
+        for form, text in signatures(one.value)
+        if not is_seal(text)
+    ]
     verdicts = []
     for part, kind in parts:
         octets = await _octets(context, part)
@@ -213,12 +219,14 @@ async def author(context: Context, row: Row, id: str, proofs: Sequence[Proof], s
 
 
 def _judged(trusted: Path | None, announced: frozenset[str], moment: datetime, signed: tuple) -> Verdict:
-    """The verdict on one document. trusted: folder of authorities. signed: fields of signing.author.Signed."""
+    """The verdict on one document. trusted: folder of authorities. signed: fields of signing.author.Signed, and of what is apart."""
     # Libraries of a quarter of the time and memory that a server takes to start, and most never verify an author.
-    from fhir_dmp.signing.author import Judge, Signed, verify
+    from fhir_dmp.signing.author import Apart, Judge, Signed, verify
     from fhir_dmp.signing.authorities import authorities
 
-    return asyncio.run(verify(Signed(*signed), Judge(authorities(trusted), announced, moment)))
+    octets, kind, apart = signed
+    document = Signed(octets, kind, tuple(Apart(*one) for one in apart))
+    return asyncio.run(verify(document, Judge(authorities(trusted), announced, moment)))
 
 
 def _by_author(provenance: dict) -> bool:

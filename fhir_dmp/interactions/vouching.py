@@ -21,6 +21,8 @@ from fhir_dmp.store.rows import Change, NewRow
 from fhir_dmp.store.vault import Vault, version_id
 
 PROVENANCE = "Provenance"
+# Code system of what a Provenance of a host says that it is.
+LEVEL = "https://fhir-dmp.example.org/fhir/CodeSystem/dmp-proof-level"
 
 
 def made(

@@ -44,12 +44,20 @@ for _library in ("pyhanko", "pyhanko_certvalidator"):
     logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 
+class Apart(NamedTuple):
+    """A signature beside a document. form: its sigFormat. since: when it came, where that was later than the document."""
+
+    form: str
+    octets: bytes
+    since: datetime | None = None
+
+
 class Signed(NamedTuple):
-    """A document and what may sign it. octets: its content. kind: its contentType. apart: signatures beside it, (sigFormat, octets)."""
+    """A document and what may sign it. octets: its content. kind: its contentType. apart: signatures beside it."""
 
     octets: bytes
     kind: str
-    apart: tuple[tuple[str, bytes], ...] = ()
+    apart: tuple[Apart, ...] = ()
 
 
 class Judge(NamedTuple):
@@ -75,8 +83,8 @@ async def verify(document: Signed, judge: Judge) -> Verdict:
     if len(document.octets) > MOST:
         return indeterminate("the document is too large for its signature to be verified here")
     found = []
-    for form, octets in document.apart:
-        found.append(await _apart(form, octets, document.octets, judge))
+    for one in document.apart:
+        found.append(await _apart(one, document.octets, judge if one.since is None else judge._replace(moment=one.since)))
     if document.octets.startswith(b"%PDF-") and b"/ByteRange" in document.octets:
         found.append(await _pdf(document.octets, judge))
     elif xml.is_signed(document.octets):
@@ -88,12 +96,12 @@ async def verify(document: Signed, judge: Judge) -> Verdict:
     return together(found) if found else indeterminate("the document carries no signature of its author")
 
 
-async def _apart(form: str, signature: bytes, octets: bytes, judge: Judge) -> Verdict:
-    if form == jws.FORM:
-        return await _jws(signature.decode("ascii", "replace").strip(), octets, judge)
-    if form in CMS_TYPES:
-        return await _cms(signature, octets, judge)
-    return indeterminate(f"a signature in the form `{form[:60]}` is not known here")
+async def _apart(one: Apart, octets: bytes, judge: Judge) -> Verdict:
+    if one.form == jws.FORM:
+        return await _jws(one.octets.decode("ascii", "replace").strip(), octets, judge)
+    if one.form in CMS_TYPES:
+        return await _cms(one.octets, octets, judge)
+    return indeterminate(f"a signature in the form `{one.form[:60]}` is not known here")
 
 
 async def _jws(text: str, octets: bytes | None, judge: Judge) -> Verdict:

@@ -22,7 +22,7 @@ from pyhanko.sign import signers
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 from signxml.xades import XAdESSigner
 
-from fhir_dmp.signing.author import Judge, Signed, verify
+from fhir_dmp.signing.author import Apart, Judge, Signed, verify
 from fhir_dmp.signing.authorities import Authorities
 
 RPPS = "10001234567"
@@ -133,9 +133,9 @@ TEXT = b"compte rendu"
 # form -> how somebody signs in it
 FORMS = {
     "jws": lambda who: Signed(who.jws(TEXT), "application/jose"),
-    "jws apart": lambda who: Signed(TEXT, "text/plain", (("application/jose", who.jws(TEXT, detached=True)),)),
+    "jws apart": lambda who: Signed(TEXT, "text/plain", (Apart("application/jose", who.jws(TEXT, detached=True)),)),
     "cms": lambda who: Signed(who.cms(TEXT), "application/pkcs7-mime"),
-    "cms apart": lambda who: Signed(TEXT, "text/plain", (("application/pkcs7-signature", who.cms(TEXT, detached=True)),)),
+    "cms apart": lambda who: Signed(TEXT, "text/plain", (Apart("application/pkcs7-signature", who.cms(TEXT, detached=True)),)),
     "xades": lambda who: Signed(who.xml(CDA), "text/xml"),
 }
 every_form = pytest.mark.parametrize("form", (*FORMS, "pades"))

@@ -74,6 +74,25 @@ def test_a_sealed_message_is_taken_and_the_proof_says_by_whom(sealing, keys):
     assert text == Signer(keys["trusted"]).detached(body)
 
 
+def test_what_tells_of_the_message_is_changed_by_nobody(sealing, keys):
+    anna = sealing.professional()
+    dossier = sealing.open(traitant=anna)
+    body = json.dumps(document(dossier, anna)).encode()
+    where = f"DocumentReference/{anna.post('DocumentReference', body, x_jws_signature=Signer(keys['trusted']).detached(body)).json()['id']}"
+    told = verified(anna, where)
+
+    def kept():
+        return [entry["resource"] for entry in anna.get(f"Provenance?patient={dossier.id}&target={where}").json()["entry"]]
+
+    before = kept()
+    assert len(before) == 2
+    for one in before:
+        other = {**one["signature"][0], "data": base64.b64encode(Signer(keys["other"]).detached(body).encode()).decode()}
+        for change in ({"recorded": "2020-01-01T00:00:00Z"}, {"signature": [other]}, {"activity": {"text": "x"}}):
+            assert anna.put(f"Provenance/{one['id']}", {**one, **change}).status_code == 403
+    assert kept() == before and verified(anna, where) == told
+
+
 def test_a_seal_that_does_not_fit_is_refused_before_parsing(sealing, keys):
     anna = sealing.professional()
     dossier = sealing.open(traitant=anna)
