@@ -114,7 +114,11 @@ async def begin(desk: Desk, identifier: str, password: str, caller: Caller) -> s
     await throttle(desk, login, caller)
     credential = await desk.credentials.find(login)
     locked = await counted_as_failure(desk, login)
-    right = await desk.passwords.fits(password, credential.password if credential else None)
+    try:
+        right = await desk.passwords.fits(password, credential.password if credential else None)
+    except FhirError:  # nobody looked at it: who is told to come again has not failed
+        await desk.credentials.take_back(desk.credentials.hashed("failures", login))
+        raise
     if locked or not right:
         await desk.trace(caller, credential, "wrong password, or locked")
         raise refused()
@@ -147,7 +151,13 @@ async def finish(desk: Desk, challenge: str, code: str, caller: Caller) -> tuple
     if (await desk.credentials.count(spent, desk.now_ms(), life_ms)).times > 1:
         raise refused()
     locked = await counted_as_failure(desk, opened.login)
-    if locked or not await code_fits(desk, credential, opened, secrets.canonical(code)):
+    try:
+        right = not locked and await code_fits(desk, credential, opened, secrets.canonical(code))
+    except FhirError:
+        await desk.credentials.take_back(desk.credentials.hashed("failures", opened.login))
+        await desk.credentials.forget(spent)
+        raise
+    if not right:
         await desk.trace(caller, credential, "wrong code, or locked")
         await desk.credentials.forget(spent)
         raise refused()

@@ -7,6 +7,7 @@ A notice is a Communication of the dossier. A mail beside it says only that ther
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -125,11 +126,12 @@ async def _of_professionals(inside: Context, recipients: Sequence[Mapping[str, A
 
 async def run(store: Store, settings: Settings) -> None:
     """As long as the server runs: send what waits, and look for documents that wait for their announcement. Any worker may."""
-    sender, looked_ms = senders.of_notices(settings), 0
+    sender, next_look = senders.of_notices(settings), time.monotonic()
     while True:
         await went_well("notices were not sent", send(store, sender))
-        if store.clock() - looked_ms >= LOOK_SECONDS * 1000 and await went_well("nothing was announced", announce(store, settings)):
-            looked_ms = store.clock()
+        # By a clock that nobody sets: one that was ahead and is set right would wait until it is there again.
+        if time.monotonic() >= next_look and await went_well("nothing was announced", announce(store, settings)):
+            next_look = time.monotonic() + LOOK_SECONDS
         await asyncio.sleep(settings.notice_seconds)
 
 
@@ -202,7 +204,7 @@ async def _announce(store: Store, settings: Settings, dossier: int, root: int) -
     async def work(transaction) -> bool:
         inside = context.inside(transaction)
         policy = (await transaction.policies({dossier})).get(dossier)
-        if policy is None or policy.status is not Status.OPEN or policy.deceased_ms is not None:
+        if policy is None or policy.status is Status.CLOSED or policy.deceased_ms is not None:
             return False
         # What its holder is told goes with the dossier, or the dossier is given away and nobody reads it here.
         await transaction.enter([dossier])

@@ -228,3 +228,12 @@ async def test_no_notice_of_what_was_announced_withdrawn_or_is_of_a_closed_dossi
     world.holder(third).run(f"{third.path}/$reactivate", reason="holder-request")
     assert announcements(world, first) == announcements(world, third) == announcements(world, fourth) == []
     assert len(announcements(world, second)) == 1
+
+
+async def test_a_holder_who_lost_his_rights_reads_and_is_told_too(mongod, world):
+    traitant = world.professional()
+    dossier = world.open(traitant=traitant)
+    world.deposit(dossier, traitant, labels=("INVISIBLE_PATIENT",))
+    assert world.operator().run(f"{dossier.path}/$close", reason="rights-lost").status_code == 200
+    await announced(mongod, world, 15)
+    assert len(announcements(world, dossier)) == 1

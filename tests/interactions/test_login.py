@@ -318,3 +318,21 @@ async def test_a_key_rotated_with_its_former_tokens_forgotten_does_not_stop_logi
     clock.now += 2_000
     challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
     assert await login.finish(desk, challenge, CODE, CALLER)
+
+
+async def test_who_is_told_to_come_again_has_not_failed(desk, owner, monkeypatch):
+    """A server that is busy looks at no password: as many as lock an identifier are asked to come again, and then it opens."""
+    with monkeypatch.context() as busy:
+        busy.setattr(secrets, "MOST_WAITING", 0)
+        for _ in range(desk.settings.login_failures + 1):
+            await refused(login.begin(desk, IDENTIFIER, PASSWORD, CALLER), 503)
+    challenge = await login.begin(desk, IDENTIFIER, PASSWORD, CALLER)
+
+    async def away(*_):
+        raise FhirError("transient", "not now")
+
+    with monkeypatch.context() as busy:
+        busy.setattr(login, "code_fits", away)
+        for _ in range(2):
+            await refused(login.finish(desk, challenge, CODE, CALLER), 503)
+    assert (await login.finish(desk, challenge, CODE, CALLER))[1] == 900

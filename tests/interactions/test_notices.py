@@ -6,6 +6,7 @@ import pytest
 
 from fhir_dmp.fhir import json
 from fhir_dmp.identity.senders import Mail, mail_of
+from fhir_dmp.fhir.instants import DAY
 from fhir_dmp.interactions import notices
 from fhir_dmp.settings import Settings
 from fhir_dmp.store import outbox
@@ -83,6 +84,27 @@ async def test_documents_are_announced_though_no_mail_leaves(store, monkeypatch,
     finally:
         running.cancel()
     assert "notices were not sent" in caplog.text
+
+
+async def test_a_clock_that_was_ahead_and_is_set_right_delays_no_announcement(store, monkeypatch):
+    looks, ahead = asyncio.Queue(), [20 * DAY]
+    now = store.clock
+    monkeypatch.setattr(store, "clock", lambda: now() + ahead[0])
+    monkeypatch.setattr(notices, "LOOK_SECONDS", 0)
+
+    async def seen(*given):
+        await looks.put(store.clock())
+        return 0
+
+    monkeypatch.setattr(notices, "announce", seen)
+    running = asyncio.create_task(notices.run(store, Settings(notice_seconds=1)))
+    try:
+        await asyncio.wait_for(looks.get(), 20)
+        ahead[0] = 0
+        while await asyncio.wait_for(looks.get(), 20) > now() + DAY:
+            pass
+    finally:
+        running.cancel()
 
 
 def test_mail_goes_to_the_first_address_that_is_one():
