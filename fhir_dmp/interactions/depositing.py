@@ -299,6 +299,8 @@ async def _other(
             # In place only by its author: whoever is shown less than there is would write back less.
             settle(met.decide("withdraw", own))
         enforcement.keep_from_all(met, one.row)
+        # What is hidden from him is named as in vain as what is absent, before anything is said of what is there.
+        await _whole(context, met, items, resolved=resolved)
         # What it named already it belongs to, or is not hidden with: that of several documents one is hidden from him now changes nothing.
         before = {parse_reference(text, (context.base_url,)).relative for text in reference_texts(json.parse(one.row.body or b"{}"))}
         named = await _named_before(context, met, items, one, before)

@@ -6,6 +6,7 @@ from tests.access.test_deposits import posted
 from tests.access.test_masks import ADD
 from tests.access.world import LOINC, care_team
 
+WITHDRAW = [{"op": "replace", "path": "/status", "value": "entered-in-error"}]
 CODE = {"coding": [{"system": LOINC, "code": "8867-4"}]}
 
 
@@ -186,3 +187,34 @@ def test_a_document_that_hides_more_lets_its_witness_be_corrected(world, scene):
     # What it had not named it does not come to belong to.
     other = f"DocumentReference/{world.deposit(dossier, anna)['id']}"
     assert bruno.put(where, {**seen, "derivedFrom": [to(other)]}).status_code == 422
+
+
+@pytest.mark.parametrize("how", ["masked", "withdrawn", "masked in a seen version"])
+def test_what_is_hidden_is_named_as_in_vain_as_what_is_absent(world, scene, how):
+    """To name a document that he sees is refused in words of its own: what he corrects belongs to none."""
+    dossier, holder, bruno, secret, plain, anna = scene
+    where = observed(world, dossier, bruno)
+    version = f"/_history/{anna.get(secret).json()['meta']['versionId']}" if how == "masked in a seen version" else ""
+    if how == "withdrawn":
+        assert anna.patch(secret, WITHDRAW).status_code == 200
+    else:
+        assert holder.patch(secret, ADD).status_code == 200
+    seen, absent = bruno.get(where).json(), f"DocumentReference/{'a' * 26}"
+    linked = {"resourceType": "Observation", "status": "final", "code": CODE, "subject": {"reference": dossier.path}}
+
+    def told(target):
+        """Answers to who names it in what he corrects: alone, by criteria, in a transaction, and over what comes with it."""
+        value = {**seen, "derivedFrom": [to(target + version)]}
+        put = {"resource": value, "request": {"method": "PUT", "url": where}}
+        over = {"resource": {**seen, "hasMember": [to("urn:uuid:1")]}, "request": {"method": "PUT", "url": where}}
+        with_it = posted({**linked, "derivedFrom": [to(target + version)]}, "urn:uuid:1")
+        yield bruno.put(where, value)
+        yield bruno.put(f"Observation?patient={dossier.id}&_id={seen['id']}", {**seen, "focus": [to(target + version)]})
+        for entries in ([put], [over, with_it], [with_it, over]):
+            yield bruno.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+
+    for hidden, none in zip(told(secret), told(absent), strict=True):
+        assert hidden.status_code == none.status_code == 422
+        assert hidden.text.replace(secret, absent) == none.text and "leads to no resource" in none.text
+    assert "belongs to it from its deposit on" in next(told(plain)).text
+    assert bruno.put(where, {**seen, "note": [{"text": "corrected"}]}).status_code == 200
