@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from fhir_dmp.fhir import json
-from fhir_dmp.identity.senders import Mail, mail_of
 from fhir_dmp.fhir.instants import DAY
+from fhir_dmp.identity.senders import Mail, mail_of
 from fhir_dmp.interactions import notices
 from fhir_dmp.settings import Settings
 from fhir_dmp.store import outbox
