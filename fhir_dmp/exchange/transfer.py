@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fhir_dmp.audit.recorder import Recorder
+from fhir_dmp.consent.dossier import TRANSFER, Dossier
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import hosts, package_export
@@ -19,11 +20,13 @@ from fhir_dmp.exchange.package_import import acknowledged
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.interactions import closing, enforcement, keeping, tracing
+from fhir_dmp.interactions import closing, enforcement, export_dossier, keeping, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.policy import recompute
 from fhir_dmp.signing.keys import SealKeys
+from fhir_dmp.store import joining
 from fhir_dmp.store.joining import rights_of
+from fhir_dmp.store.reading import Reader
 from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import dossier_row
 
@@ -39,9 +42,11 @@ def as_host(context: Context, data: Path, recipient: str) -> Context:
 
 
 async def dossiers(context: Context) -> AsyncIterator[str]:
-    """Logical ids of all Patients here."""
+    """Logical ids of all Patients here, but for those whose dossier goes on in another one."""
     async for row in context.store.scan(types=("Patient",), bodies=False):
-        yield context.store.vault.seal_id(row.key)
+        policy = (await context.store.policies({row.dossier})).get(row.dossier)
+        if policy is None or not policy.joined:
+            yield context.store.vault.seal_id(row.key)
 
 
 async def give(context: Context, patient: str, recipient: str, path: Path, reason: str = "") -> Manifest:
@@ -60,13 +65,28 @@ async def announce(context: Context, patient: str, recipient: str) -> None:
 
 
 async def receivable(context: Context, number: int, recipient: str) -> None:
-    """422 for a receiver that is not known; 409 for a copy that this host cannot keep."""
+    """422 for a receiver that is not known; 409 for a dossier that this host does not give to it, or not now."""
     card = await hosts.card_of(recipient)
-    if card.host == context.store.record.identity:
-        policy = (await context.store.policies({number})).get(number)
-        if policy is not None and policy.given:
-            # It would come back as if that host had given it.
-            raise FhirError("conflict", "the dossier was given to another host, which is in charge of it: there is no copy to be kept")
+    policy = (await context.store.policies({number})).get(number)
+    if policy is not None and policy.joined:
+        raise FhirError("conflict", export_dossier.JOINED)
+    if policy is not None and policy.given and card.host == context.store.record.identity:
+        # It would come back as if that host had given it.
+        raise FhirError("conflict", "the dossier was given to another host, which is in charge of it: there is no copy to be kept")
+    _not_given(policy, card.host)
+    await _whole(context.store, number)
+
+
+def _not_given(policy: Dossier | None, host: str) -> None:
+    """409 where another host than this one is in charge by its receipt: what was hidden there since is not here."""
+    if policy is not None and policy.given not in ("", TRANSFER, host):
+        raise FhirError("conflict", "the dossier was given to another host, which is in charge of it: that one gives it away")
+
+
+async def _whole(reads: Reader, number: int) -> None:
+    """409 while a dossier is being joined to this one, or parted from it: what is staged would be met by nobody where it comes to."""
+    if await joining.between(reads, number):
+        raise FhirError("conflict", "another dossier is being joined to this one, or parted from it: that comes first")
 
 
 async def write(context: Context, patient: str, recipient: str, path: Path, reason: str = "") -> Manifest:
@@ -109,6 +129,8 @@ async def settled(context: Context, text: str, recipient: str) -> Receipt:
     number = context.store.vault.dossier_of_patient(receipt.patient)
 
     async def still(inside: Context) -> None:
+        _not_given(await inside.transaction.stored_policy(number), card.host)
+        await _whole(inside.transaction, number)
         if await package_export.current_state(inside, number) != receipt.until:
             raise FhirError("conflict", "the dossier changed since its package was made: export it again, the new host takes what is new")
 

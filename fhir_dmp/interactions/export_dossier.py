@@ -11,6 +11,7 @@ from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.enforcement import settle
 
 URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-export-dossier"
+JOINED = "this dossier was joined to another one: that one is exported"
 PARAMETERS = (Parameter("recipient", "token", required=True), Parameter("reason"))
 
 
@@ -30,5 +31,5 @@ async def permitted(context: Context, id: str) -> int:
     met = await enforcement.of_patient(context, id)
     settle(met.decide("export"))
     if met.policy.joined:
-        raise FhirError("conflict", "this dossier was joined to another one: that one is exported")
+        raise FhirError("conflict", JOINED)
     return met.number

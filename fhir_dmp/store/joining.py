@@ -63,6 +63,14 @@ async def staged(store: Store, dossier: int) -> dict[bytes, Any]:
 
 
 @translated
+async def between(reads: Reader, dossier: int) -> bool:
+    """Whether anything of another dossier is staged in it: the two are being joined, or parted, or somebody was cut off doing it."""
+    where = {"d": dossier, STAGED: {"$exists": True}, SOURCE: {"$exists": True}}
+    command = {"find": "resources", "filter": where, "projection": {"_id": 1}, "limit": 1, "hint": "dossier"}
+    return bool(await reads._connection.read(command, reads._session))
+
+
+@translated
 async def of_lineages(transaction: Transaction, dossier: int, roots: Sequence[int]) -> list[bytes]:
     """Keys of the current rows of a dossier, staged or not, that belong to these lineages alone, traces left out. roots: y.rt."""
     wanted, found = set(roots), []

@@ -12,6 +12,7 @@ from fhir_dmp.signing import box
 from fhir_dmp.store.records import Source
 from fhir_dmp.store.takeover import versions
 from tests.exchange.moving import Played
+from tests.exchange.test_package_property import Cut
 
 
 @pytest.fixture
@@ -80,6 +81,52 @@ def test_a_receipt_of_somebody_else_closes_nothing(two, played):
     for receipt in ("x", f"{first}.{middle}.{last[:-4]}AAAA", two.plain(0).seals.sign_as("dmp-receipt+jws", b"{}")):
         assert refusal(two, two.settle(0, 1, receipt)).kind == "business-rule"
     assert played.anna.get(played.dossier.path).status_code == 200
+
+
+def test_who_has_the_dossier_alone_gives_it_to_a_third_host(two, played):
+    """What was hidden there since is not here."""
+    ready = two.runner.run(two.take(2, 0, two.runner.run(two.give(0, 2, played.dossier.id))))
+    there = two.runner.run(two.move(0, 1, played.dossier.id))
+    error = refusal(two, transfer.announce(two.giving(0, 2), played.dossier.id, "host-c"))
+    assert (error.kind, "that one gives it away" in error.message) == ("conflict", True)
+    assert refusal(two, two.settle(0, 2, ready.receipt)).kind == "conflict"
+    # To whom it was given it is given again; and it comes back.
+    two.runner.run(transfer.announce(two.giving(0, 1), played.dossier.id, "host-b"))
+    two.runner.run(two.move(1, 0, there))
+    assert played.holder.get(played.dossier.path).json()["active"] is True
+
+
+def test_a_dossier_that_was_joined_is_given_away_by_no_command(two, played):
+    ends = Played(two.world, [("deposit", "anna", ())])
+    given = {"source-patient": {"reference": ends.dossier.path}}
+    merging = two.world.operator().run(f"{played.dossier.path}/$merge", **given)
+    assert merging.status_code == 200, merging.text
+    error = refusal(two, transfer.announce(two.giving(0, 1), ends.dossier.id, "host-b"))
+    assert (error.kind, "joined to another one" in error.message) == ("conflict", True)
+
+    async def listed():
+        return {one async for one in transfer.dossiers(two.giving(0, 1))}
+
+    found = two.runner.run(listed())
+    assert played.dossier.id in found and ends.dossier.id not in found
+
+
+@pytest.mark.parametrize("step", ["stage", "hide"])
+def test_a_dossier_that_is_half_joined_or_half_parted_is_not_given_away(two, step):
+    """What is out of sight would be met by nobody at the host that takes it."""
+    cut = Cut(two)
+    if step == "hide":
+        cut.ask("$merge")
+    else:
+        two.runner.run(cut.close())
+    ready = two.runner.run(two.take(1, 0, two.runner.run(two.give(0, 1, cut.goes_on.dossier.id))))
+    two.runner.run(getattr(cut, step)())
+    there = cut.goes_on.dossier.id
+    error = refusal(two, transfer.announce(two.giving(0, 1), there, "host-b"))
+    assert (error.kind, "that comes first" in error.message) == ("conflict", True)
+    assert refusal(two, two.settle(0, 1, ready.receipt)).kind == "conflict"
+    cut.ask("$merge" if step == "stage" else "$unmerge")
+    two.runner.run(transfer.announce(two.giving(0, 1), there, "host-b"))
 
 
 def test_hosts_are_known_by_their_cards(two):
