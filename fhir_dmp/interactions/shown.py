@@ -18,7 +18,7 @@ from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, INVISIBLE_RL, MASKED, VIS
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import Ref, parse_reference, references
 from fhir_dmp.fhir.tables import element
-from fhir_dmp.interactions import facts, late_seals, versions
+from fhir_dmp.interactions import facts, late_seals, orphans, versions
 from fhir_dmp.interactions.appearing import dated
 from fhir_dmp.interactions.search_sight import Sight
 from fhir_dmp.store.rows import Row
@@ -299,11 +299,17 @@ def _local(context: "Context", value: Any) -> Iterator[Ref]:
 
 def without(context: "Context", body: bytes, gone: frozenset[str]) -> bytes:
     """The body without references to these addresses, "Type/id" or with a version. An element that needs its reference goes with it; what
-    the resource needs is `UNKNOWN`.
+    the resource needs is `UNKNOWN`. A contained resource goes with the last reference that led to it.
     """
     value = json.parse_exact(body)
-    kept, changed = _pruned(context, value, value["resourceType"], gone, must=True)
+    kept, changed = _left(context, value, gone)
     return json.dump(kept) if changed else body
+
+
+def _left(context: "Context", value: dict[str, Any], gone: frozenset[str]) -> tuple[dict[str, Any], bool]:
+    """What is left of a resource, and whether something went."""
+    kept, changed = _pruned(context, value, value["resourceType"], gone, must=True)
+    return (orphans.left(value, kept), True) if changed else (value, False)
 
 
 def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str], *, must: bool = False) -> tuple[Any, bool]:
@@ -318,6 +324,7 @@ def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str], *, 
         return (left or None), any(changed for _, changed, _ in parts)
     if not isinstance(value, dict):
         return value, False
+    path, must = _begun(value, path, must)
     nothing = UNKNOWN if must else None
     text = value.get("reference")
     if isinstance(text, str):
@@ -339,6 +346,12 @@ def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str], *, 
     return (nothing, True) if any_change and not left else (left, any_change)
 
 
+def _begun(value: Mapping[str, Any], path: str, must: bool) -> tuple[str, bool]:
+    """Path of a value, and whether it is needed: both begin anew with a resource, contained ones too."""
+    kind = value.get("resourceType")
+    return (kind, True) if isinstance(kind, str) else (path, must)
+
+
 def _parts(context: "Context", value: list, path: str, gone: frozenset[str], must: bool) -> list[tuple[Any, bool, bool]]:
     """The same of each entry of a list, and whether it must stay: where none else would, the first does. must: as in `_pruned`."""
     found = [(*_pruned(context, part, path, gone), False) for part in value]
@@ -347,8 +360,13 @@ def _parts(context: "Context", value: list, path: str, gone: frozenset[str], mus
     return found
 
 
-def put_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[str], path: str = "", *, must: bool = True) -> Any:
-    """What somebody wants a resource to be, with what of it is not shown to him as it is.
+def put_back(context: "Context", stored: dict[str, Any], wanted: dict[str, Any], gone: frozenset[str]) -> dict[str, Any]:
+    """What somebody wants a resource to be, with what of it is not shown to him as it is. See `_put_back`."""
+    return orphans.back(stored, _left(context, stored, gone)[0], _put_back(context, stored, wanted, gone, ""))
+
+
+def _put_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[str], path: str, *, must: bool = True) -> Any:
+    """The same of any part of it, but for contained resources to which nothing that is shown leads.
 
     What he leaves as he was shown it is as it was. An element that he was not shown at all comes back, unless he gave it a value himself:
     he replaced it. In a list that he changed what he was not shown comes last. What is hidden within an entry stays with it as long as it
@@ -357,10 +375,10 @@ def put_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[str],
 
     stored: as it is. wanted: made from what `without` left of that. gone: as there. must: see `_pruned`.
     """
-    path = path or stored["resourceType"]
     if not isinstance(stored, dict) or not isinstance(wanted, dict):
         lists = isinstance(stored, list) and isinstance(wanted, list)
         return _list_back(context, stored, wanted, gone, path, must=must) if lists else wanted
+    path, must = _begun(stored, path, must)
     made = dict(wanted)
     for name, part in stored.items():
         place = f"{path}.{name}"
@@ -380,7 +398,7 @@ def _back(context: "Context", stored: Any, kept: Any, wanted: Any, gone: frozens
     """The same of a part. kept: what he was shown of it."""
     if json.same(kept, wanted):
         return stored
-    return wanted if kept is None and isinstance(stored, dict) else put_back(context, stored, wanted, gone, path, must=must)
+    return wanted if kept is None and isinstance(stored, dict) else _put_back(context, stored, wanted, gone, path, must=must)
 
 
 def _list_back(context: "Context", stored: list, wanted: list, gone: frozenset[str], path: str, *, must: bool) -> list:
@@ -401,7 +419,7 @@ def _value_back(context: "Context", stored: Any, wanted: Any, gone: frozenset[st
     if wanted is None and stored is not None:
         kept, _ = _pruned(context, stored, path, gone)
         return stored if kept is None else None
-    return put_back(context, stored, wanted, gone, path, must=False)
+    return _put_back(context, stored, wanted, gone, path, must=False)
 
 
 def _paired(shown: Sequence[Any], wanted: Sequence[Any]) -> dict[int, int]:
