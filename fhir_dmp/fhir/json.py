@@ -27,6 +27,8 @@ _DOUBTFUL_EXPONENTS = tuple(re.compile(b"%b(?<=[0-9]%b)[+-]?[0-9]{4}[0-9]*+(?:[\
 _DOUBTFUL_LENGTH = re.compile(rb"[-+.eE0-9]{10}")
 # A number, not the inside of a text such as a UUID: something that ends another value stands before it.
 _MINUS_ZERO = re.compile(rb"-0(?<![^:,\[\s]-0)(?![0-9.eE])")
+# A space beside what separates values, or an escape; inside of a text that is a false alarm.
+_AS_SENT = re.compile(rb"[\[{,:]\s|\s[\]},:]|\\")
 _MARKERS = re.compile(rb"-0e-(0+)")
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+\-]*+|[\[\]{}]', re.DOTALL)
 
@@ -68,6 +70,15 @@ def parse_exact(body: bytes, *, max_depth: int = MAX_DEPTH, object_only: bool = 
 def dump(value: object) -> bytes:
     """Compact UTF-8 of a tree of `parse_exact` or of plain values; members in their order, `msgspec.Raw` as it is."""
     return _ENCODER.encode(value)
+
+
+def plain(body: bytes) -> bytes:
+    """The same value as `dump` writes it: no spaces outside of texts, no escapes where none are needed; numbers keep their text.
+
+    >>> plain(b'{"b": [1.00, "a, b"] }')
+    b'{"b":[1.00,"a, b"]}'
+    """
+    return dump(parse_exact(body)) if _AS_SENT.search(body) else body
 
 
 def pretty(body: bytes) -> bytes:

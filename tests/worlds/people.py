@@ -107,8 +107,8 @@ def around(host: Host, patient: str, *, minor: bool, related: dict[str, str]) ->
 
 
 def dumped(value: object) -> bytes:
-    """As the server writes it: what is left of a body after something is taken out is compared byte for byte."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """As no server writes it: what is left of a body after something is taken out is compared byte for byte."""
+    return json.dumps(value, indent=1).encode()
 
 
 def document(patient: str, by: Person, type: str, number: int, labels: tuple[str, ...] = (), at: str = "", **fields: object) -> dict:
