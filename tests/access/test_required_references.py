@@ -1,5 +1,7 @@
 """What R4 requires and the asker does not see is told as unknown: the same whatever it was. Access rules, section 6"""
 
+import re
+
 import pytest
 
 from tests.access.test_deposits import posted, stored, submission
@@ -91,6 +93,49 @@ def test_no_order_and_no_include_tells_whom_it_names(world, scene):
         assert [one["resource"]["id"] for one in entries] == ids
     included = bruno.get(f"Coverage?patient={dossier.id}&_include=Coverage:payor&_include=*").json()["entry"]
     assert not any(one["resource"]["resourceType"] == "RelatedPerson" for one in included)
+
+
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+(Z|\+\d\d:\d\d)")
+
+
+def told(asker, dossier, address: str) -> list[tuple]:
+    """Everything that is answered about a Coverage, its own names and instants left out."""
+    kind, id = address.split("/")
+    version = asker.get(address).json()["meta"]["versionId"]
+    where = f"{kind}?patient={dossier.id}&_id={id}"
+    searches = (
+        "",
+        "&payor:missing=true",
+        "&payor:missing=false",
+        "&payor=RelatedPerson/x",
+        "&_content=odile",
+        "&_text=odile",
+        "&_sort=payor",
+    )
+    searches += ("&_include=*", "&_elements=payor", "&_summary=true", "&_summary=count", "&payor:RelatedPerson.name=odile")
+    below = ("", "?_elements=payor", "?_summary=data", "/_history", f"/_history/{version}", "/$meta", "/$verify", "/$validate")
+    answers = [asker.get(f"{address}{path}") for path in below] + [asker.get(f"{where}{more}") for more in searches]
+    shown = asker.get(address).json()
+    answers += [asker.get(address, if_none_match=f'W/"{version}"'), asker.patch(address, []), asker.get(f"Provenance?target={address}")]
+    answers += [asker.put(address, {**shown, "dependent": "1"}), asker.get(address)]
+    found = []
+    for one in answers:
+        if one.request.method == "PUT":
+            version += f"|{one.json()['meta']['versionId']}"
+        text = re.sub(f"{id}|{version}", "-", INSTANT.sub("-", one.text))
+        headers = {
+            name: re.sub(f"{id}|{version}", "-", one.headers.get(name, "")) for name in ("etag", "location", "allow", "content-type")
+        }
+        found.append((one.status_code, headers, text))
+    return found
+
+
+def test_what_is_not_shown_is_told_as_what_nobody_knew(world, scene):
+    """It is the same, octet by octet, in whatever is asked: that there is something hidden no answer tells."""
+    dossier, _, bruno, mother = scene
+    hidden, unknown = (written_together(world, scene, one) for one in ({"reference": mother, "display": "Odile"}, UNKNOWN))
+    for one, other in zip(told(bruno, dossier, hidden), told(bruno, dossier, unknown), strict=True):
+        assert one == other
 
 
 def test_a_provenance_tells_nothing_of_what_was_withdrawn(world):
