@@ -19,7 +19,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given, Parameter
 from fhir_dmp.identity import secrets, senders
-from fhir_dmp.interactions import access_sheet_form, enforcement, login_sessions, merged, opening, policy, read, sets
+from fhir_dmp.interactions import access_sheet_form, enforcement, login_sessions, merged, opening, origins, policy, read, sets
 from fhir_dmp.interactions.access_sheet_form import Sheet
 from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.search_plan import Compartment, inside
@@ -63,8 +63,9 @@ async def may_issue(context: Context, patient_id: str) -> bool:
     if met.policy is not None and context.actor.kind in ("professional", "structure"):
         names = frozenset({met.request.person, met.request.organization} - {""})
         opened = await opening.opened_by(context, met.number, names)
-        # He opened one of the two that were joined, and would have what is in both.
-        met.request = replace(met.request, opener=opened and not await merged.said_joined(context.reads, met.number))
+        # He opened one of the two that were joined, and would have what is in both; or another host's, which alone knows whose sheet was used.
+        elsewhere = opened and (await merged.said_joined(context.reads, met.number) or await origins.every(context.reads, met.number))
+        met.request = replace(met.request, opener=opened and not elsewhere)
     rule = enforcement.settle(met.decide("access-sheet")).rule
     if met.request.secret_session:
         # It is for who acts for the child, who would not be told of it.
@@ -129,6 +130,9 @@ def whose(context: Context, patient: dict, titles: Sequence[Title], asked: str) 
         return wanted
     if len(acting) > 1:
         raise FhirError("unprocessable", "several persons act for the holder: name the one the sheet is for", "relatedPerson")
+    if minor and not acting:
+        # As his own it would open nothing now, and everything on his 18th birthday, to whomever it was handed over.
+        raise FhirError("unprocessable", "the holder is a minor for whom nobody acts: write the RelatedPerson first", "relatedPerson")
     return acting[0] if acting else ""
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 WHOLE = ("AuditEvent.entity", "List.entry", "DocumentReference.relatesTo", "Composition.relatesTo")
 # In place of what R4 requires and its reader does not see: the same whatever it was, as if whoever wrote it had not known it.
 UNKNOWN = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]}
+# What an extension is not without a value or extensions of its own.
+HOLLOW = frozenset({"url", "id"})
 LABELLED = "DocumentReference"
 # Of the trace of a request that was wrong in itself; a login that failed tells of no document.
 FAULTY, REQUEST = b'"4"', b'"rest"'
@@ -343,7 +345,8 @@ def _pruned(context: "Context", value: Any, path: str, gone: frozenset[str], *, 
                 return None, True
             continue
         left[name] = kept
-    return (nothing, True) if any_change and not left else (left, any_change)
+    hollow = not left or (path.endswith("xtension") and left.keys() <= HOLLOW)
+    return (nothing, True) if any_change and hollow else (left, any_change)
 
 
 def _begun(value: Mapping[str, Any], path: str, must: bool) -> tuple[str, bool]:

@@ -78,3 +78,17 @@ def test_a_contained_resource_goes_with_the_last_reference_that_led_to_it(world,
     mine = {**other, "id": "a", "name": "mine"}
     assert bruno.put(where, {**seen, "contained": [other, mine], "performer": [to("#o"), to("#a")]}).status_code == 200
     assert bruno.get(where).json()["contained"] == [other, mine] or bruno.get(where).json()["contained"] == [mine, other]
+
+
+def test_an_extension_goes_with_all_that_stands_in_it(world, scene):  # noqa: F811
+    """Left without a value it could not have been written: whoever sees it would know, and the holder could mask no such document."""
+    dossier, holder, bruno, secret, plain, anna = scene
+    inner = {"url": "inner", "valueReference": to(secret)}
+    deep = {"url": EXTENSION, "extension": [{"url": "middle", "extension": [inner]}]}
+    half = {"url": EXTENSION, "extension": [inner, {"url": "other", "valueString": "x"}]}
+    where = observed(world, dossier, bruno, extension=[deep, half])
+    assert holder.patch(secret, ADD).status_code == 200
+    seen = bruno.get(where).json()
+    assert seen["extension"] == [{"url": EXTENSION, "extension": half["extension"][1:]}]
+    assert bruno.put(where, {**seen, "note": [{"text": "corrected"}]}).status_code == 200
+    assert anna.get(where).json()["extension"] in ([deep, half], [half, deep])

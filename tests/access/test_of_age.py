@@ -89,3 +89,12 @@ def test_of_an_adult_guardian_and_mandataire_stay_and_he_gives_again_what_was_gi
     friend = world.mandataire(dossier, dossier.people["FRND"])
     assert all(manages(one, dossier) for one in (protector, friend, mandataire)) and not manages(holder, dossier)
     assert not manages(guardian, dossier)
+
+
+def test_no_sheet_is_handed_out_for_a_minor_for_whom_nobody_acts(world):
+    opener = world.professional()
+    dossier = world.open(by=opener, age=17)
+    answer = opener.run(f"{dossier.path}/$access-sheet")
+    assert answer.status_code == 422 and "RelatedPerson" in answer.text
+    dossier = world.open(by=opener, age=17, people=("MTH",))
+    assert opener.run(f"{dossier.path}/$access-sheet").status_code == 200

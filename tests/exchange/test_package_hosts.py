@@ -331,3 +331,14 @@ def test_who_gave_a_dossier_away_keeps_no_copy_of_it(hosts, tmp_path):
     moved(giver, taker, dossier.id, tmp_path)
     assert giver.world.holder(dossier).run(f"{dossier.path}/$export-dossier", recipient={"value": "this-host"}).status_code == 409
     giver.command("export", dossier.id, "--out", tmp_path, code=1)
+
+
+def test_who_opened_a_dossier_is_handed_no_sheet_by_the_next_host(hosts, tmp_path):
+    """Its holder may have used his at the host that gave it: with another one whoever opened it would log in as him."""
+    a, b = hosts
+    opener = a.world.professional()
+    dossier = a.world.open(by=opener)
+    assert opener.run(f"{dossier.path}/$access-sheet").status_code == 200
+    there = moved(a, b, dossier.id, tmp_path)
+    assert at(b, opener, there).run(f"Patient/{there}/$access-sheet").status_code == 403
+    assert at(b, a.world.holder(dossier), there).run(f"Patient/{there}/$access-sheet").status_code == 200
