@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from fhir_dmp.consent.asking import asking
 from fhir_dmp.consent.decide import Decision
+from fhir_dmp.dmp import identity
 from fhir_dmp.fhir.bundle import Pairs, Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.fhir.references import is_id
@@ -19,8 +20,11 @@ from fhir_dmp.store.vault import COMMON
 
 
 async def recognised(context: Context) -> Context:
-    """The context of the holder of an INS, whose token names no logical id: with that of his dossier, if he has one."""
-    found = await search_named.holders(context, "|".join(context.actor.ins))
+    """The context of the holder of an INS, whose token names no logical id: with that of his dossier, if he has one.
+
+    His own INS, in force: by a number that was his once, or that a hospital calls him by, somebody else may be known.
+    """
+    found = await search_named.in_force(context, *context.actor.ins) if identity.is_ins(*context.actor.ins) else set[str]()
     patient = next(iter(found)) if len(found) == 1 else ""
     return replace(context, enforcer=replace(context.enforcer, request=asking(context.actor, patient=patient)))
 

@@ -64,6 +64,11 @@ async def holders(context: Context, token: str) -> set[str]:
     return {one.id for one in _own(await _carriers(context, token))}
 
 
+async def in_force(context: Context, system: str, value: str) -> set[str]:
+    """The same of those alone whose INS it is now."""
+    return {one.id for one in await _carriers(context, f"{system}|{value}") if one.in_force}
+
+
 def _said(context: Context, type_name: str | None, pairs: Pairs) -> tuple[list[str], list[str]]:
     """Ids of the patients that criteria name, "" for each that is none or several; identifiers by which they name them."""
     ids, tokens = [], []

@@ -227,3 +227,18 @@ def test_a_number_takes_as_many_steps_however_many_have_it(world, steps):
         opened(world, world.professional(), shared)
     told = [steps(partial(anna.get, f"DocumentReference?patient.identifier={LOCAL}|{one}")) for one in (alone, shared)]
     assert told[0] == told[1]
+
+
+def test_a_number_that_is_no_ins_in_force_makes_nobody_the_holder(world):
+    """A hospital's number, or an INS of before, may be another person's."""
+    local, former = f"n{number()}", new_ins()
+    id, ins = opened(world, world.professional(), local)
+    value = world.holder(Named(id)).get(f"Patient/{id}").json()
+    value["identifier"].append({"use": "old", "system": INS, "value": former})
+    assert world.feed().put(f"Patient/{id}", value).status_code == 200
+
+    def reads(said: str) -> int:
+        return world.again(world.holder(ins), ins=said).get(f"DocumentReference?patient={id}").status_code
+
+    assert reads(f"{INS}|{ins}") == 200
+    assert [reads(said) for said in (f"{LOCAL}|{local}", f"{INS}|{former}", f"{LOCAL}|x,{INS}|{ins}")] == [403] * 3
