@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from fhir_dmp.consent.directives import EMERGENCIES, Directive, Resolve, is_professional, read
-from fhir_dmp.consent.dossier import Dossier, Permit, Right, Title
+from fhir_dmp.consent.dossier import RELATIVE, Dossier, Permit, Right, Title
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import named
 from fhir_dmp.dmp.lifecycle import Status
@@ -135,13 +135,18 @@ def team(care_teams: Iterable[Mapping[str, Any]], resolve: Resolve, secret: Cont
 
 
 def parents(people: Iterable[Mapping[str, Any]], of_minor: Container[str] = ()):
-    """Titles that RelatedPersons hold by themselves: parent, guardian."""
+    """Titles that RelatedPersons hold by themselves: parent, guardian. Who holds it no longer is still the mother."""
     for person in people:
         codes = {c.get("code") for concept in person.get("relationship") or () for c in concept.get("coding") or ()}
         kind = "guardian" if codes & GUARDIANS else "parent" if codes & PARENTS else ""
-        if kind and person.get("active") is not False:
-            id = person.get("id", "")
-            yield Title(id, kind, *_window(person.get("period")), who=_names(person), of_minor=f"RelatedPerson/{id}" in of_minor)
+        if not kind:
+            continue
+        id, who, window = person.get("id", ""), _names(person), _window(person.get("period"))
+        given = f"RelatedPerson/{id}" in of_minor
+        if person.get("active") is not False:
+            yield Title(id, kind, *window, who=who, of_minor=given)
+        elif who:
+            yield Title(id, RELATIVE, who=who, of_minor=True) if kind == "parent" else Title(id, RELATIVE, *window, who=who, of_minor=given)
 
 
 def mandates(active: list[Directive], people: Mapping[str, Mapping[str, Any]], of_minor: Container[str] = ()):

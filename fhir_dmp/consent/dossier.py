@@ -35,11 +35,13 @@ class Right:
 
 # Of a dossier that was closed to be transferred, before a host has said that it took it over.
 TRANSFER = "transfer"
+# Kind of a title that was ended, or stayed behind when two dossiers were joined: it lets nobody in, and says who is a parent or guardian.
+RELATIVE = "relative"
 
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """A person beside the holder. related_person: logical id. kind: parent, guardian or mandataire.
+    """A person beside the holder. related_person: logical id. kind: parent, guardian, mandataire or RELATIVE.
 
     who: his names as a professional and those of his employers, when he has any. of_minor: given for a minor by who acts for him.
     """
@@ -62,7 +64,12 @@ class Title:
 
     def acts(self, now_ms: int, *, minor: bool) -> bool:
         """Whether it lets a parent or guardian act now for the holder. minor: whether the holder is one."""
-        return self.kind != "mandataire" and self.holds(now_ms) and (minor or not self.ends_with_majority)
+        return self.kind in ("parent", "guardian") and self.holds(now_ms) and (minor or not self.ends_with_majority)
+
+    def names_relative(self, now_ms: int, *, minor: bool) -> bool:
+        """Whether somebody is a parent of this minor, whose title may be over, or a guardian while the measure lasts. minor: as of `acts`."""
+        lasts = self.kind == "parent" or (self.kind != "mandataire" and self.holds(now_ms))
+        return lasts and (minor or not self.ends_with_majority)
 
 
 @dataclass(frozen=True, slots=True)

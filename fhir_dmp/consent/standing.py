@@ -29,13 +29,13 @@ class once:
 
 
 def known_relatives(dossier: Dossier, now_ms: int) -> frozenset[str]:
-    """What the holder's parents and guardians, whose titles are in force, are called as professionals: "ps:IDNPS".
+    """What the holder's parents and guardians are called as professionals: "ps:IDNPS". A parent whose title is over is one still.
 
     A birth date that says nothing is that of a minor: on doubt more is hidden.
     """
     found: frozenset[str] = frozenset()
     for title in dossier.titles:
-        if title.who and title.acts(now_ms, minor=perhaps_minor(dossier, now_ms)):
+        if title.who and title.names_relative(now_ms, minor=perhaps_minor(dossier, now_ms)):
             found |= title.who
     return found
 

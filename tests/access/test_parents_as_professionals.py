@@ -94,6 +94,40 @@ def test_traces_of_others_tell_him_neither_by_their_words_nor_by_who_was_let_in(
     assert journal(stranger) == [] and len(journal(given)) == 1
 
 
+def ended(world, dossier, father):
+    """His title is, by the other parent."""
+    mother = world.representative(dossier)
+    (person,) = [one for one in listed(mother, dossier, "RelatedPerson") if father.rpps in str(one)]
+    assert mother.put(f"RelatedPerson/{person['id']}", {**person, "active": False}).status_code == 200
+    return dossier
+
+
+def joined(world, dossier, father):
+    """The dossier goes on in another one, where he is a professional like others."""
+    other = world.open(age=15, traitant=father, people=("MTH",))
+    answer = world.operator().run(f"{other.path}/$merge", **{"source-patient": {"reference": dossier.path}})
+    assert answer.status_code == 200, answer.text
+    return other
+
+
+@pytest.mark.parametrize("lose", [ended, joined])
+def test_whose_title_is_over_is_a_parent_still(world, family, lose):
+    dossier, father, other, _ = family
+    plain, hidden = (world.deposit(dossier, by, description=name) for by, name in ((father, "plain"), (other, "hidden")))
+    there = lose(world, dossier, father)
+    assert [one["description"] for one in listed(father, there, "DocumentReference")] == ["plain"]
+    assert father.get(f"DocumentReference/{hidden['id']}").status_code == 404
+    assert not any(one["id"] == hidden["id"] or other.idnps in repr(one["agent"]) for one in listed(father, there, "AuditEvent"))
+    assert refused(world.holder(there, beside=father).get(there.path))
+    # As a parent he acts no more.
+    people = listed(world.representative(there), there, "RelatedPerson")
+    (gone,) = [one["id"] for one in people if father.rpps in str(one)]
+    assert refused(world.representative(there, gone).get(there.path))
+    beside = world.holder(there, beside=other)
+    assert {one["description"] for one in listed(beside, there, "DocumentReference")} == {"plain", "hidden"}
+    assert plain["id"] != hidden["id"]
+
+
 def test_a_minor_beside_a_parent_is_alone(world, family):
     dossier, father, _, child = family
     made, beside = world.deposit(dossier, father), world.holder(dossier, beside=father)
