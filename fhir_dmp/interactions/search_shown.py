@@ -8,11 +8,14 @@ anywhere in the resource, is decided on the resource as it is shown.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
+from fhir_dmp.fhir.tables import child_path, elements, members
 from fhir_dmp.interactions import shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_sight import Sight
+from fhir_dmp.search.expressions import Branch
 from fhir_dmp.search.parameters import TEXTS, Parameter, parameters
 from fhir_dmp.search.predicate import (
     EVERYTHING,
@@ -53,13 +56,40 @@ def leading(type_name: str | None, ever: frozenset[str]) -> frozenset[str]:
 
 
 def _leads(type_name: str, one: Parameter, ever: frozenset[str]) -> bool:
-    for branch in one.branches:
-        if branch.type == "Reference" and not (branch.targets and ever.issuperset(branch.targets)):
-            return True
-        first = branch.steps[0].name if branch.steps else ""
-        if f"{type_name}.{first}" in shown.WHOLE and not (branch.targets and ever.issuperset(branch.targets)):
+    ends = any(branch.type == "Reference" and not ever.issuperset(branch.targets or ("",)) for branch in one.branches)
+    return ends or one.code in going(type_name, ever)
+
+
+@lru_cache(maxsize=512)
+def going(type_name: str | None, ever: frozenset[str]) -> frozenset[str]:
+    """Of these codes those of what goes though it is no such reference itself: with one that stands beside it."""
+    if not type_name:
+        return frozenset()
+    return frozenset(code for code, one in parameters(type_name).items() if any(_goes(type_name, each, ever) for each in one.branches))
+
+
+def _goes(type_name: str, branch: Branch, ever: frozenset[str]) -> bool:
+    first = branch.steps[0].name if branch.steps else ""
+    if f"{type_name}.{first}" in shown.WHOLE and not (branch.targets and ever.issuperset(branch.targets)):
+        return True
+    place = type_name
+    for step in branch.steps:
+        element, kind = members(place).get(step.name, (None, "")) if step.kind == "member" else (None, "")
+        if element is None:
+            continue
+        place = child_path(element, kind)
+        if _needs(place, ever):
             return True
     return False
+
+
+@lru_cache(maxsize=4096)
+def _needs(place: str, ever: frozenset[str]) -> bool:
+    """Whether an element is nothing without a reference that may be taken out, or without something that is not."""
+    needed = [one for one in elements(place).values() if one.min > 0] if place else []
+    if any("Reference" in one.types and not ever.issuperset(one.targets or ("",)) for one in needed):
+        return True
+    return any(_needs(one.children, ever) for one in needed if one.children and one.children != place)
 
 
 async def seen_alone(context: Context, alternatives: Alternatives, sight: Sight) -> Alternatives:
@@ -145,10 +175,16 @@ def _touches(type_name: str | None, predicate: Predicate, ever: frozenset[str]) 
 
 
 def _touched(type_name: str | None, part: Predicate, ever: frozenset[str]) -> bool:
-    if isinstance(part, Has):
-        # Words are those of the whole body: of hidden references, of labels and queries in traces.
-        return part.code in TEXTS or part.code in leading(type_name, ever) and not isinstance(part.test, ReferenceIs | ReferenceTo)
-    return isinstance(part, Present) and part.code in leading(type_name, ever)
+    if not isinstance(part, Has | Present):
+        return False
+    outer, _, inner = part.code.partition(">")
+    if inner:  # a contained resource, or what it says: "author>Practitioner", "author>Practitioner.name"
+        held, _, code = inner.partition(".")
+        return outer in going(type_name, ever) or bool(code) and _touched(held, replace(part, code=code), ever)
+    if isinstance(part, Present):
+        return part.code in leading(type_name, ever)
+    # Words are those of the whole body: of hidden references, of labels and queries in traces.
+    return part.code in TEXTS or part.code in leading(type_name, ever) and not isinstance(part.test, ReferenceIs | ReferenceTo)
 
 
 def loosened(alternatives: Alternatives, sight: Sight) -> Alternatives:

@@ -1,0 +1,58 @@
+"""A search finds by what somebody is shown: not by what stands beside what is taken out, not through what is contained.
+
+Access rules, section 6; https://hl7.org/fhir/R4/search.html#chaining
+"""
+
+import pytest
+
+from tests.access.test_deposits import posted, stored, submission
+from tests.access.test_masks import ADD
+from tests.access.test_written_back import CODE, observed, scene, to  # noqa: F401  a fixture
+from tests.access.world import document
+
+WITHIN = "urn:uuid:00000000-0000-4000-8000-00000000e000"
+CHAINS = (
+    "Observation?patient={id}&has-member:Observation.derived-from:missing=false",
+    "Observation?patient={id}&has-member:Observation.derived-from:missing=false&_summary=count",
+    "Observation?patient={id}&has-member.derived-from:identifier=urn:x|h",
+    "Observation?patient={id}&_filter=has-member[derived-from pr true].status eq final",
+    "Patient?_id={id}&_has:Observation:patient:has-member:Observation.derived-from:missing=false",
+)
+BESIDE = ("characteristic=urn:x|SECRET", "exclude=true&_summary=count", "_sort=exclude&exclude=true")
+
+
+def total(by, path: str) -> int:
+    answer = by.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["total"]
+
+
+def test_a_chain_through_a_contained_resource_finds_what_is_shown_of_it(world, scene):  # noqa: F811
+    dossier, holder, bruno, secret, plain, anna = scene
+    inner = {"resourceType": "Observation", "id": "c", "status": "final", "code": CODE, "subject": to(dossier.path)}
+    named = {**inner, "derivedFrom": [to(secret, identifier={"system": "urn:x", "value": "h"})]}
+    observed(world, dossier, bruno, contained=[named], hasMember=[to("#c")])
+    code = f"Observation?patient={dossier.id}&has-member:Observation.code=8867-4"
+    paths = [path.format(id=dossier.id) for path in CHAINS]
+    assert [total(bruno, path) for path in paths] == [1] * len(paths)
+    assert holder.patch(secret, ADD).status_code == 200
+    assert [total(bruno, path) for path in paths] == [0] * len(paths)
+    assert total(bruno, code) == total(bruno, paths[0].replace("missing=false", "missing=true")) == 1
+    assert [total(anna, path) for path in paths] == [1] * len(paths)
+
+
+@pytest.mark.parametrize("criteria", BESIDE)
+def test_what_stands_beside_a_reference_that_is_taken_out_finds_nothing(world, scene, criteria):  # noqa: F811
+    dossier, holder, bruno, secret, plain, anna = scene
+    seen = observed(world, dossier, anna, derivedFrom=[to(secret)])
+    said = {"code": {"coding": [{"system": "urn:x", "code": "SECRET"}]}, "valueReference": to(seen), "exclude": True}
+    kept = {"code": {"text": "y"}, "valueBoolean": True, "exclude": False}
+    group = {"resourceType": "Group", "type": "person", "actual": True, "member": [{"entity": to(dossier.path)}]}
+    group["characteristic"] = [said, kept]
+    letter = document(dossier, anna, context={"related": [to(WITHIN)]})
+    (id,) = stored(anna.post("", submission(dossier, anna, letter, more=(posted(group, WITHIN),))), "Group")
+    assert holder.patch(secret, ADD).status_code == 200
+    assert bruno.get(seen).status_code == 404 and bruno.get(f"Group/{id}").json()["characteristic"] == [kept]
+    found = f"{dossier.path}/Group?{criteria}"
+    assert (total(bruno, found), total(anna, found)) == (0, 1)
+    assert total(bruno, f"{dossier.path}/Group?exclude=false") == 1
