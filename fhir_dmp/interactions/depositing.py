@@ -161,11 +161,11 @@ async def _document(
     told = _facts(met, value, authors, labels)
     told_all = replace(told, labels=told.labels | labels_of(value.get("securityLabel") or ()))
     decision = met.decide("deposit", told)
-    deposit_faults.tell([*deposit_faults.of_type(decision, value), *deposit_faults.of_labels(value)])
+    deposit_faults.tell(deposit_faults.of_type(decision, value))
     settle(decision)
     reviewing.noted(context, met, decision, resource=one.address)
-    if faults := [*unknown(value.get("securityLabel") or ()), *labelling.faults_of_deposit(request, told_all, met.law)]:
-        raise FhirError.many("business-rule", faults)
+    found = [*deposit_faults.of_labels(value), *unknown(value.get("securityLabel") or ())]
+    deposit_faults.tell([*found, *labelling.faults_of_deposit(request, told_all, met.law)])
     if sent is not None:
         _contents(context, one, sent)
     before, stamped = list(one.replaced), []

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from pymongo import MongoClient
 
-from tests.access.world import INS, REPORT, consent, day, document, new_ins, number, patient, refused
+from tests.access.world import INS, LOINC, REPORT, VISIBILITY, consent, day, document, new_ins, number, patient, refused
 from tests.interactions.making import bundle, entry, observation
 from tests.worlds.asking import PATCH
 
@@ -121,6 +121,36 @@ def test_a_deposit_on_condition_of_a_number_goes_on_whoever_has_it(scene, name):
                     [answer.status_code for answer in (by.post("Observation", value, if_none_exist=named), by.post("", document_), changed)]
                 )
             assert told[0] == told[1], (criteria, pair)
+
+
+def faulty(one: str, by) -> list:
+    """Deposits about somebody, each with a fault: what is sent to which address. one: INS, or id of the Patient."""
+    system, bar, value = one.partition("|")
+    subject = {"identifier": {"system": system, "value": value}} if bar else {"reference": f"Patient/{one}"}
+    right = {**document(Named(NOBODY), by), "author": [{"display": "somebody"}], "subject": subject}
+    no_type = {**right, "type": {"coding": [{"system": LOINC, "code": "99999-9"}]}}
+    label = {**right, "meta": {"security": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}
+    nowhere = {**right, "context": {"related": [{"reference": "Observation?identifier=urn:x|none"}]}}
+    gone = entry("DELETE", f"DocumentReference/{NOBODY}")
+    alone = [("DocumentReference", each) for each in (right, no_type, label)]
+    together = [("", bundle("transaction", *each)) for each in ([posted(nowhere)], [posted(right), gone], [posted(label)])]
+    return [*alone, *together, ("Observation", {**observation(), "subject": subject, "meta": label["meta"]})]
+
+
+def posted(value: dict) -> dict:
+    return entry("POST", value["resourceType"], value, "urn:uuid:00000000-0000-4000-8000-000000000001")
+
+
+@pytest.mark.parametrize("name", [name for name in ASKERS if name not in ("unrelated", "structure", "host", "feed")])
+def test_what_is_wrong_with_a_deposit_is_told_whoever_it_is_about(scene, name):
+    """To whom the dossier of somebody would be refused; who may feed it learns that it is there."""
+    _, askers, numbers = scene
+    by = askers[name]
+    for pair in (numbers[0], numbers[3]):
+        for place, (there, nobody) in enumerate(zip(*(faulty(one, by) for one in pair), strict=True)):
+            told = [by.post(*each) for each in (there, nobody)]
+            assert told[0].status_code == told[1].status_code >= 400, (pair, place, [each.text for each in told])
+            assert told[0].content == told[1].content, (pair, place)
 
 
 def test_who_feeds_a_dossier_names_it_by_a_number_and_finds_what_he_fed_once_he_may(world):
