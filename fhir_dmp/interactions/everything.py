@@ -194,7 +194,8 @@ async def _outside(work: _Asked, moment: Moment, whole: list[Row] | None) -> lis
     else:
         rows = await sets.all_rows(work.context, work.alternatives(readable, since=False), work.sight, moment)
     since = work.since_ms or 0
-    rows = [shown.timed(work.sight.met, row) for row in rows]
+    # What is shown leads outside: what stands beside a reference to something hidden does not.
+    rows = [shown.timed(work.sight.met, row) for row in await shown.unhiding(work.context, work.sight.met, rows)]
     known = {row.key for row in rows}
     led = await _closure(work, [row for row in rows if row.updated_ms >= since], known)
     led += [row for row in await _closure(work, [row for row in rows if row.updated_ms < since], known) if row.updated_ms >= since]

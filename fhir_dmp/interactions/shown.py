@@ -126,6 +126,13 @@ async def pruned(context: "Context", met: "Known | None", rows: Sequence[Row]) -
     return await _as_they_came(context, met, rows, found, gone, former) if again else found
 
 
+async def unhiding(context: "Context", met: "Known | None", rows: Sequence[Row]) -> list[Row]:
+    """Rows whose bodies lead to nothing that the asker does not see; seals are not made anew."""
+    leading = [row.body or b"{}" for row in rows if leads(row)] if met is not None and met.policy is not None else []
+    gone = await hidden(context, met, leading) if leading else frozenset()
+    return [row.but(body=without(context, row.body, gone)) if row.body and leads(row) else row for row in rows] if gone else list(rows)
+
+
 async def _former(context: "Context", met: "Known", vouched: Sequence[Row]) -> frozenset[str]:
     """Versions, as "Type/id/_history/version", that were replaced and that the asker does not see, though he may see what is now."""
     old = [row for row in vouched if row.visible is None and row.body and row.dossier == met.number]

@@ -18,6 +18,7 @@ CHAINS = (
     "Observation?patient={id}&_filter=has-member[derived-from pr true].status eq final",
     "Patient?_id={id}&_has:Observation:patient:has-member:Observation.derived-from:missing=false",
 )
+WHO = "https://example.org/who"
 BESIDE = ("characteristic=urn:x|SECRET", "exclude=true&_summary=count", "_sort=exclude&exclude=true")
 
 
@@ -56,3 +57,29 @@ def test_what_stands_beside_a_reference_that_is_taken_out_finds_nothing(world, s
     found = f"{dossier.path}/Group?{criteria}"
     assert (total(bruno, found), total(anna, found)) == (0, 1)
     assert total(bruno, f"{dossier.path}/Group?exclude=false") == 1
+
+
+@pytest.mark.parametrize("criteria", ["", "?_type=Practitioner", "?_count=2", "?_since=2020-01-01T00:00:00Z"])
+def test_who_stands_beside_a_reference_that_is_taken_out_is_not_in_everything(world, scene, criteria):  # noqa: F811
+    dossier, holder, bruno, secret, plain, anna = scene
+    admin = world.operator()
+    one, other = (
+        f"Practitioner/{world.write(admin, {'resourceType': 'Practitioner', 'name': [{'family': 'SECRET'}]})['id']}" for _ in "12"
+    )
+    beside, kept = ([{"url": WHO, "valueReference": to(address)}] for address in (one, other))
+    entries = [{"item": to(plain), "extension": kept}, {"item": to(secret), "extension": beside}]
+    subject = {"subject": to(dossier.path), "source": anna.reference}
+    world.write(anna, {"resourceType": "List", "status": "current", "mode": "working", "title": "t", **subject, "entry": entries})
+
+    def included(by) -> list[str]:
+        found, next = [], f"{dossier.path}/$everything{criteria}"
+        while next:
+            answer = by.get(next).json()
+            found += [entry["fullUrl"].split("/fhir/")[1] for entry in answer.get("entry", ()) if entry["search"]["mode"] == "include"]
+            next = {link["relation"]: link["url"] for link in answer["link"]}.get("next", "")
+        return [address for address in found if address in (one, other)]
+
+    assert included(bruno) == sorted((one, other), key=included(bruno).index)
+    assert holder.patch(secret, ADD).status_code == 200
+    assert included(bruno) == [other]
+    assert sorted(included(anna)) == sorted((one, other))
