@@ -5,7 +5,7 @@ https://interop.esante.gouv.fr/ig/fhir/pdsm/ (ITI-65, ITI-105); CSP R1111-49; ht
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fhir_dmp.consent import companions, labelling
@@ -32,6 +32,7 @@ DOCUMENT = "DocumentReference"
 HOLDERS = ("patient", "representative")
 IMPORTING = ("host", "feed")
 NOWHERE = "the reference leads to no resource of this dossier"
+UNREADABLE = "the reference is none that leads anywhere, write Type/id"
 
 
 @dataclass(slots=True)
@@ -431,13 +432,21 @@ async def _whole(context: Context, met: Known, items: Sequence[Item], *, resolve
     new = {one.address for one in items}
     vault = context.store.vault
     wanted: dict[str, bytes] = {}
+    faults = []
     for text in (text for one in items for text in one.checked.references):
         said = parse_reference(text, (context.base_url,))
         address = f"{said.type}/{said.id}"
+        if said.kind == "other":
+            # Nobody would resolve it, nor take it out of what is shown to whom it is hidden from what it means.
+            faults.append(Issue("error", "invalid", f"{UNREADABLE}: `{text[:80]}`", _place(items, text.__eq__)))
         if said.kind == "local" and address not in new and address != f"Patient/{met.patient}":
             wanted[address] = vault.locate(said.type, said.id)
     rows = await context.reads.load_many(set(wanted.values()), bodies=False) if wanted else {}
-    faults = []
+
+    def names(address: str, text: str) -> bool:
+        said = parse_reference(text, (context.base_url,))
+        return f"{said.type}/{said.id}" == address
+
     for address, key in wanted.items():
         row, kind = rows.get(key), address.partition("/")[0]
         there = row is not None and not row.deleted and row.type == kind
@@ -448,16 +457,15 @@ async def _whole(context: Context, met: Known, items: Sequence[Item], *, resolve
         elif there:
             there = row.dossier == COMMON and kind in enforcement.PUBLIC
         if not there:
-            faults.append(Issue("error", "business-rule", f"{NOWHERE}: `{address[:80]}`", _place(context, items, address)))
+            faults.append(Issue("error", "business-rule", f"{NOWHERE}: `{address[:80]}`", _place(items, partial(names, address))))
     if faults:
         raise FhirError.many("business-rule", faults)
 
 
-def _place(context: Context, items: Sequence[Item], address: str) -> str:
-    """Where the last reference to an address stands."""
+def _place(items: Sequence[Item], means: Callable[[str], bool]) -> str:
+    """Where the last reference of a meaning stands."""
     found = ""
     for one in items:
         for place, reference in references(one.checked.value):
-            said = parse_reference(reference["reference"], (context.base_url,))
-            found = place if f"{said.type}/{said.id}" == address else found
+            found = place if means(reference["reference"]) else found
     return found

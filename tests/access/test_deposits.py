@@ -288,3 +288,15 @@ def test_a_deposit_may_name_the_holder_by_a_search_for_his_ins(world):
     assert {one["subject"]["reference"] for one in seen} | {one["context"]["sourcePatientInfo"]["reference"] for one in seen} == {
         dossier.path
     }
+
+
+@pytest.mark.parametrize("form", ["/{}", "{base}//{}", "{base}/x/../{}", "{base}/{}?x=y"])
+def test_a_reference_that_nobody_would_resolve_is_refused(world, form):
+    """It would be shown to whom what it means is hidden from, and found by nobody."""
+    anna = world.professional()
+    dossier = world.open(traitant=anna)
+    there = f"DocumentReference/{world.deposit(dossier, anna)['id']}"
+    text = form.format(there, base=anna.base)
+    answer = anna.post("DocumentReference", document(dossier, anna, context={"related": [{"reference": text}]}))
+    issue = answer.json()["issue"][0]
+    assert (answer.status_code, issue["code"], issue["expression"]) == (422, "invalid", ["DocumentReference.context.related[0]"]), answer.text
