@@ -3,6 +3,9 @@
 https://hl7.org/fhir/R4/patient-operation-match.html
 """
 
+import asyncio
+from collections.abc import Iterable
+
 from fhir_dmp.dmp import matching as scoring
 from fhir_dmp.errors import FhirError, Issue, outcome
 from fhir_dmp.fhir import json
@@ -26,8 +29,6 @@ PARAMETERS = (
 )
 GRADE = "http://hl7.org/fhir/StructureDefinition/match-grade"
 MOST = 20
-# Whether each may be read is decided one by one.
-MOST_JUDGED = 100
 
 
 async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRICTED) -> Answer:
@@ -37,9 +38,11 @@ async def run(context: Context, url: Url, given: Given, sight: Sight = UNRESTRIC
     if asked.get("resourceType") != "Patient":
         raise FhirError("invalid", "what is matched is a Patient", "Parameters.parameter.resource")
     rows = await candidates(context, asked, sight)
+    if judges(context):
+        rows = await _readable(context, rows)
     ranked = scoring.ranked(asked, [json.parse(row.body) for row in rows])
     if judges(context):
-        ranked = await _readable(context, rows, ranked)
+        await _note(context, [rows[one.place] for one in ranked])
     said: list[Issue] = []
     if given.flag("onlyCertainMatches"):
         certain = [each for each in ranked if each.match.grade == scoring.CERTAIN]
@@ -80,20 +83,31 @@ async def sight_of(context: Context, url: Url, given: Given) -> Sight:
     return UNRESTRICTED if judges(context) else await of_staff(context, url, given)
 
 
-async def _readable(context: Context, rows: list[Row], ranked: list) -> list:
-    """Those of the matches that the asker reads, noted as shown."""
-    if len(ranked) > MOST_JUDGED:
-        raise FhirError("too-costly", "too many could be meant: tell more of the patient")
-    ledger, found = context.enforcer.ledger, []
-    for one in ranked:
-        row = rows[one.place]
+async def _readable(context: Context, rows: list[Row]) -> list[Row]:
+    """Those of the candidates whom the asker reads; nothing is noted of any. The others neither bound nor rank what he is told.
+
+    Each is judged by what was read with his row. Where there is none, somebody whom nobody knows is: time shall not tell that he is known.
+    """
+    if not rows:
+        await enforcement.absent(context)
+    found = []
+    for place, row in enumerate(rows, 1):
+        met = await enforcement.known(enforcement.apart(context), row.dossier, row=row, authored=False)
+        if met.reading(row).permits:
+            found.append(row)
+        if place % 50 == 0:
+            await asyncio.sleep(0)
+    return found
+
+
+async def _note(context: Context, rows: Iterable[Row]) -> None:
+    """What the asker reads, noted as shown to him."""
+    ledger = context.enforcer.ledger
+    for row in rows:
         before = ledger.patient, ledger.purposes
         met = await enforcement.known(context, row.dossier, row=row)
         ledger.patient, ledger.purposes = before
-        if met.reading(row).permits:
-            enforcement.note(context, row, shown.id_of(row.body), met.patient)
-            found.append(one)
-    return found
+        enforcement.note(context, row, shown.id_of(row.body), met.patient)
 
 
 async def candidates(context: Context, asked: dict, sight: Sight) -> list[Row]:

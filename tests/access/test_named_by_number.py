@@ -8,7 +8,21 @@ from functools import partial
 import pytest
 from pymongo import MongoClient
 
-from tests.access.world import INS, LOINC, REPORT, VISIBILITY, consent, day, document, new_ins, number, patient, refused
+from tests.access.world import (
+    INS,
+    LOINC,
+    REPORT,
+    VISIBILITY,
+    birth_date,
+    consent,
+    day,
+    document,
+    new_ins,
+    number,
+    parameters,
+    patient,
+    refused,
+)
 from tests.interactions.making import bundle, entry, observation
 from tests.worlds.asking import PATCH
 
@@ -272,3 +286,29 @@ def test_a_number_that_is_no_ins_in_force_makes_nobody_the_holder(world):
 
     assert reads(f"{INS}|{ins}") == 200
     assert [reads(said) for said in (f"{LOCAL}|{local}", f"{INS}|{former}", f"{LOCAL}|x,{INS}|{ins}")] == [403] * 3
+
+
+def test_who_matches_is_told_of_those_he_reads_however_many_others_there_are(world, steps):
+    """Names match by their beginnings: what others have, and how many, would be told letter by letter."""
+    anna, stranger, family = world.professional(), world.professional(), f"FOULE{number()}"
+    named = {"name": [{"use": "official", "family": family, "given": ["Solange"]}], "birthDate": birth_date(50)}
+    asked = {"resourceType": "Patient", **named}
+    nobody = {**asked, "name": [{"family": f"{family}X", "given": ["Solange"]}]}
+    shared = {"system": LOCAL, "value": f"n{number()}"}
+    ids = []
+    for place in range(101):
+        value = patient(new_ins(), **named)
+        value["identifier"] += [shared] if place < 2 else []
+        answer = anna.run("Patient/$open", patient=value, evidence="oral")
+        assert answer.status_code == 201, answer.text
+        ids.append(answer.json()["id"])
+        if not place:
+            there, none = (steps(partial(stranger.post, "Patient/$match", one)) for one in (asked, nobody))
+            assert there == none
+    told = [stranger.post("Patient/$match", one) for one in (asked, nobody)]
+    assert [one.status_code for one in told] == [200, 200] and told[0].content == told[1].content
+    # A second one of that number would make his own less certain.
+    world.write(stranger, let_in(ids[0], stranger))
+    certain = parameters(resource={**asked, "identifier": [shared]}, onlyCertainMatches=True)
+    found = stranger.post("Patient/$match", certain).json()
+    assert [one["resource"]["id"] for one in found["entry"]] == [ids[0]]
