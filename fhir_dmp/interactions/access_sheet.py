@@ -63,7 +63,7 @@ async def may_issue(context: Context, patient_id: str) -> bool:
     if met.policy is not None and context.actor.kind in ("professional", "structure"):
         names = frozenset({met.request.person, met.request.organization} - {""})
         opened = await opening.opened_by(context, met.number, names)
-        # He opened one of the two that were joined, and would have what is in both; or another host's, which alone knows whose sheet was used.
+        # Of two that were joined he would have what is in both; of another host's that one alone knows whether a sheet was used.
         elsewhere = opened and (await merged.said_joined(context.reads, met.number) or await origins.every(context.reads, met.number))
         met.request = replace(met.request, opener=opened and not elsewhere)
     rule = enforcement.settle(met.decide("access-sheet")).rule

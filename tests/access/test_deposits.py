@@ -298,5 +298,5 @@ def test_a_reference_that_nobody_would_resolve_is_refused(world, form):
     there = f"DocumentReference/{world.deposit(dossier, anna)['id']}"
     text = form.format(there, base=anna.base)
     answer = anna.post("DocumentReference", document(dossier, anna, context={"related": [{"reference": text}]}))
-    issue = answer.json()["issue"][0]
-    assert (answer.status_code, issue["code"], issue["expression"]) == (422, "invalid", ["DocumentReference.context.related[0]"]), answer.text
+    issue, place = answer.json()["issue"][0], "DocumentReference.context.related[0]"
+    assert (answer.status_code, issue["code"], issue["expression"]) == (422, "invalid", [place]), answer.text
