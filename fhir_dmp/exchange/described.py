@@ -72,13 +72,16 @@ class Person:
 class Described:
     """One document. identifiers, family, given, gender, birth: of the person. replaces: masterIdentifiers, as (system, value).
 
-    date, start, end: FHIR dateTimes, "" for none. content: its octets, unchanged.
+    qualified: whether an INS among them is, as the document says. date, start, end: FHIR dateTimes, "" for none. content: its octets,
+    unchanged.
     """
 
     master: tuple[str, str]
     content: bytes
     content_type: str
     identifiers: list[tuple[str, str]] = field(default_factory=list)
+    # A CDA document of the exchange framework, and an XDM archive, carry an INS only when the identity is qualified.
+    qualified: bool = True
     family: list[str] = field(default_factory=list)
     given: list[str] = field(default_factory=list)
     gender: str = ""
@@ -115,10 +118,11 @@ class Described:
         return [person, self._reference(f"Patient/{person['id']}", f"Binary/{binary['id']}"), binary]
 
     def _patient(self) -> dict:
-        said = "\0".join(sorted(f"{system}|{value}" for system, value in self.identifiers))
-        # A document of the exchange framework carries an INS only when the identity is qualified.
+        qualified = self.qualified and any(system in INS_SYSTEMS for system, _ in self.identifiers)
+        # By all that is said of him: with other traits, or in doubt, he is somebody else until he is found to be the same.
+        numbers = sorted(f"{system}|{value}" for system, value in self.identifiers)
+        said = "\0".join((*numbers, "", *self.family, "", *self.given, "", self.gender, self.birth, str(qualified)))
         status = {"url": "identityStatus", "valueCoding": {"code": "QUAL"}}
-        qualified = any(system in INS_SYSTEMS for system, _ in self.identifiers)
         name = {"use": "official", "family": self.family[0] if self.family else "", "given": self.given}
         return _without_empty(
             {

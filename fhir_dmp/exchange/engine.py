@@ -142,13 +142,17 @@ class _Run:
         if not plain:
             # A content is seen as its documents are: they come first.
             waiting.sort(key=lambda unit: unit.type == BINARY)
-        names = {key for unit in waiting for key in (unit.keys if plain else (*unit.keys, *self.engine.foreign.referred(unit)))}
         foreign, vault = self.engine.foreign, self.context.store.vault
+        names = {key for unit in waiting for key in (unit.keys if plain else (*unit.keys, *foreign.referred(unit)))}
         if plain:
             self.known |= await self.engine.ledger.known(names)
         else:
-            foreign.absent = set()
+            people = [unit for unit in waiting if unit.work == RESOURCE and unit.type == PATIENT]
+            names.update(name for unit in people for name in foreign.numbers(unit.tree))
+            foreign.absent, foreign.doubted = set(), set()
             self.known |= await foreign.learn(names)
+            known = {name for name in names if name in self.known and self.known[name].type == PATIENT}
+            await foreign.doubt(known | {key for unit in people for key in unit.keys})
             await self.engine.seen.fetch({foreign.joined.here(line.key) for line in self.known.values() if line.key})
             await foreign.look(waiting)
         own = {vault.locate(unit.type, unit.id) for unit in plain if unit.work == RESOURCE and isinstance(unit.id, str)}
@@ -312,8 +316,9 @@ class _Run:
         for part in sorted(parts, key=lambda one: one.type == "PractitionerRole"):  # who may refer to the others
             try:
                 if part.type == PATIENT:
-                    known = await foreign.learn(part.keys)
-                    receipt, location = await foreign.person(part, next(iter(known.values()), None))
+                    self.known |= await foreign.learn((*part.keys, *foreign.numbers(part.tree)))
+                    await foreign.doubt(part.keys)
+                    receipt, location = await foreign.person(part, next((self.known[key] for key in part.keys if key in self.known), None))
                     links.texts[part.full_url] = location.partition("/_history")[0]
                     links.people.add(receipt.key)
                 else:
@@ -323,6 +328,7 @@ class _Run:
                 raise Kept(await foreign.hold(unit, links.people)) from None
             await self.engine.ledger.link(receipt)
             self._learnt(receipt)
+            await foreign.said(part)
             row = Part(part.method, part.type, receipt.key, receipt.stored.row, 200) if receipt.key else None
             found[part.place] = Result(part.place, 200, location), row
         return links, found
@@ -444,6 +450,7 @@ class _Run:
                 for unit, receipt, location in people:
                     self._learnt(receipt)
                     hoped -= set(receipt.names)
+                    await self.engine.foreign.said(unit)
                     unit.done(Result(unit.place, 200, location))
                 people = []
             if not group:

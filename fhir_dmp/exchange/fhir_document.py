@@ -51,7 +51,9 @@ def _led(reference: Any, inside: Mapping[str, dict]) -> dict:
 
 
 def _person(patient: Mapping[str, Any], found: Described) -> None:
-    told = [one for one in patient.get("identifier") or () if one.get("system") and one.get("value")]
+    listed = [one for one in patient.get("identifier") or () if one.get("system") and one.get("value")]
+    told = [one for one in listed if one.get("use") != "old" or one["system"] in identity.OLD_SYSTEMS]
+    found.qualified = identity.is_qualified(patient)
     found.identifiers = [(one["system"], one["value"]) for one in told]
     name = next(iter(patient.get("name") or ()), {})
     found.family, found.given = [name["family"]] if name.get("family") else [], list(name.get("given") or ())

@@ -26,7 +26,6 @@ from fhir_dmp.exchange.referring import (
     display_of,
     one_number,
     patient_name,
-    patient_names,
     replaced_in,
 )
 from fhir_dmp.exchange.rules import FEED, Rules
@@ -50,6 +49,8 @@ from fhir_dmp.store.vault import COMMON, dossier_in, seal, unseal, version_id
 CHANGED = "this document was received with another content: one id, one document; a new version has an id of its own and `replaces` it"
 OTHER_OCTETS = "this content was received with other octets: a new version of a document has an id of its own and `replaces` it"
 _STAND_IN = b"stand-in "
+# Version, in the ledger, of a Patient of whom a person said who he is.
+DECIDED = "decided"
 
 
 @dataclass(slots=True)
@@ -105,6 +106,8 @@ class Foreign:
         self.joined = Joined(context)
         # Names that the ledger was asked for in this run and did not know.
         self.absent: set[bytes] = set()
+        # Keys of Patients who wait: whoever they were found to be before, somebody must say who they are now.
+        self.doubted: set[bytes] = set()
         # Names of contents whose documents were refused in this run: what nobody may bring is not kept either.
         self.refused: set[str] = set()
         # Patients who have one of the numbers of those whom this run is about: number -> each with what he is.
@@ -121,6 +124,15 @@ class Foreign:
         await self.joined.learn(lines.values())
         return lines
 
+    async def doubt(self, names: Iterable[bytes]) -> None:
+        """Learn which of these Patients wait."""
+        if asked := sorted(names):
+            self.doubted |= await self.quarantine.has(asked)
+
+    def numbers(self, patient: Mapping[str, Any]) -> list[bytes]:
+        """Keys of the names that the numbers of a Patient may be."""
+        return [self.hashing.name(patient_name(*one)) for one in people.numbers(patient, self.rules)]
+
     def acting(self) -> Context:
         """The context in which the rules judge what the source deposits."""
         return self.context.but(enforcer=Enforcer(self._asking.request, self._asking.law))
@@ -130,23 +142,55 @@ class Foreign:
     async def person(self, unit: Unit, line: Line | None) -> tuple[Receipt, str]:
         """The receipt of a Patient who is found here, and his address; Kept when somebody must say who it is."""
         asked = json.parse(unit.body)
-        keys = tuple(dict.fromkeys((*unit.keys, *map(self.hashing.name, patient_names(asked)))))
         row = await self.context.store.load(line.key) if line is not None and line.key else None
-        if row is None or row.erased:
-            rows, found = await self._by_numbers(asked)
-            if found is None or found.place is None:
-                rows, goes_on = await self._alike(asked)
-                found = people.identify(asked, [json.parse(row.body) for row in rows], self.rules, goes_on)
-            if found.place is None:
-                seal_id = self.context.store.vault.seal_id
-                told = tuple((f"Patient/{seal_id(rows[one.place].key)}", one.score, one.grade, one.by) for one in found.candidates)
-                raise Kept(await self._hold(unit, IDENTITY, f"who is this? {found.why}", people=told))
-            row = rows[found.place]
-            await self.joined.learn([Line(row.key, PATIENT)])
+        row = None if row is None or row.erased or not row.body else row
+        if row is None or not self._still(asked, row, line):
+            row = await self._found(unit, asked, row)
         # Whose dossier was joined to another one is met there as long as they are one.
         stored = Stored(unit.version, unit.digest, row.version, self.job, 200)
-        id, now = await merged.survivor(self.context, self.context.store.vault.seal_id(row.key), row)
-        return Receipt(keys, row.key, PATIENT, stored), f"Patient/{id}/_history/{version_id(now.version)}"
+        id, now = await self._survivor(row)
+        names = map(self.hashing.name, [patient_name(*one) for one in people.names(asked, json.parse(row.body), self.rules)])
+        keys = (*unit.keys, *(name for name in names if name not in self.known or self.known[name].key == row.key))
+        return Receipt(tuple(dict.fromkeys(keys)), row.key, PATIENT, stored), f"Patient/{id}/_history/{version_id(now.version)}"
+
+    def _still(self, asked: Mapping[str, Any], row: Row, line: Line) -> bool:
+        """Whether a Patient is still he whom the ledger knows: nothing contradicts it, or somebody decided so of the INS he says."""
+        stored = line.version(self.hashing.number("version", DECIDED))
+        decided = stored is not None and stored.digest in (0, self.hashing.number("said", people.ins(asked)))
+        return decided or people.still(asked, json.parse(row.body), self.rules)
+
+    async def _survivor(self, row: Row) -> tuple[str, Row]:
+        return await merged.survivor(self.context, self.context.store.vault.seal_id(row.key), row)
+
+    async def _found(self, unit: Unit, asked: Mapping[str, Any], before: Row | None) -> Row:
+        """The row of who is meant. before: of whom he was found to be before. Kept where he is nobody, or not the same any more."""
+        rows, found = await self._by_numbers(asked) if before is None else ([], None)
+        if found is None or found.place is None:
+            rows, goes_on = await self._alike(asked)
+            found = people.identify(asked, [json.parse(row.body) for row in rows], self.rules, goes_on)
+        row, why = None if found.place is None else rows[found.place], found.why
+        if row is not None and before is not None:
+            if (await self._survivor(row))[0] == (await self._survivor(before))[0]:
+                return before  # so that he is who he was when the two are parted
+            row, why = None, f"the {found.why} is that of another dossier than before"
+        if row is None:
+            if before is not None:
+                # What names him by a number of the source leads nowhere until it is known whose that is.
+                listed = [name for name in self.numbers(asked) if name in self.known and self.known[name].key == before.key]
+                await self.ledger.forget(listed, before.key)
+                for name in listed:
+                    del self.known[name]
+            seal_id = self.context.store.vault.seal_id
+            told = tuple((f"Patient/{seal_id(rows[one.place].key)}", one.score, one.grade, one.by) for one in found.candidates)
+            raise Kept(await self._hold(unit, IDENTITY, f"who is this? {why}", people=told))
+        await self.joined.learn([Line(row.key, PATIENT)])
+        return row
+
+    async def said(self, unit: Unit) -> None:
+        """It is known who a Patient is: what the source said of him before waits no longer."""
+        if unit.keys[0] in self.doubted:
+            await self.quarantine.remove(unit.keys[0])
+            self.doubted.discard(unit.keys[0])
 
     async def look(self, units: Iterable[Unit]) -> None:
         """Look together for the Patients among these units who did not come before, by their numbers."""
@@ -463,10 +507,12 @@ class Foreign:
                 names[text] = name
         keys = {name: self.hashing.name(name) for name in names.values()}
         if unknown := [key for key in keys.values() if key not in self.known and key not in self.absent]:
-            self.known |= await self.learn(unknown)
+            learnt = await self.learn(unknown)
+            self.known |= learnt
+            await self.doubt(name for name, line in learnt.items() if line.type == PATIENT)
         for text, name in names.items():
             line = self.known.get(keys[name])
-            if line is None:
+            if line is None or (line.type == PATIENT and not await self._means(name, line)):
                 address, people = await self._by_number(name)
                 found.people |= people
                 if address:
@@ -488,6 +534,16 @@ class Foreign:
         if missing:
             await self._absent(unit, missing, keys, found.people)
         return found
+
+    async def _means(self, name: str, line: Line) -> bool:
+        """Whether a name is still that of a Patient: none of somebody who waits, and no number that he has not here."""
+        if self.hashing.name(name) in self.doubted:
+            return False
+        system, bar, value = name.removeprefix("Patient?identifier=").partition("|")
+        if not bar or not name.startswith("Patient?"):
+            return True
+        row = await self.context.store.load(line.key)
+        return row is not None and row.body is not None and people.has(json.parse(row.body), system, value)
 
     async def _by_number(self, name: str) -> tuple[str, set[bytes]]:
         """Address of the one patient here with an INS, where that is how the source names him, "" for none; keys of those who have it."""
@@ -545,6 +601,8 @@ class Foreign:
         # What came as one thing waits as one; that somebody must say who a Patient is is asked of the Patient.
         unit = unit if unit.type == PATIENT or unit.within is None else unit.within
         dossiers = {dossier_in(key) for key in named}
+        if unit.type == PATIENT:
+            self.doubted.add(unit.keys[0])
         if unit.type == DOCUMENT:
             await self._expect(unit, contents_of(unit.tree), dossiers)
         held = Held(place=unit.place, names=unit.names, why=why, body=unit.body, **more)

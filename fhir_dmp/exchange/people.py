@@ -74,6 +74,48 @@ def numbers(patient: Mapping[str, Any], rules: Rules) -> set[tuple[str, str]]:
     return _identifiers(current(patient), {*INS_SYSTEMS, INS_C, NIS, *rules.systems.values()})
 
 
+def still(asked: Mapping[str, Any], known: Mapping[str, Any], rules: Rules) -> bool:
+    """Whether somebody whom a source was found to mean before may still be meant by what it says of him now.
+
+    Not with an INS that is not his, with none of his numbers of a kind of which he has one, nor where a trait is contradicted.
+
+    >>> before = {"identifier": [{"system": NIS, "value": "1"}], "name": [{"family": "OZENNE"}], "birthDate": "1950-01-01"}
+    >>> changed = [{**before, "active": True}, {**before, "birthDate": "1960-01-01"}, {"identifier": [{"system": NIS, "value": "2"}]}]
+    >>> [still(one, before, Rules(source="s")) for one in changed]
+    [True, False, False]
+    """
+    asked, known = current(asked), current(known)
+    said, his = _by_system(numbers(asked, rules)), _by_system(numbers(known, rules))
+    if any(system in said and not said[system] <= his.get(system, set()) for system in INS_SYSTEMS):
+        return False
+    if any(said[system].isdisjoint(his[system]) for system in said.keys() & his.keys()):
+        return False
+    return not matching.compare(asked, known).contradicted
+
+
+def names(asked: Mapping[str, Any], known: Mapping[str, Any], rules: Rules) -> list[tuple[str, str]]:
+    """(system, value) of the numbers by which a source may name this patient from now on: those he has here, and its own."""
+    own = {*rules.systems.values()} - {*INS_SYSTEMS, INS_C, NIS}
+    return sorted((said := numbers(asked, rules)) & numbers(known, rules) | {one for one in said if one[0] in own})
+
+
+def has(patient: Mapping[str, Any], system: str, value: str) -> bool:
+    """Whether this number is his: of those that are given to people by no source."""
+    return system not in (*INS_SYSTEMS, INS_C, NIS) or (system, value) in _identifiers(current(patient), {system})
+
+
+def ins(patient: Mapping[str, Any]) -> str:
+    """Every INS that is said, as one text."""
+    return " ".join(sorted(f"{system}|{value}" for system, value in _identifiers(patient, INS_SYSTEMS)))
+
+
+def _by_system(those: set[tuple[str, str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for system, value in those:
+        found.setdefault(system, set()).add(value)
+    return found
+
+
 def current(patient: Mapping[str, Any]) -> Mapping[str, Any]:
     """A Patient whose NIS and INS-C count: they are kept as outdated identifiers, and are what the old dossiers know him by."""
     listed = patient.get("identifier")

@@ -33,13 +33,6 @@ def patient_name(system: str, value: str) -> str:
     return f"Patient?identifier={system}|{value}"
 
 
-def patient_names(patient: Mapping[str, Any]) -> list[str]:
-    """Names of a patient by all of his numbers."""
-    listed = patient.get("identifier")
-    told = [one for one in (listed if isinstance(listed, list) else ()) if isinstance(one, dict)]
-    return [patient_name(one["system"], one["value"]) for one in told if one.get("system") and one.get("value")]
-
-
 def display_of(tree: Mapping[str, Any]) -> str:
     """What somebody, or a structure, is called; "" for nothing."""
     name = tree.get("name")

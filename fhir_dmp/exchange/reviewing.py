@@ -9,13 +9,15 @@ from dataclasses import replace
 
 from fhir_dmp.audit.recorder import Recorder
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import sources, waiting
+from fhir_dmp.exchange import people, sources, waiting
 from fhir_dmp.exchange.engine import Engine
+from fhir_dmp.exchange.foreign import DECIDED
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.mapping import targets
 from fhir_dmp.exchange.opening import context_of, judged
 from fhir_dmp.exchange.results import WAITS, Result
 from fhir_dmp.exchange.rules import Rules, Target
+from fhir_dmp.fhir import json
 from fhir_dmp.identity.actor import Actor
 from fhir_dmp.interactions import merged, tracing
 from fhir_dmp.interactions.context import Context
@@ -76,15 +78,16 @@ async def link(context: Context, rules: Rules, key: str, patient: str) -> str:
         raise FhirError("not-found", f"there is no `Patient/{patient.removeprefix('Patient/')[:64]}` here")
     id, _ = await merged.survivor(context, context.store.vault.seal_id(row.key), row)
     hashing = Hashing.of(context.store.vault, rules.source)
-    # Decided by a person: whatever version the source sends of this patient, this is who it is.
-    stored = Stored(hashing.number("version", "decided"), 0, row.version, hashing.number("job", "decided"), 200)
+    # Decided by a person: whatever version the source sends of this patient, this is who it is, as long as it says the same INS of him.
+    said = hashing.number("said", people.ins(json.parse(held.body)))
+    stored = Stored(hashing.number("version", DECIDED), said, row.version, hashing.number("job", DECIDED), 200)
     receipt = Receipt(tuple(map(hashing.name, held.names)), row.key, "Patient", stored)
     asked = f"{RESOLVE}?source={rules.source}&id={key}&patient=Patient/{id}"
 
     async def work(transaction: Transaction) -> None:
         if context.enforcer is not None:
             await transaction.write(context.recorder.changes([tracing.trace(context, "operation", patient=id, query=asked)]))
-        await Ledger(context.store).link(receipt, transaction=transaction)
+        await Ledger(context.store).link(receipt, transaction=transaction, decided=True)
 
     await context.store.transact(work)
     await quarantine.remove(found.key)

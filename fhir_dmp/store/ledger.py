@@ -19,6 +19,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 
+from fhir_dmp.errors import FhirError
 from fhir_dmp.store import acts_waiting, doors, revising, withdrawing
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import repeated
@@ -313,8 +314,11 @@ class Ledger:
         return not self.store.sandbox and withdrawing.turns(change)
 
     @translated
-    async def link(self, *receipts: Receipt, transaction: Transaction | None = None) -> None:
-        """Write receipts of what made no row, by themselves or in a transaction; nothing when they were written before."""
+    async def link(self, *receipts: Receipt, transaction: Transaction | None = None, decided: bool = False) -> None:
+        """Write receipts of what made no row, by themselves or in a transaction; nothing when they were written before.
+
+        INVARIANT: what a source calls somebody leads to nobody else from then on, unless a person decided so.
+        """
 
         async def attempt(session: AsyncClientSession) -> None:
             lines = await self._known((name for receipt in receipts for name in receipt.every_name), session)
@@ -322,6 +326,11 @@ class Ledger:
             left = []
             for receipt in receipts:
                 version = receipt.stored.version
+                others = {name for name in receipt.names if name in lines and receipt.key and lines[name].key != receipt.key}
+                if others and not decided:
+                    if receipt.names[0] in others:
+                        raise FhirError("conflict", "another import found at the same moment that somebody else is meant")
+                    receipt = receipt._replace(names=tuple(name for name in receipt.names if name not in others))
                 new = tuple(name for name in receipt.names if name not in lines or lines[name].version(version) is None)
                 if new:
                     left.append(receipt._replace(names=new))
@@ -332,6 +341,12 @@ class Ledger:
             await attempt(transaction._session)
         else:
             await self._connection.transaction(attempt, patience=PATIENCE_SECONDS)
+
+    @translated
+    async def forget(self, names: Collection[bytes], key: bytes) -> None:
+        """These names lead to that row no more."""
+        if names:
+            await repeated(lambda: self._lines.delete_many({"_id": {"$in": list(names)}, "k": key}))
 
     async def write(self, receipt: Receipt, session: AsyncClientSession, *, only: bool = False) -> None:
         """Write a receipt in a transaction that is under way; Repeated ends it. only: no other version may have come, Repeated too."""
