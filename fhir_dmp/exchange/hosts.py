@@ -65,7 +65,7 @@ async def register(store: Store, id: str, card: Mapping[str, Any] | Card) -> Sou
         source = await sources.register(store, id, name=card.name or id, kind=HOST, host=card.host)
     if source.kind != HOST:
         raise FhirError("conflict", f"source `{id}` is no host")
-    await source.update_fields(rules={**source.rules, "card": msgspec.to_builtins(card)})
+    await source.change({"$set": {"rules.card": msgspec.to_builtins(card)}})
     for one in card.seals:
         id_ = f"{OF_HOSTS}{one['kid']}"
         if await Key.get(id_) is None:
@@ -81,7 +81,7 @@ async def itself(store: Store, data: Path) -> str:
     card = own(store, data, "this host")
     known = [one for one in await Source.objects.order_by("pk").to_list() if (one.rules.get("card") or {}).get("host") == card.host]
     source = known[0] if known else await sources.register(store, ITSELF, name=card.name, kind=HOST, host=card.host)
-    await source.update_fields(rules={**source.rules, "card": msgspec.to_builtins(card)})
+    await source.change({"$set": {"rules.card": msgspec.to_builtins(card)}})
     return source.id
 
 

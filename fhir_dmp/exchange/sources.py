@@ -32,6 +32,8 @@ MAPS = {EXPERIMENT: "dmp-source-2007", CARE_RECORD: "dmp-source-care", FEED: "dm
 # In the rules of a source: [instant, "enabled" or "disabled", why] of each time that it was switched.
 SWITCHES = "switches"
 ENABLED = "enabled"
+# [element, "system|code", system, code, display] of each code whose meaning an operator said.
+DECIDED = "decided"
 REASON = 200
 _ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 
@@ -149,8 +151,8 @@ async def settle(store: Store) -> None:
 
 
 async def _switch(source: Source, said: list[str]) -> None:
-    rules = {**source.rules, SWITCHES: [*source.rules.get(SWITCHES, ()), said]}
-    await source.update_fields(enabled=said[1] == ENABLED, rules=rules)
+    update = {"$set": {"enabled": said[1] == ENABLED}, "$push": {f"rules.{SWITCHES}": said}}
+    await source.change(update, {f"rules.{SWITCHES}": {"$ne": said}})
 
 
 def rules(source: Source) -> Rules:
@@ -160,7 +162,7 @@ def rules(source: Source) -> Rules:
     for name in (PLACES, *told.get("maps", ())):
         for element, local, target in concept_map(name):
             maps[element][local] = target
-    for element, local, *target in told.get("decided", ()):
+    for element, local, *target in told.get(DECIDED, ()):
         maps[element][local] = Target(*target)
     return Rules(
         source=source.id,
@@ -192,9 +194,13 @@ async def learn(source: Source, concept_map: Mapping[str, Any]) -> int:
 
 
 async def _decided(source: Source, told: Sequence[tuple[str, str, Target]]) -> None:
-    kept = {(element, local): target for element, local, *target in source.rules.get("decided", ())}
-    kept |= {(element, local): list(target) for element, local, target in told}
-    await source.update_fields(rules={**source.rules, "decided": [[*name, *target] for name, target in kept.items()]})
+    changed = False
+    while not changed:  # what others say meanwhile stays said
+        before = source.rules.get(DECIDED)
+        kept = {(element, local): target for element, local, *target in before or ()}
+        kept |= {(element, local): list(target) for element, local, target in told}
+        update = {"$set": {f"rules.{DECIDED}": [[*name, *target] for name, target in kept.items()]}}
+        changed = await source.change(update, {f"rules.{DECIDED}": before})
 
 
 def shown(source: Source | Mapping[str, Any]) -> str:

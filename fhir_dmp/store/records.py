@@ -63,6 +63,15 @@ class HostRecord(Document):
             setattr(self, name, value)
         await self.save()
 
+    async def change(self, update: dict[str, Any], where: dict[str, Any] | None = None) -> bool:
+        """Change a stored record by what MongoDB calls an update, where it still is so, and read it anew; whether it was so.
+
+        What is read, changed here and stored whole would take back what others stored meanwhile.
+        """
+        changed = await type(self).objects(__raw__={**(where or {}), "_id": self.pk}).update_one(__raw__=update)
+        await self.reload()
+        return bool(changed)
+
     @classmethod
     async def get(cls, key: str) -> "HostRecord | None":
         return await cls.objects(pk=key).first()
