@@ -20,7 +20,17 @@ from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError
-from fhir_dmp.exchange import hosts, opening, package_closing, package_former, package_labels, package_left, package_lost, package_read
+from fhir_dmp.exchange import (
+    hosts,
+    opening,
+    package_closing,
+    package_former,
+    package_labels,
+    package_left,
+    package_lost,
+    package_read,
+    package_returned,
+)
 from fhir_dmp.exchange import package as form
 from fhir_dmp.exchange.hosts import Card
 from fhir_dmp.exchange.package import Receipt, RowLine, wrong
@@ -31,7 +41,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import from_instant, to_instant
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.interactions import closing, enforcement, keeping, origins, policy, sealing, search_match, tracing
+from fhir_dmp.interactions import closing, enforcement, keeping, origins, policy, sealing, search_match, tracing, writing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.origins import Origins, translated
 from fhir_dmp.interactions.reindex import indexed
@@ -90,7 +100,8 @@ def acting(context: Context, rules: Rules, data: Path) -> Context:
 class _Coming(NamedTuple):
     """What a package brings. changed: with the version here that each replaces. same: here already, with facts to be renewed.
 
-    current: all of it that is current there. here: keys of what was shown here before, that has facts.
+    current: all of it that is current there. here: keys of what was shown here before, that has facts. patient: as he was here,
+    None where he was not. sent: as he comes, where something was told here since. told: his current version there is not here.
     """
 
     old: list[NewRow]
@@ -99,6 +110,9 @@ class _Coming(NamedTuple):
     same: list[Taken]
     current: list[Taken]
     here: frozenset[bytes]
+    patient: Row | None
+    sent: NewRow | None
+    told: bool
 
     @property
     def came(self) -> list[Taken]:
@@ -142,7 +156,9 @@ class _Taking:
         await self._directory()
         await self._former()
         self.returns = _returns(stored, self.found)
-        lines = [one for one in self.found.rows if one.dossier]
+        self.parted = await package_returned.pairs(self.context, self.number)
+        rights = await package_returned.rights(self.context, self.parted)
+        self.lines = lines = [one for one in self.found.rows if one.dossier and bytes.fromhex(one.key) not in rights]
         if not any(one.type == "Patient" and one.current and not one.deleted and one.id == self.found.package.patient for one in lines):
             raise wrong("it has no Patient")
         taken = [self._row(one) for one in lines]
@@ -257,8 +273,8 @@ class _Taking:
         new: list[Taken] = []
         changed: list[tuple[Taken, int]] = []
         same: list[Taken] = []
-        lines = [one for one in self.found.rows if one.dossier]
-        for line, one in zip(lines, taken, strict=True):
+        sent: NewRow | None = None
+        for line, one in zip(self.lines, taken, strict=True):
             own = before.get(one.row.key, {})
             here = own.get(one.row.version)
             if here is not None and here.row.body != one.row.body:
@@ -276,6 +292,9 @@ class _Taking:
                 continue
             elif current.row.updated_ms < one.row.updated_ms and (self.returns or (one.row.key, current.row.version) in known):
                 changed.append((one, current.row.version))
+            elif self.returns and line.type == "Patient":
+                sent = one.row  # what was told here since is put beside what it says: see package_returned
+                old.append(sent)
             else:
                 raise FhirError("conflict", f"{line.type}/{self.ids[line.id]} was changed here since")
         if (
@@ -289,12 +308,15 @@ class _Taking:
             if any((row.key, row.version) not in known for row in current):
                 raise FhirError("conflict", "rights were given or taken here since: those of another host do not replace them")
         shown = frozenset(key for key, own in before.items() for each in own.values() if each.current and each.row.visible)
-        return _Coming(old, new, changed, same, [one for line, one in zip(lines, taken, strict=True) if line.current], shown)
+        coming = [one for line, one in zip(self.lines, taken, strict=True) if line.current]
+        patient = next(one.row for one in coming if one.row.type == "Patient")
+        own = before.get(patient.key, {})
+        here = next((each.row for each in own.values() if each.current), None)
+        return _Coming(old, new, changed, same, coming, shown, here, sent, patient.version not in own)
 
     def _ended(self, taken: Sequence[Taken], before: Mapping[bytes, Mapping[int, takeover.Version]]) -> "package_closing.Ended | None":
         """The closing that the package tells, where nobody told it here yet."""
-        lines = [one for one in self.found.rows if one.dossier]
-        for line, (row, _) in zip(lines, taken, strict=True):
+        for line, (row, _) in zip(self.lines, taken, strict=True):
             if line.type == "Patient" and line.current and row.body is not None and package_closing.tells(self.found.policy):
                 known = self.returns or row.version in before.get(row.key, {})
                 return None if known or not _closed(row.body) else package_closing.Ended(self.found.policy, row, json.parse(row.body))
@@ -307,6 +329,7 @@ class _Taking:
         kept, context = self.found.policy, self.context
         context.enforcer.ledger.patient = self.patient
         left = await self._origins()
+        apart: list[package_returned.Apart] = []
         # Those too that a takeover which was cut off left here: nobody has noted them yet.
         rights = [one.row.key for one in coming.current if one.row.type in policy.SOURCES]
         # With what it writes itself, the dossier is what this package says and nothing else.
@@ -314,6 +337,7 @@ class _Taking:
         brought -= {(one.row.key, one.row.version) for one in coming.new if _gives(one.row)}
 
         async def work(transaction: Transaction) -> None:
+            apart.clear()
             await self._as_before(transaction)
             if self.first:
                 there = await takeover.places(transaction, self.number)
@@ -327,28 +351,40 @@ class _Taking:
                 await self._added(inside, coming)
             if left is not None:
                 await transaction.write([left])
+            apart.extend(await package_returned.hidden(inside, self.parted))
             asked = f"$import?source={context.actor.host}"
+            if self.returns and coming.patient is not None:
+                beside = await package_returned.changes(inside, coming.patient, coming.sent, self.parted)
+                await writing.write(inside, beside, kind="operation", asked=asked)
             told = tracing.trace(inside, "import", patient=self.patient, query=asked)
             await transaction.write(context.recorder.changes([told]))
             said: dict[str, Any] = {"grants": self._grants(), "closed_ms": kept.closed_ms} if self.returns else {}
             if not self.returns and (before := await transaction.stored_policy(self.number)) is not None and before.closed_ms is None:
                 said["closed_ms"] = kept.closed_ms
             lost = kept.lost or kept.status == Status.RIGHTS_LOST.value
-            said["lost"] = lost if self.returns else lost or None
+            said["lost"] = lost if self.returns else (lost and coming.told) or None
             if self.returns and kept.status != Status.OPEN.value:
                 said["given"] = ""  # in charge again: no host opens it
             made: Dossier | None = await policy.recompute(inside, self.number, **said, at_ms=inside.now_ms())
             if made is None:
                 raise wrong("it has no Patient")
             await keeping.acted(inside, "rights", [*rights, dossier_row(self.number)])
-            if self.returns and made.status is Status.CLOSED and kept.status == Status.OPEN.value:
-                await self._open_again(inside)
+            if self.returns and made.status is Status.CLOSED:
+                if made.deceased_ms is not None:
+                    await policy.recompute(inside, self.number, given="", at_ms=inside.now_ms())
+                elif kept.status == Status.OPEN.value:
+                    await self._open_again(inside)
+                elif kept.status == Status.RIGHTS_LOST.value:
+                    kept_on = await package_returned.read_only(inside, self.number, self.patient)
+                    await writing.write(inside, kept_on, kind="operation", asked=asked)
             if self.shut and made.status is not Status.CLOSED:
                 await package_lost.shut(inside, self.number, self.patient)
 
         await self.store.dossier_key(self.number)
-        await self.store.transact(work, claims=[rights_of(self.vault, self.number)])
+        claimed = (self.number, *(pair.ids.source for pair in self.parted))
+        await self.store.transact(work, claims=[rights_of(self.vault, one) for one in claimed])
         await keeping.keep(context)
+        await package_returned.gone(context, apart)
 
     async def _returned(self, inside: Context, coming: "_Coming") -> None:
         """What comes into a dossier that does not live here: its labels are those of the host that was in charge."""

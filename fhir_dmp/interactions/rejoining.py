@@ -6,7 +6,7 @@ joined is hidden when it appears. The copies of what was parted, which the backu
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
@@ -79,7 +79,7 @@ async def _parted(context: Context) -> set[int]:
     leaving = []
     for source, target in await joining.every_parted(context.store):
         with _held(failed, source, target):
-            if (pair := await _apart(context, source, target)) is not None:
+            if (pair := await apart(context, source, target)) is not None:
                 found = await context.store.transact(lambda transaction, pair=pair: unmerging.hidden(context.inside(transaction), pair))
                 if found.state:
                     await unmerging.given_back(context, pair, found)
@@ -87,18 +87,23 @@ async def _parted(context: Context) -> set[int]:
     if leaving:
         await _replayed(context)
     for pair, found in leaving:
-
-        async def work(transaction: Transaction, pair: Pair = pair, keys: list[bytes] = found.keys) -> None:
-            await joining.drop(transaction, keys)
-            await writing.recompute(context.inside(transaction), {pair.ids.source: [], pair.ids.target: []})
-
         with _held(failed, pair.ids.source, pair.ids.target):
-            await context.store.transact(work, claims=pair.claims)
-            await keeping.keep(context)
+            await dropped(context, pair, found.keys)
     return failed
 
 
-async def _apart(context: Context, source: int, target: int) -> Pair | None:
+async def dropped(context: Context, pair: Pair, keys: Sequence[bytes]) -> None:
+    """Take copies out of the one that they do not belong to any more. keys: of their rows."""
+
+    async def work(transaction: Transaction) -> None:
+        await joining.drop(transaction, keys)
+        await writing.recompute(context.inside(transaction), {pair.ids.source: [], pair.ids.target: []})
+
+    await context.store.transact(work, claims=pair.claims)
+    await keeping.keep(context)
+
+
+async def apart(context: Context, source: int, target: int) -> Pair | None:
     """Two dossiers that are parted; None where they were joined anew, either way round or by way of others, or one is gone."""
     rows = [row for one in (source, target) for row in await context.store.find(types=("Patient",), dossiers=(one,), limit=1)]
     if len(rows) < 2 or any(row.body is None for row in rows):

@@ -46,7 +46,7 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
         leaving = await context.store.transact(lambda transaction: _hidden(context.inside(transaction), pair), claims=pair.claims)
         await given_back(context, pair, leaving)
 
-        async def part(inside: Context, leaving: _Leaving = leaving) -> Row | None:
+        async def part(inside: Context, leaving: Leaving = leaving) -> Row | None:
             return await _parted(inside, pair, leaving)
 
         row = await context.store.transact(lambda transaction: part(context.inside(transaction)), claims=pair.claims)
@@ -66,7 +66,7 @@ async def _joined(inside: Context, pair: Pair) -> tuple[Row, Row]:
 
 
 @dataclass(slots=True)
-class _Leaving:
+class Leaving:
     """What leaves the dossier that goes on. rows: of the other one, type and key. keys: of rows there. lineages: hashes of their roots
     there. state: what was current of them, see joining.state.
     """
@@ -77,13 +77,13 @@ class _Leaving:
     state: dict[bytes, str] = field(default_factory=dict)
 
 
-async def _hidden(inside: Context, pair: Pair) -> _Leaving:
+async def _hidden(inside: Context, pair: Pair) -> Leaving:
     """Take what belongs to the other dossier out of sight, what replaced it here too: from now on nobody changes it here."""
     await _joined(inside, pair)
     return await hidden(inside, pair)
 
 
-async def hidden(inside: Context, pair: Pair) -> _Leaving:
+async def hidden(inside: Context, pair: Pair) -> Leaving:
     """The same, whatever their Patients say of each other."""
     leaving = await _belonging(inside, pair, [(one.row.type, one.row.key) for one in await versions_of(inside, pair.ids.source)])
     await joining.hide(inside.transaction, leaving.keys, pair.ids.source)
@@ -91,7 +91,7 @@ async def hidden(inside: Context, pair: Pair) -> _Leaving:
     return leaving
 
 
-async def _belonging(inside: Context, pair: Pair, own: list[tuple[str, bytes]]) -> _Leaving:
+async def _belonging(inside: Context, pair: Pair, own: list[tuple[str, bytes]]) -> Leaving:
     """What of the dossier that goes on belongs to the other one now. own: what that one has itself, type and key."""
     rows = list(own)
     # And what sources sent meanwhile for whoever had it, or had one that was joined to it before.
@@ -100,7 +100,7 @@ async def _belonging(inside: Context, pair: Pair, own: list[tuple[str, bytes]]) 
     lineages = frozenset(roots(inside.store.vault, rows, pair.ids).values())
     keys = [pair.ids.key(key) for _, key in rows]
     keys += await joining.of_lineages(inside.transaction, pair.ids.target, sorted(lineages))
-    return _Leaving(own, list(dict.fromkeys(keys)), lineages)
+    return Leaving(own, list(dict.fromkeys(keys)), lineages)
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class _Sorted:
     same: list[Taken] = field(default_factory=list)
 
 
-async def given_back(context: Context, pair: Pair, leaving: _Leaving) -> None:
+async def given_back(context: Context, pair: Pair, leaving: Leaving) -> None:
     """What became of its documents since, into the dossier that is still closed. Again does no harm: what is later there stays."""
     store, ids = context.store, pair.ids.back
     own: dict[bytes, dict[int, Version]] = {}
@@ -154,7 +154,7 @@ async def given_back(context: Context, pair: Pair, leaving: _Leaving) -> None:
     await takeover.relabel(store, [*found.same, *(one for one, _ in found.changed)])
 
 
-def _told_of(one: Version, leaving: _Leaving) -> bool:
+def _told_of(one: Version, leaving: Leaving) -> bool:
     """Whether it is a trace of this host that tells of what leaves: it stays in this journal, and comes into the other as well."""
     return one.journal and any(facts.get("rt") in leaving.lineages for facts in listed(one.row))
 
@@ -174,7 +174,7 @@ def _relabelled(row: Row, visible: Any) -> NewRow:
     return NewRow(*place, 0, (), (), (), (), None, row.method, visible=visible)
 
 
-async def _parted(inside: Context, pair: Pair, leaving: _Leaving) -> Row | None:
+async def _parted(inside: Context, pair: Pair, leaving: Leaving) -> Row | None:
     """Take the copies away, open the dossier that had ended under what was forbidden since, and undo both links; the Patient that went on.
 
     None when something came since it was looked at what leaves: that is to be given back first. What was closed meanwhile stays closed.

@@ -120,6 +120,13 @@ async def note_parted(transaction: Transaction, source: int, target: int) -> Non
 
 
 @translated
+async def parted_from(reads: Reader, dossier: int) -> list[int]:
+    """What was noted so of one dossier: numbers of those that were taken out of it."""
+    command = {"find": "resources", "filter": {"_id": Binary(dossier_row(dossier))}, "projection": {PARTED: 1}, "hint": "_id_"}
+    return [source for one in await reads._connection.read(command, reads._session) for source in one.get(PARTED, ())]
+
+
+@translated
 async def every_parted(store: Store) -> list[tuple[int, int]]:
     """What was noted so: number of the one that was taken out, and of the other."""
     command = {"find": "resources", "filter": {PARTED: {"$exists": True}}, "projection": {PARTED: 1}, "hint": "parted"}
