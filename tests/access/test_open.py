@@ -221,6 +221,17 @@ def test_numbers_of_former_systems_are_said_by_professionals_and_are_one_persons
     assert world.professional().run("Patient/$open", patient=again, evidence="oral").status_code == 409
 
 
+def test_what_stores_nothing_does_not_tell_who_has_a_number_of_a_former_system(world):
+    """They are short and run in order. A minor's dossier is opened in no secret session, whoever has the number."""
+    taken = new_ins()
+    told = []
+    for secret, age, said in ((False, 50, taken), (True, 9, taken), (True, 9, new_ins())):
+        value = patient(new_ins(), age=age)
+        value["identifier"].append({"system": "urn:dmp:nis", "value": said})
+        told.append(world.professional(secret_session=secret).run("Patient/$open", patient=value, evidence="oral"))
+    assert [one.status_code for one in told] == [201, 422, 422] and told[1].content == told[2].content
+
+
 @pytest.mark.parametrize("kind", ["replaced-by", "replaces", "refer", "seealso"])
 def test_nobody_opens_a_dossier_as_a_part_of_another_one(world, kind):
     """By such a link a login of his own would be one of the other holder's."""
