@@ -62,8 +62,6 @@ class Pair:
             raise FhirError("not-supported", "who meets no rule joins no dossiers")
         if actor.kind != "operator" or actor.role != "admin":
             raise enforcement.refused()
-        if context.transaction is not None:
-            raise FhirError("not-supported", "dossiers are joined by a request of its own, not within a transaction")
         source, said = _id(context, given.one("source-patient") or ""), given.one("target-patient")
         if not url.id and not said:
             raise FhirError("business-rule", "`target-patient` is missing: which dossier goes on", "Parameters.parameter")

@@ -43,8 +43,6 @@ HERE = {"type": "Organization", "display": "Hébergeur du DMP"}
 async def run(context: Context, url: Url, given: Given) -> Answer:
     """201 with the Patient; 409 when the INS has a dossier, open or closed."""
     admit(context, "Patient", "c")
-    if context.transaction is not None:
-        raise FhirError("not-supported", "a dossier is opened by a request of its own, not within a transaction")
     may_open(context)
     patient = checked_patient(context, *given.resources["patient"])
     evidence = evidence_of(context, given)

@@ -178,6 +178,9 @@ async def run(context: Context, method: str, url: Url, body: bytes) -> Answer:
     """Do what an address with an operation asks for."""
     asked = understood(context, method, url, body)
     operation = asked.operation
+    if operation.affects and context.transaction is not None:
+        # Some of what they store is not in the transaction, or is told of while it still may fail.
+        raise FhirError("not-supported", f"`${operation.name}` is asked for by a request of its own, not within a transaction")
     if operation.sight is None:
         return await operation.run(context, url, asked.given)
     return await operation.run(context, url, asked.given, await operation.sight(context, url, asked.given))

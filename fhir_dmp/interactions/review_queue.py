@@ -45,8 +45,6 @@ async def queue(context: Context, url: Url, given: Given) -> Answer:
 async def review(context: Context, url: Url, given: Given) -> Answer:
     """Close one, with what it was found to be; 409 when it is closed already."""
     _physician(context, "u")
-    if context.transaction is not None:
-        raise FhirError("not-supported", "a review is closed by a request of its own, not within a transaction")
     outcome = given.one("outcome") or ""
     if outcome not in OUTCOMES:
         raise FhirError("business-rule", f"`outcome` must be one of {', '.join(OUTCOMES)}", "Parameters.parameter")

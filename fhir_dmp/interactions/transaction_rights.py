@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 # Who is named comes before what names him.
 ORDER = ("Patient", "RelatedPerson", "CareTeam", "Consent", "Communication")
-WRITES = ("POST", "PUT", "PATCH", "DELETE")
+WRITES = ("PUT", "PATCH", "DELETE")
 
 
 def claims(context: Context, plan: bundle.Plan) -> list[bytes]:
     """Dossiers whose rights no other request may change at the same time."""
     dossiers: set[int] = set()
     for entry in plan.entries:
-        if entry.target.type in rights.TYPES and entry.method in WRITES:
+        if _acts(entry):
             named = entry.resource or {}
             texts = [(named.get(name) or {}).get("reference") for name in ("patient", "subject") if isinstance(named.get(name), dict)]
             texts += [entry.target.identity] if entry.method != "POST" and not entry.target.conditional else []
@@ -45,7 +45,7 @@ def claims(context: Context, plan: bundle.Plan) -> list[bytes]:
 async def done(work: "_Work", at: Callable[[bundle.Entry], AbstractContextManager]) -> list[FhirError]:
     """Do these acts, in the transaction; what was wrong with them. Their answers are in `work`. at: gives faults the place of an entry."""
     faults: list[FhirError] = []
-    entries = [entry for entry in work.entries(*WRITES) if entry.target.type in rights.TYPES and entry.index not in work.same]
+    entries = [entry for entry in work.plan.entries if _acts(entry) and entry.index not in work.same]
     for entry in sorted(entries, key=lambda one: ORDER.index(one.target.type)):
         work.settled.add(entry.index)
         try:
@@ -56,6 +56,11 @@ async def done(work: "_Work", at: Callable[[bundle.Entry], AbstractContextManage
                 raise
             faults.append(fault)
     return faults
+
+
+def _acts(entry: bundle.Entry) -> bool:
+    """Whether an entry is such an act: a search or an operation that is sent by POST is none."""
+    return entry.target.type in rights.TYPES and (entry.creates or entry.method in WRITES)
 
 
 async def _done(work: "_Work", entry: bundle.Entry) -> Answer:

@@ -141,3 +141,33 @@ def test_a_document_is_masked_together_with_an_act_on_rights(world, category_):
         both = [posted(consent(dossier, category_, *about), URN.format(1)), changing(2, f"DocumentReference/{id}", ADD)]
         assert statuses(holder.post("", bundle("transaction", *both[::turn])))[both[::turn].index(both[0])] == "201"
         assert anna.get(f"DocumentReference/{id}").status_code == 404 and labels(holder, {"id": id}) == ["N", "MASQUE_PS"]
+
+
+READS = ("Consent/_search?patient={id}", "CareTeam/_search?patient={id}", "Patient/_search?_id={id}", "Communication/_search?patient={id}")
+ASKED = ("everything", "summary", "access-list", "access-journal")
+ACTS = {"access-sheet": {}, "close": {"reason": "holder-request"}, "reactivate": {}, "break-glass": {"justification": "coma"}}
+
+
+def asked(by, url: str, kind: str = "transaction", **given: object):
+    entry = {"request": {"method": "POST", "url": url}, **({"resource": parameters(**given)} if "$" in url else {})}
+    return by.post("", {"resourceType": "Bundle", "type": kind, "entry": [entry]})
+
+
+def test_what_is_asked_by_post_in_a_transaction_is_no_act_on_rights(world):
+    dossier = world.open()
+    holder = world.holder(dossier)
+    for url in (*(one.format(id=dossier.id) for one in READS), *(f"{dossier.path}/${name}" for name in ASKED)):
+        answers = [asked(holder, url, kind) for kind in ("batch", "transaction")]
+        assert [statuses(one) for one in answers] == [["200"]] * 2, url
+        sizes = [len(one.json()["entry"][0]["resource"].get("entry", ())) for one in answers]
+        assert sizes[0] == sizes[1], url
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_an_operation_that_acts_is_no_part_of_a_transaction(world, name):
+    """It would have happened though the transaction failed afterwards."""
+    dossier = world.open()
+    by = world.professional() if name == "break-glass" else world.holder(dossier)
+    answer = asked(by, f"{dossier.path}/${name}", **ACTS[name])
+    assert answer.status_code == 400 and f"`${name}` is asked for by a request of its own" in answer.text, answer.text
+    assert world.holder(dossier).get(dossier.path).json()["active"] is True
