@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/composition-operation-document.html and https://hl7.org/
 
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
@@ -18,7 +19,7 @@ from fhir_dmp.interactions.prepare import check, stamp, written
 from fhir_dmp.interactions.search_rows import limits_of
 from fhir_dmp.interactions.search_sight import UNRESTRICTED, Sight
 from fhir_dmp.interactions.search_type import entry_of
-from fhir_dmp.store.rows import Row
+from fhir_dmp.store.rows import Row, Unopened
 from fhir_dmp.store.vault import COMMON, version_id
 
 PARAMETERS = (Parameter("id", "uri"), Parameter("persist", "boolean"), Parameter("graph", "uri"))
@@ -96,16 +97,17 @@ async def _gather(context: Context, composition: Row, sight: Sight) -> _Gathered
             for place, type_name, id in sets.local_references(context, row.body):
                 if (key := vault.locate(type_name, id)) not in result.rows:
                     wanted.setdefault(key, (type_name, place))
-        loaded = await context.reads.load_many(wanted, bodies=sight.sees) if wanted else {}
+        loaded = await context.reads.load_many(wanted, bodies=partial(_seen, sight)) if wanted else {}
         direct, fresh = fresh == [composition], []
         for key, (type_name, place) in wanted.items():
             row = loaded.get(key)
             there = row is not None and row.type == type_name and not row.deleted and row.body is not None
             # A document is about one patient: it does not lead into the dossier of another.
             same = there and (composition.dossier == COMMON or row.dossier in own)
-            if same and sight.sees(row) and context.actor.allows(type_name, "r"):
+            if same and _seen(sight, row) and context.actor.allows(type_name, "r"):
                 fresh.append(row)
-            elif direct:
+            elif direct and not (type_name == "Patient" and sight.met is not None):
+                # Whom nothing but what he wrote himself lets in is not shown the Patient, and knows whom it is about.
                 result.missing.append(Issue("error", "not-found", "what is referred to here cannot be put into the document", place))
         fresh = await shown.rows(context, sight, fresh)
         result.rows.update((row.key, row) for row in fresh)
@@ -114,6 +116,11 @@ async def _gather(context: Context, composition: Row, sight: Sight) -> _Gathered
         if direct:
             result.missing += _elsewhere(context, composition, result.rows)
     return result
+
+
+def _seen(sight: Sight, row: Row | Unopened) -> bool:
+    """Whether a document shows somebody a resource: as he reads it by its id, also where it was withdrawn."""
+    return sight.sees(row) or (sight.met is not None and row.dossier == sight.met.number and sight.met.reads(row))
 
 
 def _elsewhere(context: Context, composition: Row, rows: dict[bytes, Row]) -> list[Issue]:
