@@ -67,7 +67,7 @@ class Title:
         return self.kind in ("parent", "guardian") and self.holds(now_ms) and (minor or not self.ends_with_majority)
 
     def names_relative(self, now_ms: int, *, minor: bool) -> bool:
-        """Whether somebody is a parent of this minor, whose title may be over, or a guardian while the measure lasts. minor: as of `acts`."""
+        """Whether it is of a parent of this minor, over or not, or of a guardian while the measure lasts. minor: as of `acts`."""
         lasts = self.kind == "parent" or (self.kind != "mandataire" and self.holds(now_ms))
         return lasts and (minor or not self.ends_with_majority)
 

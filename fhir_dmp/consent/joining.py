@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from fhir_dmp.consent.compiling import team
 from fhir_dmp.consent.directives import ACTIVE, EMERGENCIES, INACTIVE, ONE_SPEAKS, WILLS, Directive, Resolve, read
+from fhir_dmp.dmp import identity
+from fhir_dmp.dmp.paris import window
 from fhir_dmp.fhir.instants import MIN_MS
 
 RESTRICTING = frozenset({"block", "mask"})
@@ -94,6 +96,19 @@ def lets(resource: Mapping[str, Any], resolve: Resolve, since_ms: int = MIN_MS) 
     if one.category in LETTING:
         return frozenset((one.category, who) for who in one.names | one.related)
     return frozenset({(one.category, "")} if one.category in ONE_SPEAKS else ())
+
+
+def acting(person: Mapping[str, Any], at_ms: int) -> frozenset[str]:
+    """Numbers of a RelatedPerson who may act at at_ms or later, UTC ms.
+
+    >>> sorted(acting({"identifier": [{"system": "urn:x", "value": "1"}]}, 0))
+    ['urn:x|1']
+    """
+    period = person.get("period") or {}
+    if person.get("active") is False or window(period.get("start"), period.get("end"))[1] <= at_ms:
+        return frozenset()
+    listed = person.get("identifier") or ()
+    return identity.known_as(listed) | {f"{one.get('system') or ''}|{one['value']}" for one in listed if one.get("value")}
 
 
 def without(resource: Mapping[str, Any], gone: frozenset[tuple[str, str]], resolve: Resolve) -> Mapping[str, Any] | None:

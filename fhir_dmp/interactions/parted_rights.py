@@ -76,9 +76,28 @@ class Parting:
             if before is not None and one.row.key in self.leaving and not self._same(before.value, one.value):
                 taken[one.row.key] = one
         return (
-            self._written(opens, changed, ended, self._for_opening),
+            [*self._written(opens, changed, ended, self._for_opening), *await self._titles_ended()],
             self._written(stays, list(taken.values()), {}, self._for_going_on),
         )
+
+    async def _titles_ended(self) -> Changes:
+        """RelatedPersons of the dossier that opens again, whose number held a title in the other and does so no more."""
+        now_ms = self.inside.now_ms()
+        once, still = frozenset[str](), frozenset[str]()
+        for row in await self._people(self.ids.target):
+            if row.updated_ms > self.since_ms:
+                once = once.union(*(joining.acting(value, self.since_ms) for value in await self._since(row.key)))
+            still |= joining.acting(json.parse(row.body or b"{}"), now_ms)
+        ended = []
+        for row in await self._people(self.ids.source):
+            value = json.parse_exact(row.body or b"{}")
+            if not joining.acting(value, now_ms).isdisjoint(once - still):
+                ended.append(self._stamped({**value, "active": False}, False, row))
+        return ended
+
+    async def _people(self, dossier: int) -> list[Row]:
+        found = self.inside.reads.scan(types=("RelatedPerson",), dossiers=(dossier,), batch=500)
+        return [row async for row in found if row.body is not None and not row.deleted]
 
     async def _rights(self, dossier: int, staged: Mapping[bytes, Any]) -> list[_Right]:
         """Rights of a dossier, oldest first. staged: facts of what is out of sight, by key."""

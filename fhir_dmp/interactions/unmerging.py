@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fhir_dmp.consent import notices
+from fhir_dmp.consent.predicate import LIFTED
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json
@@ -19,6 +20,7 @@ from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.interactions import closing, keeping, merged, merging, policy, writing
 from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.enforcement import TRACE
 from fhir_dmp.interactions.facts import listed
 from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES
 from fhir_dmp.interactions.merged_rows import RIGHTS, Copying, renamed, roots, versions_of
@@ -32,6 +34,8 @@ from fhir_dmp.store.transaction import Transaction
 
 URL = "https://fhir-dmp.example.org/fhir/OperationDefinition/dmp-unmerge"
 PARAMETERS = merging.PARAMETERS
+# What a Patient says of a death: neither of two that were joined had died.
+DEATH = frozenset({"deceasedDateTime", "_deceasedDateTime", "deceasedBoolean", "_deceasedBoolean"})
 PARTED = Issue("information", "informational", "the two dossiers are parted")
 
 
@@ -129,9 +133,9 @@ async def given_back(context: Context, pair: Pair, leaving: Leaving) -> None:
     for one in chosen:
         here = own.get(ids.key(one.row.key), {}).get(one.row.version)
         if here is not None and one.current and here.current:
-            stricter = _strictest(here.row.visible, renamed(facts.get(one.row.key), addresses))
-            if stricter != here.row.visible:
-                found.same.append(Taken(_relabelled(here.row, stricter), one.row.acted_ms))
+            now = _now(here.row, one.row, renamed(facts.get(one.row.key), addresses))
+            if now != here.row.visible:
+                found.same.append(Taken(_relabelled(here.row, now), one.row.acted_ms))
     async for one, row in Copying(context, ids, addresses).copies(chosen, known, facts):
         current = next((each.row for each in own.get(row.key, {}).values() if each.current), None)
         if not one.current:
@@ -141,7 +145,7 @@ async def given_back(context: Context, pair: Pair, leaving: Leaving) -> None:
         elif current.updated_ms > row.updated_ms:
             found.old.append(row)
         else:
-            kept = row._replace(visible=_strictest(current.visible, row.visible))
+            kept = row._replace(visible=_stricter(row.visible, current.visible))
             found.changed.append((Taken(kept, one.row.acted_ms), current.version))
     await takeover.put(store, found.new, found.old)
     if found.changed:
@@ -159,14 +163,24 @@ def _told_of(one: Version, leaving: Leaving) -> bool:
     return one.journal and any(facts.get("rt") in leaving.lineages for facts in listed(one.row))
 
 
-def _strictest(own: Any, other: Any) -> Any:
-    """Facts of a row with the labels of both, and the status it has come to."""
-    if isinstance(own, list) and isinstance(other, list):
-        by_root = {one["rt"]: one for one in other}
-        return [_strictest(one, by_root.get(one["rt"], one)) for one in own]
-    if not isinstance(own, Mapping) or not isinstance(other, Mapping):
-        return own
-    return {**own, "lb": own.get("lb", 0) | other.get("lb", 0), "st": other.get("st", own.get("st", 0))}
+def _now(own: Row, copy: Row, there: Any) -> Any:
+    """Facts of a row that has no new version since. copy: of it. there: what that one is judged by, in the terms of this dossier."""
+    if not own.visible or not there or isinstance(own.visible, list) != isinstance(there, list):
+        return own.visible
+    if own.type == TRACE or own.acted_ms > copy.acted_ms:
+        return _stricter(own.visible, there)
+    return _stricter(there, own.visible)
+
+
+def _stricter(later: Any, former: Any) -> Any:
+    """The later facts of a row with the labels of both, and when what hid it was last taken away."""
+    if isinstance(later, list):
+        by_root = {one["rt"]: one for one in (former if isinstance(former, list) else [former] if former else ())}
+        return [_stricter(one, by_root.get(one["rt"])) for one in later]
+    if not isinstance(later, Mapping) or not isinstance(former, Mapping):
+        return later
+    away = {name: max(later.get(name, 0), former.get(name, 0)) for name in LIFTED.values() if name in later or name in former}
+    return {**later, "lb": later.get("lb", 0) | former.get("lb", 0), **away}
 
 
 def _relabelled(row: Row, visible: Any) -> NewRow:
@@ -191,12 +205,15 @@ async def _parted(inside: Context, pair: Pair, leaving: Leaving) -> Row | None:
     value = await parting.without_former_traitant(_unlinked(ended, REPLACED_BY, pair.target), goes_on)
     there = (await policy.of_dossiers(inside, {pair.ids.target}))[pair.ids.target]
     open = there is not None and there.status is not Status.CLOSED
+    if there is not None and there.deceased_ms is not None:
+        value = {**value, **{name: one for name, one in json.parse_exact(goes_on.body or b"{}").items() if name in DEATH}}
     changes = [merging.changed_patient(inside, ended, pair.source, {**value, "active": open and there.status is Status.OPEN})]
     changes += [*await closing.opening_switched(inside, pair.ids.source, open), *forbidden]
     inside.enforcer.ledger.patient = pair.source
     await writing.write(inside, changes, kind="operation", asked=asked)
     if not open and not inside.sandbox:
-        await policy.recompute(inside, pair.ids.source, closed_ms=there.closed_ms if there is not None else None, at_ms=inside.now_ms())
+        closed = {"closed_ms": there.closed_ms, "lost": there.lost or None} if there is not None else {}
+        await policy.recompute(inside, pair.ids.source, **closed, at_ms=inside.now_ms())
     await policy.lifted_with(inside, pair.ids.target, pair.ids.source)
     await merging.told_holder(inside, pair.ids.source, notices.UNMERGE)
     changed = merging.changed_patient(inside, goes_on, pair.target, _unlinked(goes_on, REPLACES, pair.source))

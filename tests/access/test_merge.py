@@ -6,6 +6,7 @@ import time
 import pytest
 
 from fhir_dmp.audit import chain
+from tests.access.test_restore import observation
 from tests.access.test_review_queue import queued
 from tests.access.world import INS, NURSE, VISIBILITY, care_team, category, document, patient, refused, related
 
@@ -322,6 +323,68 @@ def test_what_was_closed_while_they_were_one_stays_closed(world, admin, two):
     assert [titles(one, two.old) for one in (two.anna, two.carla, two.bruno)] == [None] * 3
     assert two.holders[0].run(f"{two.old.path}/$reactivate").status_code == 200
     assert titles(two.carla, two.old) == ["ancien"] and titles(two.dora, two.new) is None
+
+
+def test_rights_that_were_lost_while_they_were_one_are_lost_in_both(world, admin, two):
+    joined(admin, two.old, two.new)
+    assert world.host().run(f"{two.new.path}/$close", reason="rights-lost").status_code == 200
+    assert two.holders[1].run(f"{two.new.path}/$close", reason="holder-request").status_code == 200
+    joined(admin, two.old, two.new, "$unmerge")
+    for holder, dossier, traitant in zip(two.holders, (two.old, two.new), (two.anna, two.bruno), strict=True):
+        answer = holder.run(f"{dossier.path}/$reactivate", reason="holder-request")
+        assert answer.status_code == 200 and answer.json()["active"] is False
+        assert titles(traitant, dossier) is None and titles(holder, dossier) is not None
+
+
+def test_who_died_while_they_were_one_is_dead_in_both(world, admin):
+    old, new = (world.open(age=12, people=("MTH",)) for _ in range(2))
+    mothers = world.representative(old), world.representative(new)
+    joined(admin, old, new)
+    assert world.host().run(f"{new.path}/$close", reason="deceased").status_code == 200
+    joined(admin, old, new, "$unmerge")
+    for mother, dossier in zip(mothers, (old, new), strict=True):
+        assert refused(mother.get(dossier.path))
+        assert mother.run(f"{dossier.path}/$reactivate", reason="holder-request").status_code == 403
+    assert [refused(world.professional().run(f"{one.path}/$break-glass", justification="urgence")) for one in (old, new)] == [True, True]
+
+
+def test_whose_title_ended_while_they_were_one_is_so_in_both(world, admin):
+    dossiers = [world.open(age=12, people=("MTH",)) for _ in range(2)]
+    for dossier in dossiers:
+        mother = world.representative(dossier)
+        for code in ("FTH", "ADOPTF"):
+            value = {**related(code, identifier=[{"system": "urn:x-test", "value": code}]), "patient": {"reference": dossier.path}}
+            dossier.people[code] = world.write(mother, value)["id"]
+    old, new = dossiers
+    asked = {code: world.representative(old, id) for code, id in old.people.items()}
+    joined(admin, old, new)
+    mother = world.representative(new)
+    father = mother.get(f"RelatedPerson/{new.people['FTH']}").json()
+    assert mother.put(f"RelatedPerson/{father['id']}", {**father, "active": False}).status_code == 200
+    joined(admin, old, new, "$unmerge")
+    assert {code: asker.get(old.path).status_code for code, asker in asked.items()} == {"MTH": 200, "FTH": 403, "ADOPTF": 200}
+    assert refused(world.representative(new, new.people["FTH"]).get(new.path))
+
+
+def test_what_was_corrected_while_they_were_one_is_judged_by_what_it_says_now(world, admin, two):
+    """A mask by period hides it in the dossier that opens again, as it did in the one that went on, and its seals."""
+    for dossier in (two.old, two.new):
+        world.consent(dossier, "access", two.carla)
+    world.consent(two.old, "mask", dataPeriod={"start": "2026-03-01", "end": "2026-03-31"})
+    said = {**observation(two.old, two.anna), "effectiveDateTime": "2026-05-05"}
+    made = world.write(two.anna, said)
+    assert len(listed(two.carla, two.old, "Observation")) == 1
+    joined(admin, two.old, two.new)
+    (copy,) = listed(two.anna, two.new, "Observation")
+    assert two.anna.put(f"Observation/{copy['id']}", {**copy, "effectiveDateTime": "2026-03-05"}).status_code == 200
+    assert listed(two.carla, two.new, "Observation") == []
+    joined(admin, two.old, two.new, "$unmerge")
+    (now,) = listed(two.anna, two.old, "Observation")
+    assert now["id"] == made["id"] and now["effectiveDateTime"] == "2026-03-05"
+    assert listed(two.carla, two.old, "Observation") == []
+    assert two.carla.get(f"Observation/{made['id']}").status_code == 404
+    seals = [one for one in listed(two.carla, two.old, "Provenance") if made["id"] in str(one)]
+    assert seals == [] != [one for one in listed(two.anna, two.old, "Provenance") if made["id"] in str(one)]
 
 
 def test_three_that_were_joined_are_parted_from_the_last_and_restrictions_go_all_the_way(world, admin, two):
