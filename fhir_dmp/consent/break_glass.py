@@ -3,6 +3,8 @@
 Code de la santé publique L1111-17 I, R1111-48; who may is in acts.BREAK_GLASS
 """
 
+from dataclasses import replace
+
 from fhir_dmp.consent.asking import Request
 from fhir_dmp.consent.dossier import Dossier, Right
 from fhir_dmp.consent.law import LAW, Law
@@ -15,6 +17,11 @@ def granted(request: Request, grant_id: str, now_ms: int, law: Law = LAW) -> Rig
     """A new grant of the professional who asks, in one dossier."""
     ends_ms = now_ms + law.break_glass_minutes * MINUTE
     return Right(request.person, now_ms, ends_ms, grant_id, request.secret_session, request.organization)
+
+
+def no_longer(grant: Right, now_ms: int, law: Law = LAW) -> Right:
+    """A grant that another host says it gave: it lasts no longer than one of this host."""
+    return replace(grant, until_ms=min(grant.until_ms, min(grant.since_ms, now_ms) + law.break_glass_minutes * MINUTE))
 
 
 def open_at(dossier: Dossier, now_ms: int) -> tuple[Right, ...]:

@@ -160,8 +160,10 @@ def deceased(s: Standing) -> Predicate:
 
 
 def closed(s: Standing) -> Predicate:
-    # Of a dossier that was joined to another one there is no copy to keep: what is hidden in that one is not written back.
-    copied = s.request.copying and s.request.kind in HOLDERS_SIDE and not s.dossier.joined
+    # Of a dossier that was joined to another one there is no copy to keep: what is hidden in that one is not written back. Nor, for who
+    # acts for a holder, of one that another host has: what is hidden from him there since is not hidden here.
+    elsewhere = s.dossier.joined or (bool(s.dossier.given) and s.request.kind == "representative")
+    copied = s.request.copying and s.request.kind in HOLDERS_SIDE and not elsewhere
     return when(s.closed and not s.host_physician and not copied)
 
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from fhir_dmp.audit.recorder import Recorder
-from fhir_dmp.consent import companions
+from fhir_dmp.consent import break_glass, companions
 from fhir_dmp.consent.dossier import Dossier, Right
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.documents import STATUSES, SUPERSEDED, WITHDRAWN
@@ -464,7 +464,8 @@ class _Taking:
         return Change(indexed(self.store, row, ()), None if current is None else current.version)
 
     def _grants(self) -> tuple[Right, ...]:
-        return tuple(Right(**{**msgspec.to_builtins(one), "id": self.ids.get(one.id, one.id)}) for one in self.found.policy.grants)
+        told = (Right(**{**msgspec.to_builtins(one), "id": self.ids.get(one.id, one.id)}) for one in self.found.policy.grants)
+        return tuple([break_glass.no_longer(one, self.context.now_ms(), self.context.enforcer.law) for one in told])
 
     async def _open_again(self, inside: Context) -> None:
         """A dossier that comes back opens again, with the emergency accesses that are open: none survives in a closed one."""

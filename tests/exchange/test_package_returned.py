@@ -1,10 +1,12 @@
 """A dossier comes back to a host where something was done with it while another one had it: that holds, and it comes back all the same."""
 
+import msgspec
 import pytest
 
+from fhir_dmp.fhir.instants import HOUR, MINUTE
 from tests.access.test_restore import MASK
 from tests.access.world import now
-from tests.exchange import test_package_hosts
+from tests.exchange import forging, test_package_hosts
 from tests.exchange.test_package_again import Moving
 from tests.exchange.test_package_hosts import told
 from tests.exchange.test_package_property import Cut
@@ -120,3 +122,30 @@ def test_what_was_parted_here_comes_back_with_no_package(two, open_here):
     # A mask that was set there is one here.
     assert any(MASK[0]["value"]["coding"][0]["code"] in str(one) for one in [holder.get(f"DocumentReference/{id}").json()["securityLabel"]])
     assert two.runner.run(two.sealed(0)) == []
+
+
+def test_who_acts_for_a_child_keeps_no_copy_of_a_dossier_that_another_host_has(two):
+    """What is hidden from him there, in a secret session say, is not hidden in the copy."""
+    world, anna = two.world, two.world.professional()
+    given, closed = (world.open(age=12, people=("MTH",), traitant=anna) for _ in range(2))
+    reports = {one.id: world.deposit(one, anna) for one in (given, closed)}
+    two.runner.run(two.move(0, 1, given.id))
+    assert world.representative(closed).run(f"{closed.path}/$close", reason="holder-request").status_code == 200
+    for dossier, expected in ((given, (403, 404, 403)), (closed, (200, 200, 200))):
+        paths = dossier.path, f"DocumentReference/{reports[dossier.id]['id']}", f"{dossier.path}/$everything"
+        assert tuple(world.representative(dossier).get(path).status_code for path in paths) == expected
+    assert world.representative(given).run(f"{given.path}/$reactivate").status_code == 200
+
+
+def test_a_grant_that_another_host_gave_lasts_no_longer_than_one_of_this_host(two):
+    dossier = two.world.open(traitant=two.world.professional())
+    parts = forging.opened(two.runner.run(two.give(0, 1, dossier.id)), two.b.data)
+    store, kept = two.stores[1], msgspec.json.decode(parts["policy.json"])
+    at_ms = store.clock()
+    grants = {"long": (at_ms - MINUTE, at_ms + 24 * HOUR), "past": (0, at_ms + 24 * HOUR), "to come": (at_ms + HOUR, at_ms + 24 * HOUR)}
+    kept["grants"] = [{"who": "ps:810009998887", "since_ms": since, "until_ms": until, "id": id} for id, (since, until) in grants.items()]
+    sent = forging.closed({**parts, "policy.json": msgspec.json.encode(kept)}, two.a.data, two.b.data)
+    two.runner.run(two.take(1, 0, sent))
+    number = two.stores[0].vault.dossier_of_patient(dossier.id)
+    policy = two.runner.run(store.policies({number}))[number]
+    assert {one.id: one.until_ms <= store.clock() + HOUR for one in policy.grants} == {"long": True, "to come": True}
