@@ -8,6 +8,7 @@ see. It is asked with a whole INS: other numbers are short, run in order, and wo
 
 from collections.abc import Sequence
 
+from fhir_dmp.consent.standing import perhaps_minor
 from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.fhir import json
@@ -45,6 +46,9 @@ async def run(context: Context, pairs: Sequence[tuple[str, str]]) -> Answer:
         if stored is None or row is None or row.body is None:
             continue
         context.enforcer.ledger.patient = id
+        if not perhaps_minor(stored, context.now_ms()):
+            # With an adult no session is secret: who acts for him is told too.
+            context.enforcer.ledger.openly |= {id}
         enforcement.note(context, row, id, id)
         value = json.parse_exact(row.body)
         kept = {name: value[name] for name in ("resourceType", "id")}

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from fhir_dmp.dmp.visibility import concept, labels_of
-from tests.access.world import RPPS, birth_date, care_team, day, refused, related
+from tests.access.world import INS, RPPS, birth_date, care_team, day, refused, related
 
 JUSTIFICATION = "inconscient"
 HIDE = [{"op": "add", "path": "/securityLabel/-", "value": concept("INVISIBLE_REPRESENTANTS_LEGAUX")}]
@@ -258,3 +258,15 @@ def test_what_nothing_but_a_secret_right_lets_do_is_told_to_no_representative(wo
     journal = mother.get(f"AuditEvent?patient={dossier.id}&_count=500").json()["entry"]
     own = [one["resource"] for one in journal if given.idnps in repr(one["resource"]["agent"])]
     assert len(own) == 3 and "BTG" not in repr(own)
+
+
+def test_with_an_adult_no_session_is_secret_and_whoever_acts_for_him_is_told_who_asked_whether_there_is_a_dossier(world):
+    anna, counts = world.professional(), {}
+    for age, code in ((76, "GUARD"), (15, "MTH")):
+        dossier = world.open(age=age, people=(code,))
+        told = counts[age] = []
+        for asker in (anna, secretly(world, anna)):
+            assert asker.get(f"Patient?identifier={INS}|{dossier.ins}").json()["total"] == 1
+            journal = world.representative(dossier).get(f"AuditEvent?patient={dossier.id}&_count=500").json()["entry"]
+            told.append(sum(anna.idnps in repr(one["resource"]["agent"]) for one in journal))
+    assert counts == {76: [1, 2], 15: [1, 1]}
