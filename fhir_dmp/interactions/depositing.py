@@ -203,7 +203,7 @@ def superseded(context: Context, row: Row, id: str) -> list[Stamped]:
         return []
     # Written in the same transaction: a mask set meanwhile is then a conflict, and not missed by the new version.
     body = json.set_members(row.body, {"status": json.dump(SUPERSEDED)})
-    return [stamp(context, check(context, body, DOCUMENT), method="PATCH", id=id, current=row)]
+    return [stamp(context, check(context, body, DOCUMENT, before=row.body), method="PATCH", id=id, current=row)]
 
 
 def _hides(met: Known, row: Row) -> bool:
@@ -258,8 +258,8 @@ async def _predecessor(context: Context, met: Known, text: str, place: str) -> t
 def _apart(context: Context, met: Known, checked: Checked) -> Checked:
     """The document without its visibility labels, which stand beside it, and with the depositor's organisation as its keeper."""
     body, value = shown.relabelled(checked.body, frozenset()), dict(checked.value)
-    if "custodian" not in value and context.actor.organization:
-        keeper = {"identifier": {"system": identity.IDNST, "value": identity.structure(None, context.actor.organization)}}
+    if "custodian" not in value and (structure := identity.structure(None, context.actor.organization)):
+        keeper = {"identifier": {"system": identity.IDNST, "value": structure}}
         body = json.set_members(body, {"custodian": json.dump(keeper)}, after="author")
         value["custodian"] = keeper
     if value.pop("securityLabel", None) is not None and (left := json.members(body).get("securityLabel")) is not None:

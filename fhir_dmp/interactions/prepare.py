@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fhir_dmp.errors import FhirError
+from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.fhir import json, narrative, profiles, schema
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.fhir.references import is_id, parse_reference, reference_texts
@@ -61,31 +61,43 @@ class Stamped:
         return f"{self.row.type}/{self.id}/_history/{version_id(self.row.version)}"
 
 
-def check(context: Context, body: bytes, type_name: str | None, *, valid: bool = False) -> Checked:
+def check(context: Context, body: bytes, type_name: str | None, *, valid: bool = False, before: bytes | None = None) -> Checked:
     """Parse and validate. type_name: the type the address names, None to take the one of the body.
 
     valid: the body was made here of one that was found valid, by what keeps it so (a reference that leads elsewhere, a keeper).
+    before: as in `check_value`.
     """
     value = json.parse(body, max_depth=context.settings.max_depth)
-    return check_value(context, body, value, type_name, valid=valid)
+    return check_value(context, body, value, type_name, valid=valid, before=before)
 
 
-def check_value(context: Context, body: bytes, value: dict, type_name: str | None, *, valid: bool = False) -> Checked:
-    """Validate a body that is already parsed; every fault is found in one pass."""
+def check_value(
+    context: Context, body: bytes, value: dict, type_name: str | None, *, valid: bool = False, before: bytes | None = None
+) -> Checked:
+    """Validate a body that is already parsed; every fault is found in one pass.
+
+    before: what it changes a little, which is there and is judged no more: of its faults and size nothing is said.
+    """
     found = value.get("resourceType")
     if not schema.known_type(found):
         said = f"`{str(found)[:64]}` is not a FHIR R4 resource type" if found is not None else "the resource has no `resourceType`"
         raise FhirError("invalid", said, "resourceType")
     if type_name is not None and found != type_name:
         raise FhirError("invalid", f"the address names {type_name}, the body is a {found}", "resourceType")
-    if len(body) > context.settings.max_resource_bytes and found != "Binary":
+    if before is None and len(body) > context.settings.max_resource_bytes and found != "Binary":
         raise FhirError("too-long", f"a resource may take {context.settings.max_resource_bytes} bytes, this one takes {len(body)}", found)
     members = json.members(body)
-    if not valid and (faults := [one for one in schema.validate(value, members=members) if one.severity in ("error", "fatal")]):
-        raise FhirError.many("unprocessable", faults)
-    if not context.sandbox and b"<img" in body:
+    if not valid and (faults := _faults(value, members)):
+        there = _faults(json.parse(before), json.members(before)) if before is not None else []
+        if faults := [one for one in faults if one not in there]:
+            raise FhirError.many("unprocessable", faults)
+    if not context.sandbox and b"<img" in body and (before is None or b"<img" not in before):
         _check_images(value, found)
     return Checked(found, body, value, remembered.told(found, value, members, context.store.vault.hash64, (context.base_url,)))
+
+
+def _faults(value: dict, members: Mapping[str, object]) -> list[Issue]:
+    return [one for one in schema.validate(value, members=members) if one.severity in ("error", "fatal")]
 
 
 def rebuilt(context: Context, checked: Checked, body: bytes, value: dict) -> Checked:

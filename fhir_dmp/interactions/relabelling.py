@@ -36,7 +36,8 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
     view = json.parse_exact(seen)
     wanted = _wanted(context, form, json.parse_exact(seen), operations, row.type)
     patch.check_identity(wanted, row.type, id)
-    check(context, json.dump(wanted), row.type)
+    # The act is judged by what it changes: nothing that stood there before keeps the holder from a mask.
+    check(context, json.dump(wanted), row.type, before=seen)
     shown_labels, wanted_labels = labels_of(view.get("securityLabel") or ()), labels_of(wanted.get("securityLabel") or ())
     asked = visibility.change(shown_labels, wanted_labels)
     enforcement.intend(context, asked.added & set(VISIBILITY))
@@ -58,7 +59,7 @@ async def patched(context: Context, met: Known, row: Row, id: str, form: str, op
         raise FhirError("business-rule", OVER, f"{row.type}.securityLabel")
     body = _stored(row, wanted, asked.added & set(CONFIDENTIALITY))
     assert acts or body == row.body  # nothing is stored that nobody decided
-    checked = check(context, body, row.type) if body != row.body else None
+    checked = check(context, body, row.type, before=row.body) if body != row.body else None
     origin = Origin(withdrawn=await facts.withdrawn_with(context, row)) if row.type == "List" else None
     add = sum(LABEL_BITS[label] for label in asked.added & set(VISIBILITY))
     remove = sum(LABEL_BITS[label] for label in asked.removed & set(VISIBILITY))
