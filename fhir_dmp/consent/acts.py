@@ -262,6 +262,17 @@ ACTS: dict[str, Act] = {
     "break-glass": Act(DOSSIER, BREAK_GLASS),
     "self-authorise": Act(DOSSIER, SELF_AUTHORISE),
     "deposit": Act(DEPOSIT, DEPOSIT_RULES),
+    # What is there already, named in a List of its own: by whoever may see it, in an open dossier.
+    "list": Act(
+        DOSSIER,
+        (
+            *rules.ADMISSION,
+            *ENDED,
+            permit("lists-what-he-sees", lambda s: s.professional),
+            GESTIONNAIRE,
+            permit("minor-with-professional", lambda s: s.minor_accompanied),
+        ),
+    ),
     "replace": Act(DOCUMENT, REPLACE_RULES),
     "replace-by-structure": Act(DEPOSIT, REPLACE_BY_STRUCTURE),
     "mask": on_document(GESTIONNAIRE),

@@ -124,6 +124,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "holder-writes": ("L'espace personnel s'écrit par le gestionnaire.", "The gestionnaire writes the personal space."),
     "supersedes-what-he-sees": ("Il remplace un document qu'il voit.", "He supersedes a document he sees."),
     "depositing-structure": ("La structure remplace son propre dépôt.", "The structure replaces its own deposit."),
+    "lists-what-he-sees": ("Il range dans une liste ce qu'il voit.", "He puts into a List what he sees."),
     "announces-what-he-sees": ("Il annonce un document qu'il voit.", "He announces a document he sees."),
     "secret-session": ("Connexion secrète d'un mineur.", "Secret session of a minor."),
     "attested-consent": ("L'accord du titulaire est attesté.", "The holder's consent is attested."),

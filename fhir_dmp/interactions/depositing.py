@@ -316,6 +316,9 @@ async def _other(
         before = await _named_before(context, met, items, one)
         lineages = [facts.strictest([*(lineage(place) for place in around), *([before] if before else [])])]
     if kind == "List":
+        if one.row is None and not lineages and not resolved:
+            # Before anybody is told which of its references lead nowhere.
+            settle(met.decide("deposit" if request.kind in MACHINES else "list", _facts(met, one.checked.value, frozenset(), frozenset())))
         lineages += await _listed_before(context, met, one, items, resolved=resolved)
     authors = frozenset({identity.HOLDER} if request.kind in HOLDERS else {request.person} - {""})
     if lineages:

@@ -3,10 +3,11 @@
 import pytest
 
 from tests.access.test_deposits import stored, submission
+from tests.access.test_life import close
 from tests.access.test_restore import working_list
 from tests.access.test_secret_deposits import CHANGES, HIDE, in_secret, secretly
 from tests.access.test_withdrawn_alone import BACK
-from tests.access.world import VISIBILITY, document, listed
+from tests.access.world import VISIBILITY, document, listed, refused
 
 RETIRED, ARCHIVED, WITHDRAWN = (CHANGES[how] for how in ("retired", "archived", "withdrawn"))
 MASK = [{"op": "add", "path": "/securityLabel/-", "value": {"coding": [{"system": VISIBILITY, "code": "MASQUE_PS"}]}}]
@@ -119,6 +120,26 @@ def test_what_is_done_with_a_list_is_told_to_whoever_sees_one_of_its_documents(w
     assert anna.patch(address, RETIRED).status_code == 200
     told = listed(holder, dossier, "AuditEvent", entity=address)
     assert len(told) == len(changes) + 2
+
+
+def test_a_list_is_written_in_an_open_dossier_by_those_who_may_write_in_it(world):
+    anna, nora, dossier, other = world.professional(), world.professional(), world.open(), world.open()
+    world.consent(dossier, "access", nora)
+    made = [world.deposit(dossier, anna) for _ in range(2)]
+    holder, sent = world.holder(dossier), working_list(dossier, anna, *made)
+    for by in (anna, nora, holder):
+        assert by.post("List", sent).status_code == 201
+    blank = world.professional()
+    unknown = blank.post("List", {**sent, "subject": {"reference": f"Patient/{'a' * 26}"}})
+    for by in (blank, world.operator("physician", "T1"), world.support(), world.structure(), world.holder(other)):
+        answer = by.post("List", sent)
+        assert refused(answer) or (by.kind == "structure" and answer.status_code == 422), (by.kind, answer.text)
+    assert blank.post("List", sent).content == unknown.content
+    assert close(world.operator(), dossier, "rights-lost").status_code == 200
+    assert len(listed(holder, dossier, "List")) == 3
+    assert all(refused(by.post("List", sent)) for by in (holder, nora, anna))
+    assert close(holder, dossier).status_code == 200
+    assert blank.post("List", sent).content == holder.post("List", sent).content == unknown.content
 
 
 @pytest.mark.parametrize("masked", [False, True])
