@@ -152,6 +152,9 @@ async def _joinable(inside: Context, pair: Pair, ends: Row, goes_on: Row) -> boo
     found = await policy.of_dossiers(inside, {pair.ids.source, pair.ids.target})
     if any(one is None or one.status is not Status.OPEN or one.deceased_ms is not None for one in found.values()):
         raise FhirError("conflict", "only open dossiers are joined: what a holder has closed is not shown again by another one")
+    if await joining.has_copies(inside.reads, pair.ids.source, pair.ids.target):
+        # They would stay as they are: what was hidden, withdrawn or corrected since in the one that ends would be so no more.
+        raise FhirError("conflict", "another host joined the two already: what goes on here has copies of what ends, as it was there")
     return True
 
 

@@ -160,6 +160,17 @@ async def behind(transaction: Transaction, source: int, target: int, *, shown: b
 
 
 @translated
+async def has_copies(reads: Reader, source: int, target: int) -> bool:
+    """Whether anything that is shown in one dossier is a copy of what another one has. Traces are left out: some are in both for good."""
+    tails: list[set[bytes]] = []
+    for dossier in (source, target):
+        where = {"d": dossier, "y": {"$exists": True}, "t": {"$nin": UNLIKE}}
+        command = {"find": "resources", "filter": where, "projection": {"_id": 1}, "hint": "dossier"}
+        tails.append({bytes(one["_id"])[8:] for one in await reads._connection.read(command, reads._session)})
+    return not tails[0].isdisjoint(tails[1])
+
+
+@translated
 async def drop(transaction: Transaction, keys: Iterable[bytes]) -> None:
     """Remove rows with all their versions, but for what stands in the journal. Contents that nothing names any more are swept later."""
     database = transaction._store.connection.database

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from fhir_dmp.audit import chain
 from fhir_dmp.audit.checkpoint import opened
 from fhir_dmp.bench.growth import open_dossiers
+from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import hosts, package, package_former
 from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.package import RowLine
@@ -251,6 +252,25 @@ def test_a_merge_that_was_cut_off_shows_nothing_half_and_is_gone_on_with(two):
     policies = two.runner.run(cut.store.policies({cut.pair.ids.source, cut.pair.ids.target}))
     for policy in policies.values():
         assert f"ps:{cut.goes_on.carla.idnps}" in {one.who for one in policy.blocks} and not policy.regulation and not policy.joined
+
+
+def test_what_came_as_one_from_another_host_is_not_joined_to_what_came_from_it_before(two):
+    """Copies that are here already would stay as they were there: what was hidden here since in what ends would be so no more."""
+    cut = Cut(two)
+    two.runner.run(two.take(1, 0, two.runner.run(two.give(0, 1, cut.ends.dossier.id))))
+    cut.ask("$merge")
+    there = two.runner.run(two.move(0, 1, cut.goes_on.dossier.id))
+    seal = two.stores[1].vault.seal_id
+    ends = seal(two.stores[0].vault.open_id(cut.ends.dossier.id))
+    actor = Actor(kind="operator", role="admin", issuer="test", subject="admin", expires=float("inf"))
+    context = replace(two.giving(1, 0), actor=actor)
+    context = replace(context, enforcer=judged(context))
+    url, asked = Url("Patient", there, ("$merge",), (), False), Given((("source-patient", f"Patient/{ends}"),))
+    with pytest.raises(FhirError) as caught:
+        two.runner.run(merging.run(context, url, asked))
+    assert (caught.value.kind, "copies" in caught.value.message) == ("conflict", True)
+    policies = two.runner.run(two.stores[1].policies({cut.pair.ids.source, cut.pair.ids.target}))
+    assert {one.status.value for one in policies.values()} == {"open"}
 
 
 @pytest.mark.parametrize("parted", [False, True])
