@@ -19,7 +19,7 @@ SOURCE = click.option("--source", required=True, help="the source it came from")
 
 @click.group()
 def command() -> None:
-    """Look at what waits, say what it means, import it again."""
+    """Look at what waits, say what it means, import it again, or give it up."""
 
 
 @command.command("list")
@@ -74,6 +74,20 @@ def link(loaded: Loaded, source: str, key: str, patient: str) -> None:
         await reviewing.link(reviewing.by_command(context), rules, key, patient)
 
     on_store(loaded, source, linked)
+
+
+@command.command("drop")
+@SOURCE
+@click.argument("key")
+@with_settings("sandbox")
+def drop(loaded: Loaded, source: str, key: str) -> None:
+    """Give up what waits under KEY, with the contents of a document: nothing keeps it but its source."""
+
+    async def dropped(context: Context) -> str:
+        rules = await sources.rules_of(context.store, source, sends=False)
+        return await reviewing.drop(reviewing.by_command(context), rules, key)
+
+    click.echo(f"{on_store(loaded, source, dropped)} is dropped")
 
 
 @command.command("replay")

@@ -473,6 +473,8 @@ class Foreign:
         # What the feed brings is shown with consent; it is taken without.
         if needed and self.rules.kind != FEED and not met.policy.permitted(needed, acting.now_ms()):
             return f"the holder has not consented to `{needed}`"
+        if met.policy.given:
+            return "the dossier was given to another host: what is of it is sent there"
         return f"the dossier does not take this: {met.decide('deposit').rule}"
 
     async def _stamped(self, acting: Context, unit: Unit, item: Item, dossier: int) -> Stamped:

@@ -1,4 +1,4 @@
-"""What an operator does about the quarantine: look, say what a code means or who is meant, and import again.
+"""What an operator does about the quarantine: look, say what a code means or who is meant, import again, give up.
 
 Each is traced before it is told or done, or with it, whichever way it is asked for.
 https://hl7.org/fhir/R4/conceptmap.html
@@ -15,6 +15,7 @@ from fhir_dmp.exchange.foreign import DECIDED
 from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.mapping import targets
 from fhir_dmp.exchange.opening import context_of, judged
+from fhir_dmp.exchange.referring import DOCUMENT, contents_of
 from fhir_dmp.exchange.results import WAITS, Result
 from fhir_dmp.exchange.rules import Rules, Target
 from fhir_dmp.fhir import json
@@ -92,6 +93,25 @@ async def link(context: Context, rules: Rules, key: str, patient: str) -> str:
     await context.store.transact(work)
     await quarantine.remove(found.key)
     return id
+
+
+async def drop(context: Context, rules: Rules, key: str) -> str:
+    """Give up one thing that waits, and what waits with it; its place in what was sent. The source is asked to send it where it belongs."""
+    quarantine = waiting.of(context.store, rules)
+    try:
+        found = await quarantine.get(bytes.fromhex(key))
+    except ValueError:
+        found = None
+    if found is None:
+        raise FhirError("not-found", f"nothing waits under `{key[:40]}`")
+    held = waiting.opened(found)
+    await traced(context, f"{RESOLVE}?source={rules.source}&id={key}&drop=true")
+    name = Hashing.of(context.store.vault, rules.source).name
+    tree = json.parse(held.body) if held.body else {}
+    for content in contents_of(tree).values() if tree.get("resourceType") == DOCUMENT else ():
+        await quarantine.remove(name(content))
+    await quarantine.remove(found.key)
+    return held.place
 
 
 async def replay(context: Context, rules: Rules, job: str) -> AsyncIterator[Result]:

@@ -20,11 +20,11 @@ from fhir_dmp.exchange.package_import import acknowledged
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.interactions import closing, enforcement, export_dossier, keeping, tracing
+from fhir_dmp.interactions import closing, enforcement, export_dossier, keeping, merged, tracing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.policy import recompute
 from fhir_dmp.signing.keys import SealKeys
-from fhir_dmp.store import joining
+from fhir_dmp.store import joining, quarantine
 from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.reading import Reader
 from fhir_dmp.store.transaction import Transaction
@@ -89,6 +89,15 @@ async def _whole(reads: Reader, number: int) -> None:
         raise FhirError("conflict", "another dossier is being joined to this one, or parted from it: that comes first")
 
 
+async def _nothing_waits(context: Context, number: int) -> None:
+    """409 while something waits in quarantine for a dossier, or one that was joined to it: no package has it, and nobody takes it here once
+    the dossier is given away. To whoever asks for the package it is not said: something may wait that is hidden from him.
+    """
+    if await quarantine.waits_for(context.store, await merged.every(context.reads, number)):
+        said = "what sources sent for this dossier waits in quarantine here"
+        raise FhirError("conflict", f"{said}: `fhir-dmp quarantine` imports it, or drops it; then the dossier is exported again")
+
+
 async def write(context: Context, patient: str, recipient: str, path: Path, reason: str = "") -> Manifest:
     """Write the package of a dossier that was announced. Of many that were, only the first waits for their traces to be in the journal."""
     number = context.store.vault.dossier_of_patient(patient)
@@ -116,7 +125,7 @@ async def trace(context: Context, patient: str, recipient: str) -> None:
 
 
 async def settled(context: Context, text: str, recipient: str) -> Receipt:
-    """Close a dossier that another host has acknowledged. 409 when it changed here since its package was made.
+    """Close a dossier that another host has acknowledged. 409 when it changed here since its package was made, or something waits for it.
 
     That is looked at in the transaction that closes it: what is acknowledged at the same moment is in the package, or nothing is closed.
     """
@@ -131,6 +140,7 @@ async def settled(context: Context, text: str, recipient: str) -> Receipt:
     async def still(inside: Context) -> None:
         _not_given(await inside.transaction.stored_policy(number), card.host)
         await _whole(inside.transaction, number)
+        await _nothing_waits(inside, number)
         if await package_export.current_state(inside, number) != receipt.until:
             raise FhirError("conflict", "the dossier changed since its package was made: export it again, the new host takes what is new")
 

@@ -30,6 +30,13 @@ class Waiting(NamedTuple):
     body: bytes
 
 
+@translated
+async def waits_for(store: Store, dossiers: Collection[int]) -> bool:
+    """Whether anything of any source waits that names one of these dossiers."""
+    where = {"d": {"$in": sorted(dossiers)}}
+    return bool(await store.connection.read({"find": COLLECTION, "filter": where, "projection": {"_id": 1}, "limit": 1, "hint": "dossier"}))
+
+
 def _of(dossiers: Collection[int]) -> dict[str, list[int]]:
     return {"d": sorted(dossiers)} if dossiers else {}
 
