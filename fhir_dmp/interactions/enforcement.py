@@ -51,6 +51,8 @@ AT_ONCE = 1_000
 ALL_LABELS = sum(LABEL_BITS.values())
 TRACE = "AuditEvent"
 NOTHING: dict = {"_id": {"$in": []}}
+# A lineage, or an author, that no resource has.
+NONE = -1
 CARRIERS = ("DocumentReference", *JUDGED_AS)
 
 
@@ -343,17 +345,13 @@ async def _untold(met: Known) -> tuple[frozenset[int], frozenset[int]]:
     if met.request.kind in HOLDERS_SIDE or met.standing.relative:
         hidden = {"$or": [hidden, {"y.lb": {"$bitsAnySet": LABEL_BITS[INVISIBLE_PATIENT] | LABEL_BITS[INVISIBLE_RL]}}]}
     rows = [row for row in await _documents(met, hidden, CARRIERS) if not met.reading(row).permits]
-    untold = _all(rows, "rt")
-    if untold:
-        # What was withdrawn replaced something, or was replaced, that may still be there to be read.
-        untold -= _all(
-            [row for row in await _documents(met, {"y.rt": {"$in": sorted(untold)}}, CARRIERS) if met.reading(row).permits], "rt"
-        )
-    authors = _all([row for row in rows if untold.issuperset(_all([row], "rt"))], "au")
-    if not authors:
-        return untold, authors
-    others = await _documents(met, {"y.au": {"$in": sorted(authors)}}, CARRIERS)
-    return untold, authors - _all([row for row in others if met.reading(row).permits], "au")
+    untold, authors = _all(rows, "rt"), _all(rows, "au")
+    # Asked whether or not there are any: two questions each time, so that their number tells nothing.
+    beside = {"$or": [{"y.rt": {"$in": sorted(untold) or [NONE]}}, {"y.au": {"$in": sorted(authors) or [NONE]}}]}
+    seen = [row for row in await _documents(met, beside, CARRIERS) if met.reading(row).permits]
+    # What was withdrawn replaced something, or was replaced, that may still be there to be read.
+    untold -= _all(seen, "rt")
+    return untold, _all([row for row in rows if untold.issuperset(_all([row], "rt"))], "au") - _all(seen, "au")
 
 
 async def _documents(met: Known, where: dict, types: Sequence[str] = (DOCUMENTS,)) -> list[Row]:

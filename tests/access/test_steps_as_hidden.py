@@ -27,7 +27,7 @@ ASKED = (
 
 @pytest.fixture(scope="module", params=READERS)
 def alike(request, world):
-    """Two dossiers that look alike to somebody, with what he may ask of each; in the first one there is something that is hidden from him."""
+    """Two dossiers that look alike to somebody, with what he may ask of each; in the first one something is hidden from him."""
     found = []
     for hidden in (True, False):
         doctor, anna, author = world.professional(), world.professional(), world.professional()
