@@ -6,6 +6,7 @@ INVARIANT: whatever a process had done when it died is either stored with its li
 again therefore ends in the same store and the same results.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from fhir_dmp.dmp.documents import replaced
 from fhir_dmp.errors import FhirError, Issue
-from fhir_dmp.exchange import received
+from fhir_dmp.exchange import received, waiting
 from fhir_dmp.exchange.drawn import Drawn, Moment
 from fhir_dmp.exchange.foreign import CHANGED as DOCUMENT_CHANGED
 from fhir_dmp.exchange.foreign import Foreign, Kept, Made
@@ -104,6 +105,20 @@ class Engine:
         reached("chunk-done")
         return [[result for unit in units for result in unit.results] for units in listed]
 
+    async def bind(self, receipt: Receipt) -> None:
+        """What waits for somebody of whom it is known now who he is goes with his dossier, whatever becomes of it."""
+        quarantine, names = self.foreign.quarantine, set(receipt.names)
+        async for one in quarantine.all(apart=True):
+            held = waiting.opened(one)
+            for unit in self.units.of(held.item) if held.body else ():
+                named = self.foreign.referred(unit)
+                if unit.work == TRANSACTION:
+                    with contextlib.suppress(FhirError):  # it is told of that when it is imported
+                        named = named | {key for part in self.units.parts(unit) for key in part.keys}
+                if not names.isdisjoint(named):
+                    contents = [self.hashing.name(name) for name in contents_of(unit.tree).values()]
+                    await quarantine.about([one.key, *contents], {dossier_in(receipt.key)})
+
     async def _units(self, item: Item) -> list[Unit]:
         """The units of an item, its seal verified before it is parsed."""
         try:
@@ -176,7 +191,7 @@ class _Run:
         """Bring contents that came before these documents, and waited for them."""
         found: list[tuple[bytes, list[Unit]]] = []
         async for key, held in self.engine.foreign.early(documents):
-            found.append((key, self.engine.units.of(Item(held.place, held.body, 0))))
+            found.append((key, self.engine.units.of(held.item, held.message)))
             for unit in found[-1][1]:
                 await self._guarded(unit, self._one(unit))
                 await self._flush_if_full()
@@ -193,6 +208,8 @@ class _Run:
         except FhirError as error:
             if unit.type == DOCUMENT and error.status not in WORTH_ANOTHER_TRY:
                 self.engine.foreign.refused |= set(contents_of(unit.tree).values())
+                if error.kind == "forbidden":
+                    await self.engine.foreign.turn_away(unit)
             self._refuse(unit, error)
         except Repeated as repetition:
             self._repeat(unit, repetition.line)
@@ -328,7 +345,8 @@ class _Run:
                 raise Kept(await foreign.hold(unit, links.people)) from None
             await self.engine.ledger.link(receipt)
             self._learnt(receipt)
-            await foreign.said(part)
+            if part.type == PATIENT and await foreign.said(part):
+                await self.engine.bind(receipt)
             row = Part(part.method, part.type, receipt.key, receipt.stored.row, 200) if receipt.key else None
             found[part.place] = Result(part.place, 200, location), row
         return links, found
@@ -364,6 +382,7 @@ class _Run:
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
         others = tuple(entry.receipt for entry, _ in built)
         entry = Entry(changes, Receipt(unit.keys, made[0].key, first.type, stored), others, covered=made[0].covered, acted=made[0].acted)
+        entry = entry._replace(reviews=made[0].reviews)
         return Ready(unit, entry, every_told, in_order(unit, answers))
 
     def _came_before(self, parts: Sequence[Unit], lines: Mapping[str, Line | None], links: Links) -> dict[str, tuple[Result, Part | None]]:
@@ -432,7 +451,7 @@ class _Run:
         told = (own, *(Told(one.row, one.id, made.patient) for one in made.superseded))
         joined = self.engine.foreign.joined.passed(dossier_in(made.key)) if made.key and dossier_in(made.key) != row.dossier else ()
         receipt = Receipt(unit.keys, made.key or row.key, row.type, stored, made.promises, joined=joined)
-        return Entry(changes, receipt, covered=made.covered, acted=made.acted), told
+        return Entry(changes, receipt, covered=made.covered, acted=made.acted, reviews=made.reviews), told
 
     async def _flush_if_full(self) -> None:
         if max(len(self.group), len(self.people)) >= GROUP or self.size >= GROUP_BYTES:
@@ -450,7 +469,8 @@ class _Run:
                 for unit, receipt, location in people:
                     self._learnt(receipt)
                     hoped -= set(receipt.names)
-                    await self.engine.foreign.said(unit)
+                    if await self.engine.foreign.said(unit):
+                        await self.engine.bind(receipt)
                     unit.done(Result(unit.place, 200, location))
                 people = []
             if not group:

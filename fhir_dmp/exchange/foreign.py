@@ -33,7 +33,7 @@ from fhir_dmp.exchange.units import RESOURCE, Unit
 from fhir_dmp.exchange.waiting import CODE, IDENTITY, Held
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference, rewrite
-from fhir_dmp.interactions import covering, depositing, enforcement, match, merged, octets
+from fhir_dmp.interactions import covering, depositing, enforcement, match, merged, octets, reviewing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.depositing import Item
 from fhir_dmp.interactions.enforcement import Enforcer
@@ -42,7 +42,8 @@ from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, place_of, stamp
 from fhir_dmp.interactions.search_sight import UNRESTRICTED
 from fhir_dmp.store.ledger import Ledger, Line, Promise, Receipt, Stored
-from fhir_dmp.store.naming import master_name
+from fhir_dmp.store.naming import digest, master_name
+from fhir_dmp.store.reviews import Review
 from fhir_dmp.store.rows import Change, Row
 from fhir_dmp.store.vault import COMMON, dossier_in, seal, unseal, version_id
 
@@ -60,6 +61,7 @@ class Made:
     key: by which the ledger knows it, None for that of its row. covered: lineages that it, or what comes with it, hides, see covering;
     masks: the traces of that.
     acted: rows whose lineages it joins, as they were when it was decided on, see Transaction.unchanged.
+    reviews: what it, or what comes with it, leaves for the host's physician.
     """
 
     checked: Checked
@@ -73,6 +75,7 @@ class Made:
     covered: tuple[tuple[int, int, int, int], ...] = ()
     acted: Mapping[bytes, int] = field(default_factory=dict)
     masks: tuple[Change, ...] = ()
+    reviews: tuple[Review, ...] = ()
 
 
 @dataclass(slots=True)
@@ -186,11 +189,20 @@ class Foreign:
         await self.joined.learn([Line(row.key, PATIENT)])
         return row
 
-    async def said(self, unit: Unit) -> None:
-        """It is known who a Patient is: what the source said of him before waits no longer."""
-        if unit.keys[0] in self.doubted:
-            await self.quarantine.remove(unit.keys[0])
-            self.doubted.discard(unit.keys[0])
+    async def said(self, unit: Unit) -> bool:
+        """It is known who a Patient is: what the source said of him before waits no longer. Whether he had waited."""
+        if unit.keys[0] not in self.doubted:
+            return False
+        await self.quarantine.remove(unit.keys[0])
+        self.doubted.discard(unit.keys[0])
+        return True
+
+    async def turn_away(self, document: Unit) -> None:
+        """Contents of a document that its dossier does not take are not kept either, unless it waits itself."""
+        names = set(contents_of(document.tree).values())
+        self.refused |= names
+        if names and not await self.quarantine.has([document.keys[0]]):
+            await self.quarantine.drop([self.hashing.name(name) for name in names])
 
     async def look(self, units: Iterable[Unit]) -> None:
         """Look together for the Patients among these units who did not come before, by their numbers."""
@@ -356,6 +368,7 @@ class Foreign:
         self._ours({*elsewhere, *contents}, unit)
         links = await self._links(listed, unit, contents)
         if unknown:
+            await self._admitted(links.people | people.people, unit.type)
             told = waiting.codes_of(unknown)
             raise Kept(await self._hold(unit, CODE, "a code nobody knows", links.people | people.people, codes=told))
         links.texts |= people.texts
@@ -363,6 +376,14 @@ class Foreign:
         links.people |= people.people
         left = {text: name for text, name in contents.items() if text not in links.texts}
         return _Read(replaced_in(tree, links, unit.body), left, links.nameless, links.people)
+
+    async def _admitted(self, named: Collection[bytes], type_name: str) -> None:
+        """403 where a dossier takes nothing of this source: of what is refused nothing is kept."""
+        for dossier in {dossier_in(self.joined.here(key)) for key in named}:
+            acting = self.acting()
+            met = await enforcement.known(acting, dossier, traces=False)
+            if met.policy is None or not met.decide("deposit").permits:
+                raise FhirError("forbidden", await self._why(acting, dossier, type_name))
 
     def _checked(self, read: _Read, type_name: str, *, valid: bool = False) -> Checked:
         return check(self.context, json.dump({name: part for name, part in read.tree.items() if name != "id"}), type_name, valid=valid)
@@ -420,6 +441,9 @@ class Foreign:
             made.append(Made(item.checked, stamped, before.get(place, []), item.row, met.patient))
         made[0].covered = tuple(one.relabelled(met.now_ms) for one in hidden)
         made[0].masks = tuple(change for one in hidden for change in covering.told(acting, one))
+        # A content by itself is looked at with its document.
+        noted = () if len(items) == 1 and items[0].checked.type == BINARY else reviewing.taken(acting)
+        made[0].reviews = tuple(reviewing.entry(self.context, one) for one in noted)
         made[0].acted = covering.joined(acting) | carried
         return made
 
@@ -605,9 +629,15 @@ class Foreign:
         dossiers = {dossier_in(key) for key in named}
         if unit.type == PATIENT:
             self.doubted.add(unit.keys[0])
+        message = (unit.within or unit).message
+        sealed = (message.signer, message.kid) if message is not None and message.signer else ()
+        held = Held(place=unit.place, names=unit.names, why=why, body=unit.body, sealed=sealed, **more)
+        if unit.type in (DOCUMENT, BINARY) and (before := await self.quarantine.get(unit.keys[0])) is not None:
+            body = waiting.opened(before).body
+            if body and digest(body) != digest(unit.body):
+                raise FhirError("conflict", CHANGED if unit.type == DOCUMENT else OTHER_OCTETS)
         if unit.type == DOCUMENT:
             await self._expect(unit, contents_of(unit.tree), dossiers)
-        held = Held(place=unit.place, names=unit.names, why=why, body=unit.body, **more)
         return await waiting.hold(self.quarantine, unit.keys[0], kind, held, dossiers)
 
     async def _expect(self, document: Unit, contents: Mapping[str, str], dossiers: Collection[int]) -> None:

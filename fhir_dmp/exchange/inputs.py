@@ -37,7 +37,7 @@ class Item(NamedTuple):
     body: bytes
     consumed: int
     fault: FhirError | None = None
-    sealed: tuple[str, str] | tuple[()] = ()
+    sealed: tuple[str, ...] = ()
 
 
 class Input(NamedTuple):

@@ -12,7 +12,6 @@ from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import people, sources, waiting
 from fhir_dmp.exchange.engine import Engine
 from fhir_dmp.exchange.foreign import DECIDED
-from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.mapping import targets
 from fhir_dmp.exchange.opening import context_of, judged
 from fhir_dmp.exchange.referring import DOCUMENT, contents_of
@@ -91,6 +90,7 @@ async def link(context: Context, rules: Rules, key: str, patient: str) -> str:
         await Ledger(context.store).link(receipt, transaction=transaction, decided=True)
 
     await context.store.transact(work)
+    await Engine(context_of(context.store, context.settings, rules, context.base_url), rules, "").bind(receipt)
     await quarantine.remove(found.key)
     return id
 
@@ -130,7 +130,7 @@ async def replay(context: Context, rules: Rules, job: str) -> AsyncIterator[Resu
                 await quarantine.remove(key)
             continue
         engine = Engine(acting, rules, job)
-        (results,) = await engine.run([Item(held.place, held.body, 0)])
+        (results,) = await engine.run([held.item], last=True)
         if all(result.accepted for result in results):
             await quarantine.remove(key)
         for result in (*results, *engine.brought):

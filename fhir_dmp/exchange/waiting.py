@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 
 from fhir_dmp.errors import Issue
+from fhir_dmp.exchange.inputs import Item
 from fhir_dmp.exchange.mapping import Unknown
 from fhir_dmp.exchange.results import WAITS, Result
 from fhir_dmp.exchange.rules import Rules
+from fhir_dmp.signing.seal import Message
 from fhir_dmp.store.quarantine import Quarantine, Waiting
 from fhir_dmp.store.resources import Store
 
@@ -23,6 +25,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
     codes: (element, "system|code", text, [(system, code, display)]) that nobody knows. people: (Patient/id, score, grade, by) who may be
     meant. body: JSON of the resource or Bundle, as it came; empty of a content that has not come yet, whose document waits.
+    sealed: (signer, kid) of the message it came in, verified then.
     """
 
     place: str
@@ -31,6 +34,17 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     codes: tuple[tuple[str, str, str, tuple[tuple[str, str, str], ...]], ...] = ()
     people: tuple[tuple[str, float, str, str], ...] = ()
+    sealed: tuple[str, ...] = ()
+
+    @property
+    def item(self) -> Item:
+        """To be imported again."""
+        return Item(self.place, self.body, 0, sealed=self.sealed)
+
+    @property
+    def message(self) -> Message | None:
+        """Who sealed the message it came in; None for nobody."""
+        return Message(signer=self.sealed[0], kid=self.sealed[1]) if self.sealed else None
 
 
 def of(store: Store, rules: Rules) -> Quarantine:

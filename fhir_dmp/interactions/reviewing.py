@@ -59,4 +59,9 @@ def taken(context: "Context") -> list[Pending]:
 async def store(inside: "Context", those: list[Pending]) -> None:
     """Let it wait, in the transaction of the act."""
     for one in those:
-        await reviews.add(inside.transaction, Review(inside.random(16), one.dossier, one.at_ms, True, one.body))
+        await reviews.add(inside.transaction, entry(inside, one))
+
+
+def entry(context: "Context", one: Pending) -> Review:
+    """As it is stored."""
+    return Review(context.random(16), one.dossier, one.at_ms, True, one.body)

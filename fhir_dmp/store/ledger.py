@@ -20,12 +20,13 @@ from pymongo.errors import BulkWriteError, CollectionInvalid, OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from fhir_dmp.errors import FhirError
-from fhir_dmp.store import acts_waiting, doors, revising, withdrawing
+from fhir_dmp.store import acts_waiting, doors, reviews, revising, withdrawing
 from fhir_dmp.store.batching import Failed
 from fhir_dmp.store.connection import repeated
 from fhir_dmp.store.failures import Conflict, translated, unavailable
 from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.resources import GROUP_WRITES, Store, nothing_stored
+from fhir_dmp.store.reviews import Review
 from fhir_dmp.store.rows import OPTIONS, Change
 from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import COMMON, Vault, dossier_in, dossier_row
@@ -116,6 +117,7 @@ class Entry(NamedTuple):
 
     covered: (dossier, root, bits, instant) of labels that lineages get with it, see Transaction.relabel.
     acted: rows whose lineages it joins, see Transaction.unchanged. awaited: it has a line already, as something else spoke of it.
+    reviews: what it leaves for the host's physician.
     """
 
     changes: Sequence[Change]
@@ -125,6 +127,7 @@ class Entry(NamedTuple):
     covered: tuple[tuple[int, int, int, int], ...] = ()
     acted: Mapping[bytes, int] = NOTHING
     awaited: bool = False
+    reviews: tuple[Review, ...] = ()
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
@@ -290,6 +293,8 @@ class Ledger:
                     await acts_waiting.add(transaction, withdrawing.WITHDRAW, keys, self.store.clock())
                 for row in [change.row for place in stored for change in entries[place].changes if revising.revises(change)]:
                     await revising.follow(Transaction(self.store, session, turn), row)
+                for review in [one for place in stored for one in entries[place].reviews]:
+                    await reviews.add(Transaction(self.store, session, turn), review)
                 if stored and (changes := traces(stored)):
                     await apply(self._connection, session, [await self.store._prepare(changes)], turn, look=look)
             self.store.still(election)

@@ -65,6 +65,12 @@ class Quarantine:
             await repeated(lambda: self._rows.update_many(which, {"$set": _of(dossiers)}))
 
     @translated
+    async def drop(self, keys: Collection[bytes]) -> None:
+        """Of these, what goes with no dossier waits no longer."""
+        which = {"_id": {"$in": [Binary(key) for key in keys]}, "s": self._source, "d": {"$exists": False}}
+        await repeated(lambda: self._rows.delete_many(which))
+
+    @translated
     async def has(self, keys: list[bytes]) -> set[bytes]:
         """Which of these wait."""
         command = {"find": COLLECTION, "filter": {"_id": {"$in": [Binary(key) for key in keys]}}, "projection": {"_id": 1}}
@@ -76,12 +82,12 @@ class Quarantine:
         found = await self._store.connection.read({"find": COLLECTION, "filter": {"_id": Binary(key)}, "limit": 1})
         return self._opened(found[0], await self._store.dossier_key(self._dossier)) if found and found[0]["s"] == self._source else None
 
-    async def all(self, kind: str | None = None) -> AsyncIterator[Waiting]:
-        """Everything of the source that waits, in the order of its keys, read in pieces."""
+    async def all(self, kind: str | None = None, *, apart: bool = False) -> AsyncIterator[Waiting]:
+        """Everything of the source that waits, in the order of its keys, read in pieces. apart: only what goes with no dossier."""
         key = await self._store.dossier_key(self._dossier)
         after = b""
         while True:
-            where: dict[str, Any] = {"s": self._source, "_id": {"$gt": Binary(after)}}
+            where: dict[str, Any] = {"s": self._source, "_id": {"$gt": Binary(after)}, **({"d": {"$exists": False}} if apart else {})}
             command = {"find": COLLECTION, "filter": where, "sort": {"s": 1, "_id": 1}, "limit": 100, "hint": "source"}
             found = await self._store.connection.read(command)
             for document in found:

@@ -97,6 +97,8 @@ def test_what_waited_for_it_waits_no_longer(load, world, destroy):  # noqa: F811
     anna = world.professional()
     tag = f"zz{number()}"
     first, other = (world.open(traitant=anna, family="".join(chr(ord("A") + int(digit)) for digit in str(number()))) for _ in range(2))
+    world.consent(first, "feed")
+    world.consent(other, "feed")
     gone, kept = Sender(world, first), Sender(world, other)
     local = {"coding": [{"system": f"urn:x-{tag}", "code": tag, "display": f"Sérologie positive {gone.tag}"}]}
     other_code = {"coding": [{"system": f"urn:x-{tag}", "code": tag, "display": f"Sérologie négative {kept.tag}"}]}
@@ -113,7 +115,6 @@ def test_what_waited_for_it_waits_no_longer(load, world, destroy):  # noqa: F811
     # The six of it, its contents among them, and nothing else.
     assert before.count('"waiting"') - after.count('"waiting"') == 6
     second = opened_again(world, first, anna)
-    world.consent(other, "feed")
     answer = world.operator().run("$resolve", source=CARE, local=f"urn:x-{tag}|{tag}", code=REPORT, replay=True)
     assert answer.status_code == 200, answer.text
     assert total(world, other) == 1 and total(world, second) == 0
