@@ -33,8 +33,9 @@ _RPPS = re.compile(r"[0-9]{11}", re.ASCII)
 _IDNPS = re.compile(r"8[0-9]{11}|0[0-9A-Z]{9}|9[0-9A-Z]{4,63}|[13456][0-9A-Z]{9,14}/[0-9A-Za-z/._-]{1,48}", re.ASCII)
 _FINESS = re.compile(r"[0-9][0-9AB][0-9]{7}", re.ASCII)
 _IDNST = re.compile(r"[0-4][0-9A-Z][0-9A-Za-z/._-]{0,62}|R[0-9]{1,62}", re.ASCII)
-# How Pro Santé Connect says it of an establishment.
-_F_FINESS = re.compile(r"F([0-9][0-9AB][0-9]{7})", re.ASCII)
+# As an IDNST, and as Pro Santé Connect says it of an establishment.
+_SAID_FINESS = re.compile(r"[1F]([0-9][0-9AB][0-9]{7})", re.ASCII)
+_SIRET = re.compile(r"[0-9]{14}", re.ASCII)
 # Kind of an IDNPS that a structure gives -> kind of the IDNST of that structure: FINESS, SIREN, SIRET.
 _HOUSES = {"3": "1", "4": "2", "5": "3"}
 _SIRENE = re.compile(r"[0-9]{9}([0-9]{5})?", re.ASCII)
@@ -104,22 +105,30 @@ def professional(system: str | None, value: str) -> str:
 def structure(system: str | None, value: str) -> str:
     """IDNST of a structure, "" when the identifier is not one. Nine characters are a FINESS under the system of IDNST too, which has more.
 
-    So is a technical number of the directory: F and the FINESS of an establishment, R and digits of a practice.
+    So is a technical number of the directory: F and the FINESS of an establishment, R and digits of a practice. Fourteen digits, which
+    nothing else here has, are a SIRET: one structure must not be two.
 
     >>> structure(FINESS, "750000001"), structure(IDNST, "1750000001"), structure(None, "750000001"), structure(SIRENE, "123456789")
     ('1750000001', '1750000001', '1750000001', '2123456789')
     >>> structure(IDNST, "130000001"), structure(None, "F750000001"), structure(IDNST, "R10100000056559"), structure(None, "hospital")
     ('1130000001', '1750000001', 'R10100000056559', '')
+    >>> structure(None, "2b0000001"), structure(IDNST, "12b0000001"), structure(None, "55208131766522"), structure(IDNST, "355208131766522")
+    ('12B0000001', '12B0000001', '355208131766522', '355208131766522')
     """
     if system == SIRENE:
         return ("3" if len(value) == 14 else "2") + value if _SIRENE.fullmatch(value) else ""
     if system not in (FINESS, IDNST, None, ""):
         return ""
-    if _FINESS.fullmatch(value):
-        return "1" + value
-    if system != FINESS and (technical := _F_FINESS.fullmatch(value)):
-        return "1" + technical[1]
-    return value if system != FINESS and _IDNST.fullmatch(value) else ""
+    capital = value.upper()
+    if _FINESS.fullmatch(capital):
+        return "1" + capital
+    if system == FINESS:
+        return ""
+    if said := _SAID_FINESS.fullmatch(capital):
+        return "1" + said[1]
+    if _SIRET.fullmatch(value):
+        return "3" + value
+    return value if _IDNST.fullmatch(value) else ""
 
 
 def known_as(identifiers: Iterable[Mapping]) -> frozenset[str]:

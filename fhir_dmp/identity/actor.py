@@ -113,8 +113,8 @@ def professional(claims: Mapping[str, object]) -> dict[str, object]:
     regulation = text(claims, "Acces_Regulation_Medicale")
     if regulation not in ("", "VRAI", "FAUX"):
         raise refusal("Acces_Regulation_Medicale")
-    organization = text(claims, "SubjectOrganizationID")
-    if auth_mode == "AIR" and not organization.strip():
+    organization = text(claims, "SubjectOrganizationID").strip()
+    if auth_mode == "AIR" and not organization:
         # Nobody would answer for its user.
         raise refusal("SubjectOrganizationID")
     category, specialties = practised(claims)
@@ -135,18 +135,30 @@ def professional(claims: Mapping[str, object]) -> dict[str, object]:
 def practised(claims: Mapping[str, object]) -> tuple[str, tuple[str, ...]]:
     """Category and specialties of a professional. Pro Santé Connect says them of each `SubjectRefPro.exercices`, and nowhere else.
 
-    Those of the professions of `SubjectRole` count; of several in one of which he is in training (E), that.
+    Those of the professions of `SubjectRole` count, and those of none. Who is in training (E) by one of several is, unless the token says
+    itself what he is; specialties add up.
     """
-    about = claims.get("SubjectRefPro", {})
-    listed = about.get("exercices", []) if isinstance(about, Mapping) else None
+    about = _there(claims, "SubjectRefPro", {})
+    listed = _there(about, "exercices", []) if isinstance(about, Mapping) else None
     if not isinstance(listed, list) or len(listed) > 64 or not all(isinstance(one, Mapping) for one in listed):
         raise refusal("SubjectRefPro")
-    professions = {role.partition("^")[0] for role in texts(claims, "SubjectRole")}
-    those = [one for one in listed if text(one, "codeProfession") in professions]
-    categories = [found for one in those if (found := text(one, "codeCategorieProfessionnelle"))]
+    professions = {"", *(role.partition("^")[0].rpartition("|")[2] for role in texts(claims, "SubjectRole"))}
+    those = [one for one in listed if _said(one, "codeProfession") in professions]
+    categories = [found for one in those if (found := _said(one, "codeCategorieProfessionnelle").upper())]
     asserted = "E" if "E" in categories else next(iter(categories), "")
-    skills = tuple(dict.fromkeys(found for one in those if (found := text(one, "codeSavoirFaire"))))
-    return text(claims, "codeCategorieProfessionnelle") or asserted, texts(claims, "specialty") or skills
+    category = text(claims, "codeCategorieProfessionnelle").strip() or asserted
+    skills = (found for one in those if (found := _said(one, "codeSavoirFaire")))
+    return category, tuple(dict.fromkeys((*texts(claims, "specialty"), *skills)))
+
+
+def _there(claims: Mapping[str, object], name: str, absent: object) -> object:
+    """A part of what a directory says: what it does not know it says as null."""
+    value = claims.get(name)
+    return absent if value is None else value
+
+
+def _said(exercise: Mapping[str, object], name: str) -> str:
+    return text({name: _there(exercise, name, "")}, name).strip()
 
 
 def holder(claims: Mapping[str, object]) -> dict[str, object]:

@@ -72,7 +72,7 @@ def test_category_and_specialties_stand_where_pro_sante_connect_says_them():
     assert (request.professions, request.traits) == ({"G16|10"}, {"SM25", "SA07"})
     assert asking(parse({**plain, "SubjectRefPro": {"exercices": [other]}})).professions == {"G15|10"}
     said = {**CLAIMS, "codeCategorieProfessionnelle": "C", "SubjectRefPro": {"exercices": [trained]}}
-    assert (asking(parse(said)).professions, asking(parse(said)).traits) == ({"G15|10"}, {"SM54", "SA07"})
+    assert (asking(parse(said)).professions, asking(parse(said)).traits) == ({"G15|10"}, {"SM25", "SM54", "SA07"})
 
 
 def test_a_holder_known_by_his_ins_gets_the_id_that_was_found():

@@ -190,3 +190,46 @@ def test_a_ticket_of_blanks_is_none_and_many_scopes_are_read():
     scope = " ".join(f"user/{name}.cruds" for name in ["DocumentReference"] * 80)
     assert actor(**PROFESSIONAL, scope=scope).allows("DocumentReference", "r")
     refused(**PROFESSIONAL, scope=scope * 8)
+
+
+TRAINING = {"codeProfession": "10", "codeCategorieProfessionnelle": "E"}
+
+
+@pytest.mark.parametrize(
+    ("claims", "category", "specialties"),
+    [
+        ({"SubjectRefPro": None}, "", ()),
+        ({"SubjectRefPro": {"exercices": None}}, "", ()),
+        (
+            {"SubjectRefPro": {"exercices": [{"codeProfession": "10", "codeCategorieProfessionnelle": None, "codeSavoirFaire": None}]}},
+            "",
+            (),
+        ),
+        ({"SubjectRefPro": {"exercices": [{**TRAINING, "codeCategorieProfessionnelle": " c"}]}}, "C", ()),
+        (
+            {
+                "SubjectRefPro": {
+                    "exercices": [{**TRAINING, "codeCategorieProfessionnelle": "C"}, {**TRAINING, "codeCategorieProfessionnelle": "e "}]
+                }
+            },
+            "E",
+            (),
+        ),
+        ({"SubjectRefPro": {"exercices": [TRAINING]}, "codeCategorieProfessionnelle": " "}, "E", ()),
+        ({"SubjectRefPro": {"exercices": [TRAINING]}, "SubjectRole": ["G15|10"]}, "E", ()),
+        ({"SubjectRefPro": {"exercices": [{"codeCategorieProfessionnelle": "E"}]}}, "E", ()),
+        ({"SubjectRefPro": {"exercices": [{**TRAINING, "codeProfession": "60"}]}}, "", ()),
+        (
+            {"SubjectRefPro": {"exercices": [{"codeProfession": "10", "codeSavoirFaire": "SM25"}]}, "specialty": ["SM54"]},
+            "",
+            ("SM54", "SM25"),
+        ),
+    ],
+)
+def test_what_a_directory_says_of_a_professional_is_read_however_it_is_written(claims, category, specialties):
+    found = parse({**COMMON, **PROFESSIONAL, **claims})
+    assert (found.category, found.specialties) == (category, specialties)
+
+
+def test_a_structure_of_blanks_is_none():
+    assert actor(**PROFESSIONAL, SubjectOrganizationID=" ").organization == ""
