@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from fhir_dmp.audit.kinds import BALP, KINDS, Coding
 from fhir_dmp.audit.pieces import coding, concept, text, uri_member, word
+from fhir_dmp.dmp import identity
 from fhir_dmp.dmp.identity import IDNPS, IDNST
 from fhir_dmp.fhir.instants import to_instant
 
@@ -157,12 +158,12 @@ def agents(
         if actor.organization:
             listed.append(
                 b'{"type":%b,"who":{"type":"Organization","identifier":{"system":"%b","value":%b}},"requestor":false}'
-                % (concept(ROLE_CLASS, "PROV", "healthcare provider"), IDNST.encode(), text(actor.organization))
+                % (concept(ROLE_CLASS, "PROV", "healthcare provider"), IDNST.encode(), text(structure(actor.organization)))
             )
         if actor.with_professional:
             listed.append(
                 b'{"type":%b,"who":{"type":"Practitioner","identifier":{"system":"%b","value":%b}},"requestor":false}'
-                % (concept(PARTICIPATION, "ESC", "escort"), IDNPS.encode(), text(actor.with_professional))
+                % (concept(PARTICIPATION, "ESC", "escort"), IDNPS.encode(), text(professional(actor.with_professional)))
             )
     return b'"agent":[%b]' % b",".join(listed)
 
@@ -191,7 +192,7 @@ def user(actor: "Actor", purposes: tuple[tuple[str, str], ...], own: bool) -> by
 def who(actor: "Actor", own: bool) -> bytes:
     """Reference of the user. The holder of another dossier is named by identifier: a reference would tie the trace to that one too."""
     if actor.subject_name_id:
-        return identified("Practitioner", IDNPS, actor.subject_name_id)
+        return identified("Practitioner", IDNPS, professional(actor.subject_name_id))
     if actor.related_person:
         return b'{"reference":%b}' % text("RelatedPerson/" + actor.related_person)
     if actor.patient:
@@ -199,8 +200,18 @@ def who(actor: "Actor", own: bool) -> bytes:
     if actor.ins:
         return identified("Patient", *actor.ins)
     if actor.kind == "structure":
-        return identified("Organization", IDNST, actor.organization)
+        return identified("Organization", IDNST, structure(actor.organization))
     return identified("", actor.issuer, actor.host or actor.subject)
+
+
+def professional(said: str) -> str:
+    """A professional in the spelling of the rules, so that one search finds all his traces; what names none as it was said."""
+    return identity.professional(None, said) or said
+
+
+def structure(said: str) -> str:
+    """The same of a structure."""
+    return identity.structure(None, said) or said
 
 
 def identified(type_name: str, system: str, value: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +34,20 @@ def event(trace: Trace) -> dict:
 
 def codes(concept: dict) -> set[str]:
     return {f"{one.get('system', '')}|{one['code']}" for one in concept["coding"]}
+
+
+def test_one_person_and_one_structure_have_one_spelling():
+    """However their tokens say them: one search finds all their traces. What names nobody is told as it was said."""
+
+    def told(**said) -> list[str]:
+        agents = event(traced(actor=replace(DOCTOR, **said)))["agent"]
+        return [one["who"]["identifier"]["value"] for one in agents if "identifier" in one["who"]]
+
+    plain = told(subject_name_id="810001234567", organization="1750000001", with_professional="810001234568")
+    assert told(subject_name_id="10001234567", organization="F750000001", with_professional="10001234568") == plain
+    assert plain == ["810001234567", "1750000001", "810001234568"]
+    assert told(subject_name_id="x", organization="hospital") == ["x", "hospital"]
+    assert told(kind="structure", subject_name_id="", organization="750000001") == ["1750000001", "1750000001"]
 
 
 names = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(["", "a b", "Ünï|ç,$", "\x00\n", '"\\'])
