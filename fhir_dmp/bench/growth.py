@@ -23,9 +23,9 @@ from fhir_dmp.bench.processes import cpu_seconds
 from fhir_dmp.bench.streaming import watched
 from fhir_dmp.bench.world import encoded
 from fhir_dmp.commands import Failed
-from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.consent.dossier import Dossier, Permit
 from fhir_dmp.exchange.opening import ADDRESS, context_of
-from fhir_dmp.exchange.rules import HOST, Rules
+from fhir_dmp.exchange.rules import CARE_RECORD, Rules
 from fhir_dmp.interactions.prepare import check, stamp
 from fhir_dmp.settings import Settings
 from fhir_dmp.store import bare
@@ -200,7 +200,7 @@ async def _opened(uri: str, place: Path, numbers: Iterable[int]) -> None:
 
 async def open_dossiers(store: Store, place: Path, numbers: list[int]) -> list[str]:
     """Open the dossiers of these holders of bench.mixed, each with a policy; ids of the Patients. place: data folder."""
-    context, found = context_of(store, Settings(data=place), Rules(source=SOURCE, kind=HOST), ADDRESS), []
+    context, found = context_of(store, Settings(data=place), Rules(source=SOURCE, kind=CARE_RECORD), ADDRESS), []
     for start in range(0, len(numbers), 100):
         some = numbers[start : start + 100]
         stamped = [stamp(context, check(context, encoded(mixed.holder(one)), "Patient"), method="POST") for one in some]
@@ -208,7 +208,8 @@ async def open_dossiers(store: Store, place: Path, numbers: list[int]) -> list[s
 
         async def work(transaction: Transaction, some: list[int] = some, stamped: list = stamped) -> None:
             for number, one in zip(some, stamped, strict=True):
-                policy = Dossier(patient=one.id, birth_date=data.patient(number)["birthDate"], epoch=1)
+                permits = (Permit("feed"),)
+                policy = Dossier(patient=one.id, birth_date=data.patient(number)["birthDate"], permits=permits, epoch=1)
                 await transaction.set_policy(store.vault.dossier_of_patient(one.id), policy, at_ms=1)
 
         await store.transact(work)

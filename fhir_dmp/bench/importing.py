@@ -21,7 +21,7 @@ from fhir_dmp.bench.processes import Meter
 from fhir_dmp.bench.world import World, encoded
 from fhir_dmp.commands import Failed
 from fhir_dmp.exchange import sources
-from fhir_dmp.exchange.rules import HOST
+from fhir_dmp.exchange.rules import CARE_RECORD
 from fhir_dmp.store.resources import Store
 
 NAME, SOURCE = "W7", "bench-host"
@@ -77,7 +77,7 @@ async def _prepared(uri: str, place: Path, sandbox: bool) -> None:
     store = await Store.open(uri, data_dir=place, sandbox=sandbox)
     try:
         if not sandbox:
-            await sources.register(store, SOURCE, name="another host", kind=HOST, host=SOURCE, organization="1750000001")
+            await sources.register(store, SOURCE, name="a hospital", kind=CARE_RECORD, host=SOURCE, organization="1750000001")
     finally:
         await store.close()
 

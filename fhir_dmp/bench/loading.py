@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import fhir_dmp
 from fhir_dmp.bench import data
-from fhir_dmp.consent.dossier import Dossier, Right
+from fhir_dmp.consent.dossier import Dossier, Permit, Right
 from fhir_dmp.dmp import visibility
 from fhir_dmp.dmp.identity import ps
 from fhir_dmp.fhir import json
@@ -182,6 +182,7 @@ async def _ruled(numbers: range, patients: list[str]) -> None:
                 birth_date=data.patient(number)["birthDate"],
                 traitant=frozenset({ps(data.DOCTOR)}),
                 team=(Right(ps(data.COLLEAGUE)),),
+                permits=(Permit("feed"),),
                 epoch=1,
             )
             await transaction.set_policy(vault.dossier_of_patient(id), policy, at_ms=1)

@@ -103,6 +103,7 @@ async def load(settings: Settings, asked: Asked, workers: list[Process]) -> tupl
         await _prepared.joined(plain.store, settings)
         job, asked = await _job(settings, asked)
         rules = await sources.rules_of(plain.store, job.source)
+        sources.by_itself(rules)
         report = asked.report or settings.data / "imports" / f"{job.id}.ndjson"
         for folder in (report.parent, _spool(settings, job).parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

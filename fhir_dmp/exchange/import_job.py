@@ -69,6 +69,7 @@ async def sender(context: Context, source: str) -> Rules:
 async def start(context: Context, source: str, body: bytes, *, ndjson: bool, sealed: tuple[str, ...] = ()) -> str:
     """Keep what was sent and begin to import it; the id of the job. sealed: (signer, kid) of its seal, where that is beside it."""
     rules = await sender(context, source)
+    sources.by_itself(rules)
     if len(_running) >= AT_ONCE:
         raise FhirError("throttled", f"{AT_ONCE} imports are running, try again later", headers={"Retry-After": "30"})
     await forget_old(context.store)

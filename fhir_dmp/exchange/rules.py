@@ -9,7 +9,8 @@ import msgspec
 
 SANDBOX, EXPERIMENT, CARE_RECORD, HOST, FEED = "sandbox", "experiment", "care-record", "host", "feed"
 KINDS = (SANDBOX, EXPERIMENT, CARE_RECORD, HOST, FEED)
-# The holder's Consent without which nothing of this kind of source enters the dossier. A transfer by his choice of host needs none.
+# The holder's Consent without which nothing of this kind of source enters the dossier. A transfer by his choice of host needs none: it is
+# the package of his dossier, and a host sends nothing else.
 CONSENTS = {EXPERIMENT: "takeover", CARE_RECORD: "feed", HOST: "", FEED: "reimbursement"}
 # What the law of deposits calls it.
 ORIGINS = {EXPERIMENT: "experimental", CARE_RECORD: "other-dossier", HOST: "transfer", FEED: ""}

@@ -16,7 +16,7 @@ from fhir_dmp.dmp.visibility import DISPLAYS
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange.described import system_of
 from fhir_dmp.exchange.mapping import OID, targets
-from fhir_dmp.exchange.rules import CARE_RECORD, CONSENTS, EXPERIMENT, FEED, KINDS, SANDBOX, Rules, Target
+from fhir_dmp.exchange.rules import CARE_RECORD, CONSENTS, EXPERIMENT, FEED, HOST, KINDS, SANDBOX, Rules, Target
 from fhir_dmp.fhir.instants import to_instant
 from fhir_dmp.store import revocations
 from fhir_dmp.store.records import Source
@@ -118,6 +118,13 @@ def admit(source: Source) -> None:
         since = f" since {source.rules[SWITCHES][-1][0]}" if source.rules.get(SWITCHES) else ""
         again = f"an operator of this host enables it with `fhir-dmp sources enable {source.id}`, then send it again"
         raise FhirError("forbidden", f"source `{source.id}` is disabled{since}, nothing is taken from it: {again}")
+
+
+def by_itself(rules: Rules) -> None:
+    """422 for another host. It gives whole dossiers, whose holders chose to move them; for anything else they must have consented."""
+    if rules.kind == HOST:
+        said = f"source `{rules.source}` is another host, which sends packages of dossiers"
+        raise FhirError("business-rule", f"{said}: resources come from a source of another kind, as their holders consent to it")
 
 
 async def rules_of(store: Store, source: str, *, sends: bool = True) -> Rules:

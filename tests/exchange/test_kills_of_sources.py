@@ -14,11 +14,11 @@ import pytest
 from pymongo import MongoClient
 
 from fhir_dmp.bench import mixed
-from fhir_dmp.consent.dossier import Dossier
+from fhir_dmp.consent.dossier import Dossier, Permit
 from fhir_dmp.exchange import sources
 from fhir_dmp.exchange.opening import ADDRESS, context_of
 from fhir_dmp.exchange.points import NAMES, VARIABLE
-from fhir_dmp.exchange.rules import HOST, Rules
+from fhir_dmp.exchange.rules import CARE_RECORD, Rules
 from fhir_dmp.interactions.prepare import check, stamp
 from fhir_dmp.settings import Settings
 from fhir_dmp.store.ledger import Ledger
@@ -27,7 +27,7 @@ from tests.exchange.test_engine import put, visit
 from tests.exchange.test_kills import Whole, World, different, finish, ledger_lines, versions_named
 from tests.interactions.making import dumped
 
-SOURCE, HOLDERS, SEED = "other-host", range(30), 20261122
+SOURCE, HOLDERS, SEED = "hospital", range(30), 20261122
 
 
 class Registered(World):
@@ -37,13 +37,14 @@ class Registered(World):
         store = await Store.open(self.uri, name, data_dir=self.data)
         try:
             await Ledger(store).ready()
-            await sources.register(store, SOURCE, name="another host", kind=HOST, organization="1750000001")
-            context = context_of(store, Settings(data=self.data), Rules(source=SOURCE, kind=HOST), ADDRESS)
+            await sources.register(store, SOURCE, name="a hospital", kind=CARE_RECORD, organization="1750000001")
+            context = context_of(store, Settings(data=self.data), Rules(source=SOURCE, kind=CARE_RECORD), ADDRESS)
             context = replace(context, random=Random(SEED).randbytes)
             for number in HOLDERS:
                 made = stamp(context, check(context, dumped(mixed.holder(number)), "Patient"), method="POST")
                 await store.create(made.row)
-                policy = Dossier(patient=made.id, birth_date=mixed.holder(number)["birthDate"], epoch=1)
+                permits = (Permit("feed"),)
+                policy = Dossier(patient=made.id, birth_date=mixed.holder(number)["birthDate"], permits=permits, epoch=1)
                 dossier = store.vault.dossier_of_patient(made.id)
                 await store.transact(lambda inside, d=dossier, p=policy: inside.set_policy(d, p, at_ms=1))
         finally:

@@ -3,7 +3,7 @@
 from tests.access.world import listed
 from tests.exchange.test_package_hosts import hosts  # noqa: F401
 from tests.exchange.test_sources import PILOT, Sender
-from tests.interactions.making import dumped
+from tests.interactions.making import bundle, dumped, entry
 
 
 class _At:
@@ -51,3 +51,21 @@ def test_a_dossier_for_which_something_waits_is_not_closed_by_a_receipt(hosts, t
     late = tmp_path / "late.ndjson"
     late.write_bytes(dumped(sender.document("l")) + b"\n")
     assert "another host: what is of it is sent there" in a.command("import", late, "--source", PILOT, code=3)
+
+
+def test_another_host_sends_packages_and_nothing_else(hosts, tmp_path):  # noqa: F811
+    """No Consent of the holder lets a host that is known here write into his dossier: he has not chosen it."""
+    a, b = hosts
+    dossier = a.world.open()
+    sender = Sender(a.world, dossier)
+    path = tmp_path / "b.ndjson"
+    path.write_bytes(
+        b"".join(dumped(one) + b"\n" for one in (sender.patient(), sender.practitioner(), sender.document("o"), sender.binary("o")))
+    )
+    other = a.world.host(b.name)
+    answer = other.post(f"$import?source={b.name}", path.read_bytes(), content_type="application/fhir+ndjson")
+    assert (answer.status_code, "packages of dossiers" in answer.text) == (422, True)
+    transaction = dumped(bundle("transaction", entry("POST", "DocumentReference", sender.document("o"))))
+    assert other.post(f"$import?source={b.name}", transaction).status_code == 422
+    assert "packages of dossiers" in a.command("import", path, "--source", b.name, code=1)
+    assert _documents(a, dossier.id) == 0
