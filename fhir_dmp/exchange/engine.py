@@ -382,7 +382,7 @@ class _Run:
         stored = Stored(unit.version, unit.digest, first.version, self.engine.job, 200, rows)
         others = tuple(entry.receipt for entry, _ in built)
         entry = Entry(changes, Receipt(unit.keys, made[0].key, first.type, stored), others, covered=made[0].covered, acted=made[0].acted)
-        entry = entry._replace(reviews=made[0].reviews)
+        entry = entry._replace(reviews=made[0].reviews, rights=made[0].rights)
         return Ready(unit, entry, every_told, in_order(unit, answers))
 
     def _came_before(self, parts: Sequence[Unit], lines: Mapping[str, Line | None], links: Links) -> dict[str, tuple[Result, Part | None]]:
@@ -451,7 +451,7 @@ class _Run:
         told = (own, *(Told(one.row, one.id, made.patient) for one in made.superseded))
         joined = self.engine.foreign.joined.passed(dossier_in(made.key)) if made.key and dossier_in(made.key) != row.dossier else ()
         receipt = Receipt(unit.keys, made.key or row.key, row.type, stored, made.promises, joined=joined)
-        return Entry(changes, receipt, covered=made.covered, acted=made.acted, reviews=made.reviews), told
+        return Entry(changes, receipt, covered=made.covered, acted=made.acted, reviews=made.reviews, rights=made.rights), told
 
     async def _flush_if_full(self) -> None:
         if max(len(self.group), len(self.people)) >= GROUP or self.size >= GROUP_BYTES:
@@ -488,6 +488,8 @@ class _Run:
         reached("after-commit")
         for ready, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Failed):
+                for name in (name for receipt in ready.entry.receipts for name in receipt.every_name if name in hoped):
+                    self.known.pop(name, None)
                 await self._guarded(ready.unit, self._contested(ready.unit, outcome.error))
             elif isinstance(outcome, Repeated):
                 self._repeat(ready.unit, outcome.line)

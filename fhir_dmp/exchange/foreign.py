@@ -61,7 +61,7 @@ class Made:
     key: by which the ledger knows it, None for that of its row. covered: lineages that it, or what comes with it, hides, see covering;
     masks: the traces of that.
     acted: rows whose lineages it joins, as they were when it was decided on, see Transaction.unchanged.
-    reviews: what it, or what comes with it, leaves for the host's physician.
+    reviews: what it, or what comes with it, leaves for the host's physician. rights: see Entry.
     """
 
     checked: Checked
@@ -76,6 +76,7 @@ class Made:
     acted: Mapping[bytes, int] = field(default_factory=dict)
     masks: tuple[Change, ...] = ()
     reviews: tuple[Review, ...] = ()
+    rights: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -445,6 +446,7 @@ class Foreign:
         noted = () if len(items) == 1 and items[0].checked.type == BINARY else reviewing.taken(acting)
         made[0].reviews = tuple(reviewing.entry(self.context, one) for one in noted)
         made[0].acted = covering.joined(acting) | carried
+        made[0].rights = {met.number: met.policy.epoch}
         return made
 
     async def _carried(self, item: Item, dossier: int) -> dict[bytes, int]:

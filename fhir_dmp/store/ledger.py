@@ -117,7 +117,7 @@ class Entry(NamedTuple):
 
     covered: (dossier, root, bits, instant) of labels that lineages get with it, see Transaction.relabel.
     acted: rows whose lineages it joins, see Transaction.unchanged. awaited: it has a line already, as something else spoke of it.
-    reviews: what it leaves for the host's physician.
+    reviews: what it leaves for the host's physician. rights: dossier -> epoch of the policy that it was decided by.
     """
 
     changes: Sequence[Change]
@@ -128,6 +128,7 @@ class Entry(NamedTuple):
     acted: Mapping[bytes, int] = NOTHING
     awaited: bool = False
     reviews: tuple[Review, ...] = ()
+    rights: Mapping[int, int] = NOTHING
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
@@ -237,8 +238,8 @@ class Ledger:
         """Store entries in one transaction, majority and journaled; each is stored or not, for its own reasons.
 
         election: as in Store.commit, of all of them. What they hide is in the journal of acts when it returns.
-        No two of them share a name or a row. Failed: a Conflict, as in Store.commit, of what was added to a dossier that was closed since
-        it was decided on too. Repeated: somebody else brought it meanwhile.
+        No two of them share a name or a row. Failed: a Conflict, as in Store.commit, of what was added to a dossier that was closed, or
+        whose rights were changed, since it was decided on too. Repeated: somebody else brought it meanwhile.
         """
         prepared = await self.store._prepare([change for entry in entries for change in entry.changes])
         members: list[list[Prepared]] = []
@@ -249,6 +250,7 @@ class Ledger:
 
         attempts = 0
         ended = {dossier: epoch for entry in entries for one in entry.receipts for dossier, epoch in one.joined}
+        rights = {dossier for entry in entries for dossier in entry.rights}
         acted = {key: at_ms for entry in entries for key, at_ms in entry.acted.items()}
         labelled = {dossier_in(key) for key in acted} | {one[0] for entry in entries for one in entry.covered}
         claims = sorted(rights_of(self.store.vault, dossier) for dossier in {*ended, *labelled})
@@ -268,11 +270,13 @@ class Ledger:
                 for place, entry in enumerate(entries):
                     if outcomes[place] is None and not touched.isdisjoint(entry.acted):
                         outcomes[place] = Failed(Conflict(0, None))
-            if ended:
-                now = {number: one and one.epoch for number, one in (await Transaction(self.store, session, turn).policies(ended)).items()}
+            if asked := {*ended, *rights}:
+                now = {number: one and one.epoch for number, one in (await Transaction(self.store, session, turn).policies(asked)).items()}
                 for place, entry in enumerate(entries):
                     if outcomes[place] is None and any(now.get(one) != epoch for each in entry.receipts for one, epoch in each.joined):
                         outcomes[place] = Failed(Conflict(0, None, "the dossier it is for was parted from another one meanwhile"))
+                    if outcomes[place] is None and any(now.get(one) != epoch for one, epoch in entry.rights.items()):
+                        outcomes[place] = Failed(Conflict(0, None, "rights in its dossier were changed meanwhile"))
             fresh = [place for place, outcome in enumerate(outcomes) if outcome is None]
             if attempts > 1 and len(fresh) < len(outcomes):
                 turn.forget()  # it may be our own, of an attempt that seemed to fail
