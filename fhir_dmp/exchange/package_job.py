@@ -66,6 +66,12 @@ async def package_of(context: Context, id: str) -> tuple[bytes, int, str] | None
     return (bytes.fromhex(job.detail["content"]), job.detail["octets"], job.detail["patient"]) if job is not None else None
 
 
+async def forget(context: Context, id: str) -> None:
+    """Forget a package that was asked for, by a token that could ask for it."""
+    admit(context, None, "r")
+    await making.remove(context, id)
+
+
 async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
     while piece := file.read(PIECE):
         yield piece

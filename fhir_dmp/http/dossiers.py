@@ -61,7 +61,7 @@ async def serve(request: Request, send: Send, context: Context, url: Url, body: 
     elif len(url.tail) != 2:
         raise FhirError("not-found", "there is nothing at this address")
     elif method == "DELETE":
-        await package_job.making.remove(context, url.tail[1])
+        await package_job.forget(context, url.tail[1])
         await send_bytes(send, 202, [], None, shape)
     elif method == "GET":
         found = await package_job.package_of(context, url.tail[1])

@@ -172,6 +172,12 @@ class State:
     expires_ms: int = 0
 
 
+def _may_ask(context: Context) -> None:
+    """Refuse a token whose scopes leave nothing that could be exported."""
+    if not any(context.actor.allows(each, "r") and context.actor.allows(each, "s") for each in RESOURCE_TYPES):
+        admit(context, None, "s")
+
+
 async def job_of(context: Context, id: str) -> Job:
     """The job, for whoever asked for it; for anybody else there is none."""
     job = await Job.get(id) if id.startswith(f"{KIND}-") and len(id) <= 64 else None
@@ -184,7 +190,8 @@ async def job_of(context: Context, id: str) -> Job:
 
 
 async def state_of(context: Context, id: str) -> State:
-    """How far it is. One that failed is refused with the reason."""
+    """How far it is; of its files those that the token's scopes leave. One that failed is refused with the reason."""
+    _may_ask(context)
     job = await job_of(context, id)
     # A server that is only slow stops too: it looks for its job with every beat.
     if job.state == "running" and context.now_ms() - job.detail["beat"] > SILENCE_MS:
@@ -204,6 +211,7 @@ async def state_of(context: Context, id: str) -> State:
         "output": [
             {"type": each["type"], "url": f"{context.base_url}/${KIND}/{id}/{number}", "count": each["count"]}
             for number, each in enumerate(job.detail["outputs"])
+            if context.actor.allows(each["type"], "r")
         ],
         "error": [],
     }
@@ -223,6 +231,7 @@ async def output_of(context: Context, id: str, number: str) -> tuple[bytes, int]
 
 async def cancel(context: Context, id: str) -> None:
     """Stop it if it runs, and destroy what it wrote."""
+    _may_ask(context)
     await job_of(context, id)
     await remove(context, id)
 

@@ -118,6 +118,7 @@ async def explained(context: Context, url: Url, given: Given) -> Answer:
     target = met.request if who in ("", met.request.person) else await request_of(context, who)
     document = given.one("document") or ""
     if document:  # from here on as if it were read: told of in the dossier, and to those alone, who may read it
+        admit(context, enforcement.DOCUMENTS, "r")
         context.enforcer.ledger = Ledger(alone=True)
     decision = await decision_on(context, met, target, document)
     said = [

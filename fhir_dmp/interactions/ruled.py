@@ -29,7 +29,7 @@ from fhir_dmp.interactions import (
     writing,
     written_back,
 )
-from fhir_dmp.interactions.context import Answer, Context
+from fhir_dmp.interactions.context import Answer, Context, admit
 from fhir_dmp.interactions.depositing import DOCUMENT, Item
 from fhir_dmp.interactions.pace import in_step
 from fhir_dmp.interactions.prepare import Checked, Stamped, check, check_body_id, place_of, stamp, written
@@ -159,6 +159,7 @@ def _published(context: Context, item: Item) -> list[Item]:
         attachment.setdefault("hash", base64.b64encode(hashlib.sha1(octets_, usedforsecurity=False).digest()).decode())
         binaries.append(binary)
     if binaries:
+        admit(context, "Binary", "c")
         item.checked = check(context, json.dump(tree), DOCUMENT)
     return [item, *binaries]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.access.test_consents import reads
-from tests.access.world import RPPS, care_team, consent
+from tests.access.world import RPPS, care_team, consent, document
 from tests.interactions.making import issue
 
 
@@ -42,3 +42,11 @@ def test_so_does_one_of_the_directory_and_of_a_care_team(world):
     holder = world.again(world.holder(dossier), scope="patient/CareTeam.us")
     assert holder.put(f"CareTeam?patient={dossier.id}", care_team(dossier, anna)).status_code == 403
     assert not reads(anna, dossier)
+
+
+def test_so_do_the_contents_of_a_document(world):
+    """ITI-105 carries them within it, ITI-65 beside it: either makes a Binary."""
+    dossier, anna = world.open(), world.professional()
+    for letters, status in (("user/DocumentReference.c", 403), ("user/DocumentReference.c user/Binary.c", 201)):
+        answer = world.again(anna, scope=letters).post("DocumentReference", document(dossier, anna))
+        assert answer.status_code == status, answer.text

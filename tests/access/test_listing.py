@@ -133,6 +133,19 @@ def test_scopes_narrow_what_gives_rights_or_everything_away(world):
     for operation in ("$access-list", "$explain-access"):
         assert holder.get(f"{dossier.path}/{operation}").status_code == 403
     assert anna.run(f"{dossier.path}/$break-glass", justification="inconscient").status_code == 403
+    # Nor is a package forgotten by a token that could not ask for it.
+    assert holder.delete("$export-dossier/none").status_code == 403
+    assert world.holder(dossier).delete("$export-dossier/none").status_code == 404
+
+
+def test_scopes_narrow_what_is_explained_of_a_document(world):
+    dossier, anna = world.open(), world.professional()
+    made = world.deposit(dossier, anna)
+    holder, asked = world.holder(dossier), {"document": {"reference": f"DocumentReference/{made['id']}"}}
+    narrow = world.again(holder, scope="patient/Patient.r patient/Consent.r")
+    assert narrow.run(f"{dossier.path}/$explain-access").status_code == 200
+    assert refused(narrow.run(f"{dossier.path}/$explain-access", **asked))
+    assert holder.run(f"{dossier.path}/$explain-access", **asked).status_code == 200
 
 
 @pytest.mark.parametrize("scope", ["none/none", "system/Patient.r", "user/*.r"])

@@ -299,6 +299,10 @@ def test_scopes_narrow_it(fhir, server, world):
     assert [output["type"] for output in finished(fhir, address, **token)["output"]] == ["Patient"]
     none = scoped(server, "system/Patient.c")
     assert refused(fhir.get("$export", **ASYNC, **none)) == (403, "forbidden")
+    # Nor is one that was begun told of, or stopped, by a token that could begin none; of its files each is told those it may read.
+    assert [refused(fhir.send(method, address, **none)) for method in ("GET", "DELETE")] == [(403, "forbidden")] * 2
+    assert finished(fhir, address, **scoped(server, "system/Observation.rs"))["output"] == []
+    assert len(finished(fhir, address, **token)["output"]) == 1
 
 
 def test_who_only_looks_begins_nothing(fhir, rows):
