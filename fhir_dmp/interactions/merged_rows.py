@@ -26,6 +26,7 @@ from fhir_dmp.signing.keys import Keys
 from fhir_dmp.signing.seal import Opened, Sealed
 from fhir_dmp.signing.seal import Version as SealedVersion
 from fhir_dmp.signing.verdict import PASSED
+from fhir_dmp.store import joining as joined_rows
 from fhir_dmp.store import takeover
 from fhir_dmp.store.naming import Hashing
 from fhir_dmp.store.rows import Content, NewRow, Row
@@ -122,12 +123,14 @@ class Copying:
 
 
 async def stage(context: Context, ids: Renaming, at_ms: int) -> None:
-    """Stage copies of everything in a dossier but its Patient in another one; what is there already is left as it is.
+    """Stage copies of everything in a dossier but its Patient in another one; what is there already, and of this join, is left as it is.
 
     ids: from it to that. at_ms: of the merge, UTC: asked again with it, nothing becomes different.
     """
     store = context.store
     chosen = await versions_of(context, ids.source)
+    if former := await outdated(context, ids, at_ms, chosen):
+        await store.transact(lambda transaction: joined_rows.drop(transaction, former))
     addresses = roots(store.vault, [(one.row.type, one.row.key) for one in chosen], ids)
     wanted = [(ids.key(one.row.key), one.row.version) for one in chosen]
     known = {(row.key, row.version) for row in await store.load_versions(wanted)}
@@ -158,6 +161,27 @@ async def stage(context: Context, ids: Renaming, at_ms: int) -> None:
             await takeover.put(store, current, old, staged=True, source=ids.source)
             current, old = [], []
     await takeover.put(store, current, old, staged=True, source=ids.source)
+
+
+async def outdated(context: Context, ids: Renaming, at_ms: int, chosen: Sequence[Version] | None = None) -> list[bytes]:
+    """Keys of copies that a former join of the two left, which a backup or the journal of acts brought: they know nothing of what was
+    hidden or withdrawn while the two were parted. at_ms: of the merge, UTC: what was done here since it stays. chosen: the rows of the
+    dossier that ends, where they were read.
+    """
+    store, found = context.store, list[bytes]()
+    if ids.source not in await joined_rows.parted_from(store, ids.target):
+        return found
+    chosen = await versions_of(context, ids.source) if chosen is None else chosen
+    addresses, facts = roots(store.vault, [(one.row.type, one.row.key) for one in chosen], ids), let_in_by_own(chosen)
+    there = await store.load_many([ids.key(one.row.key) for one in chosen if one.current], bodies=False)
+    for one in chosen if there else ():
+        copy = there.get(ids.key(one.row.key)) if one.current else None
+        if copy is None or max(copy.updated_ms, copy.acted_ms) >= at_ms or not (copy.visible or one.row.type in RIGHTS):
+            continue
+        told = one.row.type in RIGHTS or copy.visible == renamed(facts.get(one.row.key, one.row.visible), addresses)
+        if copy.version != one.row.version or not told:
+            found.append(copy.key)
+    return await joined_rows.copies(store, found)
 
 
 def let_in_by_own(chosen: Sequence[Version]) -> dict[bytes, Any]:

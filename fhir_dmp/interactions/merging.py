@@ -121,9 +121,13 @@ async def run(context: Context, url: Url, given: Given) -> Answer:
 
     at_ms = await context.store.transact(lambda transaction: close(context.inside(transaction)), claims=pair.claims)
     await keeping.keep(context)
-    for _ in range(TURNS):
+    for turn in range(TURNS):
         await stage(context, pair.ids, at_ms)
-        row = await context.store.transact(lambda transaction: shown(context.inside(transaction), pair), claims=pair.claims)
+
+        async def show(inside: Context, traces: bool = turn < TURNS - 1) -> Row | None:
+            return await shown(inside, pair, traces=traces)
+
+        row = await context.store.transact(lambda transaction: show(context.inside(transaction)), claims=pair.claims)
         if row is not None:
             await keeping.keep(context)
             return answer(given, doubts, row)
@@ -178,9 +182,9 @@ async def _closed(inside: Context, pair: Pair, doubts: list[Issue]) -> int:
     return changed[0].row.updated_ms
 
 
-async def shown(inside: Context, pair: Pair) -> Row | None:
+async def shown(inside: Context, pair: Pair, *, traces: bool = False) -> Row | None:
     """Show what is staged, with the policy of both; the Patient that goes on. None when not everything is staged: what had been decided
-    on before the source was closed may be stored later.
+    on before the source was closed may be stored later. traces: also of those that tell of it.
     """
     ends, row = await pair.patients(inside)
     if merged.linked(json.parse(ends.body), REPLACED_BY) != [pair.target]:
@@ -190,11 +194,13 @@ async def shown(inside: Context, pair: Pair) -> Row | None:
     found = None if done else (await policy.of_dossiers(inside, {pair.ids.target}))[pair.ids.target]
     if not done and (found is None or found.status is not Status.OPEN):
         raise FhirError("conflict", "the dossier that goes on was closed meanwhile: part the two, or open it again first")
-    missing, stale = await joining.behind(inside.transaction, pair.ids.source, pair.ids.target, shown=done)
+    missing, stale = await joining.behind(inside.transaction, pair.ids.source, pair.ids.target, shown=done, traces=traces)
     if missing or stale:
         await joining.drop(inside.transaction, stale)
         return None
     inside.enforcer.ledger.patient = pair.target
+    # What the acts of a former join say of these copies is not the last word any more.
+    await keeping.acted(inside, "mask", await joining.again(inside.transaction, pair.ids.target, pair.ids.source))
     if done:
         revealed = await joining.reveal(inside.transaction, pair.ids.target, pair.ids.source)
         await writing.recompute(inside, {pair.ids.target: revealed})

@@ -13,7 +13,7 @@ from fhir_dmp.fhir import json
 from fhir_dmp.interactions import keeping, merged, merging, unmerging, writing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.merged import REPLACED_BY, REPLACES, Renaming
-from fhir_dmp.interactions.merged_rows import stage
+from fhir_dmp.interactions.merged_rows import outdated, stage
 from fhir_dmp.interactions.merging import Pair
 from fhir_dmp.search import narrow
 from fhir_dmp.search.predicate import Has, TokenIs
@@ -127,6 +127,8 @@ async def _undone(context: Context, ends: Row) -> Pair | None:
         return None  # whoever joins them was cut off, and asks again
     ids = Renaming(vault, ends.dossier, row.dossier, (value["id"], target))
     missing, _ = await context.store.transact(lambda transaction: joining.behind(transaction, ends.dossier, row.dossier, shown=True))
+    if not missing:  # nor what it was taken along as, but as it was when they were joined before
+        missing = bool(await outdated(context, ids, ends.updated_ms))
     if not missing:  # copies that were staged, and not shown, are not there
         waiting = [ids.back.key(key) for key in await joining.staged(context.store, row.dossier)]
         missing = bool(await context.store.load_many(waiting, bodies=False))

@@ -134,7 +134,7 @@ async def given_back(context: Context, pair: Pair, leaving: Leaving) -> None:
         here = own.get(ids.key(one.row.key), {}).get(one.row.version)
         if here is not None and one.current and here.current:
             now = _now(here.row, one.row, renamed(facts.get(one.row.key), addresses))
-            if now != here.row.visible:
+            if now != here.row.visible or one.row.acted_ms > here.row.acted_ms:
                 found.same.append(Taken(_relabelled(here.row, now), one.row.acted_ms))
     async for one, row in Copying(context, ids, addresses).copies(chosen, known, facts):
         current = next((each.row for each in own.get(row.key, {}).values() if each.current), None)

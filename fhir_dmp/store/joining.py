@@ -46,6 +46,19 @@ async def reveal(transaction: Transaction, dossier: int, source: int) -> list[by
 
 
 @translated
+async def again(transaction: Transaction, dossier: int, source: int) -> list[bytes]:
+    """Keys of what is staged of a dossier that was joined to this one before, and parted: of its copies the journal of acts tells what
+    became of them then. [] for any other.
+    """
+    read, session = transaction._store.connection.read, transaction._session
+    if source not in await parted_from(transaction, dossier):
+        return []
+    waiting = {"d": dossier, STAGED: {"$exists": True}, SOURCE: {"$in": [source, None]}}
+    command = {"find": "resources", "filter": waiting, "projection": {"_id": 1}, "hint": "dossier"}
+    return [bytes(one["_id"]) for one in await read(command, session)]
+
+
+@translated
 async def hide(transaction: Transaction, keys: Iterable[bytes], source: int) -> None:
     """Stage current rows again, but for what stands in the journal. source: the dossier that they are of."""
     rows = transaction._store.connection.database["resources"]
@@ -135,17 +148,28 @@ async def every_parted(store: Store) -> list[tuple[int, int]]:
 
 
 @translated
-async def behind(transaction: Transaction, source: int, target: int, *, shown: bool) -> tuple[bool, list[bytes]]:
+async def copies(store: Store, keys: Sequence[bytes]) -> list[bytes]:
+    """Those of these rows that do not stand in the journal themselves."""
+    found = []
+    for part in _parts(keys):
+        command = {"find": "resources", "filter": {"_id": {"$in": part}, **COPIED}, "projection": {"_id": 1}, "hint": "_id_"}
+        found += [bytes(one["_id"]) for one in await store.connection.read(command)]
+    return found
+
+
+@translated
+async def behind(transaction: Transaction, source: int, target: int, *, shown: bool, traces: bool = False) -> tuple[bool, list[bytes]]:
     """Whether a row of one dossier has no copy in another, under the same random bytes; and keys of staged copies of a former version.
 
-    Its Patient, its traces, its rights and what has no facts are left out. shown: the copies have versions of their own by now.
+    Its Patient, its rights and what has no facts are left out, and its traces unless they are asked for: what is read while it ends is told
+    late, and whoever is refused there is told for ever. shown: the copies have versions of their own by now.
     """
     read, session = transaction._store.connection.read, transaction._session
     there = {"find": "resources", "filter": {"d": target}, "projection": {"v": 1, STAGED: 1}, "hint": "dossier"}
     copies = {bytes(one["_id"])[8:]: one for one in await read(there, session)}
     own = {
         "find": "resources",
-        "filter": {"d": source, "y": {"$exists": True}, "t": {"$nin": UNLIKE}},
+        "filter": {"d": source, "y": {"$exists": True}, "t": {"$nin": ["Patient", *RIGHTS] if traces else UNLIKE}},
         "projection": {"v": 1},
         "hint": "dossier",
     }

@@ -2,9 +2,11 @@
 
 import shutil
 
-from tests.access.test_restore import MASK, SMALL, WITHDRAW
+from tests.access.test_restore import MASK, SMALL, WITHDRAW, observation
 from tests.access.world import World, refused
 from tests.serving import here, serving
+
+UNMASK = [{"op": "remove", "path": "/securityLabel/1"}]
 
 
 def joined(world, ends, goes_on, operation: str = "$merge") -> None:
@@ -125,5 +127,50 @@ def test_who_was_joined_the_other_way_round_keeps_his_own(tmp_path):
         assert set(documents(anna, one)) == {"of one", "of the other"}
         joined(world, other, one, "$unmerge")
         assert set(documents(anna, one)) == {"of one"} and set(documents(world.holder(other), other)) == {"of the other"}
+    code, said = here("verify", "--data", server.data, environment=SMALL)
+    assert code == 0, said
+
+
+def test_what_was_hidden_between_two_joins_outlives_a_restore_of_a_backup_from_the_first(tmp_path):
+    with serving(tmp_path, environment=SMALL, sandbox=False) as server:
+        world = World(server)
+        anna = world.professional()
+        bruno, carl = world.professional(organization="750000003"), world.professional(organization="750000004")
+        own, other = world.open(traitant=anna), world.open(traitant=bruno)
+        world.consent(other, "access", carl)
+        names = ("masked again", "masked", "withdrawn", "masked then", "shown", "plain")
+        made = {name: world.deposit(own, anna, description=name, text=name) for name in names}
+        for name in ("masked again", "shown"):
+            assert world.holder(own).patch(f"DocumentReference/{made[name]['id']}", MASK).status_code == 200
+        result = anna.post("Observation", observation(own, anna)).json()
+        joined(world, own, other)
+        copies = documents(bruno, other)
+        code, said = here("backup", tmp_path / "backup", "--data", server.data, environment=SMALL)
+        assert code == 0, said
+        assert world.holder(other).patch(f"DocumentReference/{copies['masked again']['id']}", UNMASK).status_code == 200
+        joined(world, own, other, "$unmerge")
+        holder = world.holder(own)
+        assert holder.patch(f"DocumentReference/{made['masked']['id']}", MASK).status_code == 200
+        assert holder.patch(f"DocumentReference/{made['shown']['id']}", UNMASK).status_code == 200
+        assert anna.patch(f"DocumentReference/{made['withdrawn']['id']}", WITHDRAW).status_code == 200
+        assert anna.put(f"Observation/{result['id']}", {**result, "status": "entered-in-error"}).status_code == 200
+        joined(world, own, other)
+        assert world.holder(other).patch(f"DocumentReference/{copies['masked then']['id']}", MASK).status_code == 200
+        before = documents(carl, other).keys(), documents(bruno, other).keys()
+        assert before == ({"plain", "shown"}, {*names} - {"withdrawn"})
+    shutil.rmtree(server.data / "mongodb")
+    code, said = here("restore", tmp_path / "backup", "--data", server.data, environment=SMALL)
+    assert code == 0, said
+    for _ in range(2):
+        with serving(tmp_path, environment=SMALL, sandbox=False) as again:
+            world.server = again
+            for asker in (anna, bruno, carl):
+                asker.server, asker.base = again, again.fhir
+            assert (documents(carl, other).keys(), documents(bruno, other).keys()) == before
+            assert bruno.get(f"Observation?patient={other.id}&_summary=count").json()["total"] == 0
+            for name in ("masked", "withdrawn"):
+                assert carl.get(copies[name]["content"][0]["attachment"]["url"]).status_code == 404
+            told = carl.get(f"AuditEvent?patient={other.id}&_count=1000").text
+            assert not any(copies[name]["id"] in told for name in ("masked", "withdrawn"))
     code, said = here("verify", "--data", server.data, environment=SMALL)
     assert code == 0, said

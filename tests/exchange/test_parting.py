@@ -17,7 +17,7 @@ from fhir_dmp.exchange.rules import HOST, Rules
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.parameters import Given
 from fhir_dmp.identity.actor import Actor
-from fhir_dmp.interactions import closing, merging, policy, unmerging
+from fhir_dmp.interactions import closing, merging, policy, tracing, unmerging
 from fhir_dmp.interactions.merged import Renaming
 from fhir_dmp.interactions.prepare import check, stamp
 from fhir_dmp.settings import Settings
@@ -186,6 +186,24 @@ async def test_what_was_decided_on_before_a_join_is_in_the_one_that_goes_on(two,
     assert left == {name: here[name].key for name in ("late", "before") if name == "before" or step == 1}
     await two.ask("unmerge")
     assert (set(await two.there(ENDS)), set(await two.there(GOES_ON))) == ({"before", "late"}, set())
+
+
+async def test_what_was_read_while_they_were_joined_is_told_in_the_one_that_goes_on(two):
+    """Decided on before the dossier was closed, traced after its rows were read."""
+    told = []
+
+    async def traced(transaction):
+        inside = replace(two.source, enforcer=judged(two.source)).inside(transaction)
+        changes = inside.recorder.changes([tracing.trace(inside, "read", patient=two.patients[ENDS])])
+        told.extend(two.ids.key(change.row.key) for change in changes)
+        await transaction.write(changes)
+
+    async def read():
+        await two.store.transact(traced)
+
+    await two.ask("merge", 2, read)
+    assert told and all(row.visible for row in (await two.store.load_many(told)).values())
+    assert set(await two.store.load_many(told)) == set(told)
 
 
 async def test_a_dossier_that_closes_before_the_other_one_is_shown_in_it_goes_on_for_nobody(two):
