@@ -22,7 +22,7 @@ from fhir_dmp.consent.rules import (
     but_for_relatives,
     permit,
     refuse,
-    waiting,
+    waiting_for,
 )
 from fhir_dmp.consent.standing import Standing
 from fhir_dmp.dmp import identity
@@ -103,7 +103,7 @@ CONSENTS = (
 TRACES = (
     *ADMISSION,
     Rule("traces-of-others", HIDE, lambda s: Not(himself(s)) if s.professional and not s.traitant else when(False)),
-    Rule("hidden-from-patient", HIDE, lambda s: waiting(s) if s.request.kind in HOLDERS_SIDE else when(False)),
+    Rule("hidden-from-patient", HIDE, lambda s: waiting_for(s, himself(s))),
     Rule(
         "hidden-from-representatives",
         HIDE,

@@ -123,6 +123,11 @@ def waiting(s: Standing) -> Predicate:
     return All((Labelled(INVISIBLE_PATIENT), Not(ReleasedBy(s.now_ms))))
 
 
+def waiting_for(s: Standing, his: Predicate) -> Predicate:
+    """What waits to be announced to somebody of the holder's side, also when he asks as a professional, but for what is his own then."""
+    return waiting(s) if s.request.kind in HOLDERS_SIDE else but_for_relatives(s, waiting(s), his) if s.relative else NEVER
+
+
 def but_for_relatives(s: Standing, hidden: Predicate, his: Predicate) -> Predicate:
     """What is hidden from a representative, also when he asks as a professional, but for what is his own then."""
     if s.relative:
@@ -258,7 +263,7 @@ def masked_rule(s: Standing) -> Predicate:
 
 
 def hidden_from_patient(s: Standing) -> Predicate:
-    return waiting(s) if s.request.kind in HOLDERS_SIDE else NEVER
+    return waiting_for(s, own(s))
 
 
 def hidden_from_representatives(s: Standing) -> Predicate:

@@ -23,7 +23,6 @@ from fhir_dmp.consent.decide import Decision, View, left_of, view_of
 from fhir_dmp.consent.dossier import Dossier
 from fhir_dmp.consent.law import Law
 from fhir_dmp.consent.predicate import Hash64, Predicate, facts_of, judge, matches, moved, tick
-from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.consent.standing import ETREAT, Standing
 from fhir_dmp.dmp.lifecycle import majority_ms
 from fhir_dmp.fhir.instants import MAX_MS, MIN_MS
@@ -82,7 +81,7 @@ class Stance:
             told = Standing(request, dossier.without_secrets(), now_ms, law)
         self.secretly = told is not standing and not told.related and not standing.blocked
         self.regulating = told.professional and told.mode == ETREAT and told.emergency and not told.authorised
-        self.may_be_late = bool(dossier.lifted or dossier.masks or request.kind in HOLDERS_SIDE)
+        self.may_be_late = bool(dossier.lifted or dossier.masks or standing.is_waited_for)
         self.since_ms, self.until_ms, self.kept = now_ms, now_ms + 1, False
         self._left: dict[str, Left] = {}
         self._view: View | None = None

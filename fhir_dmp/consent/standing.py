@@ -171,6 +171,11 @@ class Standing:
         """A professional whom the title of a parent or guardian names: what is hidden from representatives is hidden from him too."""
         return self.professional and not self.person.isdisjoint(known_relatives(self.dossier, self.now_ms))
 
+    @property
+    def is_waited_for(self) -> bool:
+        """What waits to be announced to the holder is hidden from him: he is of the holder's side, whatever he asks as."""
+        return self.request.kind in ("patient", "representative") or self.relative
+
     @once
     def under_guardianship(self) -> bool:
         """An adult whose guardian acts for him."""

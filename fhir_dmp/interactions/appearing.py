@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fhir_dmp.consent import companions
 from fhir_dmp.consent.asking import READ
 from fhir_dmp.consent.predicate import LABEL_BITS, LIFTED, facts_of, matches, to_mongo
-from fhir_dmp.consent.rules import HOLDERS_SIDE, meets
+from fhir_dmp.consent.rules import meets
 from fhir_dmp.dmp.documents import Facts
 from fhir_dmp.dmp.visibility import INVISIBLE_PATIENT, MASKED
 from fhir_dmp.fhir import json
@@ -38,7 +38,7 @@ def at(met: "Known", row: Row, listed: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _marked(met: "Known", one: Mapping[str, Any]) -> bool:
-    lasting = one.get("lb", 0) & LABEL_BITS[INVISIBLE_PATIENT] and met.request.kind in HOLDERS_SIDE
+    lasting = one.get("lb", 0) & LABEL_BITS[INVISIBLE_PATIENT] and met.standing.is_waited_for
     return bool(lasting or met.policy.masks) or any(field in one for field in LIFTED.values())
 
 
@@ -89,7 +89,7 @@ def _once_hidden(met: "Known", since_ms: int) -> list[dict]:
     parts: list[dict] = []
     if met.policy.lifted:
         parts += [{f"y.{field}": {"$gt": max(0, since_ms)}} for field in LIFTED.values()]
-    if met.request.kind in HOLDERS_SIDE:
+    if met.standing.is_waited_for:
         parts.append({"y.lb": {"$bitsAllSet": LABEL_BITS[INVISIBLE_PATIENT]}, "y.rl": {"$gt": since_ms, "$lte": met.now_ms}})
     ended = [rule for rule in met.policy.masks if since_ms < rule.until_ms and rule.over(met.now_ms)]
     return [*parts, *(to_mongo(meets(rule), met.context.store.vault.hash64) for rule in ended)]

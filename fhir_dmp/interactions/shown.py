@@ -75,7 +75,7 @@ def kept_from(met: "Known") -> frozenset[str]:
     if met.request.kind in HOLDERS_SIDE:
         return frozenset({INVISIBLE_PATIENT} | ({INVISIBLE_RL} if met.request.kind == "representative" else set()))
     standing = met.standing
-    hidden = frozenset({INVISIBLE_RL}) if standing.relative else NO_LABELS
+    hidden = frozenset({INVISIBLE_PATIENT, INVISIBLE_RL}) if standing.relative else NO_LABELS
     return hidden if standing.traitant or standing.assimilated else hidden | {MASKED}
 
 

@@ -134,3 +134,24 @@ def test_a_minor_beside_a_parent_is_alone(world, family):
     assert refused(beside.get(dossier.path)) and refused(beside.get(f"DocumentReference?patient={dossier.id}"))
     assert beside.get(f"DocumentReference/{made['id']}").status_code == 404
     assert child.get(f"DocumentReference/{made['id']}").status_code == 200
+
+
+def test_what_waits_to_be_announced_waits_for_a_parent_whatever_he_asks_as(world, family):
+    dossier, father, other, _ = family
+    other = world.again(other, secret_session=None)
+    own, hidden = (world.deposit(dossier, by, labels=("INVISIBLE_PATIENT",)) for by in (father, other))
+    assert world.representative(dossier).get(f"DocumentReference/{hidden['id']}").status_code == 404
+    show = [{"op": "remove", "path": "/securityLabel/1"}]
+    for answer in (father.get(f"DocumentReference/{hidden['id']}"), father.patch(f"DocumentReference/{hidden['id']}", show)):
+        assert answer.status_code == 404
+    found = [one for one in listed(father, dossier, "DocumentReference") if "id" in one]
+    assert [one["id"] for one in found] == [own["id"]]
+    assert father.get(f"DocumentReference?patient={dossier.id}&_summary=count").json()["total"] == 1
+    assert other.idnps not in father.get(f"AuditEvent?patient={dossier.id}&_count=500").text
+    # Announced, it comes to him as something deposited late; his own he announces himself.
+    assert other.patch(f"DocumentReference/{hidden['id']}", show).status_code == 200
+    late = father.get(f"DocumentReference/{hidden['id']}").json()
+    assert late["meta"]["lastUpdated"] > hidden["meta"]["lastUpdated"]
+    journal = [one for one in listed(father, dossier, "AuditEvent") if hidden["id"] in repr(one)]
+    assert journal and "INVISIBLE_PATIENT" not in repr(journal)
+    assert father.patch(f"DocumentReference/{own['id']}", show).status_code == 200
