@@ -547,6 +547,9 @@ class _Run:
             await self.engine.foreign.joined.renew()
             self.touched |= {self.context.store.vault.locate(unit.type, unit.id)} if unit.id is not None else set()
             ready = await self._ready(unit)
+            if await self._there(ready):
+                self._stored(ready)
+                return
             (outcome,) = await self._commit([ready])
             if isinstance(outcome, Repeated):
                 raise outcome
@@ -555,6 +558,19 @@ class _Run:
                 return
             error = outcome.error
         raise FhirError("conflict", "the resource was changed again and again meanwhile")
+
+    async def _there(self, ready: Ready) -> bool:
+        """Whether a row is there of which the ledger knows nothing: a restore brought back what was hidden or withdrawn since its backup,
+        and nothing else. It stays as it is; the ledger learns of it, and its source is answered as of what is stored now: it is not told.
+        """
+        unit, entry = ready.unit, ready.entry
+        own = entry.changes[0]
+        if self.engine.rules.plain or unit.work != RESOURCE or own.expected is not None or len(ready.told) > 1 or entry.covered:
+            return False
+        if await self.context.store.load(own.row.key) is None or await self.engine.ledger.known(unit.keys):
+            return False
+        await self.engine.ledger.link(entry.receipt)
+        return True
 
     # What stays whole
 

@@ -13,6 +13,7 @@ from fhir_dmp.dmp.identity import INS_SYSTEMS
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange import mapping, people, together, waiting
 from fhir_dmp.exchange.joined import Joined, at_home
+from fhir_dmp.exchange.moved import Moved
 from fhir_dmp.exchange.opening import judged
 from fhir_dmp.exchange.provenance import SID, drawing
 from fhir_dmp.exchange.referring import (
@@ -107,7 +108,7 @@ class Foreign:
         self.known, self.last = known, False
         self.context, self.rules, self.ledger, self.hashing, self.job = context, rules, ledger, hashing, job
         self.quarantine = waiting.of(context.store, rules)
-        self.joined = Joined(context)
+        self.joined, self.moved = Joined(context), Moved(context, rules)
         # Names that the ledger was asked for in this run and did not know.
         self.absent: set[bytes] = set()
         # Keys of Patients who wait: whoever they were found to be before, somebody must say who they are now.
@@ -288,6 +289,8 @@ class Foreign:
         checked = self._checked(read, unit.type)
         await in_step()
         dossier = self._dossier(checked, line)
+        if line is None:
+            await self.moved.refuse(unit.names, dossier)
         home = self.joined.home(read.people, dossier)
         promises = self._promised(read, dossier, home)
         if promises:  # what was found valid, its contents at their new addresses
@@ -331,6 +334,9 @@ class Foreign:
         if len(dossiers) != 1:
             raise FhirError("business-rule", "a transaction is about one dossier", "Bundle")
         (dossier,) = dossiers
+        for part, line in zip(parts, lines, strict=True):
+            if line is None:
+                await self.moved.refuse(part.names, dossier)
         ids = [self._id(part, line, dossier) for part, line in zip(parts, lines, strict=True)]
         links = {alias: f"{part.type}/{id}" for part, id in zip(parts, ids, strict=True) for alias in part.aliases}
         items = []
@@ -411,9 +417,20 @@ class Foreign:
         read.tree = rewrite(dict(read.tree), links) if links else read.tree
         return tuple(found)
 
+    def _carries_its_own(self, items: Sequence[Item], dossier: int) -> None:
+        """Refuse a document with a content that came for somebody else: neither would hide with the other, nor be read where it is."""
+        for item in items:
+            for place, content in enumerate(item.checked.value.get("content") or () if item.checked.type == DOCUMENT else ()):
+                said = parse_reference((content.get("attachment") or {}).get("url") or "", (self.context.base_url,))
+                here = said.kind == "local" and said.type == BINARY
+                if here and dossier_in(self.context.store.vault.locate(BINARY, said.id)) != dossier:
+                    said = "`url` names a content that came for somebody else"
+                    raise FhirError("business-rule", said, f"{DOCUMENT}.content[{place}].attachment.url")
+
     async def _made(self, units: Sequence[Unit], items: Sequence[Item], dossier: int) -> list[Made]:
         """The rules, with the words of an import where they refuse; then the versions."""
         acting = self.acting()
+        self._carries_its_own(items, dossier)
         whole = [item.checked.body for item in items]
         replaced = [documents.replaced(item.checked.value) if item.checked.type == DOCUMENT else () for item in items]
         before: dict[int, list[Stamped]] = {}
