@@ -74,8 +74,13 @@ def notice(code: str, *, patient: str, recipients: Iterable[Mapping[str, Any]], 
 
 def is_notice(communication: Mapping[str, Any]) -> bool:
     """Whether a Communication is one of ours."""
+    return code_of(communication) is not None
+
+
+def code_of(communication: Mapping[str, Any]) -> str | None:
+    """What a Communication of ours is about; None of any other."""
     codings = (coding for concept in communication.get("category") or () for coding in concept.get("coding") or ())
-    return any(coding.get("system") == CODES for coding in codings)
+    return next((coding.get("code") or "" for coding in codings if coding.get("system") == CODES), None)
 
 
 def addressed(communication: Mapping[str, Any]) -> frozenset[str]:

@@ -30,6 +30,7 @@ from fhir_dmp.exchange import (
     package_lost,
     package_read,
     package_returned,
+    package_told,
 )
 from fhir_dmp.exchange import package as form
 from fhir_dmp.exchange.hosts import Card
@@ -41,14 +42,14 @@ from fhir_dmp.fhir import json
 from fhir_dmp.fhir.bundle import Url
 from fhir_dmp.fhir.instants import from_instant, to_instant
 from fhir_dmp.fhir.parameters import Given
-from fhir_dmp.interactions import closing, enforcement, keeping, origins, policy, sealing, search_match, tracing, writing
+from fhir_dmp.interactions import closing, enforcement, keeping, notices, origins, policy, sealing, search_match, tracing, writing
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.origins import Origins, translated
 from fhir_dmp.interactions.reindex import indexed
 from fhir_dmp.signing import box, jws
 from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import digest
-from fhir_dmp.store import joining, revising, takeover, withdrawing
+from fhir_dmp.store import joining, outbox, revising, takeover, withdrawing
 from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.joining import rights_of
 from fhir_dmp.store.rows import Change, NewRow, Row
@@ -335,6 +336,7 @@ class _Taking:
         # With what it writes itself, the dossier is what this package says and nothing else.
         brought = {(bytes.fromhex(one.key), version_of(one.version)) for one in self.found.rows if one.dossier}
         brought -= {(one.row.key, one.row.version) for one in coming.new if _gives(one.row)}
+        told_of = [notices.told_of(self.store, self.number, root) for root in package_told.roots(coming.current)]
 
         async def work(transaction: Transaction) -> None:
             apart.clear()
@@ -358,6 +360,8 @@ class _Taking:
                 await writing.write(inside, beside, kind="operation", asked=asked)
             told = tracing.trace(inside, "import", patient=self.patient, query=asked)
             await transaction.write(context.recorder.changes([told]))
+            for name in told_of:
+                await outbox.mark(transaction, name, self.number, inside.now_ms())
             said: dict[str, Any] = {"grants": self._grants(), "closed_ms": kept.closed_ms} if self.returns else {}
             if not self.returns and (before := await transaction.stored_policy(self.number)) is not None and before.closed_ms is None:
                 said["closed_ms"] = kept.closed_ms
@@ -382,7 +386,7 @@ class _Taking:
 
         await self.store.dossier_key(self.number)
         claimed = (self.number, *(pair.ids.source for pair in self.parted))
-        await self.store.transact(work, claims=[rights_of(self.vault, one) for one in claimed])
+        await self.store.transact(work, claims=[*(rights_of(self.vault, one) for one in claimed), *told_of])
         await keeping.keep(context)
         await package_returned.gone(context, apart)
 

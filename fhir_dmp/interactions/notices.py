@@ -194,9 +194,14 @@ async def announce(store: Store, settings: Settings) -> int:
     return written
 
 
-async def _announce(store: Store, settings: Settings, dossier: int, root: int) -> bool:
+def told_of(store: Store, dossier: int, root: int) -> bytes:
+    """What marks a lineage as told of, and is claimed by whoever tells of it."""
     name = store.vault.hash64(b"announcement\0" + dossier.to_bytes(8, "big", signed=True) + root.to_bytes(8, "big", signed=True))
-    claimed = name.to_bytes(8, "big", signed=True) * 2
+    return name.to_bytes(8, "big", signed=True) * 2
+
+
+async def _announce(store: Store, settings: Settings, dossier: int, root: int) -> bool:
+    claimed = told_of(store, dossier, root)
     host = Actor(kind="system", issuer="", subject="fhir-dmp", expires=0)
     base_url = settings.base_url or f"http://{settings.host}:{settings.port}/fhir"
     context = Context(store, host, settings, base_url, store.clock, store.random)

@@ -143,7 +143,7 @@ class Two:
         self.a = Settings(data=world.server.data, database=database, base_url=world.server.fhir, **base)
         self.b = Settings(data=folder, database=f"taking_{os.getpid()}", base_url="http://other.test/fhir", **base)
         third = folder / "third"
-        third.mkdir()
+        third.mkdir(exist_ok=True)
         self.c = Settings(data=third, database=f"third_{os.getpid()}", base_url="http://third.test/fhir", **base)
         self.settings = self.a, self.b, self.c
         self.stores = self.runner.run(self._open())
