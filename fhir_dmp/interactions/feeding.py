@@ -2,8 +2,8 @@
 
 Code de la santé publique R1111-42 (data of reimbursement); seed 004: 24 rolling months at the opening, then monthly
 
-Nothing is kept about what was asked: a dossier opened since `since` is asked for its whole history, any other for what is new since then.
-What came before brings nothing new, so to ask twice does no harm.
+Nothing is kept about what was asked: a dossier opened, or opened again, since `since` is asked for its whole history, any other for what is
+new since then. What came before brings nothing new, so to ask twice does no harm.
 """
 
 from collections.abc import Sequence
@@ -122,12 +122,13 @@ def _is_open(found: Dossier | None, now_ms: int) -> bool:
 
 
 async def _openings(context: Context, rows: Sequence[Row]) -> dict[int, int]:
-    """When each dossier was opened, as its opening Consent says."""
+    """When each dossier was opened last, and its opening Consent came into force, which says the instant of the first opening: what was
+    reimbursed while it was closed was asked for by nobody.
+    """
     found: dict[int, int] = {}
     dossiers = [row.dossier for row in rows]
     if dossiers:
         async for row in context.store.scan(types=("Consent",), dossiers=dossiers):
-            value = json.parse(row.body or b"{}")
-            if category_of(value) == "opening" and value.get("dateTime"):
-                found[row.dossier] = span(value["dateTime"])[0]
+            if category_of(json.parse(row.body or b"{}")) == "opening":
+                found[row.dossier] = row.updated_ms
     return found

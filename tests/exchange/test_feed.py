@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 
@@ -79,24 +80,35 @@ def test_an_import_obeys_the_matrix_of_its_host(feeding, load, tmp_path):  # noq
     assert code == 3 and "not-writable" in str(told)
 
 
+def asked(asker, since):
+    """INS of each dossier that is to be fed -> from when."""
+    found, after = {}, ""
+    while True:
+        answer = asker.get("$feed?" + urlencode({"count": 3, "since": since, **({"after": after} if after else {})}))
+        assert answer.status_code == 200, answer.text
+        listed = answer.json().get("parameter", [])
+        for one in listed:
+            if one["name"] == "dossier":
+                told = {part["name"]: part for part in one["part"]}
+                found[told["identifier"]["valueIdentifier"]["value"]] = told["start"]["valueInstant"]
+        after = next((one["valueString"] for one in listed if one["name"] == "after"), "")
+        if not after:
+            return found
+
+
+def test_what_was_reimbursed_while_a_dossier_was_closed_is_asked_for(feeding):
+    dossier, open_since = feeding.open(), feeding.open()
+    holder, feed = feeding.holder(dossier), feeding.feed()
+    assert holder.run(f"{dossier.path}/$close", reason="holder-request").status_code == 200
+    since = datetime.now(UTC).isoformat(timespec="milliseconds")
+    assert holder.run(f"{dossier.path}/$reactivate", reason="holder-request").status_code == 200
+    first, last = asked(feed, day(days=-5)), asked(feed, since)
+    assert last[dossier.ins] == first[dossier.ins] and last[open_since.ins] > first[open_since.ins]
+
+
 def test_who_is_asked_for_and_from_when(feeding, command):  # noqa: F811
     new, closed = feeding.open(), feeding.open()
     assert feeding.holder(closed).run(f"{closed.path}/$close", reason="holder-request").status_code == 200
-
-    def asked(asker, since):
-        found, after = {}, ""
-        while True:
-            answer = asker.get(f"$feed?count=3&since={since}" + (f"&after={after}" if after else ""))
-            assert answer.status_code == 200, answer.text
-            listed = answer.json().get("parameter", [])
-            for one in listed:
-                if one["name"] == "dossier":
-                    told = {part["name"]: part for part in one["part"]}
-                    found[told["identifier"]["valueIdentifier"]["value"]] = told["start"]["valueInstant"]
-            after = next((one["valueString"] for one in listed if one["name"] == "after"), "")
-            if not after:
-                return found
-
     feed = feeding.feed()
     first = asked(feed, day(days=-5))
     now = datetime.now(UTC)
