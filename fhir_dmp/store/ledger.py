@@ -340,7 +340,10 @@ class Ledger:
                     if receipt.names[0] in others:
                         raise FhirError("conflict", "another import found at the same moment that somebody else is meant")
                     receipt = receipt._replace(names=tuple(name for name in receipt.names if name not in others))
-                new = tuple(name for name in receipt.names if name not in lines or lines[name].version(version) is None)
+                new = tuple(name for name in receipt.names if decided or name not in lines or lines[name].version(version) is None)
+                if decided:  # anew, it may be: no version that was found, or decided on, before is known any more
+                    where = {"_id": {"$in": list(receipt.names)}}
+                    await self._lines.update_many(where, {"$set": {"e": []}}, session=session)
                 if new:
                     left.append(receipt._replace(names=new))
             if left:

@@ -1,0 +1,27 @@
+"""What an operator says of who is meant, when the source says something else of him later, and it is decided again."""
+
+from tests.exchange.test_other_person import held, opened
+from tests.exchange.test_sources import Sender, command, load, server, world  # noqa: F401  fixtures
+
+SOURCE = ("--source", "pilot-alsace")
+
+
+def decided(command, dossier) -> None:  # noqa: F811
+    """Whoever waits is this one."""
+    (line,) = [line for line in command("quarantine", "list", *SOURCE)[1].splitlines() if "who is this?" in line]
+    assert command("quarantine", "link", *SOURCE, line.split()[0], dossier.path)[0] == 0
+    command("quarantine", "replay", *SOURCE)
+
+
+def test_what_is_decided_anew_holds_and_nothing_that_was_said_before(load, command, world):  # noqa: F811
+    first, second = opened(world, "ALPHAND"), opened(world, "BERTHELOT")
+    sender = Sender(world, first)
+    assert load(sender.patient(), sender.practitioner())[0] == 0
+    other = Sender(world, second).patient(id=sender.patient()["id"])
+    for name, said, dossier in (("b", other, second), ("c", sender.patient(), first), ("d", other, second)):
+        told = load(said, sender.document(name, description=name), sender.binary(name), name=f"{name}.ndjson")[1]
+        assert [line["status"] for line in told] == [202, 202, 202], told
+        decided(command, dossier)
+        # Sent again he waits no more.
+        assert load(said, name=f"{name}-again.ndjson")[0] == 0
+    assert (held(world, first), held(world, second)) == (["c"], ["b", "d"])
