@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import json
 from fhir_dmp.fhir.references import parse_reference
-from fhir_dmp.interactions import search_shown
+from fhir_dmp.interactions import search_shown, shown
 from fhir_dmp.interactions.context import Context
 from fhir_dmp.interactions.search_plan import Alternatives, plan
 from fhir_dmp.interactions.search_rows import Opened, addressed, candidates, codes_of, limits_of, matching, opened
@@ -183,7 +183,7 @@ class _Lookup:
 
     async def listed(self, type_name: str | None, list_id: str) -> Predicate:
         lists = await matching(self.context, [("List", Has("_id", IdIn(frozenset([list_id]))))], self.sight, limit=1)
-        return Has("_id", IdIn(self.entries(type_name, lists)))
+        return Has("_id", IdIn(await self.entries(type_name, lists)))
 
     async def currently_listed(self, type_name: str | None, codes: frozenset) -> Predicate:
         """In the newest of the current Lists of each patient, by their date, then by when they were stored."""
@@ -199,7 +199,7 @@ class _Lookup:
             rank = (max((v.lo_ms for v in each.index.get("date", ()) if isinstance(v, DateRange)), default=BEGINNING_MS), each.row.place)
             for id_ in self.patients([each]):
                 newest[id_] = max(newest.get(id_, (rank, each)), (rank, each), key=lambda pair: pair[0])
-        return Has("_id", IdIn(self.entries(type_name, [each for _, each in newest.values()])))
+        return Has("_id", IdIn(await self.entries(type_name, [each for _, each in newest.values()])))
 
     async def lists(self, asked: Predicate) -> list[Opened]:
         limit = limits_of(self.context).intermediates
@@ -210,10 +210,11 @@ class _Lookup:
         subjects = [value for each in lists for value in each.index.get("subject", ()) if isinstance(value, Reference)]
         return dict.fromkeys(value.id for value in subjects if value.type == "Patient" and value.id is not None)
 
-    def entries(self, type_name: str | None, lists: list[Opened]) -> frozenset[str]:
-        """Ids of the resources of a type that Lists name, as far as they were not struck out."""
+    async def entries(self, type_name: str | None, lists: list[Opened]) -> frozenset[str]:
+        """Ids of the resources of a type that Lists name, as they are shown, as far as they were not struck out."""
         ids: set[str] = set()
-        for entry in (entry for each in lists if each.row.body is not None for entry in json.parse(each.row.body).get("entry", ())):
+        rows = await shown.unhiding(self.context, self.sight.met, [each.row for each in lists])
+        for entry in (entry for row in rows if row.body is not None for entry in json.parse(row.body).get("entry", ())):
             item = entry.get("item") if not entry.get("deleted") else None
             said = parse_reference((item or {}).get("reference") or "", (self.context.base_url,))
             if said.kind == "local" and type_name in (None, said.type):

@@ -183,8 +183,10 @@ def _touched(type_name: str | None, part: Predicate, ever: frozenset[str]) -> bo
         return outer in going(type_name, ever) or bool(code) and _touched(held, replace(part, code=code), ever)
     if isinstance(part, Present):
         return part.code in leading(type_name, ever)
+    if isinstance(part.test, ReferenceIs | ReferenceTo):  # one that he sees may go with another; not in a trace
+        return part.code in going(type_name, ever) and type_name != "AuditEvent"
     # Words are those of the whole body: of hidden references, of labels and queries in traces.
-    return part.code in TEXTS or part.code in leading(type_name, ever) and not isinstance(part.test, ReferenceIs | ReferenceTo)
+    return part.code in TEXTS or part.code in leading(type_name, ever)
 
 
 def loosened(alternatives: Alternatives, sight: Sight) -> Alternatives:
@@ -199,6 +201,8 @@ def _loose(type_name: str | None, predicate: Predicate, ever: frozenset[str]) ->
             return All(tuple(_loose(type_name, part, ever) for part in parts))
         case AnyOf(parts):
             return AnyOf(tuple(_loose(type_name, part, ever) for part in parts))
+        case Has(code, ReferenceIs() | ReferenceTo()) if ">" not in code:
+            return predicate  # what is shown of it is stored
         case _ if _touches(type_name, predicate, ever):
             return EVERYTHING
     return predicate

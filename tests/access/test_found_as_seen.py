@@ -83,3 +83,20 @@ def test_who_stands_beside_a_reference_that_is_taken_out_is_not_in_everything(wo
     assert holder.patch(secret, ADD).status_code == 200
     assert included(bruno) == [other]
     assert sorted(included(anna)) == sorted((one, other))
+
+
+@pytest.mark.parametrize("criteria", ["item={}", "item:DocumentReference._id={id}", "_filter=item re {}", "_filter=not(item pr true)"])
+def test_what_goes_with_another_reference_is_not_found_by_its_own(world, scene, criteria):  # noqa: F811
+    dossier, holder, bruno, secret, plain, anna = scene
+    beside = [{"url": WHO, "valueReference": to(secret)}]
+    subject = {"subject": to(dossier.path), "source": anna.reference}
+    entries = [{"item": to(plain), "extension": beside}]
+    made = world.write(anna, {"resourceType": "List", "status": "current", "mode": "working", "title": "t", **subject, "entry": entries})
+    path = f"List?patient={dossier.id}&_id={made['id']}&{criteria.format(plain, id=plain.split('/')[1])}"
+    before, none = (0, 1) if "not" in criteria else (1, 0)
+    listed = f"DocumentReference?patient={dossier.id}&_list={made['id']}"
+    assert total(bruno, path) == before and total(bruno, listed) == 1
+    assert holder.patch(secret, ADD).status_code == 200
+    assert "entry" not in bruno.get(f"List/{made['id']}").json()
+    assert (total(bruno, path), total(anna, path)) == (none, before)
+    assert (total(bruno, listed), total(anna, listed)) == (0, 1)
