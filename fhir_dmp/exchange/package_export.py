@@ -30,11 +30,12 @@ from fhir_dmp.interactions.origins import Origins
 from fhir_dmp.signing import box, jws
 from fhir_dmp.signing.keys import SealKeys
 from fhir_dmp.signing.seal import digest
+from fhir_dmp.store import joining
 from fhir_dmp.store.reading import Moment
 from fhir_dmp.store.records import Source
 from fhir_dmp.store.rows import Row, Visible
 from fhir_dmp.store.takeover import Version, versions
-from fhir_dmp.store.vault import COMMON, version_id
+from fhir_dmp.store.vault import COMMON, dossier_row, version_id
 
 # A trace gets its place in the signed journal within seconds; it is waited for.
 PROOF_TRIES, PROOF_SECONDS = 40, 0.5
@@ -72,7 +73,7 @@ async def write(context: Context, dossier: int, recipient: str, file: BinaryIO, 
         for one in sorted(read, key=lambda one: (one.row.updated_ms, one.row.key)):
             await _version(context, archive, draft, one)
         directory = await _directory(context, [one.row for one in read])
-        _clear(context, draft, read, directory, [one.organization for one in await _sources()])
+        _clear(context, draft, [*read, *await _once_here(context, dossier)], directory, [one.organization for one in await _sources()])
         for row in directory:
             _row(context, draft, Version(row, True, False), None, f"{form.DIRECTORY}.json", dossier=False)
         for name, bodies in sorted(draft.files.items()):
@@ -174,7 +175,7 @@ def _row(context: Context, draft: _Draft, one: Version, octets: Octets | None, f
 
 
 def _clear(context: Context, draft: _Draft, read: Sequence[Version], directory: Sequence[Row], others: Sequence[str]) -> None:
-    """Tell the facts of all rows in the clear. directory: an author may be named there alone."""
+    """Tell the facts of all rows in the clear. read: what may name them. directory: an author may be named there alone."""
     values = [json.parse(row.body) for row in (*(one.row for one in read), *directory) if row.body is not None]
     addresses = {f"{one.row.type}/{context.store.vault.seal_id(one.row.key)}" for one in read}
     names = Names(context.store.vault.hash64, values, addresses, others)
@@ -183,6 +184,15 @@ def _clear(context: Context, draft: _Draft, read: Sequence[Version], directory: 
             draft.rows[place] = msgspec.structs.replace(line, facts=names.clear(line.facts, line.reference))
         elif line.facts:
             draft.rows[place] = msgspec.structs.replace(line, facts=[names.clear(one, line.reference) for one in line.facts])
+
+
+async def _once_here(context: Context, dossier: int) -> list[Version]:
+    """What was one with this dossier until they were parted, under the keys that it had here: traces of it may have stayed."""
+    pairs, found = await joining.every_parted(context.store), []
+    for number in {one for pair in pairs if dossier in pair for one in pair} - {dossier}:
+        async for one in versions(context.store, number):
+            found.append(one._replace(row=one.row.but(key=dossier_row(dossier)[:8] + one.row.key[8:])))
+    return found
 
 
 class _Structure(msgspec.Struct, frozen=True):

@@ -127,6 +127,8 @@ async def given_back(context: Context, pair: Pair, leaving: Leaving) -> None:
     there = await versions_of(context, pair.ids.target)
     facts = await joining.staged(store, pair.ids.target)
     addresses = roots(store.vault, [(one.row.type, one.row.key) for one in there], ids)
+    # A trace that tells of what stays, too, is judged there by that, and here by this.
+    facts |= {one.row.key: _of(one.row, leaving.lineages) for one in there if one.journal and _told_of(one, leaving)}
     wanted = set(leaving.keys)
     chosen = [one for one in there if one.row.type not in RIGHTS and (one.row.key in wanted or _told_of(one, leaving))]
     found = _Sorted()
@@ -161,6 +163,11 @@ async def given_back(context: Context, pair: Pair, leaving: Leaving) -> None:
 def _told_of(one: Version, leaving: Leaving) -> bool:
     """Whether it is a trace of this host that tells of what leaves: it stays in this journal, and comes into the other as well."""
     return one.journal and any(facts.get("rt") in leaving.lineages for facts in listed(one.row))
+
+
+def _of(row: Row, lineages: frozenset[int]) -> Any:
+    """Facts of a row about some lineages alone."""
+    return [one for one in row.visible if one.get("rt") in lineages] if isinstance(row.visible, list) else row.visible
 
 
 def _now(own: Row, copy: Row, there: Any) -> Any:
@@ -200,6 +207,8 @@ async def _parted(inside: Context, pair: Pair, leaving: Leaving) -> Row | None:
     parting = Parting(inside, pair.ids, frozenset(leaving.keys), await _since_ms(inside, ended, pair))
     forbidden, forbidden_there = await parting.changes()
     await joining.drop(inside.transaction, leaving.keys)
+    staying = await joining.forget(inside.transaction, pair.ids.target, leaving.lineages, at_ms=inside.now_ms())
+    await keeping.acted(inside, "mask", staying)
     await joining.note_parted(inside.transaction, pair.ids.source, pair.ids.target)
     asked = f"Patient/{pair.target}/$unmerge?{pair.asked}"
     value = await parting.without_former_traitant(_unlinked(ended, REPLACED_BY, pair.target), goes_on)

@@ -5,7 +5,7 @@ https://www.mongodb.com/docs/manual/core/transactions/
 INVARIANT: a staged row has its facts under `z` and none under `y`, so that nobody who obeys the rules meets it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from bson import Binary
@@ -96,6 +96,24 @@ async def of_lineages(transaction: Transaction, dossier: int, roots: Sequence[in
             if {one["rt"] for one in (facts if isinstance(facts, list) else [facts])} <= wanted:
                 found.append(bytes(document["_id"]))
     return list(dict.fromkeys(found))
+
+
+@translated
+async def forget(transaction: Transaction, dossier: int, lineages: Collection[int], *, at_ms: int) -> list[bytes]:
+    """Judge what belongs to several lineages, a List or a trace, by those that stay; keys of those rows. lineages: that left.
+
+    What has nothing but these keeps them: they say who may read what was done.
+    """
+    rows, read = transaction._store.connection.database["resources"], transaction._store.connection.read
+    command = {"find": "resources", "filter": {"d": dossier, "y": {"$type": "array"}}, "projection": {"y": 1}, "hint": "dossier"}
+    changed = []
+    for document in await read(command, transaction._session):
+        left = [one for one in document["y"] if one.get("rt") not in lineages]
+        if left and len(left) < len(document["y"]):
+            changes = {"$set": {"y": left}, "$max": {"a": at_ms}}
+            await rows.update_one({"_id": document["_id"]}, changes, hint="_id_", session=transaction._session)
+            changed.append(bytes(document["_id"]))
+    return changed
 
 
 @translated

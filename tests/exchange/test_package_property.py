@@ -24,6 +24,7 @@ from fhir_dmp.interactions.merged import Renaming
 from fhir_dmp.interactions.merging import Pair
 from fhir_dmp.store import erasing
 from fhir_dmp.store.takeover import versions
+from tests.access.test_restore import working_list
 from tests.exchange.moving import Played, acts
 
 # Each example moves dossiers between servers: one that fails is told as it is, not made smaller.
@@ -313,6 +314,25 @@ def test_the_traces_of_what_was_joined_or_given_back_are_proved_to_the_next_host
             assert not own(proof | {"joined": other}, row.key, body) and not own(proof | {"joined": other}, row.key, other.encode())
             assert not own(proof, row.key[:8] + bytes(8), body)
     assert kinds.count(True) > (0 if parted else 5) and kinds.count(False) > 5
+
+
+def test_two_that_are_parted_leave_for_another_host_whatever_was_done_with_both(two):
+    cut = Cut(two)
+    cut.ask("$merge")
+    there, other = cut.pair.ids.get(cut.ends.reports[0][1]), cut.goes_on.reports[0][1]
+    anna = cut.goes_on.anna
+    assert anna.get(f"DocumentReference/{there}").status_code == 200
+    made = anna.post("List", working_list(cut.goes_on.dossier, anna, {"id": there}, {"id": other}))
+    assert made.status_code == 201, made.text
+    assert cut.goes_on.holder.get(f"List/{made.json()['id']}").status_code == 200
+    assert cut.documents(cut.goes_on)
+    cut.ask("$unmerge")
+    # The List is judged by what is left of it.
+    both, own = (two.runner.run(cut.store.load(cut.store.vault.open_id(id))) for id in (made.json()["id"], other))
+    assert [one["rt"] for one in both.visible] == [own.visible["rt"]]
+    for play in (cut.ends, cut.goes_on):
+        assert two.runner.run(two.move(0, 1, play.dossier.id))
+    assert two.runner.run(two.sealed(1)) == []
 
 
 def test_a_trace_whose_original_was_destroyed_goes_on_and_is_told_to_have_no_proof(two):
