@@ -145,9 +145,8 @@ def related_of(context: Context, given: Given, patient: Checked, id: str) -> lis
             said = "a guardian of a minor acts until the majority at the latest: `relatedPerson` needs `period.end`"
             raise FhirError.many("business-rule", [Issue("error", "business-rule", said, "RelatedPerson.period")])
     if context.actor.kind == "representative":
-        titles = [one for one in parents([person.value for person in found]) if one.holds(context.now_ms())]
         minor = is_minor(patient.value["birthDate"], context.now_ms())
-        if not any(minor or title.kind == "guardian" for title in titles):
+        if not any(one.acts(context.now_ms(), minor=minor) for one in parents([person.value for person in found])):
             said = "a representative opens with `relatedPerson`: parent of a minor, or guardian"
             raise FhirError.many("business-rule", [Issue("error", "business-rule", said, "Parameters.parameter")])
     return found

@@ -133,6 +133,10 @@ def test_a_representative_without_title_does_not_open(world):
     answer = parent.run("Patient/$open", patient=patient(new_ins(), age=40), relatedPerson=[related("MTH")])
     assert answer.status_code == 422
     assert parent.run("Patient/$open", patient=patient(new_ins(), age=9)).status_code == 422
+    # Whose title is over is a parent still, and acts for nobody; that he is a professional too makes it no other.
+    for code in ("MTH", "GUARD"):
+        former = related(code, active=False, identifier=[{"system": RPPS, "value": world.professional().rpps}])
+        assert parent.run("Patient/$open", patient=patient(new_ins(), age=9), relatedPerson=former).status_code == 422
 
 
 @pytest.mark.parametrize("kind", ["host", "feed", "support", "operator"])
