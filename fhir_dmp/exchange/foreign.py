@@ -10,6 +10,7 @@ from typing import Any
 from fhir_dmp.dmp import documents, identity
 from fhir_dmp.dmp.documents import STATUSES
 from fhir_dmp.dmp.identity import INS_SYSTEMS
+from fhir_dmp.dmp.paris import span
 from fhir_dmp.errors import FhirError, Issue
 from fhir_dmp.exchange import mapping, people, together, waiting
 from fhir_dmp.exchange.joined import Joined, at_home
@@ -29,7 +30,7 @@ from fhir_dmp.exchange.referring import (
     patient_name,
     replaced_in,
 )
-from fhir_dmp.exchange.rules import FEED, Rules
+from fhir_dmp.exchange.rules import EXPERIMENT, FEED, Rules
 from fhir_dmp.exchange.units import RESOURCE, Unit
 from fhir_dmp.exchange.waiting import CODE, IDENTITY, Held
 from fhir_dmp.fhir import json
@@ -106,6 +107,8 @@ class Foreign:
 
     def __init__(self, context: Context, rules: Rules, ledger: Ledger, hashing, job: int, known: dict[bytes, Line]) -> None:
         self.known, self.last = known, False
+        # When what it is given was received, UTC ms, where that was not now.
+        self.received_ms: int | None = None
         self.context, self.rules, self.ledger, self.hashing, self.job = context, rules, ledger, hashing, job
         self.quarantine = waiting.of(context.store, rules)
         self.joined, self.moved = Joined(context), Moved(context, rules)
@@ -295,7 +298,7 @@ class Foreign:
         promises = self._promised(read, dossier, home)
         if promises:  # what was found valid, its contents at their new addresses
             checked = self._checked(read, unit.type, valid=True)
-        (made,) = await self._made([unit], [Item(checked, self._id(unit, line, dossier), row, own=row is not None)], dossier)
+        (made,) = await self._made([unit], [self._item(checked, self._id(unit, line, dossier), row)], dossier)
         made.promises, made.issues = promises, _told(read)
         made.key = at_home(made.stamped.row.key, home) if line is None else line.key
         return made
@@ -342,7 +345,7 @@ class Foreign:
         items = []
         for part, read, id, row in zip(parts, reads, ids, rows, strict=True):
             read.tree = rewrite(dict(read.tree), links)
-            items.append(Item(self._checked(read, part.type), id, row, own=row is not None))
+            items.append(self._item(self._checked(read, part.type), id, row))
         made = await self._made(parts, items, dossier)
         home = self.joined.home({key for read in reads for key in read.people}, dossier)
         for one, read, line in zip(made, reads, lines, strict=True):
@@ -359,6 +362,15 @@ class Foreign:
         if row is not None and row.version not in {stored.row for stored in line.versions}:
             raise FhirError("conflict", "this was changed here since it came: another version of it must be brought together by somebody")
         return row
+
+    def _item(self, checked: Checked, id: str, row: Row | None) -> Item:
+        """What is deposited. An import restarts no clock: what waited was received before, and what is taken over from an experimental
+        dossier was deposited in that one when it says. In any other record `date` tells of no deposit.
+        """
+        first = [] if self.received_ms is None else [self.received_ms]
+        if self.rules.kind == EXPERIMENT and checked.type == DOCUMENT and checked.value.get("date"):
+            first.append(span(checked.value["date"])[0])
+        return Item(checked, id, row, own=row is not None, first_ms=min(first, default=None))
 
     def _id(self, unit: Unit, line: Line | None, dossier: int) -> str:
         return self._new_id(unit, dossier) if line is None else self.context.store.vault.seal_id(self.joined.here(line.key))

@@ -130,6 +130,7 @@ async def replay(context: Context, rules: Rules, job: str) -> AsyncIterator[Resu
                 await quarantine.remove(key)
             continue
         engine = Engine(acting, rules, job)
+        engine.foreign.received_ms = found.at_ms
         (results,) = await engine.run([held.item], last=True)
         if all(result.accepted for result in results):
             await quarantine.remove(key)

@@ -40,7 +40,7 @@ class Item:
     """One resource that is sent. id: given or to be given, None for one the store chooses. row: the version it replaces.
 
     own: that version came from this very source, as the ledger of imports says. replaced: the documents it replaces, by their ids, where
-    the sender need not see them; `relatesTo` then names none.
+    the sender need not see them; `relatesTo` then names none. first_ms: as of an Origin.
 
     Filled in by `decided`: checked: as it will be stored; origin: what its deposit fixes.
     """
@@ -51,6 +51,7 @@ class Item:
     origin: Origin | None = None
     own: bool = False
     replaced: Sequence[tuple[Row, str]] = ()
+    first_ms: int | None = None
 
     @property
     def address(self) -> str:
@@ -192,7 +193,7 @@ async def _document(
             said = "it would hide the document it replaces, which only its author, or the structure that deposited it, may"
             raise FhirError("business-rule", said, f"{DOCUMENT}.securityLabel")
         context.enforcer.ledger.covered.append(covering.Covered(row, id, met.patient, bits))
-    one.origin = Origin(authors, request.organization, labels, lineage)
+    one.origin = Origin(authors, request.organization, labels, lineage, first_ms=one.first_ms)
     one.checked = _apart(context, met, one.checked)
     return stamped
 

@@ -35,7 +35,7 @@ class Origin(NamedTuple):
 
     labels: visibility labels, None for those of the body. lineage: facts, as stored, of the document that it replaces or belongs to.
     beside: it only names that document: it is hidden with it, and has a type and authors of its own.
-    withdrawn: roots of its lineages all documents of which are.
+    withdrawn: roots of its lineages all documents of which are. first_ms: when it was deposited first, UTC, where that was not now.
     """
 
     authors: frozenset[str] = frozenset()
@@ -44,6 +44,7 @@ class Origin(NamedTuple):
     lineage: Mapping[str, Any] | None = None
     beside: bool = False
     withdrawn: Collection[int] = ()
+    first_ms: int | None = None
 
 
 def visible(
@@ -73,8 +74,9 @@ def visible(
             found["lb"] |= current.visible.get("lb", 0) & ~(0 if origin is None else LABEL_BITS[OF_MINOR])
     else:
         origin = origin or Origin(documents.authors_of(value, nobody))
+        first_ms = at_ms if origin.first_ms is None else min(origin.first_ms, at_ms)
         told = documents.facts_of(
-            value, authors=origin.authors, organization=origin.organization, first_deposit_ms=at_ms, root=address, labels=origin.labels
+            value, authors=origin.authors, organization=origin.organization, first_deposit_ms=first_ms, root=address, labels=origin.labels
         )
         found = row_of(told, hash64)
         root = found["rt"]

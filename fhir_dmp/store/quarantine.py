@@ -21,7 +21,9 @@ LARGEST = 12 * 1024 * 1024
 
 
 class Waiting(NamedTuple):
-    """One thing that waits. key: 16 bytes, of the name of the thing. kind: identity, code or content. at_ms: UTC. body: opened."""
+    """One thing that waits. key: 16 bytes, of the name of the thing. kind: identity, code or content. at_ms: of when it came first,
+    UTC. body: opened.
+    """
 
     key: bytes
     source: str
@@ -54,8 +56,10 @@ class Quarantine:
         if len(body) > LARGEST:
             raise FhirError("too-long", f"what waits in quarantine may take {LARGEST} bytes")
         sealed = seal(await self._store.dossier_key(self._dossier), body, self._bound(key))
-        document = {"s": self._source, "k": kind, "at": self._store.clock(), "b": Binary(sealed), **_of(dossiers)}
-        await repeated(lambda: self._rows.update_one({"_id": Binary(key)}, {"$set": document}, upsert=True))
+        document = {"s": self._source, "k": kind, "b": Binary(sealed), **_of(dossiers)}
+        # Sent again, it was received when it came first.
+        change = {"$set": document, "$setOnInsert": {"at": self._store.clock()}}
+        await repeated(lambda: self._rows.update_one({"_id": Binary(key)}, change, upsert=True))
 
     @translated
     async def about(self, keys: Collection[bytes], dossiers: Collection[int]) -> None:
