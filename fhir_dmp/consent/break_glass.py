@@ -26,6 +26,8 @@ def no_longer(grant: Right, now_ms: int, law: Law = LAW) -> Right:
 
 def open_at(dossier: Dossier, now_ms: int) -> tuple[Right, ...]:
     """The grants that neither their hour nor a block has ended. A block whose period begins later ends them as it begins, and for good."""
+    if not dossier.grants:  # as nearly always
+        return ()
     return tuple(grant for grant in dossier.grants if now_ms < grant.until_ms and not _blocked(grant, dossier.blocks, now_ms))
 
 

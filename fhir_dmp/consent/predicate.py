@@ -228,7 +228,7 @@ _ANSWERS = 1_000
 
 
 class Judge:
-    """`matches` over rows, evaluated once for rows that are alike in what it asks of them. Called with the sub-document `y` of a row.
+    """`matches` over rows, evaluated once for rows that are alike in what it asks of them.
 
     What is asked next depends on the answers before alone, so that answers are kept as a tree: (field, value -> what comes next), at its
     ends whether the row matches.
@@ -241,7 +241,8 @@ class Judge:
         self._tree: tuple[str, dict] | bool | None = None
         self._known = 0
 
-    def __call__(self, row: Mapping[str, Any]) -> bool:
+    def meets(self, row: Mapping[str, Any]) -> bool:
+        """row: the sub-document `y` of a row."""
         place = self._tree
         while type(place) is tuple:
             value = row.get(place[0])
@@ -285,9 +286,9 @@ class _Asked:
 
 
 @lru_cache(maxsize=256)
-def judge(predicate: Predicate, hash64: Hash64) -> Judge:
+def judge(predicate: Predicate, hash64: Hash64) -> Callable[[Mapping[str, Any]], bool]:
     """The judge of a predicate: an equal one is the same."""
-    return Judge(predicate, hash64)
+    return Judge(predicate, hash64).meets
 
 
 def to_mongo(predicate: Predicate, hash64: Hash64) -> dict[str, Any]:

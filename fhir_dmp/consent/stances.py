@@ -104,8 +104,12 @@ class Stance:
         """Whether an action on one row is left. row: its `y`. What is not takes as long whatever was kept."""
         fresh = self
         if self.kept:
-            if action in self._left and self._met(self._now(action, now_ms), row):
-                return True
+            if action in self._left:
+                predicate, judged, since_ms, until_ms = self._left[action]
+                if not since_ms <= now_ms < until_ms:
+                    predicate, judged, _, _ = self._now(action, now_ms)
+                if matches(predicate, facts_of(row, self.hash64)) if judged is None else judged(row):
+                    return True
             fresh = Stance(self.request, self.dossier, self.law, self.hash64, now_ms)
         left = left_of(fresh._doing(action, now_ms))
         if isinstance(left, Decision) or not matches(left, facts_of(row, self.hash64)):
@@ -118,10 +122,7 @@ class Stance:
         found = self._view
         if found is None:
             found = self._view = view_of(self.standing.at(now_ms))
-        return found if found.now_ms == now_ms else found._replace(now_ms=now_ms)
-
-    def _met(self, left: Left, row: Mapping[str, Any]) -> bool:
-        return matches(left.predicate, facts_of(row, self.hash64)) if left.judged is None else left.judged(row)
+        return found if found.now_ms == now_ms else View(found.shown, found.warned, found.duties, now_ms)
 
     def _now(self, action: str, now_ms: int) -> Left:
         found = self._left[action]

@@ -30,7 +30,7 @@ async def run(context: Context, plan: bundle.Plan, prefer: str = "") -> bytes:
         async with gate:
             alone = context
             if context.enforcer is not None:
-                enforcers[entry.index] = replace(context.enforcer, ledger=Ledger())
+                enforcers[entry.index] = context.enforcer.apart()
                 alone = replace(context, enforcer=enforcers[entry.index])
             answers[entry.index] = await answer_of(alone, entry, prefer)
 

@@ -4,7 +4,6 @@ https://profiles.ihe.net/ITI/PCF/ ; rules: consent.decide. A request of a sandbo
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -56,13 +55,16 @@ NONE = -1
 CARRIERS = ("DocumentReference", *JUDGED_AS)
 
 
-@dataclass(slots=True)
-class Enforcer:
+class Enforcer(msgspec.Struct):
     """Who asks, by which choices of the host, and what he was shown."""
 
     request: Request
     law: Law = LAW
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: Ledger = msgspec.field(default_factory=Ledger)
+
+    def apart(self) -> "Enforcer":
+        """The same asker with a ledger of its own, for a part that is told by itself."""
+        return Enforcer(self.request, self.law)
 
 
 class Known(msgspec.Struct):
@@ -169,7 +171,9 @@ class Known(msgspec.Struct):
             return self.reading(row).permits  # what he wrote himself may let him in
         if row.type == TRACE and self._of_untold(row):
             return False
-        action, now_ms = companions.SEEN_AS.get(row.type, READ), self.now_ms
+        action, now_ms, visible = companions.SEEN_AS.get(row.type, READ), self.now_ms, row.visible
+        if visible and type(visible) is dict:
+            return stance.permits(action, visible, now_ms)
         return any([stance.permits(action, one, now_ms) for one in facts.listed(row)])
 
     def _of_untold(self, row: Row | Unopened) -> bool:
@@ -311,27 +315,29 @@ async def known(
         if traces and row is None and met.request.kind in HOLDERS_SIDE:
             await _untold(stands_in)
     if found is not None:
-        enforcer.ledger.patient = found.patient
+        ledger = enforcer.ledger
+        ledger.patient = found.patient
         if met.request.secret_session and not met.standing.secret_session:
             # Here alone: what he does and gives in it is that of an ordinary session.
             met.request = openly(met.request)
-            enforcer.ledger.openly |= {found.patient}
+            ledger.openly |= {found.patient}
         stance = met.stance
         if stance.secretly:
-            enforcer.ledger.secretly |= {found.patient}
+            ledger.secretly |= {found.patient}
         for grant in open_at(found, met.now_ms):
             if grant.covers(frozenset({met.request.person}), met.now_ms):
-                enforcer.ledger.broken(grant)
+                ledger.broken(grant)
         own = await _authored(context, number, met.request.person) if authored and stance.unrelated and met.request.person else ()
         if own:
             met.request = author_here(met.request)
             author = hashed("author", met.request.person, context.store.vault.hash64)
             through = least_hidden([one for row in own for one in facts.listed(row)])
-            enforcer.ledger.authored[found.patient] = {**through, LET_IN: author}
+            ledger.authored[found.patient] = {**through, LET_IN: author}
         if stance.regulating:
-            enforcer.ledger.regulated[number] = met
+            ledger.regulated[number] = met
         traitant = stance.standing.traitant
-        enforcer.ledger.watched |= traitant and row is None
+        if traitant and row is None:
+            ledger.watched = True
         if (met.request.kind in HOLDERS_SIDE or traitant) and (row is None or row.type == TRACE):
             met.untold, met.unlet = await _untold(met) if traces else (None, frozenset())
     return met
@@ -414,19 +420,20 @@ async def readable(context: "Context", type_name: str, id: str, row: Row | None)
             note(context, row, id, "")
             return row, None
     elif row is not None:
-        before = context.enforcer.ledger.patient
+        ledger = context.enforcer.ledger
+        before = ledger.patient
         met = await known(context, row.dossier, row=row, authored=type_name in companions.SEEN_AS)
         met.copying()
         if type_name != "Patient" and not row.deleted and met.policy is not None:
-            context.enforcer.ledger.addressed[type_name, id] = None
+            ledger.addressed[type_name, id] = None
         if met.reads(row) and (type_name != "Binary" or await _carried(context, met, id)):
             if not row.deleted:
-                context.enforcer.ledger.note(met.patient, row, id)
+                ledger.note(met.patient, row, id)
             return row, met
         if met.request.kind in HOLDERS_SIDE:
             # His own journal tells him of it no more than the answer does.
-            context.enforcer.ledger.patient = before
-            context.enforcer.ledger.addressed.pop((type_name, id), None)
+            ledger.patient = before
+            ledger.addressed.pop((type_name, id), None)
         keep(met, row)
     else:
         await absent(context)
@@ -445,7 +452,7 @@ async def absent(context: "Context", *, authored: bool = False, body: bool = Tru
 
 def apart(context: "Context") -> "Context":
     """The same asker with a ledger of its own, for a part that is told by itself."""
-    return context.but(enforcer=replace(context.enforcer, ledger=Ledger()))
+    return context.but(enforcer=context.enforcer.apart())
 
 
 def unwritten(context: "Context") -> None:

@@ -6,6 +6,8 @@ IHE MHD Find Document References [ITI-67]; https://profiles.ihe.net/ITI/PCF/
 from dataclasses import replace
 from urllib.parse import quote
 
+from msgspec import structs
+
 from fhir_dmp.consent.asking import asking
 from fhir_dmp.consent.decide import Decision
 from fhir_dmp.dmp import identity
@@ -26,7 +28,7 @@ async def recognised(context: Context) -> Context:
     """
     found = await search_named.in_force(context, *context.actor.ins) if identity.is_ins(*context.actor.ins) else set[str]()
     patient = next(iter(found)) if len(found) == 1 else ""
-    return replace(context, enforcer=replace(context.enforcer, request=asking(context.actor, patient=patient)))
+    return replace(context, enforcer=structs.replace(context.enforcer, request=asking(context.actor, patient=patient)))
 
 
 def completed(context: Context, type_name: str | None, pairs: Pairs) -> Pairs:

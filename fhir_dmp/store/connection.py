@@ -83,7 +83,7 @@ class Connection:
         self.routed = False
         self._described: object = None
         self._primary: ServerDescription | None = None
-        self._told: tuple[ServerDescription | None, ObjectId | None] = (None, None)
+        self._election: ObjectId | None = None
 
     async def check_server(self) -> None:
         """Refuse a server on which transactions do not work."""
@@ -98,11 +98,15 @@ class Connection:
     @property
     def primary(self) -> ServerDescription | None:
         """What the driver knows of the server that reads and writes go to; another object as soon as it hears anything of it."""
-        described = self.client.topology_description
-        if described is not self._described:
-            servers = described.server_descriptions().values()
-            self._described, self._primary = described, next((one for one in servers if one.is_writable), None)
+        if self.client.topology_description is not self._described:
+            self._hear()
         return self._primary
+
+    def _hear(self) -> None:
+        self._described = self.client.topology_description
+        primary = next((one for one in self._described.server_descriptions().values() if one.is_writable), None)
+        if primary is not self._primary:
+            self._primary, self._election = primary, primary.election_id if primary else None
 
     @property
     def election(self) -> ObjectId | None:
@@ -110,8 +114,9 @@ class Connection:
 
         https://github.com/mongodb/specifications/blob/master/source/server-discovery-and-monitoring/
         """
-        primary = self.primary
-        return self._told[1] if primary is self._told[0] else primary.election_id if primary else None
+        if self.client.topology_description is not self._described:
+            self._hear()
+        return self._election
 
     def acknowledged(self, primary: ServerDescription | None, election: ObjectId | None) -> None:
         """A write was, under this election. primary: as it was known before the write.
@@ -119,7 +124,7 @@ class Connection:
         The same server may have been elected again, and say so here before the driver hears of it.
         """
         if election is not None and primary is self.primary:
-            self._told = primary, election
+            self._election = election
 
     async def elected(self) -> ObjectId | None:
         """The same, waited for; None behind a router."""

@@ -66,7 +66,7 @@ class Store(Reader):
         observe: Callable[[str, int], None],
     ) -> None:
         super().__init__(connection, vault, Contents(connection, self.dossier_key, clock))
-        self.record, self.clock, self.random = record, clock, random
+        self.record, self.sandbox, self.clock, self.random = record, record.sandbox, clock, random
 
         def batcher(kind: str, run: Callable, in_flight: int, max_items: int, max_bytes: int = 16 * 1024 * 1024) -> Batcher:
             return Batcher(run, in_flight=in_flight, max_items=max_items, max_bytes=max_bytes, observe=partial(observe, kind))
@@ -153,10 +153,6 @@ class Store(Reader):
     def connection(self) -> Connection:
         """The database, for the other files of this room."""
         return self._connection
-
-    @property
-    def sandbox(self) -> bool:
-        return self.record.sandbox
 
     @property
     def election(self) -> ObjectId | None:
