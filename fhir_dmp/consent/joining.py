@@ -42,6 +42,13 @@ def denied(consent: Mapping[str, Any]) -> dict[str, Any]:
     return {**consent, "status": ACTIVE, "provision": {**consent["provision"], "type": "deny"}}
 
 
+def mask_over(consent: Mapping[str, Any], at_ms: int) -> dict[str, Any] | None:
+    """A mask by rule whose time is over as one that is ended; None for anything else. at_ms: UTC."""
+    one = read(consent, lambda text: frozenset())
+    over = one is not None and one.active and one.mask is not None and one.until_ms <= at_ms
+    return {**consent, "status": INACTIVE} if over else None
+
+
 def carried(resource: Mapping[str, Any], at_ms: int, refused: Container[str] = ()) -> Carried:
     """The current version of a resource as it goes along. refused: Consents that say no there, though the dossier that goes on says yes.
 

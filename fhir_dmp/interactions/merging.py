@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_dmp.consent import notices
-from fhir_dmp.consent.joining import denied, taken_back
+from fhir_dmp.consent.joining import denied, mask_over, taken_back
 from fhir_dmp.dmp import matching
 from fhir_dmp.dmp.lifecycle import Status
 from fhir_dmp.errors import FhirError, Issue, outcome_value
@@ -208,7 +208,7 @@ async def shown(inside: Context, pair: Pair, *, traces: bool = False) -> Row | N
         return row
     link = {"other": {"reference": f"Patient/{pair.source}"}, "type": REPLACES}
     changed = changed_patient(inside, row, pair.target, {**value, "link": [*(value.get("link") or ()), link]})
-    said = await _said_no(inside, pair.ids.target)
+    said = await _said_no(inside, pair.ids.target, settled=await policy.masks_settled(inside, pair.ids.target))
     # What forbids in the copies is kept with the act: whoever compiles the policy after a restore must find it.
     await keeping.acted(inside, "rights", await joining.reveal(inside.transaction, pair.ids.target, pair.ids.source))
     await writing.write(inside, [changed, *said], kind="operation", asked=f"Patient/{pair.target}/$merge?{pair.asked}")
@@ -217,8 +217,11 @@ async def shown(inside: Context, pair: Pair, *, traces: bool = False) -> Row | N
     return (await pair.patients(inside))[1]
 
 
-async def _said_no(inside: Context, dossier: int) -> list[tuple[Change, str]]:
-    """Consents by which the holder of the dossier that goes on took a yes back, as the no that it is: copies will speak beside them."""
+async def _said_no(inside: Context, dossier: int, *, settled: bool) -> list[tuple[Change, str]]:
+    """Consents by which the holder of the dossier that goes on took a yes back, as the no that it is: copies will speak beside them.
+
+    settled: masks of his whose time is over are ended, too.
+    """
     copies = await joining.staged(inside.store, dossier)
     found = inside.reads.scan(types=("Consent",), dossiers=(dossier,), batch=500)
     rows = [row async for row in found if row.body is not None and row.key not in copies]
@@ -226,8 +229,9 @@ async def _said_no(inside: Context, dossier: int) -> list[tuple[Change, str]]:
     refused = taken_back(value for _, value in values)
     changes = []
     for row, value in values:
-        if value["id"] in refused:
-            checked = check(inside, json.dump(denied(value)), "Consent", valid=True)
+        new = denied(value) if value["id"] in refused else mask_over(value, inside.now_ms()) if settled else None
+        if new is not None:
+            checked = check(inside, json.dump(new), "Consent", valid=True)
             changes.append((stamp(inside, checked, method="PUT", id=value["id"], current=row).change, value["id"]))
     return changes
 

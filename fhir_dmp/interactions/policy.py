@@ -179,6 +179,21 @@ async def lifted(inside: Context, dossier: int, *, at_ms: int) -> None:
         await inside.transaction.set_policy(dossier, replace(before, lifted=True), at_ms=at_ms)
 
 
+async def masks_settled(inside: Context, dossier: int) -> bool:
+    """Let the rows that masks by rule hid say themselves when that was over, before others come into the dossier; whether there are such.
+
+    What comes was hidden by none of them: dated by them, it would tell whoever saw it elsewhere that they were there.
+    """
+    at_ms, before = inside.now_ms(), await inside.transaction.stored_policy(dossier)
+    over = [mask for mask in before.masks if mask.over(at_ms)] if before is not None else []
+    for mask in over:
+        await inside.transaction.lift(dossier, to_mongo(meets(mask), inside.store.vault.hash64), shown_ms=mask.until_ms, at_ms=at_ms)
+    if over:
+        left = tuple(mask for mask in before.masks if mask not in over)
+        await inside.transaction.set_policy(dossier, replace(before, masks=left, lifted=True), at_ms=at_ms)
+    return bool(over)
+
+
 async def lifted_with(inside: Context, dossier: int, other: int) -> None:
     """Note that what came from one dossier into another one may have been hidden there, in the transaction that shows it."""
     before = await inside.transaction.stored_policy(dossier)

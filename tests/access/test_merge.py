@@ -8,7 +8,21 @@ import pytest
 from fhir_dmp.audit import chain
 from tests.access.test_restore import observation
 from tests.access.test_review_queue import queued
-from tests.access.world import INS, NURSE, VISIBILITY, care_team, category, document, patient, refused, related
+from tests.access.world import (
+    INS,
+    LOINC,
+    NURSE,
+    REPORT,
+    VISIBILITY,
+    care_team,
+    category,
+    day,
+    document,
+    now,
+    patient,
+    refused,
+    related,
+)
 
 
 @pytest.fixture(scope="module")
@@ -385,6 +399,27 @@ def test_what_was_corrected_while_they_were_one_is_judged_by_what_it_says_now(wo
     assert two.carla.get(f"Observation/{made['id']}").status_code == 404
     seals = [one for one in listed(two.carla, two.old, "Provenance") if made["id"] in str(one)]
     assert seals == [] != [one for one in listed(two.anna, two.old, "Provenance") if made["id"] in str(one)]
+
+
+def test_a_mask_that_was_over_before_dates_nothing_that_comes_then(world, admin, two):
+    """Whoever saw the document in the dossier that ends would learn of the mask."""
+    world.consent(two.new, "access", two.carla)
+    until = now(seconds=3)
+    world.consent(two.new, "mask", code=[{"coding": [{"system": LOINC, "code": REPORT}]}], period={"start": day(days=-1), "end": until})
+    (seen,) = [one for one in listed(two.carla, two.old) if one["description"] == "ancien"]
+    assert titles(two.dora, two.new) == []
+    while titles(two.dora, two.new) == []:
+        time.sleep(0.2)
+    (late,) = listed(two.dora, two.new)
+    assert late["meta"]["lastUpdated"] > two.recent["meta"]["lastUpdated"]
+    joined(admin, two.old, two.new)
+    shown = {one["description"]: one["meta"]["lastUpdated"] for one in listed(two.carla, two.new)}
+    assert shown == {"ancien": seen["meta"]["lastUpdated"], "récent": late["meta"]["lastUpdated"]}
+    told = [one for one in listed(two.bruno, two.new, "AuditEvent") if "$merge" in str(one) or one["action"] == "E"]
+    assert not any("Consent/" in str(one) for one in told)
+    joined(admin, two.old, two.new, "$unmerge")
+    (after,) = listed(two.dora, two.new)
+    assert after["meta"]["lastUpdated"] == late["meta"]["lastUpdated"]
 
 
 def test_three_that_were_joined_are_parted_from_the_last_and_restrictions_go_all_the_way(world, admin, two):
