@@ -250,7 +250,8 @@ class Ledger:
 
         attempts = 0
         ended = {dossier: epoch for entry in entries for one in entry.receipts for dossier, epoch in one.joined}
-        rights = {dossier for entry in entries for dossier in entry.rights}
+        # In a sandbox the policy is compiled at each use: none is stored that could be compared.
+        rights = {dossier for entry in entries for dossier in (() if self.store.sandbox else entry.rights)}
         acted = {key: at_ms for entry in entries for key, at_ms in entry.acted.items()}
         labelled = {dossier_in(key) for key in acted} | {one[0] for entry in entries for one in entry.covered}
         claims = sorted(rights_of(self.store.vault, dossier) for dossier in {*ended, *labelled})
@@ -275,7 +276,9 @@ class Ledger:
                 for place, entry in enumerate(entries):
                     if outcomes[place] is None and any(now.get(one) != epoch for each in entry.receipts for one, epoch in each.joined):
                         outcomes[place] = Failed(Conflict(0, None, "the dossier it is for was parted from another one meanwhile"))
-                    if outcomes[place] is None and any(now.get(one) != epoch for one, epoch in entry.rights.items()):
+                    # Nor where it was written in another format: it was compiled, and is stored as rights change.
+                    judged = [(epoch, now[one]) for one, epoch in entry.rights.items() if one in rights and now.get(one) is not None]
+                    if outcomes[place] is None and any(epoch != stored for epoch, stored in judged):
                         outcomes[place] = Failed(Conflict(0, None, "rights in its dossier were changed meanwhile"))
             fresh = [place for place, outcome in enumerate(outcomes) if outcome is None]
             if attempts > 1 and len(fresh) < len(outcomes):
