@@ -106,7 +106,8 @@ def parse(claims: Mapping[str, object]) -> Actor:
 
 
 def professional(claims: Mapping[str, object]) -> dict[str, object]:
-    """Claims of a professional, named as Pro Santé Connect names them."""
+    """Claims of a professional, named as Pro Santé Connect names them. What a directory does not know it says as null, or in blanks."""
+    claims = {name: value for name, value in claims.items() if value is not None}
     auth_mode = text(claims, "auth_mode")
     if auth_mode not in ("", *AUTH_MODES):
         raise refusal("auth_mode")
@@ -148,7 +149,13 @@ def practised(claims: Mapping[str, object]) -> tuple[str, tuple[str, ...]]:
     asserted = "E" if "E" in categories else next(iter(categories), "")
     category = text(claims, "codeCategorieProfessionnelle").strip() or asserted
     skills = (found for one in those if (found := _said(one, "codeSavoirFaire")))
-    return category, tuple(dict.fromkeys((*texts(claims, "specialty"), *skills)))
+    return category, tuple(dict.fromkeys((*_skilled(claims), *skills)))
+
+
+def _skilled(claims: Mapping[str, object]) -> tuple[str, ...]:
+    said = _there(claims, "specialty", [])
+    listed = said if isinstance(said, list) else [said]
+    return texts({"specialty": [one for one in listed if not isinstance(one, str) or one.strip()]}, "specialty")
 
 
 def _there(claims: Mapping[str, object], name: str, absent: object) -> object:

@@ -49,7 +49,7 @@ async def verify(tokens: Tokens, assertion: str, now_ms: int, audiences: frozens
         raise refusal("its `exp` is too far away")
     if claims.get("dmp_kind", KIND) != KIND:
         raise refusal("only a professional is asserted")
-    taken = {name: claims[name] for name in CLAIMS if name in claims}
+    taken = {name: claims[name] for name in CLAIMS if claims.get(name) is not None}
     category, specialties = practised(claims)
     taken |= ({"codeCategorieProfessionnelle": category} if category else {}) | ({"specialty": list(specialties)} if specialties else {})
     taken.setdefault("auth_mode", "PSC")

@@ -231,5 +231,24 @@ def test_what_a_directory_says_of_a_professional_is_read_however_it_is_written(c
     assert (found.category, found.specialties) == (category, specialties)
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"specialty": None},
+        {"specialty": ""},
+        {"specialty": [" "]},
+        {"codeCategorieProfessionnelle": None},
+        {"SubjectOrganizationID": None},
+        {"Secteur_Activite": None},
+        {"auth_mode": None},
+        {"Acces_Regulation_Medicale": None},
+        {"secret_session": None},
+        {"extensions": None},
+    ],
+)
+def test_what_is_said_as_null_or_in_blanks_is_not_said(claims):
+    assert parse({**COMMON, **PROFESSIONAL, **claims}) == parse({**COMMON, **PROFESSIONAL})
+
+
 def test_a_structure_of_blanks_is_none():
     assert actor(**PROFESSIONAL, SubjectOrganizationID=" ").organization == ""
