@@ -238,7 +238,8 @@ class _Run:
             await self._flush()
         if not self.engine.foreign.last and not self.held.isdisjoint(unit.keys):
             raise FhirError("not-found", "what came of it before waits for something that has not come", unit.type)
-        if line := self._line(unit):
+        # Where another version of a Patient waits, this one is the last word of its source: it is not only known.
+        if (line := self._line(unit)) and self.engine.foreign.doubted.isdisjoint(unit.keys):
             await self._kept()
             self._repeat(unit, line)
         elif unit.work == RESOURCE and not self.engine.rules.plain and unit.type in (PATIENT, *DIRECTORY):

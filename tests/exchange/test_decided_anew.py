@@ -25,3 +25,13 @@ def test_what_is_decided_anew_holds_and_nothing_that_was_said_before(load, comma
         # Sent again he waits no more.
         assert load(said, name=f"{name}-again.ndjson")[0] == 0
     assert (held(world, first), held(world, second)) == (["c"], ["b", "d"])
+
+
+def test_who_takes_his_word_back_in_the_same_words_is_who_he_was(load, command, world):  # noqa: F811
+    first, second = opened(world, "ALPHAND"), opened(world, "BERTHELOT")
+    sender = Sender(world, first)
+    assert load(sender.patient(), sender.practitioner())[0] == 0
+    assert load(sender.patient(identifier=second.patient["identifier"]), name="w.ndjson")[0] == 3
+    code, told, _ = load(sender.patient(), sender.document("a", description="a"), sender.binary("a"), name="r.ndjson")
+    assert code == 0, told
+    assert held(world, first) == ["a"] and "who is this?" not in command("quarantine", "list", *SOURCE)[1]
