@@ -42,6 +42,7 @@ from fhir_dmp.store.failures import Conflict
 from fhir_dmp.store.ledger import Entry, Ledger, Line, Part, Receipt, Recording, Repeated, Stored
 from fhir_dmp.store.naming import Hashing
 from fhir_dmp.store.rows import Change, Row
+from fhir_dmp.store.transaction import Transaction
 from fhir_dmp.store.vault import dossier_in, version_id
 
 log = logging.getLogger("fhir_dmp.exchange")
@@ -287,8 +288,8 @@ class _Run:
                 continue
             id = self._id(part, unit.id if entry is None else entry.target.id)
             location = f"{part.type}/{id}/_history/{version_id(part.row)}" if part.method != "DELETE" or entry is not None else ""
-            if part.type == PATIENT and self.engine.foreign.joined.here(part.key) != part.key:
-                location = location.partition("/_history")[0]  # which has versions of its own
+            if part.type == PATIENT and not self.engine.rules.plain:
+                location = location.partition("/_history")[0]  # see Foreign.person
             unit.done(Result(place, part.status if again else 200, location, **told))
 
     def _id(self, part: Part, given: object) -> str:
@@ -337,14 +338,14 @@ class _Run:
                     self.known |= await foreign.learn((*part.keys, *foreign.numbers(part.tree)))
                     await foreign.doubt(part.keys)
                     receipt, location = await foreign.person(part, next((self.known[key] for key in part.keys if key in self.known), None))
-                    links.texts[part.full_url] = location.partition("/_history")[0]
+                    links.texts[part.full_url] = location
                     links.people.add(receipt.key)
                 else:
                     receipt, location = await foreign.listed(part, links), ""
                     links.stand_ins[part.full_url] = await foreign.stand_in(receipt)
             except Kept:
                 raise Kept(await foreign.hold(unit, links.people)) from None
-            await self.engine.ledger.link(receipt)
+            await self._link([receipt], [location] if receipt.key and receipt.names[0] not in self.known else [])
             self._learnt(receipt)
             if part.type == PATIENT and await foreign.said(part):
                 await self.engine.bind(receipt)
@@ -466,7 +467,8 @@ class _Run:
         hoped, self.hoped = self.hoped, set()
         try:
             if people:
-                await self.engine.ledger.link(*(receipt for _, receipt, _ in people))
+                found = [location for _, receipt, location in people if receipt.key and receipt.names[0] in hoped]
+                await self._link([receipt for _, receipt, _ in people], found)
                 for unit, receipt, location in people:
                     self._learnt(receipt)
                     hoped -= set(receipt.names)
@@ -496,6 +498,16 @@ class _Run:
                 self._repeat(ready.unit, outcome.line)
             else:
                 self._stored(ready)
+
+    async def _link(self, receipts: Sequence[Receipt], found: Sequence[str]) -> None:
+        """Write who was found. found: addresses of Patients of whom the source is told now that they are here: in their dossiers."""
+        traces = self.engine.origins.found([one.removeprefix("Patient/") for one in found])
+
+        async def work(transaction: Transaction) -> None:
+            await transaction.write(traces)
+            await self.engine.ledger.link(*receipts, transaction=transaction)
+
+        await (self.context.store.transact(work) if traces else self.engine.ledger.link(*receipts))
 
     async def _commit(self, group: Sequence[Ready]) -> list:
         def beside(places: Sequence[int]) -> Sequence[Change]:

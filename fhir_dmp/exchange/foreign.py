@@ -47,7 +47,7 @@ from fhir_dmp.store.ledger import Ledger, Line, Promise, Receipt, Stored
 from fhir_dmp.store.naming import digest, master_name
 from fhir_dmp.store.reviews import Review
 from fhir_dmp.store.rows import Change, Row
-from fhir_dmp.store.vault import COMMON, dossier_in, seal, unseal, version_id
+from fhir_dmp.store.vault import COMMON, dossier_in, seal, unseal
 
 CHANGED = "this document was received with another content: one id, one document; a new version has an id of its own and `replaces` it"
 OTHER_OCTETS = "this content was received with other octets: a new version of a document has an id of its own and `replaces` it"
@@ -148,7 +148,10 @@ class Foreign:
     # People
 
     async def person(self, unit: Unit, line: Line | None) -> tuple[Receipt, str]:
-        """The receipt of a Patient who is found here, and his address; Kept when somebody must say who it is."""
+        """The receipt of a Patient who is found here, and his address; Kept when somebody must say who it is.
+
+        Of no version: what changes here is not for his source to know.
+        """
         asked = json.parse(unit.body)
         row = await self.context.store.load(line.key) if line is not None and line.key else None
         row = None if row is None or row.erased or not row.body else row
@@ -156,10 +159,10 @@ class Foreign:
             row = await self._found(unit, asked, row)
         # Whose dossier was joined to another one is met there as long as they are one.
         stored = Stored(unit.version, unit.digest, row.version, self.job, 200)
-        id, now = await self._survivor(row)
+        id, _ = await self._survivor(row)
         names = map(self.hashing.name, [patient_name(*one) for one in people.names(asked, json.parse(row.body), self.rules)])
         keys = (*unit.keys, *(name for name in names if name not in self.known or self.known[name].key == row.key))
-        return Receipt(tuple(dict.fromkeys(keys)), row.key, PATIENT, stored), f"Patient/{id}/_history/{version_id(now.version)}"
+        return Receipt(tuple(dict.fromkeys(keys)), row.key, PATIENT, stored), f"Patient/{id}"
 
     def _still(self, asked: Mapping[str, Any], row: Row, line: Line) -> bool:
         """Whether a Patient is still he whom the ledger knows: nothing contradicts it, or somebody decided so of the INS he says."""
@@ -190,7 +193,9 @@ class Foreign:
                     del self.known[name]
             seal_id = self.context.store.vault.seal_id
             told = tuple((f"Patient/{seal_id(rows[one.place].key)}", one.score, one.grade, one.by) for one in found.candidates)
-            raise Kept(await self._hold(unit, IDENTITY, f"who is this? {why}", people=told))
+            kept = await self._hold(unit, IDENTITY, f"who is this? {why}", people=told)
+            # Whether anybody here is like that, and what differs, is for whoever looks at it here.
+            raise Kept(kept._replace(issues=(Issue("warning", "incomplete", "in quarantine: somebody must say who this is"),)))
         await self.joined.learn([Line(row.key, PATIENT)])
         return row
 

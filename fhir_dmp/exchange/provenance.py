@@ -107,6 +107,12 @@ class Origins:
         """What goes with what one transaction stores: one trace for each patient, and the Provenances that several versions share."""
         return [*(self.together(stored) if self.rules.plain else ()), *self._traces(stored)]
 
+    def found(self, patients: Iterable[str]) -> list[Change]:
+        """Traces that the source is told whose dossier is here, one in each."""
+        query = f"$import?source={self.rules.source}"
+        told = [tracing.trace(self.acting(patient), "operation", patient=patient, query=query) for patient in dict.fromkeys(patients)]
+        return list(self._recorder.changes(told)) if told else []
+
     def _traces(self, stored: Iterable[Told]) -> Sequence[Change]:
         grouped: dict[str, list[tuple[NewRow, str]]] = {}
         for one in stored:

@@ -138,7 +138,7 @@ def test_nothing_enters_without_the_consent_of_the_holder_and_then_the_rules_sho
     code, told, _ = load(*sent)
     assert code == 3
     by_place = {line["place"].rpartition(":")[2]: line for line in told}
-    assert by_place["1"]["status"] == 200 and by_place["1"]["location"].startswith(f"Patient/{sender.dossier.id}/")
+    assert by_place["1"]["status"] == 200 and by_place["1"]["location"] == sender.dossier.path
     assert by_place["3"]["status"] == 403 and "takeover" in issues(by_place["3"])
     world.consent(sender.dossier, "takeover")
     code, told, said = load(*sent)
