@@ -36,8 +36,8 @@ _IDNST = re.compile(r"[0-4][0-9A-Z][0-9A-Za-z/._-]{0,62}|R[0-9]{1,62}", re.ASCII
 # As an IDNST, and as Pro Santé Connect says it of an establishment.
 _SAID_FINESS = re.compile(r"[1F]([0-9][0-9AB][0-9]{7})", re.ASCII)
 _SIRET = re.compile(r"[0-9]{14}", re.ASCII)
-# Kind of an IDNPS that a structure gives -> kind of the IDNST of that structure: FINESS, SIREN, SIRET.
-_HOUSES = {"3": "1", "4": "2", "5": "3"}
+# Kind of an IDNPS that a structure gives -> kind of the IDNST of that structure: ADELI of a practice, FINESS, SIREN, SIRET, its RPPS.
+_HOUSES = {"1": "0", "3": "1", "4": "2", "5": "3", "6": "4"}
 _SIRENE = re.compile(r"[0-9]{9}([0-9]{5})?", re.ASCII)
 _INS = re.compile(r"[0-9][0-9]{4}[0-9AB][0-9]{9}", re.ASCII)
 
@@ -157,11 +157,11 @@ def ps(idnps: str) -> str:
 def houses(names: Iterable[str]) -> frozenset[str]:
     """Structures by whose own numbers some of these professionals are known: whom such a structure answers for.
 
-    >>> sorted(houses(["ps:3750000002/42", "ps:4123456789/x", "ps:810001234567", "org:1750000001"]))
-    ['org:1750000002', 'org:2123456789']
+    >>> sorted(houses(["ps:3750000002/42", "ps:4123456789/x", "ps:610001234567/1", "ps:810001234567", "org:1750000001"]))
+    ['org:1750000002', 'org:2123456789', 'org:410001234567']
     """
     internal = (name.removeprefix("ps:").partition("/") for name in names if name.startswith("ps:"))
-    return frozenset(org(_HOUSES[number[0]] + number[1:]) for number, slash, _ in internal if slash and number[0] in _HOUSES)
+    return frozenset(org(structure(None, _HOUSES[one[0]] + one[1:])) for one, slash, _ in internal if slash and one[0] in _HOUSES)
 
 
 def org(idnst: str) -> str:

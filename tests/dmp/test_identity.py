@@ -48,3 +48,14 @@ def test_what_has_no_system_or_a_strange_one_names_nobody():
 def test_a_professional_and_a_structure_of_the_same_digits_are_two():
     assert known_as([{"system": IDNPS, "value": "0750000001"}]) == {"ps:0750000001"}
     assert known_as([{"system": IDNST, "value": "0750000001"}]) == {"org:0750000001"}
+
+
+def test_whoever_a_structure_calls_by_a_number_of_its_own_is_its_own_however_the_structure_is_said():
+    for internal, said in (
+        ("1751234567/3", "0751234567"),
+        ("3750000001/42", "F750000001"),
+        ("512345678901234/1", "12345678901234"),
+        ("610001234567/1", "410001234567"),
+        ("61000123456701/1", "41000123456701"),
+    ):
+        assert identity.houses(known_as([{"system": IDNPS, "value": internal}])) == known_as([{"system": IDNST, "value": said}])
