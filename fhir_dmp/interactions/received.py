@@ -17,14 +17,14 @@ from fhir_dmp.consent.rules import HOLDERS_SIDE
 from fhir_dmp.dmp.documents import master_identifier
 from fhir_dmp.errors import FhirError
 from fhir_dmp.fhir import bundle, json
-from fhir_dmp.interactions import enforcement, facts, shown
+from fhir_dmp.interactions import enforcement, facts, merged, shown
 from fhir_dmp.interactions.context import Answer, Context
 from fhir_dmp.interactions.enforcement import Known
-from fhir_dmp.store import acts_waiting
+from fhir_dmp.store import acts_waiting, joining
 from fhir_dmp.store.ledger import Ledger, Line, Part, Receipt, Recording, Stored
 from fhir_dmp.store.naming import Hashing, master_name
 from fhir_dmp.store.rows import Row
-from fhir_dmp.store.vault import dossier_in, version_id
+from fhir_dmp.store.vault import dossier_in, dossier_row, version_id
 
 DOCUMENT = "DocumentReference"
 CHANGED = "you sent a document with this masterIdentifier and another content before: a new version has its own, and `replaces` the former"
@@ -55,12 +55,28 @@ async def once(context: Context, documents: Sequence[Mapping[str, Any]], content
     if line := next(iter((await ledger.known(names)).values()), None):
         if line.version(version) is None:
             await _clashes(context, line)
-        parts = again(line, version)
+        parts = await _where_now(context, again(line, version))
         # It hid what it replaced, and may have been cut off before that was kept.
         await acts_waiting.keep(context.store, {dossier_in(part.key) for part in parts})
         return Once(context, parts)
     receipt = Receipt(names, b"", DOCUMENT, Stored(version, version, 0, 0, 201))
     return Once(context.but(store=Recording(context.store, ledger, receipt, only=True)))
+
+
+async def _where_now(context: Context, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The same rows in the dossier that has them now: it may have been joined to another one since, or that one parted from it."""
+    vault, found = context.store.vault, []
+    rows = await context.store.load_many([part.key for part in parts], bodies=False)
+    for part in parts:
+        row, others = rows.get(part.key), list[int]()
+        if row is None:
+            others = await joining.parted_from(context.store, dossier_in(part.key))
+        elif row.policy is not None and row.policy.joined:
+            passed, _ = await merged.way(context, row.policy.patient)
+            others = [vault.dossier_of_patient(passed[-1])]
+        there = await context.store.load_many([dossier_row(one)[:8] + part.key[8:] for one in others], bodies=False) if others else {}
+        found.append(part._replace(key=next(iter(there), part.key)))
+    return tuple(found)
 
 
 async def _clashes(context: Context, line: Line) -> None:

@@ -19,6 +19,7 @@ from tests.access.world import (
     day,
     document,
     now,
+    number,
     patient,
     refused,
     related,
@@ -70,11 +71,11 @@ class Two:
     def seen(self):
         """What everybody sees of both, without what tells of the acts themselves."""
         found = {}
-        for number, asker in enumerate(self.askers()):
+        for place, asker in enumerate(self.askers()):
             for dossier in (self.old, self.new):
                 for type_name in ("DocumentReference", "CareTeam", "RelatedPerson", "Consent", "Provenance"):
                     shown = listed(asker, dossier, type_name)
-                    found[number, dossier.id, type_name] = shown and sorted(str(one) for one in shown if not closing(one))
+                    found[place, dossier.id, type_name] = shown and sorted(str(one) for one in shown if not closing(one))
         return found
 
 
@@ -399,6 +400,26 @@ def test_what_was_corrected_while_they_were_one_is_judged_by_what_it_says_now(wo
     assert two.carla.get(f"Observation/{made['id']}").status_code == 404
     seals = [one for one in listed(two.carla, two.old, "Provenance") if made["id"] in str(one)]
     assert seals == [] != [one for one in listed(two.anna, two.old, "Provenance") if made["id"] in str(one)]
+
+
+def test_what_is_sent_again_is_found_where_it_is(world, admin, two):
+    def sent(value):
+        answer = two.anna.post("DocumentReference", value)
+        return answer.status_code, two.anna.get(answer.headers["location"].partition("/fhir/")[2]).status_code
+
+    def named(dossier, **more):
+        return document(dossier, two.anna, masterIdentifier={"system": "urn:ietf:rfc:3986", "value": f"urn:oid:2.25.{number()}"}, **more)
+
+    first = named(two.old, description="envoyé")
+    assert sent(first) == (201, 200)
+    joined(admin, two.old, two.new)
+    assert sent(first) == (200, 200)
+    (copy,) = [one for one in listed(two.anna, two.new) if one["description"] == "envoyé"]
+    second = named(two.new, relatesTo=[{"code": "replaces", "target": {"reference": f"DocumentReference/{copy['id']}"}}])
+    assert sent(second) == (201, 200)
+    joined(admin, two.old, two.new, "$unmerge")
+    assert sent(first) == sent(second) == (200, 200)
+    assert len(listed(two.anna, two.old, more="&status=current,superseded")) == 4
 
 
 def test_a_mask_that_was_over_before_dates_nothing_that_comes_then(world, admin, two):
