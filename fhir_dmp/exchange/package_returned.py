@@ -1,5 +1,6 @@
-"""What was done here with a dossier while another host had it, when it comes back: a death that was told here holds, and what was parted
-from it here stays so.
+"""What was done here with a dossier while another host had it, when it comes back.
+
+A death that was told here holds, and what was parted from it here stays so.
 
 access-rules: the holder deceased, a dossier is refused; ig/decisions: host to host, joined dossiers
 
