@@ -100,6 +100,7 @@ def replay(loaded: Loaded, source: str) -> None:
         await _prepared.joined(context.store, context.settings)
         counts, job = Counts(), f"replay-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         rules = await sources.rules_of(context.store, source, sends=False)
+        sources.by_itself(rules)  # what waits since other hosts could send it may be given up
         await reviewing.traced(reviewing.by_command(context), f"{reviewing.RESOLVE}?source={source}&replay=true")
         async for result in reviewing.replay(context, rules, job):
             counts.add(result)

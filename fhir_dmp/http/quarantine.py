@@ -78,6 +78,8 @@ async def _resolved(context: Context, rules: Rules, given: Given) -> list[dict]:
     local, id, replay = given.one("local"), given.one("id"), given.flag("replay")
     if not (local or id or replay):
         raise FhirError("invalid", "nothing is resolved: `local` with `code`, `id` with `patient`, or `replay`")
+    if replay:
+        sources.by_itself(rules)
     told: list[dict] = []
     if local:
         code, element = (given.one("code") or "").rpartition("|")[2], given.one("element") or "type"
