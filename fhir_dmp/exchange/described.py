@@ -5,8 +5,11 @@ https://profiles.ihe.net/ITI/MHD/ ; https://interop.esante.gouv.fr/ig/fhir/pdsm/
 
 import base64
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from fhir_dmp.dmp.identity import IDNPS, IDNST, INS_SYSTEMS, RELIABILITY
@@ -127,7 +130,7 @@ class Described:
         return _without_empty(
             {
                 "resourceType": "Patient",
-                "id": f"p-{hashlib.sha256(said.encode()).hexdigest()[:40]}",
+                "id": _called(said),
                 "extension": [{"url": RELIABILITY, "extension": [status]}] if qualified else [],
                 "identifier": [{"system": system, "value": value} for system, value in self.identifiers],
                 "name": [{part: value for part, value in name.items() if value}] if self.family or self.given else [],
@@ -174,6 +177,24 @@ class Described:
                 "context": _without_empty(context),
             }
         )
+
+
+def formerly(patient: Mapping[str, Any]) -> str | None:
+    """How the Patient of a described document was called when his numbers alone said it; None for one that is not called so.
+
+    In stores of then references to him are part of what a document is known by.
+    """
+    id, listed = patient.get("id"), patient.get("identifier")
+    if not isinstance(id, str) or not _CALLED.fullmatch(id) or not isinstance(listed, list):
+        return None
+    return _called("\0".join(sorted(f"{one.get('system')}|{one.get('value')}" for one in listed if isinstance(one, dict))))
+
+
+def _called(said: str) -> str:
+    return f"p-{hashlib.sha256(said.encode()).hexdigest()[:40]}"
+
+
+_CALLED = re.compile(r"p-[0-9a-f]{40}")
 
 
 def _without_empty(value: dict) -> dict:

@@ -266,7 +266,13 @@ class _Run:
 
     def _line(self, unit: Unit) -> Line | None:
         """The line that knows this version."""
-        return next((line for key in unit.keys if (line := self.known.get(key)) and version_of(line, unit)), None)
+        lines = [line for key in unit.keys if (line := self.known.get(key))]
+        found = next((line for line in lines if version_of(line, unit)), None)
+        if found is None and unit.former is not None:
+            found = next((line for line in lines if line.version(unit.former[0])), None)
+            if found is not None:
+                unit.version, unit.digest = unit.former
+        return found
 
     def _repeat(self, unit: Unit, line: Line) -> None:
         """What is answered when it was stored before: what was then answered, when that was this very import."""

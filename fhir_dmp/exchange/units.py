@@ -10,6 +10,7 @@ from typing import Any
 from fhir_dmp.dmp.documents import replaced as replaced_by
 from fhir_dmp.errors import FhirError
 from fhir_dmp.exchange import cda, fhir_document
+from fhir_dmp.exchange.described import formerly
 from fhir_dmp.exchange.inputs import Item, gathered
 from fhir_dmp.exchange.results import Result, refusal
 from fhir_dmp.fhir import bundle, json
@@ -33,7 +34,8 @@ class Unit:
 
     plan: of a transaction or of a batch entry. message: who sealed the one it came in. results: filled when it is done, several for a
     transaction. within: the transaction it is a part of, None for what stands alone. method, aliases: of such a part, POST or PUT, and what
-    others in the transaction call it. referred: see Foreign.referred, None before that was asked.
+    others in the transaction call it. referred: see Foreign.referred, None before that was asked. former: version and digest of the same
+    as its person was called once, see described.formerly.
     """
 
     place: str
@@ -53,6 +55,7 @@ class Unit:
     method: str = "POST"
     aliases: tuple[str, ...] = ()
     referred: set[bytes] | None = None
+    former: tuple[int, int] | None = None
     _references: list[str] | None = None
 
     @property
@@ -200,6 +203,7 @@ class Units:
             raise FhirError("invalid", "entry is not a list", "Bundle.entry")
         entries = [entry if isinstance(entry, dict) else {"resource": entry} for entry in listed]
         links = self._links(item, entries)
+        once = {person["id"]: id for person in _people(entries) if self.exact and (id := formerly(person))}
         history = tree["type"] == "history"
         # A history is told newest first.
         numbered = list(enumerate(entries))
@@ -220,9 +224,19 @@ class Units:
                 linked = rewrite(resource, links)
                 body = json.dump(linked)
                 tree_of = linked if self.exact else json.parse(body, max_depth=self.context.settings.max_depth)
-                yield self._resource(place, tree_of, body)
+                yield self._once(self._resource(place, tree_of, body), once)
             except FhirError as error:
                 yield failed(place, error)
+
+    def _once(self, unit: Unit, people: Mapping[str, str]) -> Unit:
+        """The same, with what it was known by. people: id -> what each was called."""
+        body = unit.body
+        for now, before in people.items():
+            body = body.replace(f'"Patient/{now}"'.encode(), f'"Patient/{before}"'.encode())
+        if body != unit.body:
+            content = digest(body).hex()
+            unit.former = self.hashing.number("version", content), self.hashing.number("content", content)
+        return unit
 
     def _links(self, item: Item, entries: list[dict]) -> dict[str, str]:
         """urn -> `Type/id`; an entry without an id is given one, drawn so that the same Bundle gives the same."""
@@ -267,3 +281,8 @@ def failed(place: str, error: FhirError) -> Unit:
 def _within(entry: dict, name: str) -> dict:
     found = entry.get(name)
     return found if isinstance(found, dict) else {}
+
+
+def _people(entries: list[dict]) -> list[dict]:
+    found = [entry.get("resource") for entry in entries]
+    return [one for one in found if isinstance(one, dict) and one.get("resourceType") == "Patient"]
