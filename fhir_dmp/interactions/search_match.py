@@ -74,7 +74,8 @@ async def _seen(
             if feeding:
                 return []
             raise enforcement.refused()
-        alternatives = await alternatives_of(context, strict(context, type_name, criteria), None, met.sight)
+        named = criteria if type_name == "Patient" else search_named.by_id(criteria, met.patient)
+        alternatives = await alternatives_of(context, strict(context, type_name, named), None, met.sight)
         rows = [each.row for each in await matching(context, alternatives, met.sight, limit=limits_of(context).candidates)]
         return [_matched(row) for row in rows[:most]]
     # Criteria that look at other resources would tell of them, whoever they belong to.

@@ -23,6 +23,8 @@ from fhir_dmp.store.vault import COMMON
 
 NAMING = frozenset({"patient", "subject"})
 PREFIXES = tuple(NAMING)
+# How a Patient is named by its own criteria.
+OF_PATIENT = {"_id": "patient", "identifier": "patient.identifier"}
 
 
 class Carrier(NamedTuple):
@@ -69,19 +71,31 @@ async def in_force(context: Context, system: str, value: str) -> set[str]:
     return {one.id for one in await _carriers(context, f"{system}|{value}") if one.in_force}
 
 
+def by_id(pairs: Pairs, patient: str) -> Pairs:
+    """Criteria that name a dossier, by the id of its Patient: whom nothing but what he wrote himself lets in does not see his numbers.
+
+    patient: id of the one whom they name.
+    """
+    return [(name.partition(".")[0].partition(":")[0], f"Patient/{patient}") if _names(name) else (name, text) for name, text in pairs]
+
+
+def _names(name: str) -> bool:
+    """Whether a criterion of something else than a Patient names one, and asks nothing more."""
+    if not name.startswith(PREFIXES):
+        return False
+    base, _, chain = name.partition(".")
+    code, _, modifier = base.partition(":")
+    return code in NAMING and chain in ("", "identifier") and modifier in ("", "Patient", "identifier")
+
+
 def _said(context: Context, type_name: str | None, pairs: Pairs) -> tuple[list[str], list[str]]:
     """Ids of the patients that criteria name, "" for each that is none or several; identifiers by which they name them."""
     ids, tokens = [], []
     for name, text in pairs:
-        if type_name != "Patient" and not name.startswith(PREFIXES):
+        asked = OF_PATIENT.get(name, name) if type_name == "Patient" else name
+        if not _names(asked):
             continue
-        base, _, chain = name.partition(".")
-        code, _, modifier = base.partition(":")
-        if type_name == "Patient" and name in ("_id", "identifier"):
-            code, modifier, chain = "patient", "", "identifier" if name == "identifier" else ""
-        if code not in NAMING or chain not in ("", "identifier") or modifier not in ("", "Patient", "identifier"):
-            continue
-        if chain or modifier == "identifier":
+        if "identifier" in asked:
             tokens.append(text)
         else:
             found = {one for part in text.split(",") if (one := _patient_id(context, part))}

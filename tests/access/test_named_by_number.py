@@ -167,7 +167,7 @@ def test_what_is_wrong_with_a_deposit_is_told_whoever_it_is_about(scene, name):
             assert told[0].content == told[1].content, (pair, place)
 
 
-def test_who_feeds_a_dossier_names_it_by_a_number_and_finds_what_he_fed_once_he_may(world):
+def test_who_feeds_a_dossier_names_it_by_a_number_and_finds_what_he_fed(world):
     anna, local = world.professional(), f"n{number()}"
     id, ins = opened(world, world.professional(), local)
     value = document(Named(id), anna, identifier=[{"system": "urn:x-department", "value": local}])
@@ -175,11 +175,17 @@ def test_who_feeds_a_dossier_names_it_by_a_number_and_finds_what_he_fed_once_he_
     criteria = [f"patient.identifier={one}&identifier=urn:x-department|{local}" for one in tokens]
     first = anna.post("DocumentReference", value, if_none_exist=criteria[0])
     assert first.status_code == 201, first.text
+    # What she sent before she finds though she does not see the Patient, nor thus that he has the number; others do not.
+    for each in (*criteria, f"subject:Patient.identifier={tokens[0]}&identifier=urn:x-department|{local}"):
+        again = anna.post("DocumentReference", value, if_none_exist=each)
+        assert (again.status_code, again.json()["id"]) == (200, first.json()["id"]), again.text
     world.write(anna, let_in(id, anna))
     for each in criteria:
         again = anna.post("DocumentReference", value, if_none_exist=each)
         assert again.status_code == 200 and again.json()["id"] == first.json()["id"], again.text
         assert anna.patch(f"DocumentReference?{each}", SAME, **PATCH).status_code == 200
+    bob = world.professional()
+    assert bob.post("DocumentReference", {**value, "author": [bob.reference]}, if_none_exist=criteria[0]).status_code == 201
 
 
 def test_a_number_that_somebody_else_has_too_names_the_dossier_one_may_search(world):
