@@ -76,7 +76,10 @@ def by_id(pairs: Pairs, patient: str) -> Pairs:
 
     patient: id of the one whom they name.
     """
-    return [(name.partition(".")[0].partition(":")[0], f"Patient/{patient}") if _names(name) else (name, text) for name, text in pairs]
+    chained = [_names(name) and "." in name for name, _ in pairs]
+    if not any(chained):
+        return pairs
+    return [(one[0].split(".")[0].split(":")[0], f"Patient/{patient}") if by else one for one, by in zip(pairs, chained, strict=True)]
 
 
 def _names(name: str) -> bool:

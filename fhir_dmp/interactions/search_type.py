@@ -139,6 +139,8 @@ async def search(
         page, found = await by_containers(context, query, inside(query.alternatives, compartment), sight, cursor)
         rows, matches = [each.row for each in page.rows], [_entry_held(each) for each in page.rows]
     else:
+        if sight.met is not None and sight.met.request.authored_here and compartment is None:
+            pairs, query = _named_by_id(context, type_name, pairs, query, sight.met.patient)
         asked, labelled = search_labels.apart(context, type_name, pairs, query, sight)
         alternatives = await alternatives_of(context, asked, compartment, sight)
         found = plan(context, alternatives, await search_walk.sight_of(walk, labelled))
@@ -180,6 +182,16 @@ def understood(context: Context, type_name: str | None, pairs: Pairs, lenient: b
     if query.contained and not contained:
         raise FhirError("not-supported", "search parameter `_contained` belongs to a search")
     return query
+
+
+def _named_by_id(context: Context, type_name: str | None, pairs: Pairs, query: Query, patient: str) -> tuple[Pairs, Query]:
+    """The same criteria, where those that name the dossier by a number of its holder name him by his id, see search_named.by_id."""
+    from fhir_dmp.interactions.search_named import by_id
+
+    named = pairs if type_name == "Patient" else by_id(pairs, patient)
+    if named is pairs:
+        return pairs, query
+    return named, query._replace(alternatives=understood(context, type_name, named, lenient=True).alternatives)
 
 
 async def alternatives_of(context: Context, query: Query, compartment: Compartment | None, sight: Sight) -> Alternatives:

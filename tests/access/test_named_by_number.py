@@ -179,6 +179,9 @@ def test_who_feeds_a_dossier_names_it_by_a_number_and_finds_what_he_fed(world):
     for each in (*criteria, f"subject:Patient.identifier={tokens[0]}&identifier=urn:x-department|{local}"):
         again = anna.post("DocumentReference", value, if_none_exist=each)
         assert (again.status_code, again.json()["id"]) == (200, first.json()["id"]), again.text
+        answer = anna.get(f"DocumentReference?{each}&security-label:not=MASQUE_PS").json()
+        assert [one["resource"]["id"] for one in answer["entry"]] == [first.json()["id"]]
+        assert id not in answer["link"][0]["url"]
     world.write(anna, let_in(id, anna))
     for each in criteria:
         again = anna.post("DocumentReference", value, if_none_exist=each)
