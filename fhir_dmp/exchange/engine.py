@@ -353,8 +353,8 @@ class _Run:
                 raise Kept(await foreign.hold(unit, links.people)) from None
             await self._link([receipt], [location] if receipt.key and receipt.names[0] not in self.known else [])
             self._learnt(receipt)
-            if part.type == PATIENT and await foreign.said(part):
-                await self.engine.bind(receipt)
+            if part.type == PATIENT:
+                await self._bound(part, receipt)
             row = Part(part.method, part.type, receipt.key, receipt.stored.row, 200) if receipt.key else None
             found[part.place] = Result(part.place, 200, location), row
         return links, found
@@ -478,8 +478,7 @@ class _Run:
                 for unit, receipt, location in people:
                     self._learnt(receipt)
                     hoped -= set(receipt.names)
-                    if await self.engine.foreign.said(unit):
-                        await self.engine.bind(receipt)
+                    await self._bound(unit, receipt)
                     unit.done(Result(unit.place, 200, location))
                 people = []
             if not group:
@@ -514,6 +513,12 @@ class _Run:
             await self.engine.ledger.link(*receipts, transaction=transaction)
 
         await (self.context.store.transact(work) if traces else self.engine.ledger.link(*receipts))
+
+    async def _bound(self, unit: Unit, receipt: Receipt) -> None:
+        """Whoever waited does so no longer: last, so that who is cut off comes back to it."""
+        if unit.keys[0] in self.engine.foreign.doubted:
+            await self.engine.bind(receipt)
+            await self.engine.foreign.said(unit)
 
     async def _commit(self, group: Sequence[Ready]) -> list:
         def beside(places: Sequence[int]) -> Sequence[Change]:

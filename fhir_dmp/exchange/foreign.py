@@ -199,13 +199,10 @@ class Foreign:
         await self.joined.learn([Line(row.key, PATIENT)])
         return row
 
-    async def said(self, unit: Unit) -> bool:
-        """It is known who a Patient is: what the source said of him before waits no longer. Whether he had waited."""
-        if unit.keys[0] not in self.doubted:
-            return False
+    async def said(self, unit: Unit) -> None:
+        """It is known who a Patient is, and what names him goes with his dossier: what the source said of him before waits no longer."""
         await self.quarantine.remove(unit.keys[0])
         self.doubted.discard(unit.keys[0])
-        return True
 
     async def turn_away(self, document: Unit) -> None:
         """Contents of a document that its dossier does not take are not kept either, unless it waits itself."""

@@ -1,7 +1,11 @@
 """What an operator says of who is meant, when the source says something else of him later, and it is decided again."""
 
+from pymongo import MongoClient
+
+from fhir_dmp.errors import FhirError
+from fhir_dmp.exchange.engine import Engine
 from tests.exchange.test_other_person import held, opened
-from tests.exchange.test_sources import Sender, command, load, server, world  # noqa: F401  fixtures
+from tests.exchange.test_sources import DATABASE, Sender, command, load, server, world  # noqa: F401  fixtures
 
 SOURCE = ("--source", "pilot-alsace")
 
@@ -35,3 +39,24 @@ def test_who_takes_his_word_back_in_the_same_words_is_who_he_was(load, command, 
     code, told, _ = load(sender.patient(), sender.document("a", description="a"), sender.binary("a"), name="r.ndjson")
     assert code == 0, told
     assert held(world, first) == ["a"] and "who is this?" not in command("quarantine", "list", *SOURCE)[1]
+
+
+def test_what_waits_for_somebody_goes_with_his_dossier_also_after_a_kill(load, server, world, monkeypatch):  # noqa: F811
+    first, second = opened(world, "ALPHAND"), opened(world, "BERTHELOT")
+    sender = Sender(world, first)
+    assert load(sender.patient(), sender.practitioner())[0] == 0
+    with MongoClient(server.uri) as client:
+        waiting = client[DATABASE]["quarantine"]
+        before = [one["_id"] for one in waiting.find()]
+        wrong = sender.patient(identifier=second.patient["identifier"])
+        assert load(wrong, sender.document("a"), sender.binary("a"), name="w.ndjson")[0] == 3
+        with monkeypatch.context() as killed:
+
+            async def cut(self, receipt):
+                raise FhirError("throttled", "cut off")
+
+            killed.setattr(Engine, "bind", cut)
+            load(sender.patient(active=True), name="k.ndjson")
+        assert load(sender.patient(active=True), name="k.ndjson")[0] == 0
+        left = list(waiting.find({"_id": {"$nin": before}}))
+        assert len(left) == 2 and all(one.get("d") for one in left)
