@@ -109,7 +109,7 @@ class Engine:
     async def bind(self, receipt: Receipt) -> None:
         """What waits for somebody of whom it is known now who he is goes with his dossier, whatever becomes of it."""
         quarantine, names = self.foreign.quarantine, set(receipt.names)
-        async for one in quarantine.all(apart=True):
+        async for one in quarantine.all(naming=names):
             held = waiting.opened(one)
             for unit in self.units.of(held.item) if held.body else ():
                 named = self.foreign.referred(unit)

@@ -672,7 +672,9 @@ class Foreign:
                 raise FhirError("conflict", CHANGED if unit.type == DOCUMENT else OTHER_OCTETS)
         if unit.type == DOCUMENT:
             await self._expect(unit, contents_of(unit.tree), dossiers)
-        return await waiting.hold(self.quarantine, unit.keys[0], kind, held, dossiers)
+        # Of a transaction its parts tell more.
+        named_there = None if unit.work != RESOURCE else () if unit.type == PATIENT else self.referred(unit)
+        return await waiting.hold(self.quarantine, unit.keys[0], kind, held, dossiers, named_there)
 
     async def _expect(self, document: Unit, contents: Mapping[str, str], dossiers: Collection[int]) -> None:
         """Contents of a document that waits wait with it, also those that come later."""
@@ -681,7 +683,7 @@ class Foreign:
         await self.quarantine.about(before, dossiers)
         for key in keys.keys() - before:
             held = Held(place=document.place, names=(keys[key],), why="it has not come yet", body=b"")
-            await waiting.hold(self.quarantine, key, waiting.CONTENT, held, dossiers)
+            await waiting.hold(self.quarantine, key, waiting.CONTENT, held, dossiers, ())  # it goes with its document
 
 
 def _told(read: _Read) -> tuple[Issue, ...]:

@@ -52,9 +52,11 @@ def of(store: Store, rules: Rules) -> Quarantine:
     return Quarantine(store, rules.source, rules.dossier)
 
 
-async def hold(quarantine: Quarantine, key: bytes, kind: str, held: Held, dossiers: Collection[int] = ()) -> Result:
-    """Keep it, and say so. dossiers: see Quarantine.put."""
-    await quarantine.put(key, kind, msgspec.msgpack.encode(held), dossiers)
+async def hold(
+    quarantine: Quarantine, key: bytes, kind: str, held: Held, dossiers: Collection[int] = (), names: Collection[bytes] | None = None
+) -> Result:
+    """Keep it, and say so. dossiers, names: see Quarantine.put."""
+    await quarantine.put(key, kind, msgspec.msgpack.encode(held), dossiers, names=names)
     nearest = "; ".join(f"nearest to `{text or local}`: {_named(targets)}" for _, local, text, targets in held.codes)
     told = f"{held.why}; {nearest}" if nearest else held.why
     return Result(held.place, WAITS, issues=(Issue("warning", "incomplete", f"in quarantine: {told}"),))

@@ -18,6 +18,8 @@ from fhir_dmp.store.vault import seal, unseal
 
 COLLECTION = "quarantine"
 LARGEST = 12 * 1024 * 1024
+# In a row: keys of the names that it refers to. It was not kept always.
+NAMES = "w"
 
 
 class Waiting(NamedTuple):
@@ -51,12 +53,18 @@ class Quarantine:
         self._rows = store.connection.database[COLLECTION]
 
     @translated
-    async def put(self, key: bytes, kind: str, body: bytes, dossiers: Collection[int] = ()) -> None:
-        """Keep something, in the place of what was kept under the same key. dossiers: with which it goes; none where they are as before."""
+    async def put(
+        self, key: bytes, kind: str, body: bytes, dossiers: Collection[int] = (), *, names: Collection[bytes] | None = None
+    ) -> None:
+        """Keep something, in the place of what was kept under the same key. dossiers: with which it goes; none where they are as before.
+
+        names: keys of what it refers to, None where that is not told.
+        """
         if len(body) > LARGEST:
             raise FhirError("too-long", f"what waits in quarantine may take {LARGEST} bytes")
         sealed = seal(await self._store.dossier_key(self._dossier), body, self._bound(key))
         document = {"s": self._source, "k": kind, "b": Binary(sealed), **_of(dossiers)}
+        document |= {} if names is None else {NAMES: [Binary(name) for name in sorted(names)]}
         # Sent again, it was received when it came first.
         change = {"$set": document, "$setOnInsert": {"at": self._store.clock()}}
         await repeated(lambda: self._rows.update_one({"_id": Binary(key)}, change, upsert=True))
@@ -86,12 +94,18 @@ class Quarantine:
         found = await self._store.connection.read({"find": COLLECTION, "filter": {"_id": Binary(key)}, "limit": 1})
         return self._opened(found[0], await self._store.dossier_key(self._dossier)) if found and found[0]["s"] == self._source else None
 
-    async def all(self, kind: str | None = None, *, apart: bool = False) -> AsyncIterator[Waiting]:
-        """Everything of the source that waits, in the order of its keys, read in pieces. apart: only what goes with no dossier."""
+    async def all(self, kind: str | None = None, *, naming: Collection[bytes] | None = None) -> AsyncIterator[Waiting]:
+        """Everything of the source that waits, in the order of its keys, read in pieces.
+
+        naming: only what goes with no dossier and may refer to one of these. Few are opened: whoever waits is asked for one by one.
+        """
         key = await self._store.dossier_key(self._dossier)
         after = b""
+        some: dict[str, Any] = {}
+        if naming is not None:
+            some = {"d": {"$exists": False}, "$or": [{NAMES: {"$in": [Binary(name) for name in naming]}}, {NAMES: {"$exists": False}}]}
         while True:
-            where: dict[str, Any] = {"s": self._source, "_id": {"$gt": Binary(after)}, **({"d": {"$exists": False}} if apart else {})}
+            where: dict[str, Any] = {"s": self._source, "_id": {"$gt": Binary(after)}, **some}
             command = {"find": COLLECTION, "filter": where, "sort": {"s": 1, "_id": 1}, "limit": 100, "hint": "source"}
             found = await self._store.connection.read(command)
             for document in found:

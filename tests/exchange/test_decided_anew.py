@@ -3,6 +3,7 @@
 from pymongo import MongoClient
 
 from fhir_dmp.errors import FhirError
+from fhir_dmp.exchange import waiting
 from fhir_dmp.exchange.engine import Engine
 from tests.exchange.test_other_person import held, opened
 from tests.exchange.test_sources import DATABASE, Sender, command, load, server, world  # noqa: F401  fixtures
@@ -60,3 +61,15 @@ def test_what_waits_for_somebody_goes_with_his_dossier_also_after_a_kill(load, s
         assert load(sender.patient(active=True), name="k.ndjson")[0] == 0
         left = list(waiting.find({"_id": {"$nin": before}}))
         assert len(left) == 2 and all(one.get("d") for one in left)
+
+
+def test_of_what_waits_no_more_is_opened_than_what_names_who_is_found(load, world, monkeypatch):  # noqa: F811
+    opens, first = [], opened(world, "ALPHAND")
+    senders = [Sender(world, first) for _ in range(4)]
+    said = {"identifier": opened(world, "BERTHELOT").patient["identifier"]}
+    for place, one in enumerate(senders):
+        assert load(one.patient(**said), one.practitioner(), one.document("a"), one.binary("a"), name=f"{place}.ndjson")[0] == 3
+    real = waiting.opened
+    monkeypatch.setattr(waiting, "opened", lambda one: opens.append(one.key) or real(one))
+    assert load(senders[0].patient(), name="f.ndjson")[0] == 0
+    assert len(opens) == 1
