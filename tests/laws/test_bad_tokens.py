@@ -314,8 +314,9 @@ def test_B06_a_structure_speaks_for_its_own_users_only(server, hospital):
     def of(organization, **changes):
         return claims(iss=HOSPITAL, auth_mode="AIR", SubjectOrganizationID=organization, **changes)
 
-    usable(asked(server, signed(of(FINESS), hospital)))
-    for organization in (OTHER_FINESS, FINESS[1:], f" {FINESS}", "", None, [FINESS]):
+    for organization in (FINESS, f" {FINESS}"):  # blanks around a number say nothing, to no rule
+        usable(asked(server, signed(of(organization), hospital)))
+    for organization in (OTHER_FINESS, f" {OTHER_FINESS}", f"{FINESS} {OTHER_FINESS}", FINESS[1:], " ", "", None, [FINESS]):
         unusable(asked(server, signed(of(organization), hospital)))
     for kind in ("operator", "structure", "patient", "system"):
         unusable(asked(server, signed(of(FINESS, dmp_kind=kind, role="admin", patient="p"), hospital)))
