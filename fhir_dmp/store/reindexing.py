@@ -49,6 +49,7 @@ async def replace_entries(store: Store, changes: Sequence[Reindexed]) -> int:
     return answer["n"]
 
 
+@translated
 async def give_dates(store: Store, row: Row, dates: tuple[int, int]) -> None:
     """Give the span of all its dates to a row that lacks it, and to what is dated as it is and lacks it too. dates: half-open, UTC ms.
 
