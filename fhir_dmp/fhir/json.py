@@ -27,8 +27,8 @@ _DOUBTFUL_EXPONENTS = tuple(re.compile(b"%b(?<=[0-9]%b)[+-]?[0-9]{4}[0-9]*+(?:[\
 _DOUBTFUL_LENGTH = re.compile(rb"[-+.eE0-9]{10}")
 # A number, not the inside of a text such as a UUID: something that ends another value stands before it.
 _MINUS_ZERO = re.compile(rb"-0(?<![^:,\[\s]-0)(?![0-9.eE])")
-# A space beside what separates values, or an escape; inside of a text that is a false alarm.
-_AS_SENT = re.compile(rb"[\[{,:]\s|\s[\]},:]|\\")
+# An escape that `dump` may write otherwise: it needs none but those of quotes, backslashes and line ends.
+_ESCAPES = re.compile(rb"\\[^\"\\nrt]")
 _MARKERS = re.compile(rb"-0e-(0+)")
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9][0-9.eE+\-]*+|[\[\]{}]', re.DOTALL)
 
@@ -78,7 +78,7 @@ def plain(body: bytes) -> bytes:
     >>> plain(b'{"b": [1.00, "a, b"] }')
     b'{"b":[1.00,"a, b"]}'
     """
-    return dump(parse_exact(body)) if _AS_SENT.search(body) else body
+    return dump(parse_exact(body)) if _ESCAPES.search(body) else msgspec.json.format(body, indent=-1)
 
 
 def pretty(body: bytes) -> bytes:
