@@ -191,7 +191,8 @@ class Play(Opening, Joining, Life, Lots, Rights, Sessions):
         await self._looks()
 
     async def _looks(self) -> None:
-        """What the asker may see now, he may have seen."""
+        """What the asker may see by the time he asks, he may have seen: what he waited for may have come meanwhile."""
+        self.host.now = self.now + MINUTE
         self.seen |= await self.visible()
         for one in self.dossiers:
             if one not in self.entered and await admitted(self.host, self.asker, one.id):
@@ -413,6 +414,8 @@ class Play(Opening, Joining, Life, Lots, Rights, Sessions):
         one = self.document(deed.on)
         fields, lineage = {"code": [{"coding": [{"system": making.LOINC, "code": TYPES[deed.on % 2]}]}]}, None
         if deed.how < 3 and one is not None:
+            if self.story.asker == "traitant" and not await sees(self.host, self.asker, one.id):
+                return  # that a Consent was written at all is told to him, as the access map says
             fields, lineage = {"data": [{"meaning": "instance", "reference": {"reference": one.address}}]}, one.lineage
         await self.consent(deed.by, making.consent(self.here, "mask", **fields), "rule", lineage=lineage)
 
